@@ -1,0 +1,1 @@
+"""The nano family: small but real models with the production architectures."""
