@@ -1,0 +1,1 @@
+"""Reading images that nobody vouches for, writing them, and telling copies apart."""

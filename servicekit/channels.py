@@ -1,0 +1,56 @@
+"""Client channels: a deadline on every unary call, retries where a repeat is harmless."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+_RETRY = {
+    "maxAttempts": 5,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "3s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+_HARMLESS = (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
+
+
+def service_config(*services: ServiceDescriptor) -> str:
+    """Returns the gRPC service config: round robin, and retries for idempotent methods only."""
+    names = [
+        {"service": service.full_name, "method": method.name}
+        for service in services
+        for method in service.methods
+        if method.GetOptions().idempotency_level in _HARMLESS
+    ]
+    methods = [{"name": names, "retryPolicy": _RETRY}] if names else []
+    return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": methods})
+
+
+class _DeadlineRequired(grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        if client_call_details.timeout is None:
+            raise ValueError(f"{client_call_details.method!r} is called without a timeout")
+        return await continuation(client_call_details, request)
+
+
+def open_channel(target: str, *services: ServiceDescriptor) -> grpc.aio.Channel:
+    """Opens a channel to `target` ("HOST:PORT" or "dns:///NAME:PORT").
+
+    Idempotent methods of `services` are retried on UNAVAILABLE. A unary call without a timeout
+    raises ValueError.
+    """
+    options = [
+        ("grpc.service_config", service_config(*services)),
+        ("grpc.enable_retries", 1),
+        ("grpc.dns_min_time_between_resolutions_ms", 10_000),
+    ]
+    return grpc.aio.insecure_channel(target, options=options, interceptors=[_DeadlineRequired()])

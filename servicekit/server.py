@@ -1,0 +1,185 @@
+"""A gRPC server process: health, reflection, readiness, and a drain on SIGTERM."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from servicekit.errors import Precondition
+from servicekit.interceptors import GuardInterceptor
+from servicekit.settings import load
+from servicekit.storage import ObjectStore, open_store
+from servicekit.telemetry import Metrics, configure_logging, configure_tracing
+
+_log = logging.getLogger(__name__)
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+# Always SERVING while the event loop turns: for liveness probes, so that loading and draining do
+# not get a pod killed.
+LIVENESS = "live"
+
+# A connection this old is closed, so that clients look for new replicas; the grace is longer than
+# the longest call.
+_OPTIONS = [
+    ("grpc.max_connection_age_ms", 5 * 60 * 1000),
+    ("grpc.max_connection_age_grace_ms", 60 * 60 * 1000),
+    ("grpc.so_reuseport", 0),
+]
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a server serves. `load` makes it ready; `close` releases what it holds."""
+
+    name: str
+    full_names: tuple[str, ...]
+    register: Callable[[grpc.aio.Server], None]
+    load: Callable[[], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings that every service process has. `host` and `port` are what it listens on."""
+
+    host: str = "0.0.0.0"
+    port: int = 50051
+    metrics_port: int = 0
+    store: str = "file:///var/lib/variegate"
+    log_level: str = "INFO"
+    trace_endpoint: str = ""
+    drain_seconds: float = 30.0
+
+
+@dataclass
+class RunningServer:
+    """A started server. It is ready once `loaded` has finished without an error."""
+
+    service: Service
+    port: int
+    target: str
+    loaded: "asyncio.Task[None]"
+    metrics: Metrics
+    _server: grpc.aio.Server = field(repr=False)
+    _health: health_aio.HealthServicer = field(repr=False)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stops taking calls, waits up to `grace` seconds for those in flight, and closes."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+        self.loaded.cancel()
+        await asyncio.gather(self.loaded, return_exceptions=True)
+        await self.service.close()
+
+
+async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer:
+    """Starts serving on `address` (port 0 picks a free one) and loads in the background."""
+    metrics = Metrics(service.name)
+    ready = asyncio.Event()
+    guard = GuardInterceptor(service.name, metrics, ready.is_set)
+    server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    service.register(server)
+    names = (*service.full_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    port = _bind(server, service.name, address)
+    for name in ("", *service.full_names):
+        await health.set(name, _NOT_SERVING)
+    await health.set(LIVENESS, _SERVING)
+    await server.start()
+
+    async def load_then_serve() -> None:
+        await service.load()
+        ready.set()
+        for name in ("", *service.full_names):
+            await health.set(name, _SERVING)
+
+    loaded = asyncio.create_task(load_then_serve(), name=f"load {service.name}")
+    target = f"{address.rpartition(':')[0]}:{port}"
+    return RunningServer(service, port, target, loaded, metrics, server, health)
+
+
+def _bind(server: grpc.aio.Server, name: str, address: str) -> int:
+    host, _, port = address.rpartition(":")
+    if port != "0" and _is_taken(host, int(port)):
+        raise _port_in_use(name, address)
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise _port_in_use(name, address) from error
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        local = "127.0.0.1" if host in ("", "0.0.0.0") else host
+        return probe.connect_ex((local, port)) == 0
+
+
+def _port_in_use(name: str, address: str) -> Precondition:
+    return Precondition(
+        f"the {name} cannot listen on {address}: the port is in use; stop what uses it or choose "
+        "another port",
+        subject=address,
+        reason="PORT_IN_USE",
+    )
+
+
+@asynccontextmanager
+async def running(service: Service, address: str = "127.0.0.1:0") -> AsyncIterator[RunningServer]:
+    """Serves while the block runs, ready from its first line on."""
+    server = await start(service, address)
+    try:
+        await server.loaded
+        yield server
+    finally:
+        await server.stop(grace=1.0)
+
+
+def run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], name: str) -> None:
+    """Runs a service process until SIGTERM or SIGINT, configured by the environment.
+
+    The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings.
+    """
+    server_settings = load(ServerSettings, os.environ, "SERVER")
+    configure_logging(server_settings.log_level)
+    if server_settings.trace_endpoint:
+        configure_tracing(name, server_settings.trace_endpoint)
+    own_settings = load(settings, os.environ, name.upper())
+    _log.info("settings", extra={"fields": {"server": server_settings, name: own_settings}})
+    store = open_store(server_settings.store)
+    asyncio.run(_serve(create_service(own_settings, store), server_settings))
+
+
+async def _serve(service: Service, settings: ServerSettings) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    server = await start(service, f"{settings.host}:{settings.port}")
+    if settings.metrics_port:
+        server.metrics.expose(settings.metrics_port)
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait({waiting, server.loaded}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if server.loaded.done():
+            server.loaded.result()
+            _log.info("serving on port %d", server.port)
+            await waiting
+    finally:
+        _log.info("draining")
+        await server.stop(settings.drain_seconds)

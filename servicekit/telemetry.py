@@ -1,0 +1,69 @@
+"""Logs, metrics and traces of a service process."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; fields given as `extra={"fields": {...}}` are merged in."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Sends every log record of the process to standard error as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class Metrics:
+    """The Prometheus metrics of one service; a registry of its own lets several share a process."""
+
+    def __init__(self, service: str) -> None:
+        self.registry = CollectorRegistry()
+        labels = {"namespace": "variegate", "subsystem": service, "registry": self.registry}
+        self.calls = Counter("calls", "Finished calls.", ["method", "code"], **labels)
+        self.seconds = Histogram(
+            "call_seconds", "Seconds a call took.", ["method"], buckets=_BUCKETS, **labels
+        )
+        self.in_flight = Gauge("calls_in_flight", "Calls that have not ended.", **labels)
+
+    def expose(self, port: int) -> None:
+        """Serves the metrics over HTTP on `port`."""
+        start_http_server(port, registry=self.registry)
+
+
+def configure_tracing(service: str, endpoint: str) -> None:
+    """Sends OpenTelemetry traces of all gRPC calls of this process to an OTLP endpoint."""
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.grpc import (
+        GrpcAioInstrumentorClient,
+        GrpcAioInstrumentorServer,
+    )
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    trace.set_tracer_provider(provider)
+    GrpcAioInstrumentorServer().instrument()
+    GrpcAioInstrumentorClient().instrument()
