@@ -1,0 +1,1 @@
+"""The gateway: datasets, augmentations and studies; planning, mixing, lineage and durability."""

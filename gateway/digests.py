@@ -1,0 +1,27 @@
+"""Ids and seeds that depend on content alone, never on order, batch or time."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
+
+
+def canonical(value: Plain) -> str:
+    """Returns the one JSON text of `value`: sorted keys, no spaces, ASCII, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(*parts: Plain, length: int = 32) -> str:
+    """Returns the first `length` hexadecimal digits of the SHA-256 of the parts."""
+    return hashlib.sha256(canonical(list(parts)).encode()).hexdigest()[:length]
+
+
+def seed_of(*parts: Plain) -> int:
+    """Returns a 64-bit seed that depends on the parts alone."""
+    return int.from_bytes(hashlib.sha256(canonical(list(parts)).encode()).digest()[:8], "big")
+
+
+def sha256_of(data: bytes) -> str:
+    """Returns the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,183 @@
+"""MVC's Algorithm 1 and AUGCOND's operations, by their properties."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.mixing import draws, embedding, mvc
+
+CASES = {
+    "count": st.integers(1, 6),
+    "m": st.integers(1, 9),
+    "d": st.integers(1, 11),
+    "coarse": st.integers(0, 4),
+    "fine": st.integers(0, 9),
+    "seed": st.integers(0, 2**64 - 1),
+}
+
+
+def captions(count, m, d):
+    """Matrices in which every entry names its caption and its place."""
+    return np.arange(count * m * d, dtype=np.float32).reshape(count, m, d)
+
+
+def mixed(embeddings, seeds, coarse=2, fine=8):
+    mixes = mvc.draw(
+        np.array(seeds, np.uint64),
+        caption_count=len(embeddings),
+        shape=embeddings.shape[1:],
+        coarse_steps=coarse,
+        fine_steps=fine,
+    )
+    return mvc.mix(embeddings, mixes), mixes
+
+
+@given(**CASES)
+@settings(max_examples=150, deadline=None)
+def test_every_entry_comes_from_a_caption_of_the_class_at_the_same_place(
+    count, m, d, coarse, fine, seed
+):
+    embeddings = captions(count, m, d)
+    result, _ = mixed(embeddings, [seed, seed ^ 1], coarse, fine)
+    assert result.shape == (2, m, d)
+    assert result.dtype == np.float32
+    assert (result[:, None] == embeddings[None]).any(axis=1).all()
+
+
+@given(**CASES)
+@settings(max_examples=60, deadline=None)
+def test_a_mix_depends_on_its_own_seed_only(count, m, d, coarse, fine, seed):
+    embeddings = captions(count, m, d)
+    alone, _ = mixed(embeddings, [seed], coarse, fine)
+    crowd, _ = mixed(embeddings, [7, seed, 9], coarse, fine)
+    assert np.array_equal(alone[0], crowd[1])
+
+
+@given(**CASES)
+@settings(max_examples=60, deadline=None)
+def test_no_steps_are_the_identity(count, m, d, coarse, fine, seed):
+    embeddings = captions(count, m, d)
+    result, mixes = mixed(embeddings, [seed], 0, 0)
+    assert np.array_equal(result[0], embeddings[mixes.start[0]])
+
+
+@given(**CASES)
+@settings(max_examples=100, deadline=None)
+def test_slices_are_never_empty_and_stay_inside(count, m, d, coarse, fine, seed):
+    _, mixes = mixed(captions(count, m, d), [seed], coarse, fine)
+    assert (mixes.coarse_from >= 0).all() and (mixes.coarse_to <= m).all()
+    assert (mixes.coarse_from < mixes.coarse_to).all()
+    assert (mixes.fine_from < mixes.fine_to).all() and (mixes.fine_to <= d).all()
+    assert ((mixes.fine_row >= 0) & (mixes.fine_row < m)).all()
+    for sources in (mixes.coarse_source, mixes.fine_source):
+        assert ((sources >= 0) & (sources < count)).all()
+        assert (sources != mixes.start[:, None]).all()
+
+
+def test_the_algorithm_is_the_papers_line_by_line():
+    embeddings = captions(5, 7, 9)
+    seeds = np.arange(20, dtype=np.uint64)
+    result, mixes = mixed(embeddings, seeds)
+    for number in range(len(seeds)):
+        lineage = mvc.describe(mixes, number)
+        e = embeddings[lineage["start"]].copy()
+        for p, r, s in lineage["coarse"]:
+            e[r:s, :] = embeddings[p][r:s, :]
+        for q, w, u, v in lineage["fine"]:
+            e[w, u:v] = embeddings[q][w, u:v]
+        assert np.array_equal(e, result[number])
+
+
+def test_the_replaced_share_grows_with_the_steps():
+    embeddings = captions(8, 16, 24)
+    seeds = np.arange(300, dtype=np.uint64)
+
+    def share(coarse, fine):
+        result, mixes = mixed(embeddings, seeds, coarse, fine)
+        return float((result != embeddings[mixes.start]).mean())
+
+    assert 0 == share(0, 0) < share(1, 0) < share(2, 0) < share(4, 0)
+    assert 0 < share(0, 4) < share(0, 8) < share(0, 32)
+
+
+def test_all_captions_and_all_slices_are_drawn():
+    seeds = np.arange(4000, dtype=np.uint64)
+    mixes = mvc.draw(seeds, caption_count=4, shape=(3, 5), coarse_steps=1, fine_steps=1)
+    assert set(mixes.start.tolist()) == {0, 1, 2, 3}
+    rows = set(zip(mixes.coarse_from[:, 0].tolist(), mixes.coarse_to[:, 0].tolist(), strict=True))
+    assert rows == {(r, s) for r in range(3) for s in range(r + 1, 4)}
+    counts = np.bincount(mixes.start)
+    assert counts.min() > 850, "captions are not equally likely"
+
+
+def test_a_single_caption_is_returned_and_the_lineage_says_so():
+    embeddings = captions(1, 4, 4)
+    result, mixes = mixed(embeddings, [3])
+    assert np.array_equal(result[0], embeddings[0])
+    assert mvc.describe(mixes, 0) == {"start": 0, "coarse": [], "fine": []}
+
+
+def test_negative_steps_and_no_captions_are_errors():
+    with pytest.raises(ValueError, match="negative"):
+        mvc.draw(np.zeros(1, np.uint64), caption_count=2, shape=(2, 2), coarse_steps=-1)
+    with pytest.raises(ValueError, match="at least one caption"):
+        mvc.draw(np.zeros(1, np.uint64), caption_count=0, shape=(2, 2))
+
+
+def test_a_stream_gives_the_same_mixes_in_blocks_of_any_size():
+    embeddings = captions(5, 7, 9)
+    seeds = np.arange(23, dtype=np.uint64)
+    whole, _ = mixed(embeddings, seeds)
+    for block in (1, 4, 64):
+        blocks = [part.copy() for part in mvc.stream(embeddings, seeds, block=block)]
+        assert np.array_equal(np.concatenate(blocks), whole)
+
+
+@given(seed=st.integers(0, 2**64 - 1), d=st.integers(2, 64))
+@settings(max_examples=150, deadline=None)
+def test_embed_cutmix_changes_a_contiguous_share_of_the_features(seed, d):
+    first, second = np.zeros(d, np.float32), np.ones(d, np.float32)
+    result, drawn = embedding.embed_cutmix(first, second, seed=seed)
+    start, stop = drawn["cut"]
+    assert result.tolist() == [1.0 if start <= i < stop else 0.0 for i in range(d)]
+    assert 0 < stop - start < d, "the embedding must change and keep something"
+    assert abs((stop - start) / d - (1 - drawn["lambda"])) <= 1 / d
+    assert not first.any(), "the parent must not change"
+
+
+@given(seed=st.integers(0, 2**64 - 1))
+@settings(max_examples=60, deadline=None)
+def test_embed_mixup_lies_between_its_parents(seed):
+    first, second = np.zeros(8, np.float32), np.full(8, 4, np.float32)
+    result, drawn = embedding.embed_mixup(first, second, seed=seed)
+    assert np.allclose(result, 4 * (1 - drawn["lambda"]), atol=1e-5)
+
+
+def test_dropout_zeroes_about_its_share_and_does_not_rescale():
+    vector = np.full(20_000, 3, np.float32)
+    result, drawn = embedding.dropout(vector, seed=5)
+    assert set(result.tolist()) == {0.0, 3.0}
+    assert abs((result == 0).mean() - 0.4) < 0.02
+    assert drawn == {"dropout": 0.4, "dropped_count": int((result == 0).sum())}
+    assert np.array_equal(embedding.dropout(vector, seed=5, probability=0.0)[0], vector)
+
+
+def test_dropout_and_cutmix_of_one_seed_do_not_share_draws():
+    seeds = np.arange(2000, dtype=np.uint64)
+    first = draws.uniforms(seeds ^ np.uint64(0xD20), 1)[:, 0]
+    second = draws.uniforms(seeds ^ np.uint64(0xC07), 1)[:, 0]
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.06
+
+
+def test_embeddings_of_two_sizes_do_not_mix():
+    with pytest.raises(ValueError, match="one length"):
+        embedding.embed_cutmix(np.zeros(3, np.float32), np.zeros(4, np.float32), seed=1)
+
+
+def test_mixing_ten_thousand_embeddings_costs_at_most_twelve_copies():
+    from benchmarks import mixing
+
+    figures = mixing.measure()
+    assert figures["ratio"] >= figures["required"]
+    assert figures["peak_ratio"] < 1.05, "memory grows with the number of items"
