@@ -1,0 +1,164 @@
+"""From per-run records to `StudyResults`: pairing, statistics, timings, counts."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gateway.study.machine import describe_machine
+from gateway.study.records import (
+    BASELINE,
+    ORACLE,
+    Arm,
+    AugmentationRecord,
+    RunRecord,
+    StudySpec,
+)
+from gateway.study.results import ClassGain, ResultRow, StudyResults, Timing
+from gateway.study.statistics import beats, mean, paired_gain, standard_error
+
+# Which service spends the time of a stage of the gateway's workflows.
+SERVICES = {
+    "import": "gateway",
+    "plan": "gateway",
+    "mix": "gateway",
+    "assemble": "gateway",
+    "caption": "captioner",
+    "prompt": "prompter",
+    "encode": "generator",
+    "condition": "generator",
+    "generate": "generator",
+    "embed": "retriever",
+    "index": "retriever",
+    "retrieve": "retriever",
+    "search": "retriever",
+    "filter": "retriever",
+    "train": "trainer",
+}
+
+
+def build_results(
+    spec: StudySpec,
+    records: Sequence[RunRecord],
+    augmentations: Sequence[AugmentationRecord] = (),
+    *,
+    machine: Mapping[str, str | int] | None = None,
+    notes: Sequence[str] = (),
+) -> StudyResults:
+    """Computes the rows of a study.
+
+    Every arm needs one record per seed of the spec. Raises ValueError if the baseline is missing,
+    or if a row lacks a seed: rows on different seeds cannot be compared.
+    """
+    by_arm: dict[object, dict[int, RunRecord]] = {}
+    for record in records:
+        by_arm.setdefault(record.arm.key, {})[record.seed] = record
+    arms = _in_order(spec, records)
+    if not arms or arms[0].method != BASELINE:
+        raise ValueError("A study needs the row 'baseline' to compare with; no record has it.")
+    runs = {arm.key: _all_seeds(arm, by_arm[arm.key], spec.seeds) for arm in arms}
+    baseline = runs[arms[0].key]
+    rows = tuple(_row(spec, arm, runs[arm.key], baseline, augmentations) for arm in arms)
+    rejected: Counter[str] = Counter()
+    for augmentation in augmentations:
+        rejected.update(augmentation.rejected_reasons)
+    return StudyResults(
+        study=spec.name,
+        dataset=spec.dataset,
+        images_per_class=spec.images_per_class,
+        seeds=spec.seeds,
+        training=dict(spec.training),
+        deterministic=spec.deterministic,
+        safety=spec.safety,
+        rows=rows,
+        timings=_timings(arms, records, augmentations),
+        rejected=dict(sorted(rejected.items())),
+        machine=dict(describe_machine() if machine is None else machine),
+        notes=(*spec.dataset.warnings, *notes),
+    )
+
+
+def _in_order(spec: StudySpec, records: Sequence[RunRecord]) -> list[Arm]:
+    """Baseline, oracle, then the arms of the spec that have records."""
+    seen = {record.arm.key: record.arm for record in records}
+    references = [arm for arm in seen.values() if arm.method in (BASELINE, ORACLE)]
+    references.sort(key=lambda arm: arm.method != BASELINE)
+    return references + [arm for arm in spec.arms if arm.key in seen]
+
+
+def _all_seeds(
+    arm: Arm, runs: Mapping[int, RunRecord], seeds: Sequence[int]
+) -> tuple[RunRecord, ...]:
+    missing = [seed for seed in seeds if seed not in runs]
+    if missing:
+        raise ValueError(f"The row {arm.label!r} has no run for the seeds {missing}.")
+    return tuple(runs[seed] for seed in seeds)
+
+
+def _row(
+    spec: StudySpec,
+    arm: Arm,
+    runs: Sequence[RunRecord],
+    baseline: Sequence[RunRecord],
+    augmentations: Sequence[AugmentationRecord],
+) -> ResultRow:
+    accuracies = [run.accuracy for run in runs]
+    gain, error = paired_gain(accuracies, [run.accuracy for run in baseline])
+    own = [a for a in augmentations if a.arm.key == arm.key and a.seed in spec.seeds]
+    own.sort(key=lambda augmentation: spec.seeds.index(augmentation.seed))
+    reasons: Counter[str] = Counter()
+    for augmentation in own:
+        reasons.update(augmentation.rejected_reasons)
+    return ResultRow(
+        method=arm.method,
+        strategy=arm.strategy,
+        parameters=dict(sorted(arm.parameters.items())),
+        label=arm.label,
+        accuracies=tuple(accuracies),
+        mean_accuracy=mean(accuracies),
+        standard_error=standard_error(accuracies),
+        gain=gain,
+        gain_standard_error=error,
+        beats_baseline=beats(gain, error, len(runs)),
+        classes=_class_gains(spec, runs, baseline),
+        real_image_count=runs[0].real_image_count,
+        added_image_count=max(run.added_image_count for run in runs),
+        test_image_count=runs[0].test_image_count,
+        augmentations=tuple(augmentation.name for augmentation in own),
+        rejected_count=sum(augmentation.rejected_count for augmentation in own),
+        rejected_reasons=dict(sorted(reasons.items())),
+        shortfalls=tuple(dict.fromkeys(text for a in own for text in a.shortfalls)),
+    )
+
+
+def _class_gains(
+    spec: StudySpec, runs: Sequence[RunRecord], baseline: Sequence[RunRecord]
+) -> tuple[ClassGain, ...]:
+    gains = []
+    for name in spec.dataset.class_names:
+        # A class without test images has no accuracy in any run, and so no gain.
+        if any(name not in run.class_accuracies for run in (*runs, *baseline)):
+            continue
+        values = [run.class_accuracies[name] for run in runs]
+        gain, error = paired_gain(values, [run.class_accuracies[name] for run in baseline])
+        gains.append(ClassGain(name, mean(values), standard_error(values), gain, error))
+    return tuple(gains)
+
+
+def _timings(
+    arms: Sequence[Arm],
+    records: Sequence[RunRecord],
+    augmentations: Sequence[AugmentationRecord],
+) -> tuple[Timing, ...]:
+    timings = []
+    for arm in arms:
+        seconds: dict[str, float] = {}
+        for augmentation in augmentations:
+            if augmentation.arm.key == arm.key:
+                for stage, spent in augmentation.seconds.items():
+                    seconds[stage] = seconds.get(stage, 0.0) + spent
+        seconds["train"] = sum(r.seconds for r in records if r.arm.key == arm.key)
+        timings += [
+            Timing(arm.label, SERVICES.get(stage, "gateway"), stage, float(spent))
+            for stage, spent in seconds.items()
+            if spent > 0
+        ]
+    return tuple(timings)

@@ -1,0 +1,85 @@
+"""What a study measured, before any statistics: the input of `build_results`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+BASELINE = "baseline"
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """The dataset of a study. `class_names` are sorted by label; counts are in the same order."""
+
+    name: str
+    digest: str
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+    rejected_file_count: int = 0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row to be: a method with its parameters, and the strategy that trains on its images."""
+
+    method: str
+    strategy: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """Tells arms apart; two arms of one method may differ in strategy or parameters."""
+        return self.method, self.strategy, tuple(sorted(self.parameters.items()))
+
+    @property
+    def label(self) -> str:
+        """What people read: the method, and only what differs from the usual."""
+        extras = [] if self.strategy in ("", "combined", "real") else [self.strategy]
+        extras += [f"{name}={value}" for name, value in sorted(self.parameters.items())]
+        return f"{self.method} ({', '.join(extras)})" if extras else self.method
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """What was asked for. `training` is the recipe by name, the same for every row."""
+
+    name: str
+    dataset: DatasetSummary
+    images_per_class: int
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    training: Mapping[str, str | int | float] = field(default_factory=dict)
+    deterministic: bool = False
+    safety: str = "a sample of every row"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One trained and tested classifier. Accuracies are shares from 0 to 1."""
+
+    arm: Arm
+    seed: int
+    accuracy: float
+    class_accuracies: Mapping[str, float]
+    real_image_count: int = 0
+    added_image_count: int = 0
+    test_image_count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class AugmentationRecord:
+    """One finished augmentation. `seconds` is by stage, `rejected_reasons` counts by reason."""
+
+    arm: Arm
+    seed: int
+    name: str
+    manifest_uri: str
+    rejected_uri: str = ""
+    accepted_count: int = 0
+    rejected_count: int = 0
+    rejected_reasons: Mapping[str, int] = field(default_factory=dict)
+    shortfalls: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)

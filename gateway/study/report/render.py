@@ -1,0 +1,93 @@
+"""From results and pictures to the text of report.html."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gateway.study.gallery import Gallery
+from gateway.study.report import words
+from gateway.study.report.accuracy_plot import accuracy_plot
+from gateway.study.report.class_map import class_map
+from gateway.study.report.time_plot import time_rows
+from gateway.study.results import StudyResults
+
+_PACKAGE = "gateway.study.report"
+
+
+def render_report(results: StudyResults, gallery: Gallery) -> str:
+    """Returns the whole report as one HTML document without any reference to a network."""
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=words.percent,
+        points=words.points,
+        error=words.error,
+        seconds=words.seconds,
+        count=words.count,
+        plural=words.plural,
+        reason=words.reason,
+    )
+    papers = json.loads(files("gateway.study").joinpath("papers.json").read_text("utf-8"))
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        gallery=gallery,
+        headline=words.headline(results),
+        lead=words.lead(results),
+        facts=words.facts(results),
+        mosaic=_mosaic(gallery),
+        accuracy_plot=Markup(accuracy_plot(results)),
+        class_map=class_map(results),
+        time_rows=time_rows(results),
+        papers=papers,
+        lineages=_embedded(_lineages(gallery)),
+        results_json=_embedded(json.loads(results.to_json())),
+        css=Markup(_text("style.css")),
+        script=Markup(_text("script.js")),
+    )
+
+
+def _text(name: str) -> str:
+    return files(_PACKAGE).joinpath("templates", name).read_text("utf-8")
+
+
+def _mosaic(gallery: Gallery) -> list[tuple[str, str]]:
+    """Picture and alternative text of the first child of every class, methods taking turns."""
+    columns = [
+        [child for children in method.classes.values() for child in children[:1]]
+        for method in gallery.methods
+    ]
+    tiles = []
+    for turn in range(max((len(column) for column in columns), default=0)):
+        for column in columns:
+            child = column[turn % len(column)] if column else None
+            if child and child.picture:
+                tiles.append((child.picture, child.class_name))
+    return tiles[:30]
+
+
+def _lineages(gallery: Gallery) -> dict[str, Any]:
+    return {
+        f"{at}-{child.item_id}": {
+            "title": f"{child.class_name}, {method.label}",
+            "prompt": child.prompt,
+            "again": list(child.again),
+            "record": child.lineage,
+        }
+        for at, method in enumerate(gallery.methods)
+        for children in method.classes.values()
+        for child in children
+    }
+
+
+def _embedded(document: object) -> Markup:
+    """JSON for a script element: "<" is escaped, so no text of a user can end the element."""
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", " ").replace("\u2029", " "))

@@ -1,0 +1,105 @@
+"""Numbers and sentences of the report, as people read them."""
+
+from gateway.study.results import ResultRow, StudyResults
+
+MINUS = "−"
+
+# What the filters' reasons mean; others are shown in lower case.
+REASONS = {
+    "NEAR_DUPLICATE": "too like another image",
+    "EXACT_DUPLICATE": "the same as another image",
+    "DUPLICATE": "the same as another image",
+    "TEST_DUPLICATE": "too like a test image",
+    "UNSAFE": "unsafe content",
+    "LOW_CLIP_SCORE": "does not look like its class",
+    "CLIP_SCORE": "does not look like its class",
+}
+
+
+def percent(share: float) -> str:
+    """0.4187 -> "41.9"."""
+    return f"{100 * share:.1f}"
+
+
+def points(share: float) -> str:
+    """0.0123 -> "+1.2", with a true minus sign; zero has no sign."""
+    text = f"{100 * share:+.1f}".replace("-", MINUS)
+    return "0.0" if text.lstrip("+" + MINUS) == "0.0" else text
+
+
+def error(share: float) -> str:
+    """0.0061 -> "0.6"."""
+    return f"{100 * share:.1f}"
+
+
+def seconds(value: float) -> str:
+    """75.2 -> "1 min 15 s"."""
+    if value < 10:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def count(value: float) -> str:
+    """12000 -> "12,000"."""
+    return f"{value:,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """(1, "seed") -> "1 seed"; (3, "class") -> "3 classes"."""
+    if value == 1:
+        return f"1 {noun}"
+    return f"{value:,} {noun}{'es' if noun.endswith(('s', 'h')) else 's'}"
+
+
+def reason(name: str) -> str:
+    """ "NEAR_DUPLICATE" -> "too like another image"."""
+    return REASONS.get(name, name.replace("_", " ").lower())
+
+
+def headline(results: StudyResults) -> str:
+    """The finding in one sentence, never more than the numbers carry."""
+    best = results.best
+    if best is None:
+        return f"Real images alone reach {percent(results.baseline.mean_accuracy)} %."
+    if best.beats_baseline:
+        return f"Images by {best.label} lift accuracy by {points(best.gain)[1:]} points."
+    if best.gain <= 0:
+        return "No method beat the real images alone."
+    return f"{best.label} gained {points(best.gain)[1:]} points, too little to be sure."
+
+
+def lead(results: StudyResults) -> str:
+    """The sentence below the headline: from what to what, and how sure."""
+    base, best = results.baseline, results.best
+    if best is None:
+        return "No method was compared."
+    moved = (
+        f"From {_accuracy(base)} with real images alone to {_accuracy(best)} with "
+        f"{plural(results.images_per_class, 'added image')} per class; gain "
+        f"{points(best.gain)} ± {error(best.gain_standard_error)} points over "
+        f"{plural(len(results.seeds), 'paired seed')}."
+    )
+    if len(results.seeds) < 2:
+        return moved + " One seed says nothing about chance: no row can claim a gain."
+    sure = "more" if best.beats_baseline else "not more"
+    return moved + f" That is {sure} than two standard errors."
+
+
+def _accuracy(row: ResultRow) -> str:
+    return f"{percent(row.mean_accuracy)} %"
+
+
+def facts(results: StudyResults) -> list[tuple[str, str]]:
+    """The study in numbers: (number, what it counts)."""
+    dataset = results.dataset
+    return [
+        (count(sum(dataset.train_counts)), "real training photographs"),
+        (str(len(dataset.class_names)), "classes"),
+        (count(results.images_per_class), "images added per class"),
+        (count(sum(dataset.test_counts)), "test photographs"),
+        (str(len(results.seeds)), "seeds"),
+    ]

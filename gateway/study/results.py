@@ -1,0 +1,145 @@
+"""Study results: the rows of the comparison and everything needed to read them.
+
+`StudyResults.to_json` is the file `results.json`. Its schema, "variegate.study/1":
+  study                  id of the study
+  dataset                name, digest, class_names, train_counts, test_counts, warnings, ...
+  images_per_class       images that every row adds to each class
+  seeds                  training seeds, in the order of every list "accuracies"
+  training               recipe of the classifiers, the same for every row
+  rows[]                 baseline, oracle, then the arms: see `ResultRow`
+  best                   label of the best row besides baseline and oracle; null without one
+  timings[]              seconds by row and stage, with the service that spent them
+  rejected               count of rejected images by reason, over all rows
+  machine                what it ran on
+  notes                  sentences for people, such as a leak between splits
+All accuracies, gains and errors are shares from 0 to 1.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.study.records import BASELINE, ORACLE, DatasetSummary
+
+SCHEMA = "variegate.study/1"
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """One class of one row against the baseline, paired by seed."""
+
+    class_name: str
+    accuracy: float
+    standard_error: float
+    gain: float
+    gain_standard_error: float
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One row of the table. The baseline's gains are 0."""
+
+    method: str
+    strategy: str
+    parameters: Mapping[str, str]
+    label: str
+    accuracies: tuple[float, ...]
+    mean_accuracy: float
+    standard_error: float
+    gain: float
+    gain_standard_error: float
+    beats_baseline: bool
+    classes: tuple[ClassGain, ...]
+    real_image_count: int
+    added_image_count: int
+    test_image_count: int
+    augmentations: tuple[str, ...] = ()
+    rejected_count: int = 0
+    rejected_reasons: Mapping[str, int] = field(default_factory=dict)
+    shortfalls: tuple[str, ...] = ()
+
+    @property
+    def is_reference(self) -> bool:
+        """True for the two rows that are no method: baseline and oracle."""
+        return self.method in (BASELINE, ORACLE)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that one stage of one row took, summed over seeds."""
+
+    label: str
+    service: str
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """Everything a study found; equal to its own `results.json`."""
+
+    study: str
+    dataset: DatasetSummary
+    images_per_class: int
+    seeds: tuple[int, ...]
+    training: Mapping[str, str | int | float]
+    deterministic: bool
+    safety: str
+    rows: tuple[ResultRow, ...]
+    timings: tuple[Timing, ...] = ()
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    machine: Mapping[str, str | int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def baseline(self) -> ResultRow:
+        """The row of real images only."""
+        return next(row for row in self.rows if row.method == BASELINE)
+
+    @property
+    def oracle(self) -> ResultRow | None:
+        """Real images and labelled pool images, if there is a pool."""
+        return next((row for row in self.rows if row.method == ORACLE), None)
+
+    @property
+    def methods(self) -> tuple[ResultRow, ...]:
+        """The rows that are methods, in the order they were asked for."""
+        return tuple(row for row in self.rows if not row.is_reference)
+
+    @property
+    def best(self) -> ResultRow | None:
+        """The method with the highest mean accuracy; the first of equals."""
+        return max(self.methods, key=lambda row: row.mean_accuracy, default=None)
+
+    def to_json(self) -> str:
+        """The text of `results.json`; equal results give equal bytes."""
+        best = self.best.label if self.best else None
+        document = {"schema": SCHEMA, "best": best, **dataclasses.asdict(self)}
+        return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "StudyResults":
+        """Reads `results.json`. Raises ValueError if it is another kind of file."""
+        document = json.loads(text)
+        schema = document.pop("schema", None) if isinstance(document, dict) else None
+        if schema != SCHEMA:
+            raise ValueError(f"This is no results file: its schema is {schema!r}, not {SCHEMA!r}.")
+        document.pop("best", None)
+        dataset = DatasetSummary(**_tuples(document.pop("dataset")))
+        rows = tuple(_row(row) for row in document.pop("rows"))
+        timings = tuple(Timing(**timing) for timing in document.pop("timings"))
+        return cls(dataset=dataset, rows=rows, timings=timings, **_tuples(document))
+
+
+def _row(document: dict[str, Any]) -> ResultRow:
+    classes = tuple(ClassGain(**gain) for gain in document.pop("classes"))
+    return ResultRow(classes=classes, **_tuples(document))
+
+
+def _tuples(document: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists only; the dataclasses hold tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+    }
