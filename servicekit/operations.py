@@ -22,6 +22,8 @@ from servicekit.storage import ObjectStore
 
 _SAVE_EVERY_SECONDS = 1.0
 _POLL_SECONDS = 0.2
+# Kept from the caller's deadline, so that the answer arrives before it.
+_MARGIN_SECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -190,13 +192,13 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
     async def WaitOperation(
         self, request: operations_pb2.WaitOperationRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
-        limits = [context.time_remaining() - 0.1]
+        limits = [context.time_remaining() - _MARGIN_SECONDS]
         if request.HasField("timeout"):
             limits.append(request.timeout.ToTimedelta().total_seconds())
         deadline = time.monotonic() + min(limits)
         operation = await self._runner.get(request.name)
         while not operation.done and time.monotonic() < deadline:
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(min(_POLL_SECONDS, max(deadline - time.monotonic(), 0)))
             operation = await self._runner.get(request.name)
         return operation
 

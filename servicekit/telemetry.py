@@ -38,12 +38,20 @@ class Metrics:
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
-        labels = {"namespace": "variegate", "subsystem": service, "registry": self.registry}
-        self.calls = Counter("calls", "Finished calls.", ["method", "code"], **labels)
-        self.seconds = Histogram(
-            "call_seconds", "Seconds a call took.", ["method"], buckets=_BUCKETS, **labels
+        registry, name = self.registry, f"variegate_{service}"
+        self.calls = Counter(
+            f"{name}_calls", "Finished calls.", ["method", "code"], registry=registry
         )
-        self.in_flight = Gauge("calls_in_flight", "Calls that have not ended.", **labels)
+        self.seconds = Histogram(
+            f"{name}_call_seconds",
+            "Seconds a call took.",
+            ["method"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            f"{name}_calls_in_flight", "Calls that have not ended.", registry=registry
+        )
 
     def expose(self, port: int) -> None:
         """Serves the metrics over HTTP on `port`."""

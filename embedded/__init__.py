@@ -1,0 +1,1 @@
+"""The embedded default: all six services in one process, on loopback."""

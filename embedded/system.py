@@ -1,0 +1,169 @@
+"""All six services in one process, on loopback: the composition root of the embedded default."""
+
+import asyncio
+import fcntl
+import importlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from servicekit.errors import Precondition
+from servicekit.server import RunningServer, Service, start
+from servicekit.storage import DirectoryStore, ObjectStore
+from servicekit.telemetry import JsonFormatter
+
+import models
+
+NANO = Path(models.__file__).parent / "nano"
+HOST = "127.0.0.1"
+
+# The order is the order of the ports from `port_base` on; the gateway is first because people
+# talk to it.
+SERVICES = ("gateway", "captioner", "prompter", "generator", "retriever", "trainer")
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings:
+    """Where the embedded system keeps its state and what it serves.
+
+    `import_roots` are the folders that datasets may be imported from. `port_base` 0 picks free
+    ports; otherwise the gateway listens on it and the others on the five ports after it.
+    `options` are settings of single services by "service.field", for tests and benchmarks.
+    """
+
+    state: Path
+    import_roots: tuple[Path, ...] = ()
+    port_base: int = 0
+    options: Mapping[str, Any] | None = None
+
+
+class EmbeddedSystem:
+    """The running system. Use it as an async context manager; it is ready inside the block."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        import_roots: Sequence[Path] = (),
+        *,
+        port_base: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings = EmbeddedSettings(
+            Path(state_dir).absolute(), tuple(import_roots), port_base, options
+        )
+        self.targets: dict[str, str] = {}
+        self.servers: dict[str, RunningServer] = {}
+        self._exit = AsyncExitStack()
+
+    @property
+    def target(self) -> str:
+        """Address of the gateway, "HOST:PORT"."""
+        return self.targets["gateway"]
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._exit.aclose()
+
+    async def _start(self) -> None:
+        state = self.settings.state
+        state.mkdir(parents=True, exist_ok=True)
+        self._exit.enter_context(_lock(state))
+        _log_to(state / "variegate.log")
+        store = DirectoryStore(state / "objects")
+        # The gateway comes last: it is told where the others are.
+        for name in [*SERVICES[1:], SERVICES[0]]:
+            service = self._create(name, store)
+            server = await start(service, f"{HOST}:{self._port(name)}")
+            self._exit.push_async_callback(server.stop, 1.0)
+            self.servers[name] = server
+            self.targets[name] = server.target
+        await asyncio.gather(*(server.loaded for server in self.servers.values()))
+
+    def _port(self, name: str) -> int:
+        base = self.settings.port_base
+        return base + SERVICES.index(name) if base else 0
+
+    def _create(self, name: str, store: ObjectStore) -> Service:
+        settings = importlib.import_module(f"{name}.settings")
+        kind = getattr(settings, f"{name.capitalize()}Settings")
+        wiring = importlib.import_module(f"{name}.wiring")
+        service: Service = wiring.create_service(kind(**self._options(name)), store)
+        return service
+
+    def _options(self, name: str) -> dict[str, Any]:
+        state = self.settings.state
+        defaults: dict[str, dict[str, Any]] = {
+            "captioner": {"model": NANO / "captioner"},
+            "prompter": {},
+            "generator": {"models": NANO / "diffusion"},
+            "retriever": {"clip": NANO / "clip"},
+            "trainer": {"work_dir": state / "trainer", "store": f"file://{state / 'objects'}"},
+            "gateway": {
+                "import_roots": tuple(str(root) for root in self.settings.import_roots),
+                "database_url": f"sqlite:///{state / 'gateway.sqlite'}",
+                **{service: self.targets.get(service, "") for service in SERVICES[1:]},
+            },
+        }
+        own = {
+            key.partition(".")[2]: value
+            for key, value in (self.settings.options or {}).items()
+            if key.partition(".")[0] == name
+        }
+        return {**defaults[name], **own}
+
+
+class _Lock:
+    """Holds the state folder for this process; the system forgets it when the process dies."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+
+def _lock(state: Path) -> _Lock:
+    file = (state / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise Precondition(
+            f"the state folder {state} is in use by process {holder}; wait for it, stop it, or "
+            "choose another folder with --state",
+            subject=str(state),
+            reason="STATE_IN_USE",
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return _Lock(file)
+
+
+def _log_to(path: Path) -> None:
+    """Sends the log records of this process to a file, so that the terminal is for people."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

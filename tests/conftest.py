@@ -1,0 +1,31 @@
+"""Fixtures shared by all tests."""
+
+import os
+from collections.abc import Awaitable, Callable
+
+# Two cores are shared by the servers of a test; more threads only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+from servicekit.errors import ServiceError, from_rpc_error
+
+import grpc
+
+
+@pytest.fixture
+def fails() -> Callable[[object], Awaitable[ServiceError]]:
+    """Returns a function that awaits a call, or drains a stream, and returns its error."""
+
+    async def failure(call: object) -> ServiceError:
+        try:
+            if hasattr(call, "__aiter__") and not isinstance(call, grpc.aio.UnaryUnaryCall):
+                async for _ in call:
+                    pass
+            else:
+                await call
+        except grpc.aio.AioRpcError as error:
+            return from_rpc_error(error)
+        raise AssertionError("the call succeeded")
+
+    return failure

@@ -1,0 +1,223 @@
+"""A real server on port 0 with handlers of all four kinds (three services' protos lend them)."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from servicekit.channels import open_channel, service_config
+from servicekit.errors import Internal, InvalidArgument, NotFound, Precondition, Unavailable
+from servicekit.server import LIVENESS, Service, running, start
+from tests_ports import free_port
+from variegate.captioner.v1 import captioner_pb2 as pb
+from variegate.captioner.v1 import captioner_pb2_grpc as rpc
+
+NAME = "variegate.captioner.v1.CaptionerService"
+DESCRIPTOR = pb.DESCRIPTOR.services_by_name["CaptionerService"]
+
+
+class Echo(rpc.CaptionerServiceServicer):
+    """Answers with the prefix; some URIs make it fail."""
+
+    async def CaptionImage(self, request, context):
+        if request.image_uri == "store:missing":
+            raise NotFound("no such image", resource=request.image_uri)
+        if request.image_uri == "store:bug":
+            raise RuntimeError("secret detail")
+        if request.image_uri == "store:slow":
+            await asyncio.sleep(30)
+        return pb.CaptionImageResponse(caption=pb.Caption(text=request.prefix))
+
+    async def StreamCaptions(self, requests, context):
+        async for request in requests:
+            if request.item_id == "bad":
+                raise NotFound("no such image", resource="store:bad")
+            yield pb.StreamCaptionsResponse(item_id=request.item_id)
+
+
+def echo(load=lambda: asyncio.sleep(0)):
+    return Service(
+        name="captioner",
+        full_names=(NAME,),
+        register=lambda server: rpc.add_CaptionerServiceServicer_to_server(Echo(), server),
+        load=load,
+        close=lambda: asyncio.sleep(0),
+    )
+
+
+@pytest.fixture
+async def server():
+    async with running(echo()) as found:
+        yield found
+
+
+@pytest.fixture
+async def channel(server):
+    async with open_channel(server.target, DESCRIPTOR) as found:
+        yield found
+
+
+@pytest.fixture
+def stub(channel):
+    return rpc.CaptionerServiceStub(channel)
+
+
+def request(uri="store:a", **fields):
+    return pb.CaptionImageRequest(image_uri=uri, **fields)
+
+
+async def test_a_call_is_answered(stub):
+    assert (await stub.CaptionImage(request(prefix="hi"), timeout=5)).caption.text == "hi"
+
+
+async def test_an_error_arrives_with_its_code_reason_and_resource(stub, fails):
+    error = await fails(stub.CaptionImage(request("store:missing"), timeout=5))
+    assert isinstance(error, NotFound)
+    assert (error.message, error.resource) == ("no such image", "store:missing")
+
+
+async def test_a_bug_arrives_as_internal_without_its_text(stub, fails):
+    error = await fails(stub.CaptionImage(request("store:bug"), timeout=5))
+    assert isinstance(error, Internal)
+    assert "secret" not in error.message
+
+
+async def test_a_field_that_breaks_its_proto_is_named(stub, fails):
+    error = await fails(stub.CaptionImage(request(max_tokens=900), timeout=5))
+    assert isinstance(error, InvalidArgument)
+    assert error.field == "max_tokens"
+    error = await fails(stub.CaptionImage(request(""), timeout=5))
+    assert error.field == "image_uri"
+
+
+async def test_an_error_in_mid_stream_comes_after_the_good_items(stub):
+    def requests():
+        for item in ("good", "bad", "never"):
+            yield pb.StreamCaptionsRequest(item_id=item, request=request())
+
+    seen, call = [], stub.StreamCaptions(requests())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for answer in call:
+            seen.append(answer.item_id)
+    assert seen == ["good"]
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_streamed_requests_are_validated_too(stub, fails):
+    error = await fails(stub.StreamCaptions(iter([pb.StreamCaptionsRequest(item_id="x")])))
+    assert isinstance(error, InvalidArgument)
+    assert error.field == "request"
+
+
+async def test_the_server_refuses_a_unary_call_without_a_deadline(server, fails):
+    async with grpc.aio.insecure_channel(server.target) as bare:
+        error = await fails(rpc.CaptionerServiceStub(bare).CaptionImage(request()))
+    assert (error.field, error.reason) == ("deadline", "DEADLINE_REQUIRED")
+
+
+async def test_the_channel_refuses_a_unary_call_without_a_deadline(stub):
+    with pytest.raises(ValueError, match="without a timeout"):
+        await stub.CaptionImage(request())
+
+
+async def test_a_deadline_that_passes_stops_the_call(stub):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.CaptionImage(request("store:slow"), timeout=0.2)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_server_that_is_loading_says_so_and_is_live_but_not_serving(fails):
+    gate = asyncio.Event()
+    loading = await start(echo(load=gate.wait))
+    async with grpc.aio.insecure_channel(loading.target) as bare:
+        health = health_pb2_grpc.HealthStub(bare)
+        check = health_pb2.HealthCheckRequest
+        states = health_pb2.HealthCheckResponse
+        error = await fails(rpc.CaptionerServiceStub(bare).CaptionImage(request(), timeout=5))
+        assert isinstance(error, Unavailable)
+        assert error.reason == "MODEL_LOADING"
+        assert (await health.Check(check(service=NAME))).status == states.NOT_SERVING
+        assert (await health.Check(check(service=LIVENESS))).status == states.SERVING
+        gate.set()
+        await loading.loaded
+        assert (await health.Check(check(service=NAME))).status == states.SERVING
+    await loading.stop(0)
+
+
+async def test_reflection_lists_the_service(channel):
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    async for answer in stub.ServerReflectionInfo(asked):
+        names = {service.name for service in answer.list_services_response.service}
+    assert {NAME, "grpc.health.v1.Health"} <= names
+
+
+async def test_calls_are_counted_by_method_and_code(server, stub, fails):
+    await stub.CaptionImage(request(), timeout=5)
+    await fails(stub.CaptionImage(request("store:missing"), timeout=5))
+    method = f"/{NAME}/CaptionImage"
+    for code in ("OK", "NOT_FOUND"):
+        labels = {"method": method, "code": code}
+        value = server.metrics.registry.get_sample_value("variegate_captioner_calls_total", labels)
+        assert value == 1
+
+
+async def test_a_port_in_use_is_named(server):
+    with pytest.raises(Precondition, match=f"127.0.0.1:{server.port}: the port is in use"):
+        await start(echo(), server.target)
+
+
+def test_only_idempotent_methods_are_retried():
+    from variegate.captioner.v1 import captioner_pb2
+    from variegate.gateway.v1 import gateway_pb2
+
+    config = service_config(
+        captioner_pb2.DESCRIPTOR.services_by_name["CaptionerService"],
+        gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+    )
+    assert '"CaptionImage"' in config
+    assert "UNAVAILABLE" in config
+
+
+PROCESS = """
+    import asyncio, sys
+    from dataclasses import dataclass
+    sys.path.insert(0, "tests/servicekit")
+    from test_server import echo
+    from servicekit.server import run
+
+    @dataclass(frozen=True)
+    class Settings:
+        pass
+
+    run(lambda settings, store: echo(), Settings, "captioner")
+"""
+
+
+async def test_sigterm_drains_the_call_in_flight_and_exits_cleanly(tmp_path):
+    port = free_port()
+    environ = {**os.environ, "SERVER_HOST": "127.0.0.1", "SERVER_PORT": str(port)}
+    environ["SERVER_STORE"] = f"file://{tmp_path}"
+    environ["PYTHONPATH"] = os.pathsep.join(["tests", *sys.path])
+    code = [sys.executable, "-c", textwrap.dedent(PROCESS)]
+    process = subprocess.Popen(code, env=environ, stderr=subprocess.PIPE)
+    async with open_channel(f"127.0.0.1:{port}", DESCRIPTOR) as channel:
+        await asyncio.wait_for(channel.channel_ready(), 30)
+        stub = rpc.CaptionerServiceStub(channel)
+        call = stub.StreamCaptions()
+        await call.write(pb.StreamCaptionsRequest(item_id="one", request=request()))
+        assert (await call.read()).item_id == "one"
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        await call.write(pb.StreamCaptionsRequest(item_id="two", request=request()))
+        assert (await call.read()).item_id == "two"
+        await call.done_writing()
+        assert await call.read() == grpc.aio.EOF
+    assert await asyncio.to_thread(process.wait, 20) == 0
+    process.stderr.close()

@@ -1,0 +1,198 @@
+"""The contract of every object store, run against all of them; the S3 one is a real server."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from minio import Minio
+from servicekit.errors import Exhausted, InvalidArgument, NotFound, Precondition, Unavailable
+from servicekit.s3 import S3Store
+from servicekit.storage import (
+    DirectoryStore,
+    MemoryStore,
+    check_key,
+    get_many,
+    open_store,
+    to_key,
+    to_uri,
+)
+from tests_ports import free_port
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret"}
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weed")
+    identity = (
+        '{"identities":[{"name":"t","credentials":[{"accessKey":"tester","secretKey":'
+        '"tester-secret"}],"actions":["Admin","Read","Write","List","Tagging"]}]}'
+    )
+    (folder / "s3.json").write_text(identity)
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    command = [
+        "weed", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
+        "-filer", "-s3", f"-s3.config={folder}/s3.json", "-s3.autoCreateBucket=false",
+        f"-dir={folder}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+        *(f"-{name}.port.grpc={free_port()}" for name in ("master", "volume", "filer", "s3")),
+    ]  # fmt: skip
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    endpoint = f"127.0.0.1:{ports['s3']}"
+    client = Minio(endpoint, "tester", "tester-secret", secure=False, region="us-east-1")
+    for attempt in range(100):
+        with contextlib.suppress(Exception):
+            client.make_bucket("variegate")
+            break
+        assert server.poll() is None, (folder / "log").read_text()[-2000:]
+        time.sleep(0.3)
+    else:
+        raise AssertionError(f"no S3 server after {attempt} tries")
+    yield endpoint
+    server.kill()
+    server.wait()
+    log.close()
+
+
+def s3_store(endpoint, bucket="variegate", environ=CREDENTIALS):
+    return S3Store.from_options(bucket, {"endpoint": endpoint, "secure": "false"}, environ)
+
+
+@pytest.fixture(params=["memory", "directory", pytest.param("s3", marks=pytest.mark.servers)])
+def store(request, tmp_path):
+    if request.param == "memory":
+        return MemoryStore()
+    if request.param == "directory":
+        return DirectoryStore(tmp_path)
+    found = s3_store(request.getfixturevalue("s3_endpoint"))
+    for key in list(found.list("")):
+        found.delete(key)
+    return found
+
+
+def test_what_is_put_can_be_got_and_measured(store):
+    assert store.put("images/ab/x.png", b"pixels")
+    assert store.get("images/ab/x.png") == b"pixels"
+    assert store.size("images/ab/x.png") == 6
+    assert store.exists("images/ab/x.png")
+
+
+def test_a_put_of_an_existing_key_changes_nothing(store):
+    store.put("a", b"first")
+    assert not store.put("a", b"second")
+    assert store.get("a") == b"first"
+
+
+def test_overwriting_replaces_the_whole_object(store):
+    store.put("a", b"a longer first text")
+    assert store.put("a", b"second", overwrite=True)
+    assert store.get("a") == b"second"
+
+
+def test_a_missing_key_is_named(store):
+    for call in (store.get, store.size):
+        with pytest.raises(NotFound, match="no object not/here"):
+            call("not/here")
+    assert not store.exists("not/here")
+    store.delete("not/here")
+
+
+def test_keys_are_listed_by_prefix_in_order(store):
+    for key in ("b/2", "a/1", "b/1", "bc/3"):
+        store.put(key, b"")
+    assert list(store.list("b/")) == ["b/1", "b/2"]
+    assert list(store.list("b")) == ["b/1", "b/2", "bc/3"]
+    assert list(store.list("")) == ["a/1", "b/1", "b/2", "bc/3"]
+
+
+def test_a_deleted_object_is_gone(store):
+    store.put("a/b", b"x")
+    store.delete("a/b")
+    assert not store.exists("a/b")
+    assert list(store.list("a/")) == []
+
+
+def test_many_objects_come_back_in_order(store):
+    keys = [f"many/{i:03d}" for i in range(40)]
+    for key in keys:
+        store.put(key, key.encode())
+    assert get_many(store, keys) == [key.encode() for key in keys]
+
+
+def test_racing_writers_leave_one_whole_object(store):
+    texts = [bytes([65 + i]) * 50_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: store.put("race", text), texts))
+    assert store.get("race") in texts
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "../a", "a/../b", "a//b", ".staging/x", "a b", "ä"])
+def test_a_key_that_could_leave_the_store_is_refused(store, key):
+    with pytest.raises(InvalidArgument, match="is not an object key"):
+        store.put(key, b"")
+
+
+@given(st.text(max_size=30))
+def test_a_key_that_is_accepted_survives_the_way_through_a_uri(key):
+    try:
+        check_key(key)
+    except InvalidArgument:
+        return
+    assert to_key(to_uri(key)) == key
+    assert not any(part in ("", ".", "..") for part in key.split("/"))
+
+
+def test_a_uri_of_another_kind_is_refused_with_its_field():
+    with pytest.raises(InvalidArgument, match="write store:KEY") as caught:
+        to_key("file:///etc/passwd", "image_uri")
+    assert caught.value.field == "image_uri"
+
+
+def test_a_full_disk_says_so_and_leaves_no_half_object(tmp_path, monkeypatch):
+    store = DirectoryStore(tmp_path)
+
+    def full(self, path, data):
+        path.write_bytes(data[:3])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(DirectoryStore, "_write", full)
+    with pytest.raises(Exhausted, match="no space left to store a/b") as caught:
+        store.put("a/b", b"pixels")
+    assert caught.value.reason == "STORE_FULL"
+    assert not store.exists("a/b")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_store_opens_by_url(tmp_path):
+    open_store(f"file://{tmp_path}").put("a", b"x")
+    assert (Path(tmp_path) / "a").read_bytes() == b"x"
+    with pytest.raises(InvalidArgument, match="is not a store"):
+        open_store("ftp://somewhere")
+    with pytest.raises(InvalidArgument, match="s3://BUCKET"):
+        open_store("s3://bucket")
+
+
+@pytest.mark.servers
+def test_a_missing_bucket_is_named(s3_endpoint):
+    with pytest.raises(Precondition, match="the bucket elsewhere does not exist"):
+        s3_store(s3_endpoint, bucket="elsewhere").put("a", b"x", overwrite=True)
+
+
+@pytest.mark.servers
+def test_a_wrong_secret_is_an_access_error_and_not_an_outage(s3_endpoint):
+    wrong = {**CREDENTIALS, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
+    with pytest.raises(Precondition, match="refuses these credentials"):
+        s3_store(s3_endpoint, environ=wrong).get("a")
+
+
+def test_a_store_that_is_not_there_is_unavailable():
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        s3_store(f"127.0.0.1:{free_port()}").get("a")

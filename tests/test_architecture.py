@@ -1,0 +1,76 @@
+"""The arrows between packages, and the house sizes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ["captioner", "prompter", "generator", "retriever", "trainer", "gateway"]
+SHARED = {"servicekit", "imaging"}
+PACKAGES = [*SERVICES, *SHARED, "embedded", "models"]
+OWN = set(PACKAGES)
+
+
+def sources(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def own_imports(package):
+    for path in sources(package):
+        for name in imported(path):
+            top = name.split(".")[0]
+            if top in OWN and top != package:
+                yield path.relative_to(ROOT), name
+
+
+@pytest.mark.parametrize("package", SERVICES)
+def test_services_import_only_what_is_shared(package):
+    allowed = {*SHARED}
+    strangers = [
+        (str(path), name)
+        for path, name in own_imports(package)
+        if name.split(".")[0] not in allowed and name != "models.torchvision_cpu"
+    ]
+    assert strangers == []
+
+
+def test_shared_packages_import_no_service():
+    assert list(own_imports("imaging")) == []
+    assert list(own_imports("servicekit")) == []
+
+
+def test_nothing_imports_the_composition_root():
+    for package in PACKAGES:
+        assert not [n for _, n in own_imports(package) if n.split(".")[0] == "embedded"]
+
+
+def test_servicekit_is_a_closed_list_that_its_docstring_repeats():
+    text = ast.get_docstring(ast.parse((ROOT / "servicekit/__init__.py").read_text()))
+    listed = text.split("closed list:")[1].split(".")[0].replace("\n", " ").split(",")
+    modules = {path.stem for path in sources("servicekit")} - {"__init__"}
+    assert {name.strip() for name in listed} == modules
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_and_functions_keep_to_the_house_sizes(package):
+    for path in sources(package):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 300, f"{path} has more than 300 lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = node.end_lineno - node.lineno + 1
+                assert size <= 60, f"{path}:{node.lineno} {node.name} has {size} lines"
+
+
+def test_there_is_no_drawer():
+    drawers = {"utils.py", "common.py", "helpers.py", "misc.py"}
+    assert [p for package in PACKAGES for p in sources(package) if p.name in drawers] == []
