@@ -1,8 +1,10 @@
-"""AUGCOND's augmentations of image embeddings, section 3: dropout, Embed-MixUp, Embed-CutMix.
+"""AUGCOND's augmentations of image embeddings, section 3: Embed-MixUp, Embed-CutMix, dropout.
 
-Every function takes vectors [d] and the item's own seed, and returns a new float32 vector [d] and
-what was drawn, for the lineage.
+Each operation is drawn from an item's own seed before any embedding is known, so that the plan and
+the lineage hold it, and is applied to float32 vectors [d] later.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +17,72 @@ Drawn = dict[str, float | int | list[int]]
 DROPOUT = 0.4  # As in the authors' public code.
 
 
-def dropout(embedding: Vector, *, seed: int, probability: float = DROPOUT) -> tuple[Vector, Drawn]:
-    """Sets each entry to zero with `probability` in [0, 1]. What is kept is not rescaled."""
-    if not 0 <= probability <= 1:
-        raise ValueError(f"the dropout probability must be in [0, 1], not {probability}")
-    kept = _numbers(seed, 0xD20, len(embedding)) >= probability
-    drawn: Drawn = {"dropout": probability, "dropped_count": int((~kept).sum())}
-    return np.where(kept, embedding, np.float32(0)).astype(np.float32), drawn
+@dataclass(frozen=True)
+class EmbedMixUp:
+    """l * first + (1 - l) * second with l ~ Beta(1, 1), which is uniform on [0, 1)."""
+
+    share: float
+
+    @classmethod
+    def draw(cls, seed: int, dimension: int) -> "EmbedMixUp":
+        return cls(float(_numbers(seed, 0x313, 1)[0]))
+
+    def apply(self, first: Vector, second: Vector) -> Vector:
+        _same_shape(first, second)
+        mixed = np.float32(self.share) * first + np.float32(1 - self.share) * second
+        return mixed.astype(np.float32)
+
+    def lineage(self) -> Drawn:
+        return {"lambda": self.share}
 
 
-def embed_mixup(first: Vector, second: Vector, *, seed: int) -> tuple[Vector, Drawn]:
-    """Returns l * first + (1 - l) * second with l ~ Beta(1, 1), which is uniform on [0, 1)."""
-    _same_shape(first, second)
-    share = float(_numbers(seed, 0x313, 1)[0])
-    mixed = np.float32(share) * first + np.float32(1 - share) * second
-    return mixed.astype(np.float32), {"lambda": share}
+@dataclass(frozen=True)
+class EmbedCutMix:
+    """A contiguous share 1 - l of the features comes from the second vector, l ~ Beta(1, 1).
 
-
-def embed_cutmix(first: Vector, second: Vector, *, seed: int) -> tuple[Vector, Drawn]:
-    """Replaces a contiguous share 1 - l of the features of `first` by those of `second`.
-
-    l ~ Beta(1, 1). At least one feature comes from each. The cut runs along the feature axis; the
-    authors' public code cuts along the batch axis, which changes nothing.
+    At least one feature comes from each. The cut runs along the feature axis; the authors' public
+    code cuts along the batch axis, which changes nothing.
     """
-    _same_shape(first, second)
-    d = len(first)
-    numbers = _numbers(seed, 0xC07, 2)
-    share = float(numbers[0])
-    length = min(max(round((1 - share) * d), 1), max(d - 1, 1))
-    start = int(draws.below(numbers[1:], d - length + 1)[0])
-    mixed = first.astype(np.float32, copy=True)
-    mixed[start : start + length] = second[start : start + length]
-    return mixed, {"lambda": share, "cut": [start, start + length]}
+
+    share: float
+    start: int
+    stop: int
+
+    @classmethod
+    def draw(cls, seed: int, dimension: int) -> "EmbedCutMix":
+        numbers = _numbers(seed, 0xC07, 2)
+        share = float(numbers[0])
+        length = min(max(round((1 - share) * dimension), 1), max(dimension - 1, 1))
+        start = int(draws.below(numbers[1:], dimension - length + 1)[0])
+        return cls(share, start, start + length)
+
+    def apply(self, first: Vector, second: Vector) -> Vector:
+        _same_shape(first, second)
+        mixed = first.astype(np.float32, copy=True)
+        mixed[self.start : self.stop] = second[self.start : self.stop]
+        return mixed
+
+    def lineage(self) -> Drawn:
+        return {"lambda": self.share, "cut": [self.start, self.stop]}
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Sets each entry to zero with `probability` in [0, 1]. What is kept is not rescaled."""
+
+    seed: int
+    probability: float = DROPOUT
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"dropout needs a probability in [0, 1], not {self.probability}")
+
+    def apply(self, vector: Vector) -> Vector:
+        kept = _numbers(self.seed, 0xD20, len(vector)) >= self.probability
+        return np.where(kept, vector, np.float32(0)).astype(np.float32)
+
+    def lineage(self) -> Drawn:
+        return {"dropout": self.probability}
 
 
 def _numbers(seed: int, purpose: int, count: int) -> draws.Uniforms:

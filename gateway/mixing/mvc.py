@@ -6,6 +6,7 @@ the generator's: it adds the null text to every item that is guided.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,7 @@ def stream(
         yield mix(embeddings, mixes, out=buffer[: len(mixes)])
 
 
-def describe(mixes: Mixes, number: int) -> dict[str, object]:
+def describe(mixes: Mixes, number: int) -> dict[str, Any]:
     """Returns the draws of one mix as lineage: coarse [source, r, s], fine [source, w, u, v]."""
     coarse = np.stack(
         [mixes.coarse_source[number], mixes.coarse_from[number], mixes.coarse_to[number]], axis=-1

@@ -1,0 +1,1 @@
+"""Import of labelled image sets from folders and parquet files."""

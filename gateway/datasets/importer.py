@@ -1,0 +1,168 @@
+"""Imports a dataset: scan, look at every image, select, store, write the manifest."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+from gateway.datasets import manifest
+from gateway.datasets.inspect import Inspected, inspect
+from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
+from gateway.datasets.places import locate
+from gateway.datasets.select import Selection, first_shots, once_each, without_leaks
+from gateway.datasets.source import Entry, Note, source_of
+from gateway.digests import digest
+from gateway.resources import Dataset, DatasetClass, RejectedFile
+from servicekit.errors import InvalidArgument
+from servicekit.storage import ObjectStore, to_uri
+
+REPORTED_FILES = 1000
+_WORKERS, _WINDOW = 4, 256
+
+T = TypeVar("T")
+R = TypeVar("R")
+Report = Callable[[str, int, int], None]  # stage, done, total (0 if not known)
+
+
+def import_dataset(
+    dataset: Dataset, *, store: ObjectStore, roots: tuple[str, ...], report: Report
+) -> Dataset:
+    """Imports `dataset.source` and returns the dataset with everything filled in.
+
+    Bad files are listed and never stop it. Raises InvalidArgument if a source cannot be read at
+    all or holds no image that can be used.
+    """
+    source = dataset.source
+    train = _read_split(source.train_uri, TRAIN, store, roots, report)
+    test = _read_split(source.test_uri, TEST, store, roots, report)
+    apart = without_leaks(train.kept, test.kept)
+    shots = first_shots(apart.kept, source.shots)
+    labels = _labels(shots.kept, test.kept)
+    items = [
+        *_store_split(shots.kept, TRAIN, labels, store, report),
+        *_store_split(test.kept, TEST, labels, store, report),
+    ]
+    key = f"{dataset.name}/manifest.parquet"
+    store.put(key, manifest.write(items), overwrite=True)
+    parts = (train, test, apart, shots)
+    rejected = sorted((r for part in parts for r in part.rejected), key=lambda r: r.path)
+    warnings = [text for part in parts for text in part.warnings]
+    if len(rejected) > REPORTED_FILES:
+        warnings.append(f"{len(rejected)} files were left out; the first are listed")
+    return replace(
+        dataset,
+        manifest_uri=to_uri(key),
+        digest=manifest.digest_of(items),
+        classes=_count(items, labels),
+        rejected_files=tuple(rejected[:REPORTED_FILES]),
+        warnings=(*warnings, *_uneven(items, labels, bool(source.test_uri))),
+    )
+
+
+def _read_split(
+    uri: str, split: str, store: ObjectStore, roots: tuple[str, ...], report: Report
+) -> Selection:
+    """Scans and inspects one split; copies within it are left out."""
+    if not uri:
+        return Selection()
+    field = f"source.{split}_uri"
+    place = locate(uri, store=store, roots=roots, field=field)
+    entries: list[Entry] = []
+    rejected: list[RejectedFile] = []
+    notes: list[str] = []
+    for found in source_of(place, field).scan(place, field):
+        if isinstance(found, Entry):
+            entries.append(found)
+        elif isinstance(found, Note):
+            notes.append(found.text)
+        else:
+            rejected.append(found)
+    good: list[Inspected] = []
+    for done, result in enumerate(_parallel(inspect, entries), 1):
+        if isinstance(result, RejectedFile):
+            rejected.append(result)
+        else:
+            good.append(result)
+        report(f"inspect {split}", done, len(entries))
+    if not good:
+        raise _empty(uri, field, rejected)
+    selection = once_each(good, split)
+    selection.rejected.extend(rejected)
+    empty = {e.class_name for e in entries} - {i.entry.class_name for i in good}
+    unusable = [f"the class {name!r} of {uri} has no image that can be used" for name in empty]
+    selection.warnings.extend([*notes, *sorted(unusable)])
+    return selection
+
+
+def _empty(uri: str, field: str, rejected: list[RejectedFile]) -> InvalidArgument:
+    why = f"; the first problem: {rejected[0].message}" if rejected else ""
+    return InvalidArgument(
+        f"{uri} holds no image that can be used{why}. Put the images of each class into a folder "
+        "with the name of the class",
+        field=field,
+        reason="EMPTY_DATASET",
+    )
+
+
+def _labels(train: Iterable[Inspected], test: Iterable[Inspected]) -> dict[str, int]:
+    names = {image.entry.class_name for image in (*train, *test)}
+    return {name: label for label, name in enumerate(sorted(names))}
+
+
+def _store_split(
+    images: list[Inspected],
+    split: str,
+    labels: dict[str, int],
+    store: ObjectStore,
+    report: Report,
+) -> list[DatasetItem]:
+    def put(image: Inspected) -> DatasetItem:
+        if not store.exists(image.key):
+            store.put(image.key, image.entry.read())
+        name = image.entry.class_name
+        return DatasetItem(
+            item_id=digest("dataset item", split, name, image.sha256),
+            image_uri=to_uri(image.key),
+            label=labels[name],
+            class_name=name,
+            split=split,
+            sha256=image.sha256,
+            width=image.width,
+            height=image.height,
+            source=image.entry.path,
+        )
+
+    items = []
+    for done, item in enumerate(_parallel(put, images), 1):
+        items.append(item)
+        report(f"store {split}", done, len(images))
+    return items
+
+
+def _count(items: list[DatasetItem], labels: dict[str, int]) -> tuple[DatasetClass, ...]:
+    counts = {(name, split): 0 for name in labels for split in (TRAIN, TEST)}
+    for item in items:
+        counts[item.class_name, item.split] += 1
+    return tuple(
+        DatasetClass(name, label, counts[name, TRAIN], counts[name, TEST])
+        for name, label in labels.items()
+    )
+
+
+def _uneven(items: list[DatasetItem], labels: dict[str, int], tested: bool) -> list[str]:
+    warnings = []
+    for entry in _count(items, labels):
+        if not entry.train_count:
+            warnings.append(f"the class {entry.class_name!r} has no training images")
+        if tested and not entry.test_count:
+            warnings.append(f"the class {entry.class_name!r} has no test images")
+    return warnings
+
+
+def _parallel(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+    """Maps in order with a few threads; at most a window of values is in the works."""
+    iterator = iter(values)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        while window := list(islice(iterator, _WINDOW)):
+            yield from pool.map(function, window)

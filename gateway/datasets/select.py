@@ -1,0 +1,73 @@
+"""Which good images become a dataset: no copies within a split, none across, k shots a class."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gateway.datasets.inspect import Inspected
+from gateway.resources import RejectedFile
+
+
+@dataclass
+class Selection:
+    """What was kept, what was left out and what people should know. Filled step by step."""
+
+    kept: list[Inspected] = field(default_factory=list)
+    rejected: list[RejectedFile] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def once_each(images: Iterable[Inspected], split: str) -> Selection:
+    """Keeps the first of equal pictures, in order of class and path."""
+    selection = Selection()
+    first: dict[str, Inspected] = {}
+    for image in sorted(images, key=lambda i: (i.entry.class_name, i.entry.path)):
+        known = first.setdefault(image.pixel_sha256, image)
+        if known is image:
+            selection.kept.append(image)
+            continue
+        path, other = image.entry.path, known.entry.path
+        same = known.entry.class_name == image.entry.class_name
+        reason = "DUPLICATE" if same else "CONFLICTING_CLASS"
+        selection.rejected.append(RejectedFile(path, reason, f"{path} is the picture {other}"))
+    conflicts = [r for r in selection.rejected if r.reason == "CONFLICTING_CLASS"]
+    if conflicts:
+        selection.warnings.append(
+            f"{len(conflicts)} pictures of the split {split!r} are in two classes, for example "
+            f"{conflicts[0].message}; only the first is kept"
+        )
+    return selection
+
+
+def without_leaks(train: Iterable[Inspected], test: Iterable[Inspected]) -> Selection:
+    """Drops training images whose pixels are also a test image's."""
+    tests = {image.pixel_sha256: image for image in test}
+    selection = Selection()
+    for image in train:
+        twin = tests.get(image.pixel_sha256)
+        if twin is None:
+            selection.kept.append(image)
+            continue
+        path = image.entry.path
+        message = f"{path} is also the test image {twin.entry.path}"
+        selection.rejected.append(RejectedFile(path, "IN_TEST_SPLIT", message))
+    if selection.rejected:
+        selection.warnings.append(
+            f"leak: {len(selection.rejected)} images are in both splits, for example "
+            f"{selection.rejected[0].message}; the training copies are left out"
+        )
+    return selection
+
+
+def first_shots(images: Iterable[Inspected], shots: int) -> Selection:
+    """Keeps the first `shots` images of each class in order of their SHA-256; 0 keeps all."""
+    by_class: dict[str, list[Inspected]] = defaultdict(list)
+    for image in images:
+        by_class[image.entry.class_name].append(image)
+    selection = Selection()
+    for name, members in sorted(by_class.items()):
+        members.sort(key=lambda i: i.sha256)
+        selection.kept.extend(members[:shots] if shots else members)
+        if shots and len(members) < shots:
+            selection.warnings.append(f"the class {name!r} has {len(members)} of {shots} shots")
+    return selection

@@ -1,0 +1,56 @@
+"""What every kind of source gives: entries with a class, files left out, and notes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.datasets import sources
+from gateway.datasets.places import Place
+from gateway.registry import scan
+from gateway.resources import RejectedFile
+from servicekit.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate image. `read` returns its bytes and may be called more than once."""
+
+    path: str
+    class_name: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for people, such as a class folder without images."""
+
+    text: str
+
+
+Found = Entry | RejectedFile | Note
+
+
+class Source(Protocol):
+    """A kind of source."""
+
+    id: str
+
+    def fits(self, place: Place) -> bool:
+        """Says whether the place is of this kind."""
+
+    def scan(self, place: Place, field: str) -> Iterator[Found]:
+        """Yields what is there, in one order. Raises InvalidArgument if nothing can be read."""
+
+
+def source_of(place: Place, field: str) -> Source:
+    """Returns the kind of source that fits. Raises InvalidArgument naming the known kinds."""
+    kinds: dict[str, Source] = scan(sources, "SOURCE")
+    for kind in kinds.values():
+        if kind.fits(place):
+            return kind
+    raise InvalidArgument(
+        f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, or "
+        "a parquet file",
+        field=field,
+        reason="UNKNOWN_SOURCE",
+    )

@@ -1,0 +1,47 @@
+"""A folder per class: FOLDER/CLASS/any/depth/IMAGE."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from gateway.datasets.places import Place
+from gateway.datasets.source import Entry, Found, Note
+from gateway.resources import RejectedFile
+from servicekit.errors import InvalidArgument
+
+
+class FolderSource:
+    """Takes the first folder of a path as the class; files outside class folders are left out."""
+
+    id = "folder"
+
+    def fits(self, place: Place) -> bool:
+        return bool(place.folders()) or next(place.files(), None) is not None
+
+    def scan(self, place: Place, field: str) -> Iterator[Found]:
+        classes = place.folders()
+        if not classes:
+            raise InvalidArgument(
+                f"{place.uri} has no folders; put the images of each class into a folder with the "
+                "name of the class",
+                field=field,
+                reason="NO_CLASS_FOLDERS",
+            )
+        filled = set()
+        for found in place.files():
+            if isinstance(found, RejectedFile):
+                yield found
+                continue
+            class_name, slash, _ = found.partition("/")
+            if not slash:
+                yield RejectedFile(
+                    found, "NO_CLASS", f"{found} lies in no class folder; move it into one"
+                )
+                continue
+            filled.add(class_name)
+            yield Entry(found, class_name, partial(place.read, found))
+        for name in classes:
+            if name not in filled:
+                yield Note(f"the class folder {name!r} of {place.uri} holds no files")
+
+
+SOURCE = FolderSource()

@@ -1,0 +1,69 @@
+"""Mixing Visual Concepts: mixed caption embeddings and a real image as conditions."""
+
+import numpy as np
+
+from gateway.methods.base import (
+    ClassMaterial,
+    ConcatImage,
+    Draft,
+    MixedText,
+    Needs,
+    Parameter,
+    Slot,
+    Values,
+)
+from gateway.mixing import mvc
+
+
+class MixingVisualConcepts:
+    """Algorithm 1 on the captions of a class, with a random image of the class beside it."""
+
+    id = "mvc"
+    description = "Mixes the caption embeddings of a class, and adds one of its real images."
+    source = "MVC, section 3.2 and Algorithm 1"
+    model = "pix2pix"
+    needs = Needs(captions=True, text_embeddings=True)
+    parameters = (
+        Parameter(
+            name="coarse_steps",
+            default=mvc.COARSE_STEPS,
+            description="P, times that rows are replaced, in [0, 1000]. The default is ours.",
+            minimum=0,
+            maximum=1000,
+        ),
+        Parameter(
+            name="fine_steps",
+            default=mvc.FINE_STEPS,
+            description="Q, times that a part of a row is replaced, in [0, 10000]. Default ours.",
+            minimum=0,
+            maximum=10000,
+        ),
+    )
+
+    def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
+        captions = material.captions
+        mixes = mvc.draw(
+            np.array([slot.seed], np.uint64),
+            caption_count=len(captions),
+            shape=material.text_shape,
+            coarse_steps=int(values["coarse_steps"]),
+            fine_steps=int(values["fine_steps"]),
+        )
+        parent = material.parents[slot.choose("concat image", len(material.parents))]
+        drawn = mvc.describe(mixes, 0)
+        sources = [drawn["start"], *(edit[0] for edit in [*drawn["coarse"], *drawn["fine"]])]
+        used = sorted(set(sources))
+        return Draft(
+            parents=(parent,),
+            prompt=captions[drawn["start"]],
+            text=MixedText(captions, mixes),
+            image=ConcatImage(parent.image_uri),
+            lineage={
+                "mix": {**drawn, "captions": {str(number): captions[number] for number in used}},
+                "single_caption": len(captions) == 1,
+                "concat_sha256": parent.sha256,
+            },
+        )
+
+
+METHOD = MixingVisualConcepts()

@@ -1,0 +1,25 @@
+"""BURG's retrieval baseline: the pool's nearest images to the class's prompt."""
+
+from gateway.methods.base import ClassMaterial, Draft, Needs, Slot, Values, prompt_lineage
+
+
+class Retrieval:
+    """Looks images up instead of making them.
+
+    k grows from 1.4 times what is wanted to six times that, until enough survive the filters. The
+    paper also asks for an aesthetic score of at least 5; there is no aesthetic model here.
+    """
+
+    id = "retrieval"
+    description = "Takes the pool's images that are nearest to the class's prompt in CLIP space."
+    source = "BURG, section 3.4 (retrieval)"
+    model = ""
+    needs = Needs(pool=True, prompt_strategy="simple_no_ws", prompt_count=1)
+    parameters = ()
+
+    def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
+        lineage = prompt_lineage(material, self.needs.prompt_strategy)
+        return Draft(prompt=material.prompts[0], lineage=lineage)
+
+
+METHOD = Retrieval()

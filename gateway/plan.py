@@ -1,0 +1,103 @@
+"""The plan: which images to make, and how. Pure: the same input gives the same items."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway.digests import Plain, digest, seed_of
+from gateway.methods.base import ClassMaterial, Image, Method, Slot, Text, Values
+from gateway.resources import Recipe
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model of the generator, as ListModels gives it."""
+
+    name: str
+    mode: str
+    digest: str
+    text_encoder: str
+    text_shape: tuple[int, int]
+    image_encoder: str
+    image_dimension: int
+    default_steps: int
+    default_guidance_scale: float
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to make. Equal in everything that determines it: equal `item_id`."""
+
+    item_id: str
+    slot: Slot
+    parents: tuple[str, ...]
+    prompt: str
+    text: Text
+    image: Image
+    lineage: Mapping[str, Plain]
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Where it stands in every list of items: class, index, attempt."""
+        return self.slot.label, self.slot.index, self.slot.attempt
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all items of an augmentation share."""
+
+    dataset_digest: str
+    recipe: Recipe
+    method: Method
+    values: Values
+    model_digest: str
+
+    def slot(self, class_name: str, label: int, index: int, attempt: int) -> Slot:
+        """Returns a slot with its seed: a hash of what it is, never of where it stands."""
+        seed = seed_of(self.recipe.seed, self.method.id, class_name, index, attempt)
+        return Slot(class_name, label, index, attempt, seed)
+
+    def first_slots(self, materials: Iterable[ClassMaterial]) -> list[Slot]:
+        """Returns the first attempt at every wanted image, by label and index."""
+        count = self.recipe.images_per_class
+        ordered = sorted(materials, key=lambda m: m.label)
+        return [self.slot(m.class_name, m.label, i, 0) for m in ordered for i in range(count)]
+
+    def again(self, slot: Slot) -> Slot:
+        """Returns the next attempt at the same image, with another seed."""
+        return self.slot(slot.class_name, slot.label, slot.index, slot.attempt + 1)
+
+    def items(self, slots: Iterable[Slot], materials: Mapping[str, ClassMaterial]) -> list[Item]:
+        """Drafts the items of `slots`, sorted by class, index and attempt."""
+        items = [self._item(slot, materials[slot.class_name]) for slot in slots]
+        return sorted(items, key=lambda item: item.order)
+
+    def _item(self, slot: Slot, material: ClassMaterial) -> Item:
+        draft = self.method.draft(slot, material, self.values)
+        parents = tuple(parent.item_id for parent in draft.parents)
+        lineage: dict[str, Plain] = {
+            "method": self.method.id,
+            "parameters": dict(self.values),
+            "index": slot.index,
+            "dataset": self.dataset_digest,
+            "parents_sha256": [parent.sha256 for parent in draft.parents],
+            "deterministic": self.recipe.deterministic,
+            **draft.lineage,
+        }
+        item_id = self.item_id(slot.class_name, parents, draft.prompt, slot.seed)
+        return Item(item_id, slot, parents, draft.prompt, draft.text, draft.image, lineage)
+
+    def item_id(
+        self, class_name: str, parents: tuple[str, ...], prompt: str, seed: int, *more: Plain
+    ) -> str:
+        """Returns the id of an item: the digest of everything that determines it."""
+        recipe = self.recipe
+        return digest(
+            self.dataset_digest,
+            class_name,
+            list(parents),
+            [self.method.id, dict(self.values), recipe.steps, recipe.guidance_scale],
+            prompt,
+            seed,
+            self.model_digest,
+            *more,
+        )

@@ -1,0 +1,159 @@
+"""Datasets, augmentations and studies as values; the protos' own words without the protos."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """Where the images of a dataset are. `shots` of 0 means all of them."""
+
+    train_uri: str
+    test_uri: str = ""
+    shots: int = 0
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    """A file that is not in a dataset, and why."""
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DatasetClass:
+    """One class of a dataset."""
+
+    class_name: str
+    label: int
+    train_count: int
+    test_count: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled image set in the object store."""
+
+    name: str
+    source: DatasetSource
+    manifest_uri: str = ""
+    digest: str = ""
+    classes: tuple[DatasetClass, ...] = ()
+    rejected_files: tuple[RejectedFile, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an augmentation is to make. Meanings as in variegate.gateway.v1.Augmentation."""
+
+    method: str
+    images_per_class: int
+    seed: int = 0
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    train_item_ids: tuple[str, ...] = ()
+    pool_uri: str = ""
+    steps: int = 0
+    guidance_scale: float | None = None
+    deterministic: bool = False
+    check_safety: bool = False
+    safety_sample: int = 0
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A class that did not reach its number."""
+
+    class_name: str
+    wanted: int
+    made: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class AugmentationResult:
+    """What an augmentation made. `seconds` is by stage."""
+
+    manifest_uri: str
+    digest: str
+    accepted_count: int
+    rejected_count: int
+    rejected_uri: str
+    shortfalls: tuple[Shortfall, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """An augmentation of the dataset that its name starts with."""
+
+    name: str
+    recipe: Recipe
+    result: AugmentationResult | None = None
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset, "datasets/ID"."""
+        return self.name.partition("/augmentations/")[0]
+
+
+@dataclass(frozen=True)
+class StudyArm:
+    """One row of a study. An empty strategy means "combined"."""
+
+    method: str
+    strategy: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How classifiers are trained; empty and 0 mean the trainer's defaults."""
+
+    policy: str = ""
+    classifier: str = ""
+    step_count: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One row of a study's result."""
+
+    method: str
+    strategy: str
+    accuracies: tuple[float, ...]
+    mean_accuracy: float
+    standard_error: float
+    augmentations: tuple[str, ...] = ()
+    added_image_count: int = 0
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Results of a study."""
+
+    rows: tuple[StudyRow, ...]
+    results_uri: str
+    report_uri: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of methods. Meanings as in variegate.gateway.v1.Study."""
+
+    name: str
+    dataset: str
+    arms: tuple[StudyArm, ...]
+    images_per_class: int
+    seeds: tuple[int, ...]
+    pool_uri: str = ""
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    deterministic: bool = False
+    check_safety: bool = False
+    result: StudyResult | None = None

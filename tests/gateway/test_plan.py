@@ -1,0 +1,183 @@
+"""Methods and the plan: pure, keyed by content, one file per method."""
+
+import random
+
+import numpy as np
+import pytest
+
+from gateway.datasets.manifest import DatasetItem
+from gateway.methods.base import ClassMaterial, ConcatImage, MixedText, PromptText, UnclipMix
+from gateway.methods.registry import all_methods, method_of, parse_parameters
+from gateway.mixing import mvc
+from gateway.plan import Plan
+from gateway.resources import Recipe
+from servicekit.errors import InvalidArgument
+
+
+def real(label, number):
+    name = f"class_{label}"
+    sha = f"{label:02d}{number:062d}"
+    return DatasetItem(
+        f"item-{label}-{number}", f"store:images/{sha}.jpg", label, name, "train", sha, 32, 32, ""
+    )
+
+
+def material(label, count=3):
+    parents = tuple(real(label, number) for number in range(count))
+    return ClassMaterial(
+        class_name=f"class_{label}",
+        label=label,
+        parents=parents,
+        captions=tuple(f"This is an image of class {label}, number {i}" for i in range(count)),
+        prompts=("a photo of it", "a painting of it"),
+        text_shape=(8, 6),
+        image_dimension=16,
+    )
+
+
+def plan_of(method_id="mvc", **recipe):
+    method = method_of(method_id)
+    recipe = Recipe(method=method_id, images_per_class=4, seed=7, **recipe)
+    values = parse_parameters(method, recipe.parameters)
+    return Plan("dataset-digest", recipe, method, values, "model-digest")
+
+
+MATERIALS = {f"class_{label}": material(label) for label in range(3)}
+
+
+def items_of(plan, materials=MATERIALS):
+    return plan.items(plan.first_slots(materials.values()), materials)
+
+
+def test_the_methods_of_this_version_are_found():
+    assert list(all_methods()) == [
+        "clip_templates",
+        "cond_embed_cutmix_dropout",
+        "contextual",
+        "mvc",
+        "retrieval",
+        "simple",
+    ]
+    for method in all_methods().values():
+        assert method.description.endswith(".") and method.source
+        for parameter in method.parameters:
+            assert parameter.parse(str(parameter.default)) == parameter.default
+
+
+def test_an_unknown_method_is_named_with_the_known_ones():
+    with pytest.raises(InvalidArgument, match=r"'mvcc'; known are clip_templates, .*simple"):
+        method_of("mvcc")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("coarse", "1", "no parameter 'coarse'; known are coarse_steps, fine_steps"),
+        ("coarse_steps", "-1", r"coarse_steps is '-1'; it must be an integer in \[0, 1000\]"),
+        ("coarse_steps", "2.5", "must be an integer"),
+        ("fine_steps", "nan", "must be an integer"),
+    ],
+)
+def test_a_bad_parameter_is_named_with_its_range(name, value, words):
+    with pytest.raises(InvalidArgument, match=words) as caught:
+        parse_parameters(method_of("mvc"), {name: value})
+    assert caught.value.field == f"augmentation.parameters.{name}"
+
+
+def test_not_a_number_is_out_of_every_range():
+    with pytest.raises(InvalidArgument, match="dropout"):
+        parse_parameters(method_of("cond_embed_cutmix_dropout"), {"dropout": "nan"})
+
+
+def test_the_plan_is_the_same_in_any_order():
+    plan = plan_of()
+    slots = plan.first_slots(MATERIALS.values())
+    shuffled = random.Random(1).sample(slots, len(slots))
+    materials = dict(reversed(MATERIALS.items()))
+    again = plan.items(shuffled, materials)
+    assert [(i.item_id, i.lineage) for i in items_of(plan)] == [
+        (i.item_id, i.lineage) for i in again
+    ]
+    assert len({item.item_id for item in items_of(plan)}) == 12
+
+
+def test_more_images_leave_the_first_ones_as_they_were():
+    few = items_of(plan_of())
+    method = method_of("mvc")
+    recipe = Recipe(method="mvc", images_per_class=9, seed=7)
+    more = Plan("dataset-digest", recipe, method, parse_parameters(method, {}), "model-digest")
+    assert {item.item_id for item in few} < {item.item_id for item in items_of(more)}
+
+
+def test_everything_that_determines_an_image_changes_its_id():
+    method, values = method_of("mvc"), parse_parameters(method_of("mvc"), {})
+    base = Recipe(method="mvc", images_per_class=1, seed=7)
+
+    def first(dataset="d", recipe=base, values=values, model="m"):
+        plan = Plan(dataset, recipe, method, values, model)
+        return items_of(plan)[0].item_id
+
+    ids = [
+        first(),
+        first(dataset="e"),
+        first(model="n"),
+        first(values={**values, "coarse_steps": 3}),
+        first(recipe=Recipe(method="mvc", images_per_class=1, seed=8)),
+        first(recipe=Recipe(method="mvc", images_per_class=1, seed=7, steps=9)),
+        first(recipe=Recipe(method="mvc", images_per_class=1, seed=7, guidance_scale=2.0)),
+    ]
+    assert len(set(ids)) == len(ids)
+
+
+def test_another_attempt_has_another_seed_and_the_same_place():
+    plan = plan_of()
+    slot = plan.first_slots(MATERIALS.values())[5]
+    again = plan.again(slot)
+    assert (again.class_name, again.index, again.attempt) == (slot.class_name, slot.index, 1)
+    assert again.seed != slot.seed
+
+
+def test_parents_come_from_the_items_own_class():
+    for method_id in ("mvc", "cond_embed_cutmix_dropout"):
+        for item in items_of(plan_of(method_id)):
+            assert item.parents
+            assert all(p.startswith(f"item-{item.slot.label}-") for p in item.parents)
+
+
+def test_mvc_mixes_and_names_the_captions_it_used():
+    for item in items_of(plan_of()):
+        assert isinstance(item.text, MixedText) and isinstance(item.image, ConcatImage)
+        mix = item.lineage["mix"]
+        used = {mix["start"], *(e[0] for e in mix["coarse"]), *(e[0] for e in mix["fine"])}
+        assert set(mix["captions"]) == {str(number) for number in used}
+        embeddings = np.random.default_rng(0).standard_normal((3, 8, 6)).astype(np.float32)
+        again = mvc.draw(np.array([item.slot.seed], np.uint64), caption_count=3, shape=(8, 6))
+        expected, result = mvc.mix(embeddings, again), mvc.mix(embeddings, item.text.mixes)
+        assert np.array_equal(expected, result)
+
+
+def test_a_class_with_one_image_works_and_says_so():
+    materials = {"class_0": material(0, count=1)}
+    for item in items_of(plan_of("mvc"), materials):
+        assert item.lineage["single_caption"] is True
+        assert item.lineage["mix"]["coarse"] == []
+    for item in items_of(plan_of("cond_embed_cutmix_dropout"), materials):
+        assert item.lineage["single_image"] is True
+        assert len(item.parents) == 1
+
+
+def test_cutmix_takes_two_different_images_of_the_class():
+    for item in items_of(plan_of("cond_embed_cutmix_dropout")):
+        assert isinstance(item.image, UnclipMix)
+        assert len(set(item.parents)) == 2
+        assert item.prompt == f"a photo of a class {item.slot.label}"
+        assert item.lineage["dropout"] == 0.4
+        start, stop = item.lineage["cut"]
+        assert 0 <= start < stop <= 16
+
+
+def test_prompt_methods_take_the_prompters_words():
+    items = items_of(plan_of("simple"))
+    assert {item.prompt for item in items} == {"a photo of it", "a painting of it"}
+    assert all(item.text == PromptText(item.prompt) for item in items)
+    assert all(item.lineage["prompt_strategy"] == "simple" for item in items)
