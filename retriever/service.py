@@ -1,0 +1,141 @@
+"""The retriever's calls: proto in, proto out."""
+
+import asyncio
+from dataclasses import dataclass
+
+import grpc
+from google.longrunning import operations_pb2
+from variegate.retriever.v1 import retriever_pb2 as pb
+from variegate.retriever.v1 import retriever_pb2_grpc
+
+from retriever import messages
+from retriever.building import BuildProgress, IndexBuilder
+from retriever.embedder import Embedder
+from retriever.images import read_images
+from retriever.library import IndexLibrary, check_encoder
+from retriever.queries import embed_queries
+from retriever.screening import Screener
+from retriever.screening.protected import ProtectedLibrary
+from servicekit.errors import InvalidArgument, Unavailable
+from servicekit.operations import OperationRunner, Progress
+from servicekit.storage import ObjectStore, to_key
+
+# gRPC's limit of a message is 4 MiB; a little is left for framing.
+_MOST_BYTES = 4 * 1024 * 1024 - 4096
+_PAGE_SIZE = 100
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """What the calls are answered with."""
+
+    store: ObjectStore
+    embedder: Embedder
+    library: IndexLibrary
+    builder: IndexBuilder
+    screener: Screener
+    protected: ProtectedLibrary
+
+    async def close(self) -> None:
+        """Ends the batcher's thread."""
+        await self.embedder.close()
+        await self.protected.close()
+
+
+class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
+    """Implements variegate.retriever.v1.RetrieverService."""
+
+    def __init__(self, runner: OperationRunner) -> None:
+        self._runner = runner
+        self._attached: Retriever | None = None
+
+    def attach(self, retriever: Retriever) -> None:
+        """Gives the service its loaded parts."""
+        self._attached = retriever
+
+    @property
+    def _parts(self) -> Retriever:
+        if self._attached is None:
+            raise Unavailable("the retriever is still loading", reason="MODEL_LOADING")
+        return self._attached
+
+    async def EmbedTexts(
+        self, request: pb.EmbedTextsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.EmbedTextsResponse:
+        vectors = await self._parts.embedder.embed_texts(list(request.texts))
+        embeddings = messages.to_embeddings(vectors, self._parts.embedder.encoder_id)
+        return pb.EmbedTextsResponse(embeddings=embeddings)
+
+    async def EmbedImages(
+        self, request: pb.EmbedImagesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.EmbedImagesResponse:
+        uris = list(request.image_uris)
+        fields = [f"image_uris[{index}]" for index in range(len(uris))]
+        read = await asyncio.to_thread(read_images, self._parts.store, uris, fields)
+        vectors = await self._parts.embedder.embed_images([one.image for one in read])
+        embeddings = messages.to_embeddings(vectors, self._parts.embedder.encoder_id)
+        return pb.EmbedImagesResponse(embeddings=embeddings)
+
+    async def CreateIndex(
+        self, request: pb.CreateIndexRequest, context: grpc.aio.ServicerContext
+    ) -> operations_pb2.Operation:
+        parts = self._parts
+        to_key(request.pool_uri, "pool_uri")
+        record = await asyncio.to_thread(parts.library.find, request.index_id)
+        if record is not None and record.pool_uri == request.pool_uri:
+            check_encoder(record, parts.embedder.encoder_id)
+
+        async def work(progress: Progress) -> pb.Index:
+            def report(done: BuildProgress) -> None:
+                progress.update(messages.to_metadata(done))
+
+            built = await parts.builder.build(request.index_id, request.pool_uri, report)
+            return messages.to_index(built)
+
+        return await self._runner.start(request.index_id, request, work)
+
+    async def GetIndex(
+        self, request: pb.GetIndexRequest, context: grpc.aio.ServicerContext
+    ) -> pb.Index:
+        index_id = request.name.removeprefix("indexes/")
+        return messages.to_index(await asyncio.to_thread(self._parts.library.get, index_id))
+
+    async def ListIndexes(
+        self, request: pb.ListIndexesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListIndexesResponse:
+        records = await asyncio.to_thread(self._parts.library.all)
+        rest = [record for record in records if record.name > request.page_token]
+        page = rest[: request.page_size or _PAGE_SIZE]
+        return pb.ListIndexesResponse(
+            indexes=[messages.to_index(record) for record in page],
+            next_page_token=page[-1].name if len(rest) > len(page) else "",
+        )
+
+    async def SearchImages(
+        self, request: pb.SearchImagesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.SearchImagesResponse:
+        parts = self._parts
+        index_id = request.index.removeprefix("indexes/")
+        record = await asyncio.to_thread(parts.library.get, index_id)
+        check_encoder(record, parts.embedder.encoder_id)
+        queries = messages.from_queries(request.queries)
+        vectors = await embed_queries(queries, record, parts.embedder, parts.store)
+        index = await parts.library.load(index_id)
+        results = await asyncio.to_thread(index.search, vectors, request.hit_count)
+        response = await asyncio.to_thread(messages.to_results, results)
+        if response.ByteSize() > _MOST_BYTES:
+            raise InvalidArgument(
+                f"{len(queries)} queries with {request.hit_count} hits each make an answer of "
+                f"{response.ByteSize():,} bytes, more than a message holds; ask for fewer hits or "
+                "fewer queries at a time",
+                field="hit_count",
+                reason="RESPONSE_TOO_LARGE",
+            )
+        return response
+
+    async def ScreenImages(
+        self, request: pb.ScreenImagesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ScreenImagesResponse:
+        candidates, policy = messages.from_screening(request)
+        verdicts = await self._parts.screener.screen(candidates, policy)
+        return pb.ScreenImagesResponse(verdicts=[messages.to_verdict(one) for one in verdicts])
