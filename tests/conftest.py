@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import pytest
-from servicekit.errors import ServiceError, from_rpc_error
-
 import grpc
+import pytest
+
+from servicekit.errors import ServiceError, from_rpc_error
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
 from imaging.decode import ImageRejected, Limits, decode_image
 from imaging.encode import encode_png
 from imaging.hashing import hamming, perceptual_hash, pixel_sha256
-from PIL import Image
 
 GRADIENT = np.dstack(np.broadcast_arrays(*np.ogrid[0:240:48j, 0:240:64j], 90)).astype(np.uint8)
 

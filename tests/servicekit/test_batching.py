@@ -4,6 +4,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from servicekit.batching import MicroBatcher
 from servicekit.errors import Exhausted, Unavailable
 

@@ -1,5 +1,6 @@
 import grpc
 import pytest
+
 from servicekit import errors
 
 ALL = [

@@ -2,12 +2,13 @@ import asyncio
 
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from variegate.retriever.v1.retriever_pb2 import CreateIndexMetadata, CreateIndexRequest, Index
+
 from servicekit.channels import open_channel
 from servicekit.errors import AlreadyExists, NotFound, Precondition, from_status
 from servicekit.operations import OperationRunner, OperationsServicer, wait_for
 from servicekit.server import Service, running
 from servicekit.storage import MemoryStore
-from variegate.retriever.v1.retriever_pb2 import CreateIndexMetadata, CreateIndexRequest, Index
 
 REQUEST = CreateIndexRequest(index_id="pool", pool_uri="store:a")
 

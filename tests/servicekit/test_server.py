@@ -11,12 +11,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from servicekit.channels import open_channel, service_config
-from servicekit.errors import Internal, InvalidArgument, NotFound, Precondition, Unavailable
-from servicekit.server import LIVENESS, Service, running, start
 from tests_ports import free_port
 from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
+
+from servicekit.channels import open_channel, service_config
+from servicekit.errors import Internal, InvalidArgument, NotFound, Precondition, Unavailable
+from servicekit.server import LIVENESS, Service, running, start
 
 NAME = "variegate.captioner.v1.CaptionerService"
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["CaptionerService"]

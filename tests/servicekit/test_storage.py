@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from minio import Minio
+from tests_ports import free_port
+
 from servicekit.errors import Exhausted, InvalidArgument, NotFound, Precondition, Unavailable
 from servicekit.s3 import S3Store
 from servicekit.storage import (
@@ -23,7 +25,6 @@ from servicekit.storage import (
     to_key,
     to_uri,
 )
-from tests_ports import free_port
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret"}
 
@@ -48,14 +49,14 @@ def s3_endpoint(tmp_path_factory):
     server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     endpoint = f"127.0.0.1:{ports['s3']}"
     client = Minio(endpoint, "tester", "tester-secret", secure=False, region="us-east-1")
-    for attempt in range(100):
+    for _ in range(100):
         with contextlib.suppress(Exception):
             client.make_bucket("variegate")
             break
         assert server.poll() is None, (folder / "log").read_text()[-2000:]
         time.sleep(0.3)
     else:
-        raise AssertionError(f"no S3 server after {attempt} tries")
+        raise AssertionError("no S3 server after 30 seconds")
     yield endpoint
     server.kill()
     server.wait()
@@ -134,7 +135,9 @@ def test_racing_writers_leave_one_whole_object(store):
     assert store.get("race") in texts
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a/", "../a", "a/../b", "a//b", ".staging/x", "a b", "ä"])
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "../a", "a/../b", "a//b", ".staging/x", "a b", "ä"]
+)
 def test_a_key_that_could_leave_the_store_is_refused(store, key):
     with pytest.raises(InvalidArgument, match="is not an object key"):
         store.put(key, b"")

@@ -1,0 +1,39 @@
+"""Small folders of real photographs, and a command line with a state of its own."""
+
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from command_line import ROOT, CommandLine
+from PIL import Image
+
+DEMO = ROOT / "models" / "nano" / "demo"
+
+
+def write_folder(source: str, folder: Path, classes: list[str], count: int) -> Path:
+    """Writes `count` PNGs a class from a demo parquet file into a folder per class."""
+    left = dict.fromkeys(classes, count)
+    for row in pq.read_table(DEMO / f"{source}.parquet").to_pylist():
+        name = row["class_name"]
+        if left.get(name, 0) > 0:
+            left[name] -= 1
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            image = Image.open(io.BytesIO(row["image"]["bytes"]))
+            image.save(folder / name / f"{left[name]:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Path:
+    """Returns a folder with train/ (3 classes of 4) and test/ (3 classes of 10)."""
+    root = tmp_path_factory.mktemp("photographs")
+    classes = ["airplane", "dog", "ship"]
+    write_folder("target", root / "train", classes, 4)
+    write_folder("test", root / "test", classes, 10)
+    return root
+
+
+@pytest.fixture
+def variegate(tmp_path) -> CommandLine:
+    return CommandLine(tmp_path)
