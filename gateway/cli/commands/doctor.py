@@ -1,0 +1,45 @@
+"""`variegate doctor`: is everything here that the system needs?"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from gateway.cli import options
+from gateway.cli.execute import Outcome, settle
+
+PRECONDITION = 3
+
+PortBase = Annotated[int, typer.Option(min=1024, max=65530, help="As for `variegate up`.")]
+
+
+def doctor(
+    port_base: PortBase = 50050,
+    state: options.State = options.DEFAULT_STATE,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check the installation; every problem comes with its remedy."""
+    settle(options.Common(state=state, json=json, debug=debug), lambda: _examine(state, port_base))
+
+
+def _examine(state: options.Path, port_base: int) -> Outcome:
+    from gateway.cli.checks import Check, all_checks
+
+    checks = list(all_checks(state, port_base))
+    healthy = all(check.passed for check in checks if check.required)
+
+    def render(console: Console) -> None:
+        for check in checks:
+            console.print(_line(check), highlight=False)
+        console.print("everything needed is here" if healthy else "some things are missing")
+
+    def _line(check: Check) -> str:
+        colour = "green" if check.passed else "red" if check.required else "yellow"
+        sign = "✓" if check.passed else "✗" if check.required else "!"
+        line = f"[{colour}]{sign}[/] {escape(check.name):28} [dim]{escape(check.detail)}[/]"
+        return line if check.passed else f"{line}\n  {escape(check.remedy)}"
+
+    document = {"healthy": healthy, "checks": [vars(check) for check in checks]}
+    return Outcome(document, render, 0 if healthy else PRECONDITION)

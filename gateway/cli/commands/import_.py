@@ -1,0 +1,60 @@
+"""`variegate import`: looks at every image and stores the good ones."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from gateway.cli import options
+from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.inputs import import_roots, source_uri
+from gateway.cli.tables import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.cli.session import Session
+    from variegate.gateway.v1 import gateway_pb2 as pb
+
+Name = Annotated[
+    str | None,
+    typer.Option(help="Id of the dataset; by default made of the folder's name and content."),
+]
+
+
+def import_(
+    source: options.Source,
+    test: options.Test = None,
+    shots: options.Shots = 0,
+    name: Name = None,
+    gateway: options.Gateway = None,
+    state: options.State = options.DEFAULT_STATE,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Import images, and see what is wrong with which file."""
+    common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
+    checked(common, lambda: [source_uri(text) for text in (source, test) if text])
+
+    async def work(session: "Session") -> Outcome:
+        from gateway.cli.steps import dataset_document, import_images
+
+        dataset = await import_images(session, source, test, shots, name)
+        return Outcome(dataset_document(dataset), lambda console: _print(console, dataset))
+
+    execute(common, work, roots=import_roots(source, test))
+
+
+def _print(console: "Console", dataset: "pb.Dataset") -> None:
+    console.print(f"[bold]{escape(dataset.name)}[/bold]")
+    shown = table("class", "train", "test", right=("train", "test"))
+    for entry in dataset.classes:
+        shown.add_row(escape(entry.class_name), str(entry.train_count), str(entry.test_count))
+    console.print(shown)
+    if dataset.rejected_files:
+        shown = table("file left out", "reason")
+        for file in dataset.rejected_files[:20]:
+            shown.add_row(escape(file.path), escape(file.message))
+        console.print(shown)
+        if len(dataset.rejected_files) > 20:
+            console.print(f"and {len(dataset.rejected_files) - 20} more; --json lists them all")

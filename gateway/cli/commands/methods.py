@@ -1,0 +1,56 @@
+"""`variegate methods`: what can be made, and with which parameters."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from gateway.cli import options
+from gateway.cli.execute import Outcome, execute
+from gateway.cli.tables import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.cli.session import Session
+
+
+def methods(
+    gateway: options.Gateway = None,
+    state: options.State = options.DEFAULT_STATE,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """List the augmentation methods and their parameters."""
+    common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
+
+    async def work(session: "Session") -> Outcome:
+        from variegate.gateway.v1 import gateway_pb2 as pb
+
+        answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
+        found = [_document(method) for method in answer.methods]
+        return Outcome({"methods": found}, lambda console: _print(console, found))
+
+    execute(common, work)
+
+
+def _document(method: Any) -> dict[str, Any]:
+    return {
+        "id": method.id,
+        "description": method.description,
+        "source": method.source,
+        "needs_pool": method.needs_pool,
+        "parameters": [
+            {"name": p.name, "default": p.default_value, "description": p.description}
+            for p in method.parameters
+        ],
+    }
+
+
+def _print(console: "Console", found: list[dict[str, Any]]) -> None:
+    shown = table("method", "what it does", "from", "parameters (default)")
+    for method in found:
+        parameters = [f"{p['name']} ({p['default']})" for p in method["parameters"]]
+        parameters += ["needs --pool"] if method["needs_pool"] else []
+        cells = (method["description"], method["source"], "\n".join(parameters))
+        shown.add_row(f"[bold]{method['id']}[/bold]", *(escape(cell) for cell in cells))
+    console.print(shown)

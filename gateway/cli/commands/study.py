@@ -1,0 +1,138 @@
+"""`variegate study`: methods compared on the same images, budget and seeds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli import demo as shipped
+from gateway.cli import inputs, options, outputs
+from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.failures import CliError
+
+if TYPE_CHECKING:
+    from gateway.cli.session import Session
+
+OptionalSource = Annotated[
+    str | None,
+    typer.Argument(metavar="[FOLDER]", help="As for augment; not with --demo.", show_default=False),
+]
+Methods = Annotated[str, typer.Option(help="Methods to compare, separated by commas.")]
+Strategy = Annotated[str, typer.Option(help="Training strategy of every method.")]
+Seeds = Annotated[int, typer.Option(min=0, max=100, help="Number of seeds; 0: 3, 5 with --full.")]
+PerClass = Annotated[int, typer.Option(min=0, help="Images added per class; 0: 100, demo 50.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of results.json and report.html.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
+Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
+StepCount = Annotated[int, typer.Option("--train-steps", min=0, help="Optimiser steps; 0: default.")]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for; equal wishes are one run. No methods means all of them."""
+
+    source: str
+    test: str
+    pool: str | None
+    shots: int
+    methods: tuple[str, ...]
+    strategy: str
+    per_class: int
+    seeds: int
+    train_steps: int
+    deterministic: bool
+    check_safety: bool
+    name: str
+
+    def run_id(self) -> str:
+        """The id of the run: the settings, and what the folders hold now."""
+        data = inputs.dataset_id(self.source, self.test, self.shots)
+        return inputs.named_digest(self.name, [data, vars(self)])
+
+
+def study(
+    source: OptionalSource = None,
+    test: options.Test = None,
+    methods: Methods = "mvc,retrieval",
+    strategy: Strategy = "combined",
+    per_class: PerClass = 0,
+    seeds: Seeds = 0,
+    out: Out = None,
+    shots: options.Shots = 0,
+    pool: options.Pool = None,
+    train_steps: StepCount = 0,
+    demo: Demo = False,
+    full: Full = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    deterministic: options.Deterministic = False,
+    check_safety: options.Safety = False,
+    gateway: options.Gateway = None,
+    store: options.Store = None,
+    state: options.State = options.DEFAULT_STATE,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare methods: a table here, results.json and report.html in --out."""
+    common = options.Common(gateway=gateway, store=store, state=state, json=json, debug=debug)
+    folder = out or Path("out") / ("demo" if demo else "study")
+    # The demo is meant to be run again and again.
+    redo = resume or (demo and not overwrite)
+
+    def prepare() -> Wish:
+        wish = Wish(
+            source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
+            per_class or 100, seeds or 3, train_steps, deterministic, check_safety, "study",
+        )  # fmt: skip
+        wish = _demo(wish, source, seeds, per_class, full) if demo else wish
+        _check(wish, folder, full=full and not demo)
+        outputs.claim(folder, wish.run_id(), resume=redo, overwrite=overwrite, dry=True)
+        return wish
+
+    wish = checked(common, prepare)
+
+    async def work(session: "Session") -> Outcome:
+        from gateway.cli.comparison import compare
+
+        return await compare(session, wish, folder, resume=redo, overwrite=overwrite)
+
+    execute(common, work, roots=inputs.import_roots(wish.source, wish.test))
+
+
+def _demo(wish: Wish, source: str | None, seeds: int, per_class: int, full: bool) -> Wish:
+    if source or wish.test:
+        raise CliError("--demo brings its own photographs.", remedy="Leave FOLDER and --test out.")
+    from dataclasses import replace
+
+    folder = shipped.folder()
+    return replace(
+        wish,
+        source=str(folder / "target.parquet"),
+        test=str(folder / "test.parquet"),
+        pool=str(folder / "pool.parquet"),
+        shots=wish.shots or shipped.SHOTS,
+        methods=() if full else shipped.SHORT,
+        per_class=per_class or shipped.PER_CLASS,
+        seeds=seeds or (shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS),
+        name="demo-full" if full else "demo",
+    )
+
+
+def _check(wish: Wish, out: Path, *, full: bool) -> None:
+    if full:
+        raise CliError("--full belongs to --demo.", remedy="Name --methods for your own images.")
+    if not wish.source:
+        raise CliError(
+            "A study needs a folder of images.",
+            remedy="Give one: variegate study FOLDER --test DIR; or try variegate study --demo.",
+        )
+    if not wish.test:
+        raise CliError(
+            "A study needs test images to measure with.",
+            remedy="Add --test DIR: photographs that no row trains on, a folder per class.",
+            reason="TEST_MISSING",
+        )
+    inputs.source_uri(wish.source)
+    inputs.source_uri(wish.test)
+    outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test)))

@@ -1,0 +1,92 @@
+"""`variegate up`: the whole system on fixed ports, until it is stopped."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gateway.cli import options
+from gateway.cli.execute import Outcome, settle
+from gateway.cli.failures import CliError
+from gateway.cli.tables import table
+
+if TYPE_CHECKING:
+    from gateway.cli.connect import System
+
+SERVICES = 6
+
+PortBase = Annotated[
+    int,
+    typer.Option(min=1024, max=65530, help="Port of the gateway; the five others come after it."),
+]
+ImportRoot = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder that datasets may be imported from; repeatable. Default: this one."),
+]
+
+
+def up(
+    port_base: PortBase = 50050,
+    import_root: ImportRoot = None,
+    state: options.State = options.DEFAULT_STATE,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Start all six services and leave them running until Ctrl-C."""
+    common = options.Common(state=state, json=json, debug=debug)
+    roots = tuple(path.resolve() for path in import_root or [Path.cwd()])
+    settle(common, lambda: asyncio.run(_serve(common, roots, port_base)))
+
+
+async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int) -> Outcome:
+    from gateway.cli.connect import embedded
+    from gateway.cli.running import publish, withdraw
+
+    check_ports(port_base)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    Console(stderr=True).print("starting the services", style="dim")
+    async with embedded(common.state, roots, port_base=port_base) as system:
+        publish(common.state, system.targets)
+        try:
+            _announce(common, system, roots)
+            await stop.wait()
+        finally:
+            withdraw(common.state)
+    document = {"targets": dict(system.targets), "stopped": True}
+    return Outcome(document, lambda console: console.print("stopped"))
+
+
+def check_ports(port_base: int) -> None:
+    """Raises CliError naming the ports that are taken."""
+    from gateway.cli.ports import is_free
+
+    ports = range(port_base, port_base + SERVICES)
+    taken = [str(port) for port in ports if not is_free(port)]
+    if taken:
+        raise CliError(
+            f"Port {', '.join(taken)} of 127.0.0.1 is in use.",
+            exit_code=3,
+            remedy="Stop what uses it, or choose other ports with --port-base.",
+            reason="PORT_IN_USE",
+        )
+
+
+def _announce(common: options.Common, system: "System", roots: tuple[Path, ...]) -> None:
+    targets: dict[str, Any] = dict(system.targets)
+    console = Console(stderr=common.json)
+    shown = table("service", "address")
+    for name, target in targets.items():
+        shown.add_row(name, target)
+    console.print(shown)
+    console.print(f"imports from {', '.join(map(str, roots))}", style="dim", markup=False)
+    console.print(
+        f"try     grpcurl -plaintext {system.target} list\n"
+        "or      variegate methods  (commands in this folder find it by themselves)\n"
+        "Ctrl-C stops it",
+        style="dim",
+    )

@@ -1,0 +1,116 @@
+"""The work of `variegate study`: ask the gateway, fetch the files, show the table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from gateway.cli import outputs, steps
+from gateway.cli.execute import Outcome
+from gateway.cli.exporting import fetch
+from gateway.cli.failures import CliError
+from gateway.cli.session import Session
+from gateway.cli.tables import plus_minus, table
+from gateway.study.results import ResultRow, StudyResults
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.cli.commands.study import Wish
+
+SHORTFALL = 5
+
+
+async def compare(
+    session: Session, wish: "Wish", out: Path, *, resume: bool, overwrite: bool
+) -> Outcome:
+    """Runs the study and writes results.json and report.html into `out`."""
+    session.connection.need_store()
+    methods = wish.methods or await _all_methods(session)
+    asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in methods]
+    await steps.check_methods(session, asked, has_pool=bool(wish.pool))
+    pool_uri = await steps.store_pool(session, wish.pool)
+    dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
+    if not any(entry.test_count for entry in dataset.classes):
+        raise CliError("None of the test images can be used.", remedy="See the warnings above.")
+    run = wish.run_id()
+    request = pb.CreateStudyRequest(
+        study_id=run,
+        study=pb.Study(
+            dataset=dataset.name,
+            arms=[pb.StudyArm(method=name, strategy=wish.strategy) for name in methods],
+            images_per_class=wish.per_class,
+            seeds=range(wish.seeds),
+            pool_uri=pool_uri,
+            training=pb.TrainingRecipe(step_count=wish.train_steps),
+            deterministic=wish.deterministic,
+            check_safety=wish.check_safety,
+        ),
+    )
+    outputs.claim(out, run, resume=resume, overwrite=overwrite)
+    operation = await session.call(session.gateway.CreateStudy, request)
+    session.view.say(f"operation {operation.name}")
+    study = await session.finished(operation, pb.Study())
+    await fetch(session, study.result.results_uri, out / "results.json")
+    await fetch(session, study.result.report_uri, out / "report.html")
+    outputs.finish(out, run, study=study.name)
+    results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
+    code = SHORTFALL if any(row.shortfalls for row in results.rows) else 0
+    document = _document(results, study.name, out)
+    return Outcome(document, lambda console: _print(console, results, out), code)
+
+
+async def _all_methods(session: Session) -> tuple[str, ...]:
+    answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
+    return tuple(method.id for method in answer.methods)
+
+
+def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:
+    import json
+
+    return {
+        "study": name,
+        "results": str(out / "results.json"),
+        "report": str(out / "report.html"),
+        **{key: value for key, value in json.loads(results.to_json()).items() if key != "study"},
+    }
+
+
+def _print(console: "Console", results: StudyResults, out: Path) -> None:
+    right = ("added", "accuracy %", "gain, points")
+    shown = table("row", "strategy", *right, "> 2 s.e.", "classes that got worse", right=right)
+    for row in results.rows:
+        style = "bold" if row is results.best else "dim" if row.is_reference else ""
+        shown.add_row(*_cells(row), style=style)
+    console.print(shown)
+    best = results.best
+    if best is not None:
+        verdict = "beats" if best.beats_baseline else "does not beat"
+        error = "two standard errors"
+        console.print(
+            f"[bold]{escape(best.label)}[/bold] {verdict} the baseline by more than {error} "
+            f"({len(results.seeds)} seeds)"
+        )
+    for row in results.rows:
+        for text in row.shortfalls:
+            console.print(f"[yellow]fell short[/yellow] {escape(row.label)}: {escape(text)}")
+    console.print(f"report  {escape(str(out / 'report.html'))}")
+    console.print(f"numbers {escape(str(out / 'results.json'))}")
+
+
+def _cells(row: ResultRow) -> list[str]:
+    worse = sorted((g for g in row.classes if g.gain < -0.0005), key=lambda gain: gain.gain)
+    losses = ", ".join(f"{g.class_name} {100 * g.gain:.1f}" for g in worse[:3])
+    is_baseline = row.method == "baseline"
+    return [
+        escape(row.label),
+        escape(row.strategy or "real"),
+        f"{row.added_image_count:,}",
+        plus_minus(row.mean_accuracy, row.standard_error),
+        "" if is_baseline else plus_minus(row.gain, row.gain_standard_error, sign=True),
+        "" if is_baseline else "yes" if row.beats_baseline else "no",
+        escape(losses) + (f" +{len(worse) - 3}" if len(worse) > 3 else ""),
+    ]
+
+

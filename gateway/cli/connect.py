@@ -1,0 +1,119 @@
+"""Finds the system to talk to: one that was named, one that `up` runs here, or one of our own.
+
+The embedded system is found here and nowhere else, by the name below: `embedded` is the one
+package that may import all others, so no service imports it, and neither does the rest of this
+command line. What is needed of it is the protocol `System`.
+"""
+
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from gateway.cli.failures import CliError
+from gateway.cli.options import Common
+from gateway.cli.running import running_in
+from servicekit.storage import DirectoryStore, ObjectStore, open_store
+
+EMBEDDED = ("embedded.system", "EmbeddedSystem")
+
+
+class System(Protocol):
+    """An embedded system inside its block. `targets` maps service name to HOST:PORT."""
+
+    target: str
+    targets: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the services and the images are; what is not known is None."""
+
+    gateway: str
+    trainer: str | None
+    store: ObjectStore | None
+    is_own: bool
+
+    def need_store(self) -> ObjectStore:
+        """The object store. Raises CliError if it is not known."""
+        if self.store is None:
+            raise CliError(
+                "The images of a running system are in its object store, which was not given.",
+                remedy="Add --store URL (or VARIEGATE_STORE), as the system itself was started.",
+                reason="STORE_UNKNOWN",
+            )
+        return self.store
+
+    def need_trainer(self) -> str:
+        """The trainer's address. Raises CliError if it is not known."""
+        if self.trainer is None:
+            raise CliError(
+                "The trainer of the running system was not given.",
+                remedy="Add --trainer HOST:PORT (or VARIEGATE_TRAINER).",
+                reason="TRAINER_UNKNOWN",
+            )
+        return self.trainer
+
+
+@asynccontextmanager
+async def connected(
+    common: Common, roots: tuple[Path, ...], say: Callable[[str], None], *, start: bool = True
+) -> AsyncIterator[Connection]:
+    """Opens the connection; ends the embedded system, if one was started, with the block.
+
+    With `start` false none is started: CliError if no system runs here.
+    """
+    if common.gateway:
+        store = open_store(common.store) if common.store else None
+        yield Connection(common.gateway, common.trainer, store, is_own=False)
+        return
+    running = running_in(common.state)
+    if running:
+        say(f"using the system on {running.targets['gateway']} (process {running.pid})")
+        yield _connection(common.state, running.targets, is_own=False)
+        return
+    if not start:
+        raise CliError(
+            f"No system is running in {common.state}.",
+            exit_code=3,
+            remedy="Name one with --gateway HOST:PORT, or start one with `variegate up`. A run "
+            "that was stopped goes on when its command is given again.",
+            reason="NOT_RUNNING",
+        )
+    say("starting the services")
+    async with embedded(common.state, roots) as system:
+        yield _connection(common.state, system.targets, is_own=True)
+
+
+def embedded(
+    state: Path, roots: tuple[Path, ...], *, port_base: int = 0
+) -> AbstractAsyncContextManager[System]:
+    """The six services in this process, not started yet; they log into the state folder."""
+    module, name = EMBEDDED
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        factory = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise CliError(
+            f"The embedded system cannot start: the package {error.name!r} is missing.",
+            exit_code=3,
+            remedy="Install everything with `pip install 'variegate[all]'`, or use --gateway.",
+            reason="PACKAGE_MISSING",
+        ) from error
+    except OSError as error:
+        raise CliError(
+            f"The state folder {state} cannot be made: {error.strerror or error}.",
+            exit_code=3,
+            remedy="Choose another with --state DIR or VARIEGATE_STATE.",
+            reason="STATE_NOT_WRITABLE",
+        ) from error
+    system = factory(state, roots, port_base=port_base)
+    return cast(AbstractAsyncContextManager[System], system)
+
+
+def _connection(state: Path, targets: Mapping[str, str], *, is_own: bool) -> Connection:
+    """The embedded system keeps its objects in a folder of its state."""
+    store = DirectoryStore(state.absolute() / "objects")
+    return Connection(targets["gateway"], targets.get("trainer"), store, is_own)

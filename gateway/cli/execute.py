@@ -1,0 +1,140 @@
+"""Runs a command's work and turns its end, good or bad, into output and exit code."""
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from gateway.cli.failures import CliError
+from gateway.cli.options import Common
+
+if TYPE_CHECKING:
+    from gateway.cli.session import Session
+
+INTERRUPTED = 130
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command answers: `document` with --json, else what `render` prints."""
+
+    document: dict[str, Any]
+    render: Callable[[Console], None]
+    exit_code: int = 0
+
+
+KEPT = "What is finished is kept. Run the same command again to go on."
+GOES_ON = "The work goes on in the system. `variegate cancel NAME` stops it."
+
+
+def execute(
+    common: Common,
+    work: "Callable[[Session], Awaitable[Outcome]]",
+    *,
+    roots: tuple[Path, ...] = (),
+    start: bool = True,
+) -> None:
+    """Connects, runs `work` with progress on stderr, prints the outcome, exits with its code.
+
+    `roots` are the folders that an embedded system may import from; with `start` false none is
+    started.
+    """
+    interrupted = GOES_ON if common.gateway else KEPT
+    settle(common, lambda: asyncio.run(_run(common, work, roots, start)), interrupted)
+
+
+def settle(common: Common, work: Callable[[], Outcome], interrupted: str = "") -> None:
+    """Runs `work` and exits: the one place that prints outcomes and errors."""
+    try:
+        outcome = work()
+    except CliError as error:
+        _fail(common, error)
+    except KeyboardInterrupt:
+        _fail(
+            common,
+            CliError(
+                "Interrupted.", exit_code=INTERRUPTED, remedy=interrupted, reason="INTERRUPTED"
+            ),
+        )
+    except Exception as error:  # whatever it is, people get a sentence and not a trace
+        _fail(common, _translate(error))
+    else:
+        if common.json:
+            print(json.dumps(outcome.document, indent=2, ensure_ascii=False))
+        else:
+            outcome.render(Console())
+        raise typer.Exit(outcome.exit_code)
+
+
+def checked(common: Common, work: Callable[[], T]) -> T:
+    """Runs the checks of a command that need no system; a failed one ends it like any other."""
+    try:
+        return work()
+    except CliError as error:
+        _fail(common, error)
+
+
+async def _run(
+    common: Common,
+    work: "Callable[[Session], Awaitable[Outcome]]",
+    roots: tuple[Path, ...],
+    start: bool,
+) -> Outcome:
+    from gateway.cli.connect import connected
+    from gateway.cli.progress import view
+    from gateway.cli.session import open_session
+
+    with view() as shown:
+        async with connected(common, roots, shown.say, start=start) as connection:
+            session = open_session(connection, shown)
+            try:
+                return await work(session)
+            finally:
+                await session.channel.close()
+
+
+def _translate(error: Exception) -> CliError:
+    from gateway.cli.exits import exit_code_of, remedy_of
+    from servicekit.errors import ServiceError
+
+    if isinstance(error, ServiceError):
+        message = error.message[:1].upper() + error.message[1:]
+        failure = CliError(
+            message if message.endswith((".", "!", "?")) else f"{message}.",
+            exit_code=exit_code_of(error),
+            remedy=remedy_of(error),
+            reason=error.reason,
+        )
+    else:
+        failure = CliError(
+            f"{type(error).__name__}: {error}",
+            exit_code=1,
+            remedy="This should not happen. Run again with --debug for the trace.",
+            reason="INTERNAL",
+        )
+    failure.__cause__ = error
+    return failure
+
+
+def _fail(common: Common, error: CliError) -> NoReturn:
+    if common.debug and error.__cause__ is not None:
+        traceback.print_exception(error.__cause__, file=sys.stderr)
+    if common.json:
+        facts = {"exit_code": error.exit_code, "reason": error.reason, "message": error.message}
+        print(json.dumps({"error": {**facts, "remedy": error.remedy}}, indent=2))
+    else:
+        console = Console(stderr=True, highlight=False)
+        console.print("error:", style="bold red", end=" ")
+        console.print(error.message, markup=False, soft_wrap=True)
+        if error.remedy:
+            console.print(error.remedy, markup=False, soft_wrap=True, style="dim")
+    raise typer.Exit(error.exit_code)

@@ -1,0 +1,26 @@
+"""Brings what was made from the object store into folders of this machine."""
+
+import asyncio
+from pathlib import Path
+
+from gateway.cli.session import Session
+
+
+async def export(session: Session, manifest_uri: str, out: Path) -> None:
+    """Writes an augmentation as an ImageFolder with its manifest; what is there already stays."""
+    from gateway.export import export_image_folder
+
+    session.view.say(f"writing {out}")
+    store = session.connection.need_store()
+    await asyncio.to_thread(export_image_folder, store, manifest_uri, out)
+
+
+async def fetch(session: Session, uri: str, path: Path) -> None:
+    """Copies one object into a file."""
+    from servicekit.storage import to_key
+
+    store = session.connection.need_store()
+    data = await asyncio.to_thread(store.get, to_key(uri))
+    staged = path.with_name(f"{path.name}.new")
+    await asyncio.to_thread(staged.write_bytes, data)
+    staged.replace(path)

@@ -1,0 +1,129 @@
+"""What people give as images: checked before anything is started, and named by content."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from gateway.cli.failures import CliError
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+def source_uri(text: str) -> str:
+    """The URI of a folder, a parquet file, or a URI already. Raises CliError on what is neither."""
+    if text.startswith(("store:", "file:")):
+        return text
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise _missing(path)
+    if path.is_dir():
+        _check_folder(path)
+    elif path.suffix != ".parquet":
+        raise CliError(
+            f"{text} is a file, not a folder of images.",
+            remedy="Give the folder that holds a folder per class, or a .parquet file.",
+            reason="NOT_A_FOLDER",
+        )
+    return path.resolve().as_uri()
+
+
+def import_roots(*texts: str | None) -> tuple[Path, ...]:
+    """The folders that the system must be allowed to read for these sources."""
+    return tuple(
+        path if path.is_dir() else path.parent
+        for path in (local_path(text) for text in texts if text)
+        if path is not None
+    )
+
+
+def local_path(text: str) -> Path | None:
+    """The path behind a source, or None if it is in the object store."""
+    if text.startswith("store:"):
+        return None
+    return Path(text.removeprefix("file://")).expanduser().resolve()
+
+
+def dataset_id(train: str, test: str | None, shots: int) -> str:
+    """An id that changes when the files do: of places, names, sizes and times of change."""
+    parts = [[text, *_listing(text)] for text in (train, test) if text]
+    name = Path(train.removeprefix("store:")).expanduser()
+    return named_digest(name.stem or name.resolve().stem, [parts, shots])
+
+
+def named_digest(name: str, content: object) -> str:
+    """"NAME-DIGEST" in the form that the API takes: a-z, 0-9, "-" and "_", a letter first."""
+    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
+    if not slug or not slug[0].isalpha():
+        slug = f"d-{slug}".rstrip("-")
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def parameters(pairs: list[str] | None) -> dict[str, str]:
+    """["a=1"] -> {"a": "1"}. Raises CliError for what has no "="."""
+    found: dict[str, str] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise CliError(
+                f"--param {pair!r} has no value.", remedy="Write --param NAME=VALUE, for example "
+                "--param coarse_steps=2. `variegate methods` lists the names.",
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def names(text: str | None) -> list[str]:
+    """"a, b" -> ["a", "b"]."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _listing(text: str) -> Iterator[list[object]]:
+    path = local_path(text)
+    if path is None:
+        return
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    yield [str(path)]
+    for file in files:
+        facts = file.stat()
+        yield [str(file.relative_to(path)), facts.st_size, facts.st_mtime_ns]
+
+
+def _missing(path: Path) -> CliError:
+    parent = path.parent
+    siblings = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    near = get_close_matches(path.name, siblings, n=1)
+    guess = f" Did you mean {parent / near[0]}?" if near else ""
+    return CliError(
+        f"{path} does not exist.{guess}",
+        exit_code=3,
+        remedy="Give a folder with a folder of images per class.",
+        reason="SOURCE_MISSING",
+    )
+
+
+def _check_folder(path: Path) -> None:
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    if not entries:
+        raise CliError(
+            f"{path} is empty.",
+            remedy="Put the images of each class into a folder with the name of the class.",
+            reason="EMPTY_DATASET",
+        )
+    if any(entry.is_dir() for entry in entries):
+        return
+    if any(entry.suffix.lower() in _IMAGES for entry in entries):
+        raise CliError(
+            f"{path} has images but no class folders.",
+            remedy=f"Move the images of each class into a folder, for example {path / 'cat'}; "
+            "or give the folder above it.",
+            reason="NO_CLASS_FOLDERS",
+        )
+    raise CliError(
+        f"{path} has neither class folders nor images.",
+        remedy="Give a folder with a folder of images per class.",
+        reason="EMPTY_DATASET",
+    )

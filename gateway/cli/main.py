@@ -1,0 +1,87 @@
+"""The command `variegate`: registers the commands and turns wrong usage into exit code 2."""
+
+import json
+import sys
+from difflib import get_close_matches
+
+import typer
+
+from gateway.cli.commands.augment import augment
+from gateway.cli.commands.cancel import cancel
+from gateway.cli.commands.doctor import doctor
+from gateway.cli.commands.import_ import import_
+from gateway.cli.commands.methods import methods
+from gateway.cli.commands.status import status
+from gateway.cli.commands.study import study
+from gateway.cli.commands.train import train
+from gateway.cli.commands.up import up
+
+EPILOG = (
+    "Exit codes: 0 done · 1 failed · 2 wrong usage or argument · 3 something is missing, exists "
+    "already or is in use · 4 the system cannot be reached or is busy · 5 done, but some classes "
+    "fell short · 130 interrupted"
+)
+HELP = """Make a small labelled image set larger and better, and measure what helped.
+
+Try it: [bold]variegate study --demo[/bold]. Your own images, a folder per class:
+[bold]variegate augment ./my-images --per-class 100 --out ./augmented[/bold]"""
+
+_COMMANDS = {
+    "augment": augment,
+    "train": train,
+    "study": study,
+    "methods": methods,
+    "import": import_,
+    "up": up,
+    "status": status,
+    "cancel": cancel,
+    "doctor": doctor,
+}
+
+app = typer.Typer(
+    help=HELP,
+    epilog=EPILOG,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _command in _COMMANDS.items():
+    app.command(_name, epilog=EPILOG)(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(arguments, standalone_mode=False)
+    except typer.Abort:
+        code = 130
+    except typer.TyperException as error:
+        code = _misused(error, arguments)
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: typer.TyperException, arguments: list[str]) -> int:
+    """Prints wrong usage as one sentence and what to do."""
+    words = getattr(error, "format_message", lambda: str(error))
+    message = str(words())
+    given = arguments[0] if arguments else ""
+    near = get_close_matches(given, _COMMANDS, n=1)
+    command = given if given in _COMMANDS else ""
+    remedy = f"See `variegate {command} --help`." if command else "See `variegate --help`."
+    if not command and near and "Did you mean" not in message:
+        message += f" Did you mean {near[0]!r}?"
+    if "--json" in arguments:
+        facts = {"exit_code": 2, "reason": "USAGE", "message": message, "remedy": remedy}
+        print(json.dumps({"error": facts}, indent=2))
+    else:
+        print(f"error: {message}\n{remedy}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

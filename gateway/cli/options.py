@@ -1,0 +1,103 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SYSTEM = "System"
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER",
+        help="A folder with a folder of images per class, or a parquet file.",
+        show_default=False,
+    ),
+]
+Test = Annotated[
+    str | None,
+    typer.Option("--test", metavar="DIR", help="Test images, in the same form.", show_default=False),
+]
+Shots = Annotated[
+    int, typer.Option(min=0, help="Use only N training images per class; 0 means all.")
+]
+Pool = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Parquet file of images to retrieve from.", show_default=False
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Bit-identical images whatever the batching.")
+]
+Safety = Annotated[
+    bool, typer.Option("--check-safety/--no-check-safety", help="Check for unsafe content.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished output.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output of variegate.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout; progress on stderr.")
+]
+Gateway = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Talk to a running system instead of starting one.",
+        envvar="VARIEGATE_GATEWAY",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+Trainer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Trainer of the running system; needed with --gateway.",
+        envvar="VARIEGATE_TRAINER",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Object store of the running system, to read and write images; needed with --gateway.",
+        envvar="VARIEGATE_STORE",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+State = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR",
+        help="Where the system started here keeps its work.",
+        envvar="VARIEGATE_STATE",
+        rich_help_panel=_SYSTEM,
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the trace of an error.", rich_help_panel=_SYSTEM),
+]
+
+DEFAULT_STATE = Path(".variegate")
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that say which system to use and how to answer."""
+
+    gateway: str | None = None
+    trainer: str | None = None
+    store: str | None = None
+    state: Path = DEFAULT_STATE
+    json: bool = False
+    debug: bool = False

@@ -1,0 +1,148 @@
+"""Progress of an operation: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+_PLAIN_EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where an operation is. `total` is 0 while unknown; `rate` is in units per second."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    unit: str = ""
+    failed: int = 0
+    part: str = ""
+    failures: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """The part of a study, if any, and the stage."""
+        return f"{self.part}: {self.stage}" if self.part else self.stage
+
+    @property
+    def pace(self) -> str:
+        """"12.3 images/s, 1:05 left"."""
+        if self.rate <= 0:
+            return ""
+        text = f"{self.rate:.1f} {self.unit or 'items'}/s"
+        if self.total > self.done:
+            text += f", {clock((self.total - self.done) / self.rate)} left"
+        return text
+
+
+class View(Protocol):
+    """Shows steps as they come."""
+
+    def show(self, step: Step) -> None:
+        """Shows the newest step."""
+
+    def say(self, text: str) -> None:
+        """Shows one line that stays."""
+
+
+def clock(seconds: float) -> str:
+    """75 -> "1:15"; 3700 -> "1:01:40"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def view() -> Iterator[View]:
+    """The view that fits stderr."""
+    if not sys.stderr.isatty():
+        yield PlainView()
+        return
+    with _bars() as bars:
+        yield LiveView(bars)
+
+
+class PlainView:
+    """A line when the stage changes, and one every few seconds; for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._title = ""
+        self._said_at = 0.0
+        self._failures: set[tuple[str, str]] = set()
+
+    def show(self, step: Step) -> None:
+        """Prints the step unless one of the same stage was printed lately."""
+        now = time.monotonic()
+        for failure in step.failures:
+            if failure not in self._failures:
+                self._failures.add(failure)
+                self.say(f"failed: {failure[0]}: {failure[1]}")
+        if step.title == self._title and now - self._said_at < _PLAIN_EVERY_SECONDS:
+            return
+        self._title, self._said_at = step.title, now
+        parts = [step.title]
+        if step.total:
+            parts.append(f"{step.done}/{step.total} {step.unit}".rstrip())
+        parts += [step.pace] if step.pace else []
+        parts += [f"{step.failed} failed"] if step.failed else []
+        self.say(", ".join(parts))
+
+    def say(self, text: str) -> None:
+        """Prints one line on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class LiveView:
+    """A bar per stage; finished ones stay on the screen with a tick."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._title = ""
+        self._task: TaskID | None = bars.add_task("starting", total=None, pace="")
+        self._failures: set[tuple[str, str]] = set()
+
+    def show(self, step: Step) -> None:
+        """Moves the bar, or finishes it and starts the next."""
+        if step.title != self._title:
+            self._next(step.title)
+        for failure in step.failures:
+            if failure not in self._failures:
+                self._failures.add(failure)
+                self.say(f"failed: {failure[0]}: {failure[1]}")
+        pace = step.pace + (f"  {step.failed} failed" if step.failed else "")
+        if self._task is not None:
+            self._bars.update(
+                self._task, completed=step.done, total=step.total or None, pace=pace
+            )
+
+    def say(self, text: str) -> None:
+        """Prints one line above the bars."""
+        self._bars.console.print(text, highlight=False, markup=False)
+
+    def _next(self, title: str) -> None:
+        if self._task is not None:
+            if self._title:
+                self.say(f"✓ {self._title}")
+            self._bars.remove_task(self._task)
+        self._title = title
+        self._task = self._bars.add_task(escape(title), total=None, pace="")
+
+
+def _bars() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[pace]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,111 @@
+"""A command's talk with the gateway: calls with deadlines, operations waited for."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.message import Message
+
+from gateway.cli.connect import Connection
+from gateway.cli.progress import Step, View
+from servicekit.channels import open_channel
+from servicekit.errors import from_rpc_error, from_status
+from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+CALL_SECONDS = 60.0
+# A gateway that restarts while we wait goes on with its work, so we wait for it as well.
+PATIENCE_SECONDS = 120.0
+_POLL_SECONDS = 0.3
+
+M = TypeVar("M", bound=Message)
+_SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open channel to the gateway, and the view that shows progress."""
+
+    connection: Connection
+    channel: grpc.aio.Channel
+    view: View
+
+    @property
+    def gateway(self) -> Any:
+        """The stub of the gateway."""
+        return gateway_pb2_grpc.GatewayServiceStub(self.channel)
+
+    @property
+    def operations(self) -> Any:
+        """The stub of the gateway's operations."""
+        return operations_pb2_grpc.OperationsStub(self.channel)
+
+    async def call(self, method: Callable[..., Awaitable[M]], request: Message) -> M:
+        """Makes a unary call. Raises the ServiceError behind a failed one."""
+        try:
+            return await method(request, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def finished(
+        self, operation: operations_pb2.Operation, answer: M, *, part: str = ""
+    ) -> M:
+        """Waits for an operation of the gateway and unpacks its response into `answer`."""
+        done = await wait(self.operations, operation, lambda op: self._show(op, part))
+        done.response.Unpack(answer)
+        return answer
+
+    def _show(self, operation: operations_pb2.Operation, part: str) -> None:
+        progress = gateway_pb2.OperationProgress()
+        if operation.metadata.Unpack(progress) and progress.stage:
+            self.view.show(step_of(progress, part))
+
+
+def open_session(connection: Connection, view: View) -> Session:
+    """Opens the channel; nothing is sent yet."""
+    return Session(connection, open_channel(connection.gateway, _SERVICE), view)
+
+
+def step_of(progress: gateway_pb2.OperationProgress, part: str = "") -> Step:
+    """The step that a progress message describes."""
+    return Step(
+        stage=progress.stage,
+        done=progress.done_count,
+        total=progress.total_count,
+        rate=progress.rate,
+        unit=progress.unit,
+        failed=progress.failed_count,
+        part=progress.part or part,
+        failures=tuple((failure.item_id, failure.message) for failure in progress.failures),
+    )
+
+
+async def wait(
+    operations: Any,
+    operation: operations_pb2.Operation,
+    show: Callable[[operations_pb2.Operation], None],
+) -> operations_pb2.Operation:
+    """Polls until the operation is done. Raises its ServiceError if it failed.
+
+    A server that cannot be reached is waited for, up to `PATIENCE_SECONDS`.
+    """
+    heard_at = time.monotonic()
+    while True:
+        show(operation)
+        if operation.done:
+            break
+        await asyncio.sleep(_POLL_SECONDS)
+        request = operations_pb2.GetOperationRequest(name=operation.name)
+        try:
+            operation = await operations.GetOperation(request, timeout=CALL_SECONDS)
+            heard_at = time.monotonic()
+        except grpc.aio.AioRpcError as error:
+            silent = time.monotonic() - heard_at
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or silent > PATIENCE_SECONDS:
+                raise from_rpc_error(error) from error
+    if operation.HasField("error"):
+        raise from_status(operation.error)
+    return operation

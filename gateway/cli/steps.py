@@ -1,0 +1,109 @@
+"""What several commands do with the gateway: check names, import images, store a pool."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.cli.failures import CliError, unknown
+from gateway.cli.inputs import dataset_id, local_path, source_uri
+from gateway.cli.session import Session
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+LISTING = "`variegate methods` lists them all."
+
+
+async def import_images(
+    session: Session, train: str, test: str | None, shots: int, name: str | None = None
+) -> pb.Dataset:
+    """Imports once; the same unchanged files are found again and not imported twice."""
+    request = pb.ImportDatasetRequest(
+        dataset_id=name or dataset_id(train, test, shots),
+        source=pb.DatasetSource(
+            train_uri=source_uri(train), test_uri=source_uri(test) if test else "", shots=shots
+        ),
+    )
+    operation = await session.call(session.gateway.ImportDataset, request)
+    dataset = await session.finished(operation, pb.Dataset(), part="import")
+    for warning in dataset.warnings:
+        session.view.say(f"warning: {warning}")
+    if dataset.rejected_files:
+        first = dataset.rejected_files[0]
+        session.view.say(
+            f"warning: {len(dataset.rejected_files)} files were left out, "
+            f"for example {first.path}: {first.message}"
+        )
+    return dataset
+
+
+async def check_methods(
+    session: Session, asked: Iterable[tuple[str, Mapping[str, str]]], *, has_pool: bool
+) -> None:
+    """Raises CliError for an unknown method or parameter, or for a pool that is missing."""
+    answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
+    known = {method.id: method for method in answer.methods}
+    for name, parameters in asked:
+        if name not in known:
+            raise unknown("method", name, known, listing=LISTING)
+        names = {parameter.name for parameter in known[name].parameters}
+        for parameter in parameters:
+            if parameter not in names:
+                raise unknown("parameter", parameter, names, listing=LISTING)
+        if known[name].needs_pool and not has_pool:
+            raise CliError(
+                f"The method {name!r} takes images from a pool, and none was given.",
+                remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
+                reason="POOL_MISSING",
+            )
+
+
+def check_classes(asked: Iterable[str], dataset: pb.Dataset) -> None:
+    """Raises CliError for a class that the dataset does not have."""
+    known = [entry.class_name for entry in dataset.classes]
+    for name in asked:
+        if name not in known:
+            raise unknown("class", name, known, listing="Class names are the folders' names.")
+
+
+async def store_pool(session: Session, pool: str | None) -> str:
+    """Puts a pool file into the object store, once, and returns its URI; "" without one."""
+    if not pool or pool.startswith("store:"):
+        return pool or ""
+    from hashlib import sha256
+
+    from servicekit.storage import to_uri
+
+    path = local_path(pool)
+    if path is None or not path.is_file():
+        raise CliError(
+            f"The pool {pool} is not a file.",
+            exit_code=3,
+            remedy="Give a .parquet file with the columns image, label and class_name.",
+            reason="POOL_MISSING",
+        )
+    data = await asyncio.to_thread(path.read_bytes)
+    key = f"pools/{sha256(data).hexdigest()}.parquet"
+    await asyncio.to_thread(session.connection.need_store().put, key, data)
+    return to_uri(key)
+
+
+def dataset_document(dataset: pb.Dataset) -> dict[str, Any]:
+    """A dataset for --json."""
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "manifest_uri": dataset.manifest_uri,
+        "classes": [
+            {
+                "class_name": entry.class_name,
+                "label": entry.label,
+                "train_count": entry.train_count,
+                "test_count": entry.test_count,
+            }
+            for entry in dataset.classes
+        ],
+        "rejected_files": [
+            {"path": file.path, "reason": file.reason, "message": file.message}
+            for file in dataset.rejected_files
+        ],
+        "warnings": list(dataset.warnings),
+    }

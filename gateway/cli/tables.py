@@ -1,0 +1,22 @@
+"""Tables for the terminal in one style."""
+
+from rich import box
+from rich.table import Table
+
+
+def table(*columns: str, title: str = "", right: tuple[str, ...] = ()) -> Table:
+    """An empty table; the columns in `right` are aligned to the right."""
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def percent(share: float) -> str:
+    """0.4187 -> "41.9"."""
+    return f"{100 * share:.1f}"
+
+
+def plus_minus(share: float, error: float, *, sign: bool = False) -> str:
+    """(0.4187, 0.006) -> "41.9 ± 0.6"."""
+    return f"{100 * share:{'+' if sign else ''}.1f} ± {100 * error:.1f}"
