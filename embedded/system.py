@@ -114,7 +114,7 @@ class EmbeddedSystem:
             "prompter": {},
             "generator": {"models": NANO / "diffusion"},
             "retriever": {"clip": NANO / "clip"},
-            "trainer": {"work_dir": state / "trainer", "store": f"file://{state / 'objects'}"},
+            "trainer": {"scratch": state / "trainer"},
             "gateway": {
                 "import_roots": tuple(str(root) for root in self.settings.import_roots),
                 "database_url": f"sqlite:///{state / 'gateway.sqlite'}",
