@@ -17,8 +17,8 @@ from retriever.index import KINDS, VectorIndex, kind_for
 from servicekit.errors import Internal, NotFound, Precondition
 from servicekit.storage import ObjectStore
 
-METADATA = pa.schema(
-    [
+METADATA: pa.Schema = pa.schema(
+    [  # type: ignore[arg-type]
         pa.field("image_uri", pa.string()),
         pa.field("sha256", pa.string()),
         pa.field("caption", pa.string()),
