@@ -1,0 +1,1 @@
+"""Turns class names into prompts, and says what class names mean."""

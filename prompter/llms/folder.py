@@ -1,0 +1,117 @@
+"""A causal language model in a local folder, run in process with transformers."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.torchvision_cpu import declare_missing_operators
+from prompter.llm import LanguageModel, LanguageModelSource, Task
+
+TEMPERATURE = 0.7
+TOP_K = 40
+_SYSTEM = "You write short, concrete image captions."
+
+
+def find(path: Path, threads: int) -> LanguageModelSource:
+    """Returns the model in `path`; unusable if there is no safetensors file in it."""
+    problem = None
+    if not list(path.glob("*.safetensors")):
+        problem = f"there is no *.safetensors file in {path}; set PROMPTER_LLM to a model folder"
+
+    def load() -> LanguageModel:
+        return FolderLanguageModel(path, path.name, digest_of(path), threads)
+
+    return LanguageModelSource(load, problem)
+
+
+def digest_of(path: Path) -> str:
+    """Returns the SHA-256 of the names and contents of the model files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        if file.suffix in {".safetensors", ".json", ".jinja"}:
+            digest.update(file.name.encode() + b"\0")
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+class FolderLanguageModel:
+    """Samples (top-k) with one generator per text, so that a text depends on its own seed only."""
+
+    def __init__(self, path: Path, name: str, digest: str, threads: int) -> None:
+        declare_missing_operators()
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        if threads:
+            torch.set_num_threads(threads)
+        self.id = f"{name}@{digest[:12]}"
+        self._tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._ends = _sentence_ends(self._tokenizer)
+        self._model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True
+        ).eval()
+
+    def complete(self, tasks: Sequence[Task]) -> list[str]:
+        """Returns one text per task, opening included. Runs them as one batch."""
+        import torch
+
+        texts = [self._chat(task) for task in tasks]
+        inputs = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        with torch.inference_mode():
+            outputs = self._model.generate(
+                **inputs,
+                max_new_tokens=max(task.max_tokens for task in tasks),
+                do_sample=False,  # the noise added to the logits makes the greedy choice a draw
+                logits_processor=[_SeededNoise([task.seed for task in tasks])],
+                eos_token_id=self._ends,
+                pad_token_id=self._tokenizer.pad_token_id,
+            )
+        written = self._tokenizer.batch_decode(
+            outputs[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        return [task.opening + text for task, text in zip(tasks, written, strict=True)]
+
+    def _chat(self, task: Task) -> str:
+        messages = [
+            {"role": "system", "content": _SYSTEM},
+            {"role": "user", "content": task.instruction},
+        ]
+        chat: str = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return chat + task.opening
+
+
+def _sentence_ends(tokenizer: Any) -> list[int]:
+    """Returns the ids of all tokens after which a sentence, or the text, is over."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    # "Ċ" is how byte-level vocabularies write a line feed.
+    ends = [i for i, token in enumerate(tokens) if any(mark in token for mark in ".!?\nĊ")]
+    return [tokenizer.eos_token_id, *ends]
+
+
+class _SeededNoise:
+    """Turns a greedy choice into a draw: the largest of logits / T + Gumbel noise is a sample.
+
+    Row i draws its noise from its own generator, step by step.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        import torch
+
+        self._generators = [torch.Generator().manual_seed(seed & (2**63 - 1)) for seed in seeds]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        values, places = (scores / TEMPERATURE).topk(TOP_K, dim=-1)
+        rows = [torch.rand(TOP_K, generator=generator) for generator in self._generators]
+        noise = -torch.log(-torch.log(torch.stack(rows).clamp(1e-9, 1 - 1e-7)))
+        chosen = places.gather(-1, (values + noise).argmax(-1, keepdim=True))
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
