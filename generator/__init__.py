@@ -1,0 +1,1 @@
+"""Makes images with diffusion models, conditioned on text, embeddings and images."""

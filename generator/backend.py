@@ -1,0 +1,41 @@
+"""What the service needs of whatever makes its images: the engine in process, or a server of it."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from PIL import Image
+
+from generator.engine.card import Card
+from generator.engine.items import FloatArray, Item, Made
+
+
+class Backend(Protocol):
+    """Makes images. Calls return at once; their futures can be cancelled.
+
+    The errors are those of `generator.engine.errors`.
+    """
+
+    @property
+    def cards(self) -> Mapping[str, Card]:
+        """The models by name."""
+
+    def card(self, name: str) -> Card:
+        """Returns a model. Raises UnknownModel or BrokenModel."""
+
+    def signature(self, *, deterministic: bool) -> str:
+        """Returns what besides item and model decides over an image's bits."""
+
+    def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
+        """Enqueues all items or none. Raises BadCondition or QueueFull."""
+
+    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
+        """Returns the embedding [m, d] of each prompt."""
+
+    def encode_images(
+        self, model: str, images: Sequence[Image.Image]
+    ) -> "Future[list[FloatArray]]":
+        """Returns the embedding [d] of each image. Raises BadCondition without an encoder."""
+
+    def close(self) -> None:
+        """Fails what waits and runs, and releases the models."""

@@ -1,0 +1,156 @@
+"""A group of samples that share U-Net calls, step by step.
+
+Samples join at any step and leave when they are done, so mixed step counts and strengths keep the
+calls full.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from generator.engine.errors import BrokenImage
+from generator.engine.items import Made
+from generator.engine.line import Ticket
+from generator.engine.model import Model
+from generator.engine.modes import mode_of
+from generator.engine.pixels import to_pixels
+from generator.engine.sample import Row, Sample, new_sample
+
+
+@dataclass(eq=False)
+class _Running:
+    ticket: Ticket
+    sample: Sample
+    rows: list[Row]
+    admitted: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Conditions:
+    """The rows of all samples, stacked: rebuilt only when a sample joins or leaves."""
+
+    texts: Tensor
+    beside: Tensor | None
+    labels: Tensor | None
+
+
+class Denoising:
+    """The samples of one model that are under way."""
+
+    def __init__(self, model: Model, *, fixed: bool) -> None:
+        self._model, self._fixed = model, fixed
+        self._running: list[_Running] = []
+        self._conditions: _Conditions | None = None
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def admit(self, tickets: Sequence[Ticket]) -> None:
+        """Begins new samples together; if that fails one by one, so that an error is one item's."""
+        if not tickets:
+            return
+        self._conditions = None
+        try:
+            self._running.extend(self._begin(tickets))
+        except Exception as error:
+            if len(tickets) == 1:
+                fail(tickets[0], error)
+                return
+            for ticket in tickets:
+                self.admit([ticket])
+
+    def step(self) -> None:
+        """Makes one step of every sample, and finishes those that are done."""
+        self._drop(lambda running: running.ticket.future.cancelled())
+        if self._running:
+            self._advance()
+        done = [running for running in self._running if running.sample.is_done]
+        if done:
+            self._drop(lambda running: running.sample.is_done)
+            self._finish(done)
+
+    def abandon(self, error: Exception) -> None:
+        """Fails everything that is under way."""
+        for running in self._running:
+            fail(running.ticket, error)
+        self._running, self._conditions = [], None
+
+    def _begin(self, tickets: Sequence[Ticket]) -> list[_Running]:
+        admitted = time.monotonic()
+        items = [ticket.item for ticket in tickets]
+        texts = self._model.texts([item.text for item in items])
+        # Not read without guidance; the text stands in so that nothing is encoded in vain.
+        negatives = self._model.texts([i.negative if i.is_guided else i.text for i in items])
+        samples = [
+            new_sample(self._model, item, text, negative)
+            for item, text, negative in zip(items, texts, negatives, strict=True)
+        ]
+        by_mode = sorted(samples, key=lambda sample: mode_of(sample.item).name)
+        for _, group in groupby(by_mode, key=lambda sample: mode_of(sample.item).name):
+            together = list(group)
+            mode_of(together[0].item).begin(self._model, together)
+        return [
+            _Running(ticket, sample, mode_of(sample.item).rows(sample), admitted)
+            for ticket, sample in zip(tickets, samples, strict=True)
+        ]
+
+    def _advance(self) -> None:
+        conditions = self._conditions = self._conditions or self._stack()
+        latents = torch.cat(
+            [r.sample.scaled_latent().expand(len(r.rows), -1, -1, -1) for r in self._running]
+        )
+        times = torch.stack([r.sample.time.float() for r in self._running for _ in r.rows])
+        if conditions.beside is not None:
+            latents = torch.cat([latents, conditions.beside], dim=1)
+        predictions = self._model.predict(
+            latents, times, conditions.texts, conditions.labels, fixed=self._fixed
+        )
+        parts = predictions.split([len(r.rows) for r in self._running])
+        for running, part in zip(self._running, parts, strict=True):
+            sample = running.sample
+            sample.step(mode_of(sample.item).combine(sample, part))
+
+    def _stack(self) -> _Conditions:
+        rows = [row for running in self._running for row in running.rows]
+        beside = [row.beside for row in rows if row.beside is not None]
+        labels = [row.label for row in rows if row.label is not None]
+        return _Conditions(
+            torch.stack([row.text for row in rows]),
+            torch.stack(beside) if beside else None,
+            torch.stack(labels) if labels else None,
+        )
+
+    def _finish(self, done: Sequence[_Running]) -> None:
+        try:
+            latents = torch.cat([running.sample.latent for running in done])
+            images = self._model.decode(latents, fixed=self._fixed)
+        except Exception as error:
+            for running in done:
+                fail(running.ticket, error)
+            return
+        now = time.monotonic()
+        for running, image in zip(done, images, strict=True):
+            ticket = running.ticket
+            waited, computed = running.admitted - ticket.arrived, now - running.admitted
+            try:
+                made = Made(to_pixels(image), waited, computed)
+            except BrokenImage as error:
+                fail(ticket, error)
+            else:
+                if ticket.future.set_running_or_notify_cancel():
+                    ticket.future.set_result(made)
+
+    def _drop(self, leaves: Callable[[_Running], bool]) -> None:
+        staying = [running for running in self._running if not leaves(running)]
+        if len(staying) < len(self._running):
+            self._running, self._conditions = staying, None
+
+
+def fail(ticket: Ticket, error: Exception) -> None:
+    """Ends a ticket with an error, unless its caller gave up on it."""
+    if not ticket.future.done() and ticket.future.set_running_or_notify_cancel():
+        ticket.future.set_exception(error)

@@ -1,0 +1,162 @@
+"""The engine: one worker thread that owns the models and denoises what is submitted."""
+
+import logging
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+import torch
+from PIL import Image
+
+from generator.engine.card import Card
+from generator.engine.checks import check_item
+from generator.engine.denoising import Denoising, fail
+from generator.engine.errors import BadCondition, BrokenModel, EngineClosed
+from generator.engine.items import FloatArray, Item, Made
+from generator.engine.line import Ticket, WaitingLine
+from generator.engine.model import Model, as_array
+from generator.engine.registry import Registry
+from generator.engine.settings import EngineSettings
+
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+_DEFAULTS = EngineSettings()
+
+
+class Engine:
+    """Makes images. Thread-safe; every call returns a future and computes in the worker thread.
+
+    Items of one model share U-Net calls, whatever their steps, strengths and guidance. A model
+    whose weights do not load is refused by name; the others are served.
+    """
+
+    def __init__(self, registry: Registry, settings: EngineSettings = _DEFAULTS) -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings = settings
+        self.registry, self._models = _load_all(registry, settings)
+        self._line = WaitingLine(settings.max_queue, settings.max_wait_seconds)
+        self._thread = threading.Thread(target=self._work, name="generator-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def cards(self) -> Mapping[str, Card]:
+        """The models by name."""
+        return self.registry.cards
+
+    def card(self, name: str) -> Card:
+        """Returns a model. Raises UnknownModel naming the known ones, or BrokenModel."""
+        return self.registry.card(name)
+
+    def signature(self, *, deterministic: bool) -> str:
+        """Returns what of the settings decides over an image's bits."""
+        rows = f"/{self.settings.deterministic_rows} rows" if deterministic else ""
+        decoded = f"/{self.settings.decode_batch} decoded" if deterministic else ""
+        return f"{self.settings.dtype}{rows}{decoded}"
+
+    def submit(self, item: Item) -> "Future[Made]":
+        """Enqueues one item.
+
+        Raises UnknownModel, BadCondition, QueueFull or EngineClosed at once; the future raises
+        BrokenImage. Cancelling the future drops the item, also in the middle of its steps.
+        """
+        return self.submit_all([item])[0]
+
+    def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
+        """Enqueues all items or none, so that they begin together. Raises as `submit` does."""
+        for item in items:
+            check_item(item, self.registry.card(item.model))
+        tickets = [Ticket(item) for item in items]
+        self._line.put(tickets)
+        return [ticket.future for ticket in tickets]
+
+    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
+        """Returns the embedding [m, d] of each prompt. Raises UnknownModel, QueueFull."""
+        loaded = self._model(model)
+        return self._call(lambda: [as_array(row) for row in loaded.texts(prompts)])
+
+    def encode_images(
+        self, model: str, images: Sequence[Image.Image]
+    ) -> "Future[list[FloatArray]]":
+        """Returns the embedding [d] of each image.
+
+        Raises BadCondition if the model has no image encoder, UnknownModel, QueueFull.
+        """
+        loaded = self._model(model)
+        if not loaded.card.image_encoder:
+            raise BadCondition(
+                "model",
+                "NO_IMAGE_ENCODER",
+                f"model {model!r} has the mode {loaded.card.mode!r} and no image encoder; "
+                "models of mode 'unclip' have one",
+            )
+        return self._call(lambda: [as_array(row) for row in loaded.image_embeddings(images)])
+
+    def waiting_count(self) -> int:
+        """Returns the number of items that wait."""
+        return len(self._line)
+
+    def close(self) -> None:
+        """Fails what waits and what runs, and ends the worker thread."""
+        for ticket in self._line.close():
+            fail(ticket, EngineClosed("the engine was shut down"))
+        self._thread.join()
+
+    def _model(self, name: str) -> Model:
+        return self._models[self.registry.card(name).name]
+
+    def _call(self, compute: Callable[[], R]) -> "Future[R]":
+        future: Future[R] = Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(compute())
+            except Exception as error:
+                future.set_exception(error)
+
+        self._line.put_job(job)
+        return future
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        group: Hashable | None = None
+        denoising: Denoising | None = None
+        while not self._line.is_closed:
+            room = self.settings.max_batch - (len(denoising) if denoising else 0)
+            jobs, tickets = self._line.take(group, room)
+            for job in jobs:
+                job()
+            if tickets and denoising is None:
+                item, group = tickets[0].item, tickets[0].group
+                denoising = Denoising(self._models[item.model], fixed=item.deterministic)
+            if denoising is not None:
+                self._advance(denoising, tickets)
+                if not len(denoising):
+                    group, denoising = None, None
+        for job in self._line.leftover_jobs():
+            job()
+        if denoising is not None:
+            denoising.abandon(EngineClosed("the engine was shut down"))
+
+    def _advance(self, denoising: Denoising, tickets: Sequence[Ticket]) -> None:
+        try:
+            denoising.admit(tickets)
+            denoising.step()
+        except Exception as error:
+            _log.exception("a denoising step failed")
+            denoising.abandon(error)
+
+
+def _load_all(registry: Registry, settings: EngineSettings) -> tuple[Registry, dict[str, Model]]:
+    models: dict[str, Model] = {}
+    refused = dict(registry.refused)
+    for name, card in registry.cards.items():
+        try:
+            models[name] = Model(card, settings)
+        except BrokenModel as error:
+            _log.warning("%s", error)
+            refused[name] = error
+    return Registry({name: model.card for name, model in models.items()}, refused), models

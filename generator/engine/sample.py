@@ -1,0 +1,103 @@
+"""The state of one image between noise and pixels.
+
+Every sample has a scheduler of its own, so samples at different steps of different schedules share
+a U-Net call.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from generator.engine.items import Item
+from generator.engine.model import Model
+from generator.engine.noise import generator_of, normal
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row of a U-Net call: text [m, d], channels beside the latent, class label."""
+
+    text: Tensor
+    beside: Tensor | None = None
+    label: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Sample:
+    """An item on its way. A mode's `begin` sets `latent` [1, c, h, w] and the conditions."""
+
+    item: Item
+    generator: torch.Generator
+    scheduler: Any
+    times: list[Tensor]
+    text: Tensor
+    negative: Tensor
+    latent: Tensor
+    position: int = 0
+    beside: Tensor | None = None
+    label: Tensor | None = None
+    _options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Says whether all steps were made."""
+        return self.position >= len(self.times)
+
+    @property
+    def time(self) -> Tensor:
+        """The time of the next step."""
+        return self.times[self.position]
+
+    def scaled_latent(self) -> Tensor:
+        """Returns the latent as the U-Net wants it, [1, c, h, w]."""
+        scaled: Tensor = self.scheduler.scale_model_input(self.latent, self.time)
+        return scaled
+
+    def step(self, prediction: Tensor) -> None:
+        """Moves one step on, by the U-Net's guided output [1, c, h, w]."""
+        outcome = self.scheduler.step(
+            prediction, self.time, self.latent, return_dict=False, **self._options
+        )
+        self.latent = outcome[0]
+        self.position += 1
+
+    def start_from_noise(self, noise: Tensor) -> None:
+        """Begins at the first step with standard normal noise [1, c, h, w]."""
+        self.latent = noise * self.scheduler.init_noise_sigma
+
+    def start_from_latent(self, clean: Tensor, noise: Tensor, strength: float) -> None:
+        """Begins part of the way: at a clean latent [1, c, h, w], noised for that time."""
+        steps = self.item.steps
+        # The margin is for strengths that travelled as float32: 0.7 of 30 steps are 21, not 20.
+        run = min(steps, max(1, int(steps * strength + 1e-3)))
+        skipped = (steps - run) * int(getattr(self.scheduler, "order", 1))
+        self.times = self.times[skipped:]
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(skipped)
+        self.latent = self.scheduler.add_noise(clean, noise, self.times[0][None])
+
+
+def new_sample(model: Model, item: Item, text: Tensor, negative: Tensor) -> Sample:
+    """Returns a sample at the start of its schedule; its latent is still to be drawn."""
+    scheduler = model.schedule(item.steps)
+    generator = generator_of(item.seed)
+    # A scheduler that draws noise at every step draws it from the item's own generator.
+    draws = "generator" in inspect.signature(scheduler.step).parameters
+    return Sample(
+        item=item,
+        generator=generator,
+        scheduler=scheduler,
+        times=list(scheduler.timesteps),
+        text=text,
+        negative=negative,
+        latent=torch.empty(0),
+        _options={"generator": generator} if draws else {},
+    )
+
+
+def draw_noise(model: Model, sample: Sample) -> Tensor:
+    """Draws the noise of a whole latent, [1, c, h, w], from the sample's generator."""
+    return normal(model.latent_shape, sample.generator, model.device, model.dtype)

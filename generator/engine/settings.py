@@ -1,0 +1,31 @@
+"""How the engine runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine runs.
+
+    `device` is "cpu", "cuda" or "auto". `dtype` is "float32", "bfloat16" or "float16"; only
+    float32 keeps the promise that images agree within 2/255 whatever the batch. `threads` of 0
+    leaves torch's own choice. `max_batch` items share a U-Net call; `max_queue` may wait. A first
+    item waits `max_wait_seconds` for company. Deterministic U-Net calls have `deterministic_rows`
+    rows, whatever is asked for; a guided item takes two of them.
+    """
+
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int = 0
+    max_batch: int = 32
+    max_queue: int = 256
+    max_wait_seconds: float = 0.01
+    deterministic_rows: int = 16
+    decode_batch: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "max_queue", "deterministic_rows", "decode_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(f"dtype is {self.dtype!r}; use float32, bfloat16 or float16")

@@ -1,0 +1,54 @@
+"""The engine's errors as errors of the service."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from generator.engine import errors as engine
+from servicekit.errors import (
+    Exhausted,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    Precondition,
+    ServiceError,
+    Unavailable,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def translate(error: Exception, prefix: str = "") -> ServiceError:
+    """Returns the service's error for one of the engine; `prefix` leads to the item's fields."""
+    match error:
+        case ServiceError():
+            return error
+        case engine.BadCondition():
+            return InvalidArgument(str(error), field=prefix + error.field, reason=error.reason)
+        case engine.UnknownModel():
+            return NotFound(str(error), resource=error.name, reason="MODEL_NOT_FOUND")
+        case engine.BrokenModel():
+            return Precondition(str(error), subject=error.name, reason="MODEL_BROKEN")
+        case engine.BrokenImage():
+            return Internal(str(error), reason="BROKEN_IMAGE")
+        case engine.QueueFull():
+            return Exhausted(str(error), retry_after=1.0, metadata={"limit": str(error.limit)})
+        case engine.EngineClosed():
+            return Unavailable(str(error), reason="SHUTTING_DOWN")
+        case _ if type(error).__name__ == "OutOfMemoryError":
+            return Exhausted(
+                "the device is out of memory; try again, or lower GENERATOR_MAX_BATCH",
+                reason="GPU_OUT_OF_MEMORY",
+                retry_after=5.0,
+            )
+    _log.error("the engine failed", exc_info=error)
+    return Internal("internal error; the server's log has the trace")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises the engine's errors as the service's."""
+    try:
+        yield
+    except engine.EngineError as error:
+        raise translate(error) from error

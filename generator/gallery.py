@@ -1,0 +1,109 @@
+"""Finished images in the object store, under a digest of everything that determines them."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from generator.engine.card import Card
+from generator.engine.items import Concat, Item, Start, Text, Unclip
+from imaging.encode import encode_png
+from servicekit.errors import NotFound
+from servicekit.storage import ObjectStore
+
+# Part of every key; a change of the engine that changes its images changes this.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image in the store. `sha256` is that of the PNG, in hexadecimal."""
+
+    key: str
+    sha256: str
+    width: int
+    height: int
+    is_cached: bool
+
+
+def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: str) -> str:
+    """Returns the object key of an item: PREFIX/ab/DIGEST.png.
+
+    `source_sha256` is that of the condition's image file, empty without one. What is not read, such
+    as the negative text without guidance, does not count.
+    """
+    guidance = item.guidance_scale if item.is_guided else 1.0
+    determining = {
+        "version": _VERSION,
+        "model": card.digest,
+        "size": [card.width, card.height],
+        "engine": signature,
+        "deterministic": item.deterministic,
+        "seed": item.seed,
+        "steps": item.steps,
+        "guidance": float(np.float32(guidance)),
+        "text": _text(item.text),
+        "negative": _text(item.negative) if item.is_guided else None,
+        "condition": _condition(item, source_sha256),
+    }
+    canonical = json.dumps(determining, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return f"{prefix}/{digest[:2]}/{digest}.png"
+
+
+def _text(text: Text) -> dict[str, Any]:
+    return {"prompt": text} if isinstance(text, str) else _array(text)
+
+
+def _array(values: NDArray[np.float32]) -> dict[str, Any]:
+    data = np.ascontiguousarray(values, dtype="<f4").tobytes()
+    return {"embedding": hashlib.sha256(data).hexdigest(), "shape": list(values.shape)}
+
+
+def _condition(item: Item, source_sha256: str) -> dict[str, Any] | None:
+    match item.condition:
+        case Start(strength=strength):
+            return {"start": source_sha256, "strength": float(np.float32(strength))}
+        case Concat(image_guidance_scale=scale):
+            used = scale if item.is_guided else 1.0
+            return {"concat": source_sha256, "scale": float(np.float32(used))}
+        case Unclip(source=source, noise_level=level):
+            what = _array(source) if isinstance(source, np.ndarray) else {"image": source_sha256}
+            return {"unclip": what, "noise_level": level}
+        case _:
+            return None
+
+
+class Gallery:
+    """Keeps finished images. Blocking; call it from a thread."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def find(self, key: str) -> Stored | None:
+        """Returns the image if it was made before."""
+        try:
+            data = self._store.get(key)
+        except NotFound:
+            return None
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+        return Stored(key, hashlib.sha256(data).hexdigest(), width, height, is_cached=True)
+
+    def keep(self, key: str, pixels: NDArray[np.uint8]) -> Stored:
+        """Stores pixels [height, width, 3] as PNG.
+
+        If another call stored the key meanwhile, its image stands and is the answer.
+        """
+        data = encode_png(pixels)
+        if not self._store.put(key, data):
+            found = self.find(key)
+            if found is not None:
+                return found
+        height, width = pixels.shape[:2]
+        return Stored(key, hashlib.sha256(data).hexdigest(), width, height, is_cached=False)

@@ -1,0 +1,138 @@
+"""Turns the items of a request into items of the engine, and looks which are made already."""
+
+import asyncio
+from dataclasses import dataclass
+
+from variegate.generator.v1 import generator_pb2 as pb
+
+from generator import tensors
+from generator.backend import Backend
+from generator.engine.card import Card
+from generator.engine.checks import check_item
+from generator.engine.errors import EngineError
+from generator.engine.items import Concat, Condition, Item, Start, Text, Unclip
+from generator.errors import translate
+from generator.gallery import Gallery, Stored, key_of
+from generator.sources import Sources
+from servicekit.errors import InvalidArgument, ServiceError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What holds for all items of a call, defaults filled in."""
+
+    steps: int
+    guidance_scale: float
+    deterministic: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """An item of a call, ready to be made, or found in the store."""
+
+    item_id: str
+    item: Item
+    key: str
+    found: Stored | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An item of a call that cannot be made."""
+
+    item_id: str
+    error: ServiceError
+
+
+def sampling_of(request: pb.SamplingParameters, card: Card) -> Sampling:
+    """Fills in the model's defaults."""
+    has_scale = request.HasField("guidance_scale")
+    return Sampling(
+        steps=request.steps or card.default_steps,
+        guidance_scale=request.guidance_scale if has_scale else card.default_guidance_scale,
+        deterministic=request.deterministic,
+    )
+
+
+class OrderBook:
+    """The orders of one call."""
+
+    def __init__(
+        self,
+        card: Card,
+        sampling: Sampling,
+        prefix: str,
+        backend: Backend,
+        gallery: Gallery,
+        sources: Sources,
+    ) -> None:
+        self._card, self._sampling, self._prefix = card, sampling, prefix
+        self._signature = backend.signature(deterministic=sampling.deterministic)
+        self._gallery, self._sources = gallery, sources
+
+    async def take(self, index: int, wanted: pb.Item) -> Order | Refused:
+        """Reads the item's image, checks it, and looks for it in the store."""
+        field = f"items[{index}]."
+        try:
+            condition, sha256 = await self._condition(wanted.image, f"{field}image")
+            item = self._item(wanted, condition, field)
+            check_item(item, self._card)
+            key = key_of(item, self._card, self._signature, sha256, self._prefix)
+            found = await asyncio.to_thread(self._gallery.find, key)
+        except (ServiceError, EngineError) as error:
+            return Refused(wanted.item_id, translate(error, field))
+        return Order(wanted.item_id, item, key, found)
+
+    def _item(self, wanted: pb.Item, condition: Condition | None, field: str) -> Item:
+        sampling = self._sampling
+        return Item(
+            model=self._card.name,
+            seed=wanted.seed,
+            steps=sampling.steps,
+            guidance_scale=sampling.guidance_scale,
+            text=self._text(wanted.text, f"{field}text"),
+            negative=self._text(wanted.negative, f"{field}negative"),
+            condition=condition,
+            deterministic=sampling.deterministic,
+        )
+
+    def _text(self, text: pb.TextCondition, field: str) -> Text:
+        if text.WhichOneof("condition") == "embedding":
+            card = self._card
+            name = f"{field}.embedding"
+            return tensors.from_pb(text.embedding, name, card.text_encoder, card.name)
+        return text.prompt
+
+    async def _condition(
+        self, image: pb.ImageCondition, field: str
+    ) -> tuple[Condition | None, str]:
+        """Returns the condition and the SHA-256 of its image file, empty without one."""
+        match image.WhichOneof("condition"):
+            case "start":
+                read = await self._sources.read(image.start.image_uri, f"{field}.start.image_uri")
+                return Start(read.image, image.start.strength), read.sha256
+            case "concat":
+                concat = image.concat
+                read = await self._sources.read(concat.image_uri, f"{field}.concat.image_uri")
+                scale = concat.image_guidance_scale if concat.image_guidance_scale > 0 else 1.0
+                return Concat(read.image, scale), read.sha256
+            case "unclip":
+                return await self._unclip(image.unclip, f"{field}.unclip")
+            case _:
+                return None, ""
+
+    async def _unclip(self, unclip: pb.UnclipImage, field: str) -> tuple[Condition, str]:
+        card = self._card
+        if unclip.WhichOneof("source") == "image_uri":
+            read = await self._sources.read(unclip.image_uri, f"{field}.image_uri")
+            return Unclip(read.image, unclip.noise_level), read.sha256
+        if card.mode != "unclip":
+            raise InvalidArgument(
+                f"the image condition 'unclip' is for models of mode 'unclip'; model "
+                f"{card.name!r} has the mode {card.mode!r}",
+                field=field,
+                reason="WRONG_MODE",
+            )
+        name = f"{field}.embedding"
+        values = tensors.from_pb(unclip.embedding, name, card.image_encoder, card.name)
+        return Unclip(values, unclip.noise_level), ""

@@ -1,0 +1,216 @@
+"""The generator's gRPC service: messages in, messages out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import grpc
+import numpy as np
+from variegate.generator.v1 import generator_pb2 as pb
+from variegate.generator.v1 import generator_pb2_grpc as rpc
+
+from generator import tensors
+from generator.backend import Backend
+from generator.engine.card import Card
+from generator.engine.items import FloatArray, Made
+from generator.errors import translate, translated
+from generator.gallery import Gallery, Stored
+from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
+from generator.sources import Sources
+from servicekit.errors import InvalidArgument, Precondition, Unavailable, to_status
+from servicekit.storage import ObjectStore, to_key, to_uri
+
+_NAME = "generator"
+_DEFAULT_OUTPUT = "store:generated"
+# What gRPC lets a client receive by default, less a margin for the rest of the message.
+_MOST_BYTES = 4 * 1024 * 1024 - 65536
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What the answers of one call share."""
+
+    card: Card
+    sampling: Sampling
+
+
+class GeneratorService(rpc.GeneratorServiceServicer):
+    """Serves images. `backend` is set once the models are loaded."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.backend: Backend | None = None
+        self._store = store
+        self._gallery = Gallery(store)
+
+    async def EncodePrompts(
+        self, request: pb.EncodePromptsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.EncodePromptsResponse:
+        backend = self._loaded()
+        with translated():
+            card = backend.card(request.model)
+            _refuse_too_many(len(request.prompts), card)
+            future = backend.encode_prompts(card.name, list(request.prompts))
+        rows = await asyncio.wrap_future(future)
+        return pb.EncodePromptsResponse(
+            embeddings=[tensors.to_pb(row, card.text_encoder) for row in rows]
+        )
+
+    async def EncodeImages(
+        self, request: pb.EncodeImagesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.EncodeImagesResponse:
+        backend, sources = self._loaded(), Sources(self._store)
+        with translated():
+            card = backend.card(request.model)
+        if not card.image_encoder:
+            raise Precondition(
+                f"model {card.name!r} has the mode {card.mode!r} and no image encoder; models of "
+                "mode 'unclip' have one",
+                subject=card.name,
+                reason="NO_IMAGE_ENCODER",
+            )
+        reads = zip(count(), request.image_uris, strict=False)
+        read = await asyncio.gather(*(sources.read(u, f"image_uris[{n}]") for n, u in reads))
+        with translated():
+            future = backend.encode_images(card.name, [source.image for source in read])
+        rows = await asyncio.wrap_future(future)
+        for number, row in enumerate(rows):
+            _refuse_not_finite(row, f"image_uris[{number}]")
+        return pb.EncodeImagesResponse(
+            embeddings=[tensors.to_pb(row, card.image_encoder) for row in rows]
+        )
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListModelsResponse:
+        cards = self._loaded().cards
+        return pb.ListModelsResponse(models=[_model(cards[name]) for name in sorted(cards)])
+
+    async def GenerateImages(
+        self, request: pb.GenerateImagesRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.GenerateImagesResponse]:
+        backend = self._loaded()
+        with translated():
+            card = backend.card(request.model)
+        _refuse_duplicates([item.item_id for item in request.items])
+        prefix = to_key(request.output_uri or _DEFAULT_OUTPUT, "output_uri").rstrip("/")
+        call = _Call(card, sampling_of(request.sampling, card))
+        sources = Sources(self._store)
+        book = OrderBook(card, call.sampling, prefix, backend, self._gallery, sources)
+        taken = await asyncio.gather(*(book.take(n, item) for n, item in enumerate(request.items)))
+        to_make: list[Order] = []
+        for order in taken:
+            if isinstance(order, Refused):
+                yield _failure(order.item_id, order.error)
+            elif order.found is not None:
+                yield _answer(order, call, order.found, None)
+            else:
+                to_make.append(order)
+        async for response in self._make(backend, to_make, call):
+            yield response
+
+    async def _make(
+        self, backend: Backend, orders: Sequence[Order], call: _Call
+    ) -> AsyncIterator[pb.GenerateImagesResponse]:
+        """Makes the orders together and answers each when it is stored."""
+        with translated():
+            futures = backend.submit_all([order.item for order in orders])
+        finishing = [
+            asyncio.create_task(self._finish(order, asyncio.wrap_future(future), call))
+            for order, future in zip(orders, futures, strict=True)
+        ]
+        try:
+            for done in asyncio.as_completed(finishing):
+                yield await done
+        finally:
+            # The caller may be gone: what waits is not made, what runs leaves at its next step.
+            for future, task in zip(futures, finishing, strict=True):
+                future.cancel()
+                task.cancel()
+
+    async def _finish(
+        self, order: Order, future: "asyncio.Future[Made]", call: _Call
+    ) -> pb.GenerateImagesResponse:
+        try:
+            made = await future
+            stored = await asyncio.to_thread(self._gallery.keep, order.key, made.pixels)
+        except Exception as error:
+            return _failure(order.item_id, error)
+        return _answer(order, call, stored, made)
+
+    def _loaded(self) -> Backend:
+        if self.backend is None:
+            raise Unavailable("the generator is still loading", reason="MODEL_LOADING")
+        return self.backend
+
+
+def _failure(item_id: str, error: Exception) -> pb.GenerateImagesResponse:
+    return pb.GenerateImagesResponse(item_id=item_id, error=to_status(translate(error), _NAME))
+
+
+def _answer(
+    order: Order, call: _Call, stored: Stored, made: Made | None
+) -> pb.GenerateImagesResponse:
+    image = pb.StoredImage(
+        uri=to_uri(stored.key),
+        sha256=stored.sha256,
+        width=stored.width,
+        height=stored.height,
+        model_digest=call.card.digest,
+        cached=stored.is_cached,
+        queue_seconds=made.queue_seconds if made else 0.0,
+        compute_seconds=made.compute_seconds if made else 0.0,
+        steps=call.sampling.steps,
+        guidance_scale=call.sampling.guidance_scale,
+    )
+    return pb.GenerateImagesResponse(item_id=order.item_id, image=image)
+
+
+def _model(card: Card) -> pb.Model:
+    return pb.Model(
+        name=card.name,
+        mode=card.mode,
+        digest=card.digest,
+        text_encoder=card.text_encoder,
+        text_shape=card.text_shape,
+        image_encoder=card.image_encoder,
+        image_dimension=card.image_dimension,
+        width=card.width,
+        height=card.height,
+        default_steps=card.default_steps,
+        default_guidance_scale=card.default_guidance_scale,
+    )
+
+
+def _refuse_duplicates(item_ids: Sequence[str]) -> None:
+    first: dict[str, int] = {}
+    for number, item_id in enumerate(item_ids):
+        if item_id in first:
+            raise InvalidArgument(
+                f"items[{number}] and items[{first[item_id]}] have the same item_id {item_id!r}; "
+                "it must be unique within a call",
+                field=f"items[{number}].item_id",
+                reason="DUPLICATE_ITEM_ID",
+            )
+        first[item_id] = number
+
+
+def _refuse_too_many(prompt_count: int, card: Card) -> None:
+    tokens, width = card.text_shape
+    most = _MOST_BYTES // (tokens * width * 4)
+    if prompt_count > most:
+        raise InvalidArgument(
+            f"the embeddings of {prompt_count} prompts, {tokens} x {width} each, do not fit into "
+            f"one message; ask for at most {most}",
+            field="prompts",
+            reason="ANSWER_TOO_LARGE",
+        )
+
+
+def _refuse_not_finite(row: FloatArray, field: str) -> None:
+    if not bool(np.isfinite(row).all()):
+        raise InvalidArgument(
+            "the image encoder gives values that are not numbers for this image",
+            field=field,
+            reason="NOT_FINITE",
+        )

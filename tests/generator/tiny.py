@@ -1,0 +1,145 @@
+"""Tiny random configurations of the real architectures, saved as diffusers folders."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    PNDMScheduler,
+    StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionPipeline,
+    StableUnCLIPImg2ImgPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+TOKENS, WIDTH, DIMENSION, SIDE = 12, 32, 16, 32
+
+
+def tokenizer() -> CLIPTokenizer:
+    """A byte-level CLIP tokenizer without merges."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
+    words = [*letters, *(letter + "</w>" for letter in letters)]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=TOKENS)
+
+
+def components(in_channels: int = 4, **unet: Any) -> dict[str, Any]:
+    """The parts of a Stable Diffusion pipeline with 32 x 32 images and 16 x 16 latents."""
+    torch.manual_seed(0)
+    return {
+        "vae": AutoencoderKL(
+            block_out_channels=[8, 16],
+            in_channels=3,
+            out_channels=3,
+            down_block_types=["DownEncoderBlock2D"] * 2,
+            up_block_types=["UpDecoderBlock2D"] * 2,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=SIDE,
+        ),
+        "text_encoder": CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=514,
+                hidden_size=WIDTH,
+                intermediate_size=37,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=TOKENS,
+                projection_dim=DIMENSION,
+                bos_token_id=512,
+                eos_token_id=513,
+                pad_token_id=513,
+            )
+        ).eval(),
+        "tokenizer": tokenizer(),
+        "unet": UNet2DConditionModel(
+            sample_size=SIDE // 2,
+            in_channels=in_channels,
+            out_channels=4,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=WIDTH,
+            attention_head_dim=4,
+            **unet,
+        ),
+        "scheduler": PNDMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            skip_prk_steps=True,
+            steps_offset=1,
+        ),
+    }
+
+
+def save_text(folder: Path, scheduler: Any = None) -> Path:
+    """Saves a StableDiffusionPipeline."""
+    parts = components()
+    if scheduler is not None:
+        parts["scheduler"] = scheduler
+    StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_pix2pix(folder: Path) -> Path:
+    """Saves a StableDiffusionInstructPix2PixPipeline: 8 input channels."""
+    StableDiffusionInstructPix2PixPipeline(
+        **components(in_channels=8),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_unclip(folder: Path) -> Path:
+    """Saves a StableUnCLIPImg2ImgPipeline: the class label is embedding and noise level."""
+    parts = components(
+        class_embed_type="projection", projection_class_embeddings_input_dim=2 * DIMENSION
+    )
+    parts["scheduler"] = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
+    vision = CLIPVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=37,
+        projection_dim=DIMENSION,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=SIDE,
+        patch_size=8,
+    )
+    StableUnCLIPImg2ImgPipeline(
+        **parts,
+        feature_extractor=CLIPImageProcessor(size=SIDE, crop_size=SIDE),
+        image_encoder=CLIPVisionModelWithProjection(vision).eval(),
+        image_normalizer=StableUnCLIPImageNormalizer(embedding_dim=DIMENSION),
+        image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_family(folder: Path) -> Path:
+    """Saves one model of each mode."""
+    save_text(folder / "text")
+    save_pix2pix(folder / "pix2pix")
+    save_unclip(folder / "unclip")
+    return folder
