@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import outputs, steps
 from gateway.cli.execute import Outcome
@@ -12,7 +13,6 @@ from gateway.cli.failures import CliError
 from gateway.cli.session import Session
 from gateway.cli.tables import plus_minus, table
 from gateway.study.results import ResultRow, StudyResults
-from variegate.gateway.v1 import gateway_pb2 as pb
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,5 +112,3 @@ def _cells(row: ResultRow) -> list[str]:
         "" if is_baseline else "yes" if row.beats_baseline else "no",
         escape(losses) + (f" +{len(worse) - 3}" if len(worse) > 3 else ""),
     ]
-
-

@@ -54,7 +54,7 @@ def dataset_id(train: str, test: str | None, shots: int) -> str:
 
 
 def named_digest(name: str, content: object) -> str:
-    """"NAME-DIGEST" in the form that the API takes: a-z, 0-9, "-" and "_", a letter first."""
+    """The id NAME-DIGEST in the form that the API takes: a-z, 0-9, "-" and "_", a letter first."""
     slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
     if not slug or not slug[0].isalpha():
         slug = f"d-{slug}".rstrip("-")
@@ -69,7 +69,8 @@ def parameters(pairs: list[str] | None) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise CliError(
-                f"--param {pair!r} has no value.", remedy="Write --param NAME=VALUE, for example "
+                f"--param {pair!r} has no value.",
+                remedy="Write --param NAME=VALUE, for example "
                 "--param coarse_steps=2. `variegate methods` lists the names.",
             )
         found[name.strip()] = value.strip()
@@ -77,7 +78,7 @@ def parameters(pairs: list[str] | None) -> dict[str, str]:
 
 
 def names(text: str | None) -> list[str]:
-    """"a, b" -> ["a", "b"]."""
+    """Names separated by commas: "a, b" -> ["a", "b"]."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from difflib import get_close_matches
 
 import typer
@@ -26,7 +27,7 @@ HELP = """Make a small labelled image set larger and better, and measure what he
 Try it: [bold]variegate study --demo[/bold]. Your own images, a folder per class:
 [bold]variegate augment ./my-images --per-class 100 --out ./augmented[/bold]"""
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "augment": augment,
     "train": train,
     "study": study,

@@ -18,7 +18,9 @@ Source = Annotated[
 ]
 Test = Annotated[
     str | None,
-    typer.Option("--test", metavar="DIR", help="Test images, in the same form.", show_default=False),
+    typer.Option(
+        "--test", metavar="DIR", help="Test images, in the same form.", show_default=False
+    ),
 ]
 Shots = Annotated[
     int, typer.Option(min=0, help="Use only N training images per class; 0 means all.")

@@ -34,7 +34,7 @@ class Step:
 
     @property
     def pace(self) -> str:
-        """"12.3 images/s, 1:05 left"."""
+        """For example "12.3 images/s, 1:05 left"; empty while unknown."""
         if self.rate <= 0:
             return ""
         text = f"{self.rate:.1f} {self.unit or 'items'}/s"
@@ -119,9 +119,7 @@ class LiveView:
                 self.say(f"failed: {failure[0]}: {failure[1]}")
         pace = step.pace + (f"  {step.failed} failed" if step.failed else "")
         if self._task is not None:
-            self._bars.update(
-                self._task, completed=step.done, total=step.total or None, pace=pace
-            )
+            self._bars.update(self._task, completed=step.done, total=step.total or None, pace=pace)
 
     def say(self, text: str) -> None:
         """Prints one line above the bars."""

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.message import Message
+from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from gateway.cli.connect import Connection
 from gateway.cli.progress import Step, View
 from servicekit.channels import open_channel
 from servicekit.errors import from_rpc_error, from_status
-from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 CALL_SECONDS = 60.0
 # A gateway that restarts while we wait goes on with its work, so we wait for it as well.

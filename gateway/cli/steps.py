@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from variegate.gateway.v1 import gateway_pb2 as pb
+
 from gateway.cli.failures import CliError, unknown
 from gateway.cli.inputs import dataset_id, local_path, source_uri
 from gateway.cli.session import Session
-from variegate.gateway.v1 import gateway_pb2 as pb
 
 LISTING = "`variegate methods` lists them all."
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from variegate.trainer.v1 import trainer_pb2 as pb
+from variegate.trainer.v1 import trainer_pb2_grpc
 
 from gateway.cli.inputs import named_digest
 from gateway.cli.progress import Step
 from gateway.cli.session import Session, wait
 from servicekit.channels import open_channel
-from variegate.trainer.v1 import trainer_pb2 as pb
-from variegate.trainer.v1 import trainer_pb2_grpc
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"]
 

@@ -45,7 +45,7 @@ def how_to_make_it_again(
         )
     return (
         again,
-        f"The same plan makes all of them, this one as item {_text(row, 'item_id')[:16]}: {command}",
+        f"The same plan makes all, this one as item {_text(row, 'item_id')[:16]}: {command}",
         "In deterministic mode on the same kind of device the pixels' SHA-256 is "
         f"{_text(row, 'sha256')[:16]}… again.",
     )

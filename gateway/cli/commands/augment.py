@@ -14,9 +14,9 @@ from gateway.cli.tables import table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from variegate.gateway.v1 import gateway_pb2 as pb
 
     from gateway.cli.session import Session
-    from variegate.gateway.v1 import gateway_pb2 as pb
 
 SHORTFALL = 5
 
@@ -108,9 +108,10 @@ def augment(
 async def _augment(
     session: "Session", wish: Wish, out: Path, *, resume: bool, overwrite: bool
 ) -> Outcome:
+    from variegate.gateway.v1 import gateway_pb2 as pb
+
     from gateway.cli import steps
     from gateway.cli.exporting import export
-    from variegate.gateway.v1 import gateway_pb2 as pb
 
     session.connection.need_store()
     asked = [(wish.method, wish.parameters)]

@@ -1,5 +1,6 @@
 """`variegate doctor`: is everything here that the system needs?"""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ def doctor(
     settle(options.Common(state=state, json=json, debug=debug), lambda: _examine(state, port_base))
 
 
-def _examine(state: options.Path, port_base: int) -> Outcome:
+def _examine(state: Path, port_base: int) -> Outcome:
     from gateway.cli.checks import Check, all_checks
 
     checks = list(all_checks(state, port_base))

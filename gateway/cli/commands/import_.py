@@ -12,9 +12,9 @@ from gateway.cli.tables import table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from variegate.gateway.v1 import gateway_pb2 as pb
 
     from gateway.cli.session import Session
-    from variegate.gateway.v1 import gateway_pb2 as pb
 
 Name = Annotated[
     str | None,

@@ -59,8 +59,9 @@ async def _all(session: "Session") -> list[Any]:
 
 
 def _document(operation: Any) -> dict[str, Any]:
-    from gateway.cli.session import step_of
     from variegate.gateway.v1 import gateway_pb2
+
+    from gateway.cli.session import step_of
 
     progress = gateway_pb2.OperationProgress()
     operation.metadata.Unpack(progress)

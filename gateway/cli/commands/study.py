@@ -25,7 +25,9 @@ PerClass = Annotated[int, typer.Option(min=0, help="Images added per class; 0: 1
 Out = Annotated[Path | None, typer.Option(help="Folder of results.json and report.html.")]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
 Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
-StepCount = Annotated[int, typer.Option("--train-steps", min=0, help="Optimiser steps; 0: default.")]
+StepCount = Annotated[
+    int, typer.Option("--train-steps", min=0, help="Optimiser steps; 0: default.")
+]
 
 
 @dataclass(frozen=True)

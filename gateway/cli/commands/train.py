@@ -77,6 +77,7 @@ def train(
 
     async def work(session: "Session") -> Outcome:
         import asyncio
+        from dataclasses import replace
 
         from gateway.cli.steps import import_images
         from gateway.cli.synthetic import store_synthetic
@@ -85,15 +86,14 @@ def train(
 
         session.connection.need_trainer()
         dataset = await import_images(session, source, test, shots)
-        recipe = {"policy": policy, "classifier": classifier, "step_count": steps}
-        plain = Lesson(dataset.manifest_uri, **recipe)
+        plain = Lesson(dataset.manifest_uri, policy=policy, classifier=classifier, step_count=steps)
         rows = []
         if synthetic is None or compare:
             rows.append(_row("real", await run_all(session, plain, seeds)))
         if synthetic is not None:
             store = session.connection.need_store()
             uri = await asyncio.to_thread(store_synthetic, store, synthetic)
-            lesson = Lesson(dataset.manifest_uri, uri, strategy, **recipe)
+            lesson = replace(plain, synthetic_manifest_uri=uri, strategy=strategy)
             rows.append(_row(strategy or "combined", await run_all(session, lesson, seeds)))
         document = _document(dataset.name, synthetic, rows)
         return Outcome(document, lambda console: _print(console, document))

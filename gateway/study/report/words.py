@@ -56,7 +56,7 @@ def plural(value: int, noun: str) -> str:
 
 
 def reason(name: str) -> str:
-    """ "NEAR_DUPLICATE" -> "too like another image"."""
+    """For people: "NEAR_DUPLICATE" -> "too like another image"."""
     return REASONS.get(name, name.replace("_", " ").lower())
 
 

@@ -1,0 +1,166 @@
+"""A real gRPC server with a small gateway, so that commands are tested over the wire."""
+
+import asyncio
+import contextlib
+import io
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
+from PIL import Image
+from servicekit.errors import to_status
+from variegate.gateway.v1 import gateway_pb2 as pb
+from variegate.gateway.v1 import gateway_pb2_grpc
+
+from gateway.cli.main import main
+
+
+def packed(message):
+    into = Any()
+    into.Pack(message)
+    return into
+
+
+class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
+    """Imports by looking at nothing, and makes what it is told to have made."""
+
+    def __init__(self):
+        self.operations = {}
+        self.requests = []
+        self.augmentation_result = pb.AugmentationResult(accepted_count=4, rejected_count=1)
+        self.failure = None
+        self.stay_running = False
+
+    def operation(self, name, response):
+        progress = pb.OperationProgress(
+            stage="generate", done_count=2, total_count=4, rate=2.0, unit="images"
+        )
+        running = operations_pb2.Operation(name=name, metadata=packed(progress))
+        done = operations_pb2.Operation(name=name, metadata=packed(progress), done=True)
+        if self.failure:
+            done.error.CopyFrom(to_status(self.failure, "gateway"))
+        else:
+            done.response.CopyFrom(packed(response))
+        self.operations[name] = running if self.stay_running else done
+        return running
+
+    async def ListMethods(self, request, context):
+        return pb.ListMethodsResponse(
+            methods=[
+                pb.Method(
+                    id="mvc", description="Mixes visual concepts.", source="MVC, Algorithm 1",
+                    parameters=[pb.MethodParameter(name="coarse_steps", default_value="2")],
+                ),
+                pb.Method(id="retrieval", description="Finds images.", needs_pool=True),
+            ]
+        )
+
+    async def ImportDataset(self, request, context):
+        self.requests.append(request)
+        dataset = pb.Dataset(
+            name=f"datasets/{request.dataset_id}", source=request.source,
+            classes=[
+                pb.DatasetClass(class_name="cat", label=0, train_count=2, test_count=1),
+                pb.DatasetClass(class_name="dog [x]", label=1, train_count=2, test_count=1),
+            ],
+            rejected_files=[
+                pb.RejectedFile(path="cat/bad.jpg", reason="TRUNCATED", message="it is cut off")
+            ],
+        )
+        return self.operation(f"operations/import-{request.dataset_id}", dataset)
+
+    async def CreateAugmentation(self, request, context):
+        self.requests.append(request)
+        made = pb.Augmentation()
+        made.CopyFrom(request.augmentation)
+        made.name = f"{request.parent}/augmentations/{request.augmentation_id}"
+        made.result.CopyFrom(self.augmentation_result)
+        return self.operation(f"operations/{request.augmentation_id}", made)
+
+
+class Operations(operations_pb2_grpc.OperationsServicer):
+    def __init__(self, gateway):
+        self.gateway = gateway
+
+    async def GetOperation(self, request, context):
+        return self.gateway.operations[request.name]
+
+    async def ListOperations(self, request, context):
+        found = list(self.gateway.operations.values())
+        return operations_pb2.ListOperationsResponse(operations=found)
+
+    async def CancelOperation(self, request, context):
+        self.gateway.requests.append(request)
+        return Empty()
+
+
+@pytest.fixture
+def gateway():
+    """A gateway in a thread of its own, since commands run their own event loop."""
+    servicer, ready = Gateway(), threading.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve():
+        server = grpc.aio.server()
+        gateway_pb2_grpc.add_GatewayServiceServicer_to_server(servicer, server)
+        operations_pb2_grpc.add_OperationsServicer_to_server(Operations(servicer), server)
+        servicer.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        servicer.stopped = asyncio.Event()
+        await server.start()
+        ready.set()
+        await servicer.stopped.wait()
+        await server.stop(0)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    ready.wait(10)
+    yield servicer
+    loop.call_soon_threadsafe(servicer.stopped.set)
+    thread.join(10)
+    loop.close()
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+    document: dict = field(default_factory=dict)
+
+
+@pytest.fixture
+def variegate(tmp_path, monkeypatch):
+    """Runs a command line in an empty folder and returns its exit code and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("GATEWAY", "STORE", "STATE", "TRAINER"):
+        monkeypatch.delenv(f"VARIEGATE_{name}", raising=False)
+
+    def run(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with pytest.raises(SystemExit) as end:
+                main([str(argument) for argument in arguments])
+        text = out.getvalue()
+        document = json.loads(text) if "--json" in arguments else {}
+        return Answer(end.value.code, text, err.getvalue(), document)
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with two classes of two photographs."""
+    root = tmp_path / "my photos"
+    for at, name in enumerate(("cat", "dog")):
+        for number in range(2):
+            path = root / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (90 * at, 50 * number, 30)).save(path)
+    return Path(root)

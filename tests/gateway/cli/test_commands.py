@@ -1,0 +1,187 @@
+"""Commands against a real gRPC server."""
+
+import hashlib
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from servicekit.errors import Precondition
+from servicekit.storage import DirectoryStore, to_uri
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+
+def put_augmentation(store):
+    """Four made images and their manifest, as the gateway writes it."""
+    rows = []
+    for number in range(4):
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8), (number, 9, 9)).save(buffer, "PNG")
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        key = f"images/{digest[:2]}/{digest}.png"
+        store.put(key, buffer.getvalue())
+        rows.append(
+            dict(
+                item_id=f"item{number}", image_uri=to_uri(key), sha256=digest, label=number % 2,
+                class_name=("cat", "dog [x]")[number % 2], method="mvc", source="generated",
+                parents=["p"], prompt="a cat", seed=number, model="pix2pix", model_digest="00",
+                steps=4, guidance_scale=2.0, clip_score=0.3, unsafe_score=0.0, attempt=0,
+                lineage="{}",
+            )
+        )  # fmt: skip
+    schema = pa.Table.from_pylist(rows).schema
+    for name, kind in (
+        ("label", pa.int32()), ("seed", pa.uint64()), ("steps", pa.int32()),
+        ("attempt", pa.int32()), ("guidance_scale", pa.float32()),
+        ("clip_score", pa.float32()), ("unsafe_score", pa.float32()),
+    ):  # fmt: skip
+        schema = schema.set(schema.get_field_index(name), pa.field(name, kind))
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
+    store.put("made/manifest.parquet", buffer.getvalue())
+    return to_uri("made/manifest.parquet")
+
+
+@pytest.fixture
+def made(gateway, tmp_path):
+    """The arguments that lead to a gateway whose augmentation exists."""
+    store = DirectoryStore(tmp_path / "objects")
+    gateway.augmentation_result.manifest_uri = put_augmentation(store)
+    gateway.augmentation_result.seconds["generate"] = 1.5
+    return ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri()]
+
+
+def test_methods_are_listed_with_their_parameters(variegate, gateway):
+    answer = variegate("methods", "--gateway", gateway.target)
+    assert answer.code == 0
+    assert "coarse_steps (2)" in answer.out and "needs --pool" in answer.out
+
+
+def test_import_shows_classes_and_bad_files(variegate, gateway, photos):
+    answer = variegate("import", photos, "--gateway", gateway.target, "--json")
+    assert answer.code == 0
+    assert [entry["class_name"] for entry in answer.document["classes"]] == ["cat", "dog [x]"]
+    assert answer.document["rejected_files"][0]["reason"] == "TRUNCATED"
+    assert gateway.requests[0].source.train_uri == photos.as_uri()
+    plain = variegate("import", photos, "--gateway", gateway.target)
+    assert "dog [x]" in plain.out and "it is cut off" in plain.out
+
+
+def test_the_same_files_are_the_same_dataset_and_changed_ones_another(variegate, gateway, photos):
+    for _ in range(2):
+        variegate("import", photos, "--gateway", gateway.target)
+    Image.new("RGB", (8, 8)).save(photos / "cat" / "new.png")
+    variegate("import", photos, "--gateway", gateway.target)
+    first, second, third = (request.dataset_id for request in gateway.requests)
+    assert first == second != third
+
+
+def test_augment_writes_a_folder_per_class_with_its_manifest(variegate, made, photos, tmp_path):
+    answer = variegate("augment", photos, "--out", "new", "--per-class", 2, *made)
+    assert answer.code == 0, answer.err
+    assert "4 images by mvc in new" in answer.out
+    manifest = pq.read_table(tmp_path / "new" / "manifest.parquet")
+    assert manifest.num_rows == 4
+    assert len(list((tmp_path / "new").rglob("*.png"))) == 4
+    assert json.loads((tmp_path / "new" / ".variegate.json").read_text())["state"] == "finished"
+
+
+def test_augment_passes_on_every_setting(variegate, gateway, made, photos):
+    options = "--seed 7 --steps 5 --guidance 2.5 --param coarse_steps=3 --classes cat".split()
+    variegate("augment", photos, *options, "--deterministic", "--no-check-safety", *made)
+    asked = gateway.requests[-1].augmentation
+    assert (asked.seed, asked.steps, asked.guidance_scale) == (7, 5, 2.5)
+    assert dict(asked.parameters) == {"coarse_steps": "3"}
+    assert list(asked.class_names) == ["cat"]
+    assert asked.deterministic and not asked.check_safety
+
+
+def test_a_finished_output_is_refused_without_resume_or_overwrite(variegate, made, photos):
+    command = ["augment", photos, "--out", "new", *made]
+    assert variegate(*command).code == 0
+    refused = variegate(*command)
+    assert refused.code == 3
+    assert "--resume" in refused.err and "--overwrite" in refused.err
+    assert variegate(*command, "--resume").code == 0
+    assert variegate(*command, "--overwrite").code == 0
+    assert variegate(*command, "--seed", 9, "--resume").code == 3
+
+
+def test_an_unfinished_output_of_the_same_command_goes_on(variegate, gateway, made, photos):
+    command = ["augment", photos, "--out", "new", *made]
+    gateway.failure = Precondition("the disk is full; free some", subject="disk", reason="FULL")
+    failed = variegate(*command, "--json")
+    assert failed.code == 3
+    assert failed.document["error"]["reason"] == "FULL"
+    gateway.failure = None
+    assert variegate(*command).code == 0
+
+
+def test_classes_that_fell_short_are_shown_and_change_the_exit_code(
+    variegate, gateway, made, photos
+):
+    gateway.augmentation_result.shortfalls.append(
+        pb.Shortfall(class_name="dog [x]", wanted_count=9, made_count=2, reason="all alike")
+    )
+    answer = variegate("augment", photos, *made)
+    assert answer.code == 5
+    assert "dog [x]" in answer.out and "all alike" in answer.out
+
+
+def test_an_unknown_method_gets_a_guess(variegate, made, photos):
+    answer = variegate("augment", photos, "--method", "mvcc", *made)
+    assert answer.code == 2
+    assert "Did you mean 'mvc'" in answer.err
+
+
+def test_an_unknown_parameter_gets_a_guess(variegate, made, photos):
+    answer = variegate("augment", photos, "--param", "coarse=1", *made)
+    assert answer.code == 2
+    assert "Did you mean 'coarse_steps'" in answer.err
+
+
+def test_an_unknown_class_gets_a_guess(variegate, made, photos):
+    answer = variegate("augment", photos, "--classes", "cats", *made)
+    assert answer.code == 2
+    assert "Did you mean 'cat'" in answer.err
+
+
+def test_retrieval_without_a_pool_is_refused(variegate, made, photos):
+    answer = variegate("augment", photos, "--method", "retrieval", *made)
+    assert answer.code == 2
+    assert "--pool" in answer.err
+
+
+def test_a_pool_is_stored_once_by_its_content(variegate, gateway, made, photos, tmp_path):
+    (tmp_path / "pool.parquet").write_bytes(b"rows")
+    variegate(
+        "augment", photos, "--method", "retrieval", "--pool", "pool.parquet", *made
+    )  # fmt: skip
+    uri = gateway.requests[-1].augmentation.pool_uri
+    assert DirectoryStore(tmp_path / "objects").get(uri.removeprefix("store:")) == b"rows"
+
+
+def test_a_gateway_without_its_store_is_explained(variegate, gateway, photos):
+    answer = variegate("augment", photos, "--gateway", gateway.target)
+    assert answer.code == 2
+    assert "--store" in answer.err
+
+
+def test_status_lists_operations_and_cancel_stops_one(variegate, gateway):
+    gateway.stay_running = True
+    gateway.operation("operations/slow", pb.Augmentation())
+    listed = variegate("status", "--gateway", gateway.target, "--json")
+    assert listed.document["operations"][0]["state"] == "running"
+    assert listed.document["operations"][0]["pace"] == "2.0 images/s, 0:01 left"
+    assert "generate" in variegate("status", "--gateway", gateway.target).out
+    answer = variegate("cancel", "operations/slow", "--gateway", gateway.target)
+    assert answer.code == 0
+    assert gateway.requests[-1].name == "operations/slow"
+
+
+def test_progress_goes_to_stderr_and_json_alone_to_stdout(variegate, made, photos):
+    answer = variegate("augment", photos, "--json", *made)
+    assert answer.document["accepted_count"] == 4
+    assert "generate" in answer.err

@@ -1,0 +1,164 @@
+"""The parts of the command line that need no server."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.cli import inputs, outputs
+from gateway.cli.checks import all_checks
+from gateway.cli.failures import CliError
+from gateway.cli.progress import LiveView, PlainView, Step, _bars, clock
+from gateway.cli.running import publish, running_in
+
+
+@given(st.text(max_size=80), st.text())
+def test_ids_always_fit_the_api(name, content):
+    assert re.fullmatch("[a-z][a-z0-9_-]{0,63}", inputs.named_digest(name, content))
+
+
+@given(st.text(), st.text())
+def test_ids_differ_with_their_content(one, two):
+    same = inputs.named_digest("x", one) == inputs.named_digest("x", two)
+    assert same == (one == two)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (75.2, "1:15"), (3700, "1:01:40")]
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_plain_progress_is_a_line_per_stage_and_every_failure_once(capsys):
+    view = PlainView()
+    for done in range(5):
+        failures = (("item1", "it was black"),)
+        view.show(Step("generate", done, 4, 2.0, "images", 1, "mvc, seed 0", failures))
+    view.show(Step("filter", 1, 4))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "failed: item1: it was black",
+        "mvc, seed 0: generate, 0/4 images, 2.0 images/s, 0:02 left, 1 failed",
+        "filter, 1/4",
+    ]
+
+
+def test_live_progress_survives_text_that_looks_like_markup():
+    bars = _bars()
+    bars.console.file = io.StringIO()
+    with bars:
+        view = LiveView(bars)
+        view.show(Step("generate", 1, 4, 2.0, "images", 1, "dog [/x]", (("i", "bad [/red]"),)))
+        view.show(Step("filter", 0, 0))
+    assert "bad [/red]" in bars.console.file.getvalue()
+
+
+def test_a_foreign_folder_is_never_deleted(tmp_path):
+    (tmp_path / "holiday.jpg").write_text("mine")
+    with pytest.raises(CliError, match="variegate did not make it"):
+        outputs.claim(tmp_path, "run", resume=False, overwrite=True)
+    assert (tmp_path / "holiday.jpg").read_text() == "mine"
+
+
+def test_checking_an_output_changes_nothing(tmp_path):
+    outputs.claim(tmp_path / "out", "run", resume=False, overwrite=False, dry=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_overwrite_replaces_an_output_of_another_run(tmp_path):
+    out = tmp_path / "out"
+    outputs.claim(out, "one", resume=False, overwrite=False)
+    (out / "old.png").write_text("old")
+    outputs.claim(out, "two", resume=False, overwrite=True)
+    assert not (out / "old.png").exists()
+    assert json.loads((out / outputs.MARKER).read_text())["run"] == "two"
+
+
+def test_a_running_system_is_found_while_it_lives_and_forgotten_when_killed(tmp_path):
+    code = (
+        "import fcntl, os, sys, time, pathlib\n"
+        "from gateway.cli.running import publish\n"
+        "state = pathlib.Path(sys.argv[1])\n"
+        "lock = (state / 'lock').open('a+')\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "lock.write(str(os.getpid())); lock.flush()\n"
+        "publish(state, {'gateway': '127.0.0.1:1'})\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"up\n"
+        assert running_in(tmp_path).targets == {"gateway": "127.0.0.1:1"}
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert running_in(tmp_path) is None
+
+
+def test_a_published_system_whose_lock_is_not_held_does_not_run(tmp_path):
+    publish(tmp_path, {"gateway": "127.0.0.1:1"})
+    (tmp_path / "lock").write_text(str(os.getpid()))
+    assert running_in(tmp_path) is None
+
+
+def test_every_failed_check_of_doctor_has_a_remedy(tmp_path):
+    checks = list(all_checks(tmp_path / "state", 50050))
+    assert {"python", "protobuf code", "disk space"} <= {check.name for check in checks}
+    assert all(check.remedy for check in checks if not check.passed)
+    assert not (tmp_path / "state").exists()
+
+
+def test_doctor_tells_that_a_port_is_taken(tmp_path, unused_port):
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", unused_port))
+        holder.listen()
+        found = {check.name: check for check in all_checks(tmp_path, unused_port - 2)}
+    assert str(unused_port) in found["ports"].detail
+
+
+def test_up_names_the_port_that_is_taken(variegate, unused_port):
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", unused_port))
+        holder.listen()
+        answer = variegate("up", "--port-base", unused_port - 3)
+    assert answer.code == 3
+    assert f"Port {unused_port} of 127.0.0.1 is in use" in answer.err
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_ctrl_c_ends_with_130_and_says_that_work_is_kept(gateway, photos, tmp_path):
+    gateway.stay_running = True
+    command = [sys.executable, "-m", "gateway.cli.main", "import", str(photos)]
+    with subprocess.Popen(
+        [*command, "--gateway", gateway.target], stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        while not gateway.requests:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Interrupted" in err and b"Traceback" not in err
+
+

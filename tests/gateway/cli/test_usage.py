@@ -1,0 +1,136 @@
+"""What a newcomer types wrong: one sentence, what to do, and an exit code to trust."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = [
+    "import", "augment", "train", "study", "status", "cancel", "methods", "up", "doctor"
+]  # fmt: skip
+
+
+def test_help_lists_every_command_and_the_exit_codes(variegate):
+    answer = variegate("--help")
+    assert answer.code == 0
+    assert all(command in answer.out for command in COMMANDS)
+    assert "Exit codes" in answer.out and "130" in answer.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_exit_codes(variegate, command):
+    answer = variegate(command, "--help")
+    assert answer.code == 0
+    assert "Exit codes" in answer.out
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, gateway.cli.main as cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('grpc', 'torch', 'pyarrow', 'numpy', 'PIL', 'jinja2') "
+        "if m in sys.modules], file=sys.stderr)"
+    )
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = os.times()
+    spent = after.children_user - before.children_user
+    assert done.stderr.strip() == "[]"
+    assert spent < 0.7
+
+
+def test_a_misspelt_command_gets_a_guess(variegate):
+    answer = variegate("augmnt", "x")
+    assert answer.code == 2
+    assert "Did you mean 'augment'" in answer.err
+
+
+def test_wrong_usage_with_json_is_one_document(variegate):
+    answer = variegate("augment", "--per-class", "0", "x", "--json")
+    assert answer.code == 2
+    assert answer.document["error"]["reason"] == "USAGE"
+    assert "--per-class" in answer.document["error"]["message"]
+
+
+def test_a_missing_folder_is_named_with_the_nearest_one(variegate, photos):
+    answer = variegate("augment", photos.with_name("my photo"))
+    assert answer.code == 3
+    assert "my photo does not exist. Did you mean" in answer.err
+    assert str(photos) in answer.err
+
+
+def test_a_file_instead_of_a_folder_is_refused(variegate, tmp_path):
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(b"x")
+    answer = variegate("augment", path)
+    assert answer.code == 2
+    assert "is a file, not a folder" in answer.err
+
+
+def test_an_empty_folder_is_refused(variegate, tmp_path):
+    (tmp_path / "empty").mkdir()
+    answer = variegate("augment", "empty")
+    assert answer.code == 2
+    assert "empty is empty" in answer.err
+
+
+def test_images_without_class_folders_are_explained(variegate, photos):
+    answer = variegate("augment", photos / "cat", "--json")
+    assert answer.code == 2
+    assert answer.document["error"]["reason"] == "NO_CLASS_FOLDERS"
+
+
+def test_a_parameter_without_a_value_is_refused(variegate, photos):
+    answer = variegate("augment", photos, "--param", "coarse_steps")
+    assert answer.code == 2
+    assert "NAME=VALUE" in answer.err
+
+
+def test_an_output_inside_the_images_is_refused(variegate, photos):
+    answer = variegate("augment", photos, "--out", photos / "more")
+    assert answer.code == 2
+    assert "lie in each other" in answer.err
+
+
+def test_a_study_without_test_images_is_refused(variegate, photos):
+    answer = variegate("study", photos)
+    assert answer.code == 2
+    assert "--test" in answer.err
+
+
+def test_a_study_without_anything_points_to_the_demo(variegate):
+    answer = variegate("study")
+    assert answer.code == 2
+    assert "variegate study --demo" in answer.err
+
+
+def test_the_demo_takes_no_folder(variegate, photos):
+    answer = variegate("study", photos, "--demo")
+    assert answer.code == 2
+    assert "--demo brings its own photographs" in answer.err
+
+
+def test_training_on_a_folder_that_augment_did_not_write_is_refused(variegate, photos):
+    answer = variegate("train", photos, "--test", photos, "--synthetic", photos)
+    assert answer.code == 3
+    assert "manifest.parquet" in answer.err
+
+
+def test_a_strategy_without_images_to_add_is_refused(variegate, photos):
+    answer = variegate("train", photos, "--test", photos, "--strategy", "two_phase")
+    assert answer.code == 2
+    assert "--synthetic" in answer.err
+
+
+def test_a_gateway_that_is_not_there_is_unavailable(variegate):
+    answer = variegate("methods", "--gateway", "127.0.0.1:9", "--json")
+    assert answer.code == 4
+    assert answer.document["error"]["remedy"]
+
+
+def test_status_without_a_system_says_so_and_starts_none(variegate, tmp_path):
+    answer = variegate("status")
+    assert answer.code == 3
+    assert "No system is running" in answer.err
+    assert not (tmp_path / ".variegate").exists()
