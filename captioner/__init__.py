@@ -1,0 +1,1 @@
+"""Describes images in words, with BLIP-2."""

@@ -1,0 +1,50 @@
+"""Where a model's files are, and what identifies them."""
+
+import hashlib
+from pathlib import Path
+
+from servicekit.errors import Precondition
+
+_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
+
+
+def find_model(model: Path, revision: str) -> Path:
+    """Returns the folder of a model: `model` itself, or a hub id's files, downloaded once.
+
+    Raises Precondition if there is neither.
+    """
+    folder = model if model.is_dir() else _download(str(model), revision)
+    if not list(folder.glob("*.safetensors")):
+        raise Precondition(
+            f"there is no *.safetensors file in {folder}; other weight formats are not loaded, "
+            "convert the model with save_pretrained",
+            subject=str(model),
+            reason="MODEL_NOT_SAFETENSORS",
+        )
+    return folder
+
+
+def digest_of(folder: Path) -> str:
+    """Returns the SHA-256 of the names and contents of a model's files, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for file in sorted({file for pattern in _FILES for file in folder.glob(pattern)}):
+        digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _download(model: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(model, revision=revision or None, allow_patterns=list(_FILES))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise Precondition(
+            f"the captioner's model {model} is neither a folder nor a model that the hub gives us; "
+            "set CAPTIONER_MODEL to a folder or a hub id",
+            subject=model,
+            reason="MODEL_MISSING",
+        ) from error
+    return Path(path)
