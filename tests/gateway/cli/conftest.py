@@ -14,11 +14,11 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from PIL import Image
-from servicekit.errors import to_status
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc
 
 from gateway.cli.main import main
+from servicekit.errors import to_status
 
 
 def packed(message):
@@ -54,7 +54,9 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         return pb.ListMethodsResponse(
             methods=[
                 pb.Method(
-                    id="mvc", description="Mixes visual concepts.", source="MVC, Algorithm 1",
+                    id="mvc",
+                    description="Mixes visual concepts.",
+                    source="MVC, Algorithm 1",
                     parameters=[pb.MethodParameter(name="coarse_steps", default_value="2")],
                 ),
                 pb.Method(id="retrieval", description="Finds images.", needs_pool=True),
@@ -64,7 +66,8 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
     async def ImportDataset(self, request, context):
         self.requests.append(request)
         dataset = pb.Dataset(
-            name=f"datasets/{request.dataset_id}", source=request.source,
+            name=f"datasets/{request.dataset_id}",
+            source=request.source,
             classes=[
                 pb.DatasetClass(class_name="cat", label=0, train_count=2, test_count=1),
                 pb.DatasetClass(class_name="dog [x]", label=1, train_count=2, test_count=1),
@@ -144,9 +147,9 @@ def variegate(tmp_path, monkeypatch):
 
     def run(*arguments):
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            with pytest.raises(SystemExit) as end:
-                main([str(argument) for argument in arguments])
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with streams[0], streams[1], pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
         text = out.getvalue()
         document = json.loads(text) if "--json" in arguments else {}
         return Answer(end.value.code, text, err.getvalue(), document)

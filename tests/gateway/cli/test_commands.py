@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from variegate.gateway.v1 import gateway_pb2 as pb
+
 from servicekit.errors import Precondition
 from servicekit.storage import DirectoryStore, to_uri
-from variegate.gateway.v1 import gateway_pb2 as pb
 
 
 def put_augmentation(store):
@@ -23,20 +24,37 @@ def put_augmentation(store):
         key = f"images/{digest[:2]}/{digest}.png"
         store.put(key, buffer.getvalue())
         rows.append(
-            dict(
-                item_id=f"item{number}", image_uri=to_uri(key), sha256=digest, label=number % 2,
-                class_name=("cat", "dog [x]")[number % 2], method="mvc", source="generated",
-                parents=["p"], prompt="a cat", seed=number, model="pix2pix", model_digest="00",
-                steps=4, guidance_scale=2.0, clip_score=0.3, unsafe_score=0.0, attempt=0,
-                lineage="{}",
-            )
-        )  # fmt: skip
+            {
+                "item_id": f"item{number}",
+                "image_uri": to_uri(key),
+                "sha256": digest,
+                "label": number % 2,
+                "class_name": ("cat", "dog [x]")[number % 2],
+                "method": "mvc",
+                "source": "generated",
+                "parents": ["p"],
+                "prompt": "a cat",
+                "seed": number,
+                "model": "pix2pix",
+                "model_digest": "00",
+                "steps": 4,
+                "guidance_scale": 2.0,
+                "clip_score": 0.3,
+                "unsafe_score": 0.0,
+                "attempt": 0,
+                "lineage": "{}",
+            }
+        )
     schema = pa.Table.from_pylist(rows).schema
     for name, kind in (
-        ("label", pa.int32()), ("seed", pa.uint64()), ("steps", pa.int32()),
-        ("attempt", pa.int32()), ("guidance_scale", pa.float32()),
-        ("clip_score", pa.float32()), ("unsafe_score", pa.float32()),
-    ):  # fmt: skip
+        ("label", pa.int32()),
+        ("seed", pa.uint64()),
+        ("steps", pa.int32()),
+        ("attempt", pa.int32()),
+        ("guidance_scale", pa.float32()),
+        ("clip_score", pa.float32()),
+        ("unsafe_score", pa.float32()),
+    ):
         schema = schema.set(schema.get_field_index(name), pa.field(name, kind))
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
@@ -89,7 +107,8 @@ def test_augment_writes_a_folder_per_class_with_its_manifest(variegate, made, ph
 
 
 def test_augment_passes_on_every_setting(variegate, gateway, made, photos):
-    options = "--seed 7 --steps 5 --guidance 2.5 --param coarse_steps=3 --classes cat".split()
+    options = ["--seed", 7, "--steps", 5, "--guidance", 2.5, "--param", "coarse_steps=3"]
+    options += ["--classes", "cat"]
     variegate("augment", photos, *options, "--deterministic", "--no-check-safety", *made)
     asked = gateway.requests[-1].augmentation
     assert (asked.seed, asked.steps, asked.guidance_scale) == (7, 5, 2.5)
@@ -156,9 +175,7 @@ def test_retrieval_without_a_pool_is_refused(variegate, made, photos):
 
 def test_a_pool_is_stored_once_by_its_content(variegate, gateway, made, photos, tmp_path):
     (tmp_path / "pool.parquet").write_bytes(b"rows")
-    variegate(
-        "augment", photos, "--method", "retrieval", "--pool", "pool.parquet", *made
-    )  # fmt: skip
+    variegate("augment", photos, "--method", "retrieval", "--pool", "pool.parquet", *made)
     uri = gateway.requests[-1].augmentation.pool_uri
     assert DirectoryStore(tmp_path / "objects").get(uri.removeprefix("store:")) == b"rows"
 

@@ -31,9 +31,7 @@ def test_ids_differ_with_their_content(one, two):
     assert same == (one == two)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (75.2, "1:15"), (3700, "1:01:40")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.2, "1:15"), (3700, "1:01:40")])
 def test_clock(seconds, text):
     assert clock(seconds) == text
 
@@ -160,5 +158,3 @@ def test_ctrl_c_ends_with_130_and_says_that_work_is_kept(gateway, photos, tmp_pa
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert b"Interrupted" in err and b"Traceback" not in err
-
-

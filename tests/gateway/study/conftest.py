@@ -55,10 +55,17 @@ def dataset_rows(store):
     for photo in pq.read_table(DEMO / "target.parquet").to_pylist():
         uri, digest = put_image(store, photo["image"]["bytes"], "jpg")
         rows.append(
-            dict(
-                item_id=digest[:32], image_uri=uri, label=photo["label"], split="train",
-                class_name=photo["class_name"], sha256=digest, width=32, height=32, source="demo",
-            )
+            {
+                "item_id": digest[:32],
+                "image_uri": uri,
+                "label": photo["label"],
+                "split": "train",
+                "class_name": photo["class_name"],
+                "sha256": digest,
+                "width": 32,
+                "height": 32,
+                "source": "demo",
+            }
         )
     return rows
 
@@ -85,14 +92,26 @@ def child(store, rng, method, parents, pool, number):
         "mixing": [{"kind": "coarse", "caption": 1, "rows": [4, 19]}],
         "parents_sha256": [row["sha256"] for row in parents],
     }
-    return dict(
-        item_id=hashlib.sha256(f"{method}{number}".encode()).hexdigest()[:32], image_uri=uri,
-        sha256=digest, label=like["label"], class_name=like["class_name"], method=method,
-        source="retrieved" if retrieved else "generated",
-        parents=[row["item_id"] for row in parents], prompt=prompt, seed=rng.getrandbits(63),
-        model="pix2pix", model_digest="5f" * 32, steps=20, guidance_scale=3.0,
-        clip_score=rng.random(), unsafe_score=0.01, attempt=0, lineage=json.dumps(record),
-    )
+    return {
+        "item_id": hashlib.sha256(f"{method}{number}".encode()).hexdigest()[:32],
+        "image_uri": uri,
+        "sha256": digest,
+        "label": like["label"],
+        "class_name": like["class_name"],
+        "method": method,
+        "source": "retrieved" if retrieved else "generated",
+        "parents": [row["item_id"] for row in parents],
+        "prompt": prompt,
+        "seed": rng.getrandbits(63),
+        "model": "pix2pix",
+        "model_digest": "5f" * 32,
+        "steps": 20,
+        "guidance_scale": 3.0,
+        "clip_score": rng.random(),
+        "unsafe_score": 0.01,
+        "attempt": 0,
+        "lineage": json.dumps(record),
+    }
 
 
 def augmentation(store, rng, method, seed, rows, pool_rows):
@@ -113,10 +132,13 @@ def augmentation(store, rng, method, seed, rows, pool_rows):
     if method == "retrieval":
         seconds = {"embed": 6.0, "search": 0.3, "filter": 2.2}
     return AugmentationRecord(
-        arm=Arm(method, "combined"), seed=seed, name=name,
+        arm=Arm(method, "combined"),
+        seed=seed,
+        name=name,
         manifest_uri=put_table(store, f"{name}/manifest.parquet", children),
         rejected_uri=put_table(store, f"{name}/rejected.parquet", rejected),
-        accepted_count=len(children), rejected_count=len(rejected),
+        accepted_count=len(children),
+        rejected_count=len(rejected),
         rejected_reasons={reason: reasons.count(reason) for reason in set(reasons)},
         seconds=seconds,
     )
@@ -129,9 +151,13 @@ def run(rng, arm, seed, gain, classes, shift):
         for at, name in enumerate(classes)
     }
     return RunRecord(
-        arm=arm, seed=seed, accuracy=sum(accuracies.values()) / len(classes),
-        class_accuracies=accuracies, real_image_count=500,
-        added_image_count=0 if arm.method == "baseline" else 1000, test_image_count=1000,
+        arm=arm,
+        seed=seed,
+        accuracy=sum(accuracies.values()) / len(classes),
+        class_accuracies=accuracies,
+        real_image_count=500,
+        added_image_count=0 if arm.method == "baseline" else 1000,
+        test_image_count=1000,
         seconds=9.4 + rng.random(),
     )
 
@@ -154,15 +180,21 @@ def build_sample():
     spec = StudySpec(
         name="demo",
         dataset=DatasetSummary(
-            name="datasets/demo", digest="ab" * 32, class_names=classes,
-            train_counts=(50,) * 10, test_counts=(100,) * 10,
+            name="datasets/demo",
+            digest="ab" * 32,
+            class_names=classes,
+            train_counts=(50,) * 10,
+            test_counts=(100,) * 10,
         ),
-        images_per_class=100, seeds=SEEDS, arms=arms,
+        images_per_class=100,
+        seeds=SEEDS,
+        arms=arms,
         training={"policy": "standard", "classifier": "cnn4", "step_count": 600},
     )
     augmentations = [augmentation(store, rng, arm.method, 0, rows, pool) for arm in arms]
-    return Sample(store, put_table(store, "datasets/demo/m.parquet", rows), spec, records,
-                  augmentations)
+    return Sample(
+        store, put_table(store, "datasets/demo/m.parquet", rows), spec, records, augmentations
+    )
 
 
 @pytest.fixture(scope="session")
