@@ -1,0 +1,162 @@
+"""The trainer over gRPC, on real photographs."""
+
+import asyncio
+
+import grpc
+import pytest
+from safetensors.numpy import load
+from variegate.trainer.v1 import trainer_pb2 as pb
+
+from tests.trainer.conftest import CLASSES, DATASET, SYNTHETIC, put_manifest
+
+
+async def test_a_run_reports_every_class_and_keeps_its_weights(client, store):
+    run = await client.train("first", seed=3)
+    result = run.result
+    assert (run.strategy, run.policy, run.classifier) == ("real", "standard", "cnn4")
+    assert (run.image_size, run.batch_size, run.step_count) == (32, 8, 6)
+    assert run.learning_rate > 0
+    assert [score.class_name for score in result.classes] == list(CLASSES)
+    assert [score.test_image_count for score in result.classes] == [10, 10, 10]
+    assert (result.real_image_count, result.synthetic_image_count) == (24, 0)
+    mean = sum(score.accuracy for score in result.classes) / 3
+    assert result.accuracy == pytest.approx(mean)
+    for label, score in enumerate(result.classes):
+        assert sum(score.predicted_counts) == 10
+        assert score.predicted_counts[label] == round(10 * score.accuracy)
+    weights = load(store.get(result.weights_uri.removeprefix("store:")))
+    assert any(value.shape[0] == len(CLASSES) for value in weights.values())
+
+
+async def test_training_learns_three_classes_of_photographs(client):
+    run = await client.train("learns", step_count=60, batch_size=24, policy="none")
+    assert run.result.accuracy >= 0.6
+    assert run.result.final_loss < 0.9
+
+
+async def test_the_same_seed_gives_the_same_result_and_another_seed_another(client, store):
+    runs = [await client.train(f"run-{n}", seed=s) for n, s in enumerate((5, 6, 5))]
+    weights = [store.get(run.result.weights_uri.removeprefix("store:")) for run in runs]
+    assert weights[0] == weights[2] != weights[1]
+    assert runs[0].result.final_loss == runs[2].result.final_loss
+
+
+async def test_a_finished_run_is_answered_at_once_even_if_its_manifests_are_gone(client, store):
+    first = await client.train("once", synthetic_manifest_uri=SYNTHETIC)
+    store.delete(DATASET.removeprefix("store:"))
+    operation = await client.create("once", synthetic_manifest_uri=SYNTHETIC)
+    again = pb.TrainingRun()
+    assert operation.done and operation.response.Unpack(again)
+    assert again == first
+    assert again.result.synthetic_image_count == 36
+
+
+async def test_an_id_belongs_to_one_run(client, fails):
+    await client.train("mine", seed=1)
+    error = await fails(client.create("mine", seed=2))
+    assert error.code is grpc.StatusCode.ALREADY_EXISTS
+
+
+@pytest.mark.parametrize(
+    ("run", "field", "said"),
+    [
+        ({"strategy": "magic"}, "strategy", "combined, half_half, real, two_phase"),
+        ({"policy": "magic"}, "policy", "none, "),
+        ({"classifier": "magic"}, "classifier", "cnn4, resnet50, wrn_28_2"),
+        ({"strategy": "two_phase"}, "synthetic_manifest_uri", "needs synthetic images"),
+        ({"strategy": "real", "synthetic_manifest_uri": SYNTHETIC}, "strategy", "combined"),
+        ({"image_size": 8}, "image_size", "16 to 1024"),
+        ({"batch_size": 1}, "batch_size", "2 to 4096"),
+        ({"manifest_uri": "/etc/passwd"}, "manifest_uri", "store:KEY"),
+        ({"train_item_ids": ["nobody"]}, "train_item_ids", "nobody"),
+        ({"learning_rate": float("nan")}, "learning_rate", ""),
+    ],
+)
+async def test_a_request_that_cannot_work_names_its_field_and_what_is_known(
+    client, fails, run, field, said
+):
+    error = await fails(client.create("bad", **run))
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.field == f"training_run.{field}"
+    assert said in error.message
+
+
+async def test_a_manifest_that_does_not_exist_is_not_found(client, fails):
+    error = await fails(client.create("bad", manifest_uri="store:datasets/none.parquet"))
+    assert error.code is grpc.StatusCode.NOT_FOUND
+    assert "datasets/none.parquet" in error.message
+
+
+async def test_a_parent_outside_the_declared_subset_is_refused_with_names(client, photos, fails):
+    subset = [row["item_id"] for row in photos.train if row["item_id"] != "target-frog-0"]
+    error = await fails(
+        client.create("leak", train_item_ids=subset, synthetic_manifest_uri=SYNTHETIC)
+    )
+    assert error.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert error.reason == "PARENT_OUTSIDE_TRAINING_SUBSET"
+    assert "12 synthetic images" in error.message
+    assert "pool-frog-0" in error.message and "parent target-frog-0" in error.message
+
+
+async def test_an_image_that_cannot_be_decoded_is_named_in_the_operation(client, store, photos):
+    store.put("images/no/noise.png", b"not an image")
+    rows = [photos.train[0] | {"image_uri": "store:images/no/noise.png", "sha256": "0"}]
+    put_manifest(store, DATASET, rows + photos.train[1:] + photos.test)
+    operation = await client.finish("undecodable")
+    assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    assert "images/no/noise.png" in operation.error.message
+
+
+async def test_a_learning_rate_that_is_too_high_is_an_error_naming_the_step(client):
+    operation = await client.finish("diverges", learning_rate=10, step_count=3000, policy="none")
+    run = pb.TrainingRun()
+    if operation.error.message:
+        assert "not finite at step" in operation.error.message
+        assert "learning_rate below 10" in operation.error.message
+    else:  # normalisation may keep even this run finite
+        assert operation.response.Unpack(run) and run.result.final_loss < float("inf")
+
+
+async def test_runs_are_listed_by_page_and_found_by_name(client, fails):
+    for name in ("run-b", "run-a", "run-c"):
+        await client.train(name, step_count=1)
+    page = await client.trainer.ListTrainingRuns(
+        pb.ListTrainingRunsRequest(page_size=2), timeout=5
+    )
+    assert [run.name for run in page.training_runs] == ["trainingRuns/run-a", "trainingRuns/run-b"]
+    rest = await client.trainer.ListTrainingRuns(
+        pb.ListTrainingRunsRequest(page_size=2, page_token=page.next_page_token), timeout=5
+    )
+    assert [run.name for run in rest.training_runs] == ["trainingRuns/run-c"]
+    assert rest.next_page_token == ""
+    one = await client.trainer.GetTrainingRun(
+        pb.GetTrainingRunRequest(name="trainingRuns/run-c"), timeout=5
+    )
+    assert one == rest.training_runs[0] and one.result.test_image_count == 30
+    missing = pb.GetTrainingRunRequest(name="trainingRuns/nobody")
+    assert (await fails(client.trainer.GetTrainingRun(missing, timeout=5))).code is (
+        grpc.StatusCode.NOT_FOUND
+    )
+
+
+async def test_metrics_are_streamed_while_the_run_trains_and_a_stream_can_go_on(client):
+    await client.create("watched", step_count=40)
+    request = pb.WatchMetricsRequest(training_run="trainingRuns/watched")
+    live = [m async for m in client.trainer.WatchMetrics(request)]
+    assert [metrics.step for metrics in live] == list(range(1, 41))
+    assert set(live[0].values) == {"loss", "learning_rate", "train_accuracy"}
+    request.after_step = 30
+    kept = [m async for m in client.trainer.WatchMetrics(request)]
+    assert kept == live[30:]
+
+
+async def test_recipes_are_described(client):
+    recipes = await client.trainer.ListRecipes(pb.ListRecipesRequest(), timeout=5)
+    assert [r.id for r in recipes.strategies] == ["combined", "half_half", "real", "two_phase"]
+    every = [*recipes.strategies, *recipes.policies, *recipes.classifiers]
+    assert all(recipe.description.endswith(".") for recipe in every)
+
+
+async def test_waiting_runs_start_when_a_worker_is_free(client):
+    runs = await asyncio.gather(*(client.train(f"queued-{n}", seed=n) for n in range(3)))
+    assert all(run.result.test_image_count == 30 for run in runs)

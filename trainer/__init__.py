@@ -1,0 +1,1 @@
+"""Trains and tests image classifiers on real and synthetic images, each run in a worker process."""

@@ -1,0 +1,75 @@
+"""Checkpoints of a training run: model, optimiser and progress in one safetensors file.
+
+No state of random generators is kept: every draw depends on the seed and the step alone.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import Module
+from torch.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: steps done, seconds trained, and the losses of the latest steps."""
+
+    step: int = 0
+    seconds: float = 0.0
+    recent_losses: tuple[float, ...] = ()
+
+
+def save(
+    path: Path, spec_digest: str, model: Module, optimizer: Optimizer, progress: Progress
+) -> None:
+    """Replaces the checkpoint at `path` in one step; a crash leaves the old or the new one."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+    facts = {"spec": spec_digest, "step": progress.step, "seconds": progress.seconds}
+    facts["recent_losses"] = list(progress.recent_losses)
+    _write(path, tensors, {"facts": json.dumps(facts)})
+
+
+def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -> Progress:
+    """Loads the checkpoint at `path` into model and optimiser and returns its progress.
+
+    Without a checkpoint, or with that of another spec, nothing is loaded and the run starts anew.
+    """
+    if not path.exists():
+        return Progress()
+    with safe_open(str(path), framework="pt") as file:
+        facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+        if facts.get("spec") != spec_digest:
+            return Progress()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    model.load_state_dict(_under("model.", tensors))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    return Progress(facts["step"], facts["seconds"], tuple(facts["recent_losses"]))
+
+
+def save_weights(path: Path, model: Module, metadata: dict[str, str]) -> None:
+    """Writes the model's weights and what is needed to build the model again."""
+    _write(path, model.state_dict(), metadata)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    staged = path.with_name(path.name + ".part")
+    plain = {name: value.detach().contiguous() for name, value in tensors.items()}
+    save_file(plain, str(staged), metadata)
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    staged.replace(path)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,73 @@
+"""Fills in what a request leaves open, and refuses what no run can be."""
+
+from dataclasses import replace
+
+from servicekit.errors import InvalidArgument
+from trainer import recipes
+from trainer.runs import RunRequest
+
+_STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
+_BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
+
+
+def resolve(request: RunRequest) -> RunRequest:
+    """Fills in the defaults. Raises InvalidArgument for unknown names and impossible combinations.
+
+    The steps default to the classifier's, whatever the strategy, so that the rows of a comparison
+    have the same budget.
+    """
+    _check_sizes(request)
+    strategy = request.strategy or (_STRATEGY if request.synthetic_manifest_uri else "real")
+    classifier = _known("classifiers", "classifier", request.classifier or _CLASSIFIER)
+    _known("policies", "policy", request.policy or _POLICY)
+    if _known("strategies", "strategy", strategy).needs_synthetic:
+        if not request.synthetic_manifest_uri:
+            raise InvalidArgument(
+                f"the strategy {strategy!r} needs synthetic images; set synthetic_manifest_uri or "
+                "use the strategy 'real'",
+                field="training_run.synthetic_manifest_uri",
+                reason="FIELD_REQUIRED",
+            )
+    elif request.synthetic_manifest_uri:
+        raise InvalidArgument(
+            f"the strategy {strategy!r} uses no synthetic images; leave synthetic_manifest_uri out "
+            "or use the strategy 'combined'",
+            field="training_run.strategy",
+        )
+    return replace(
+        request,
+        strategy=strategy,
+        policy=request.policy or _POLICY,
+        classifier=classifier.id,
+        step_count=request.step_count or int(classifier.number("STEP_COUNT")),
+        batch_size=request.batch_size or _BATCH_SIZE,
+        learning_rate=request.learning_rate or classifier.number("LEARNING_RATE"),
+        image_size=request.image_size or _IMAGE_SIZE,
+    )
+
+
+def _check_sizes(request: RunRequest) -> None:
+    if 0 < request.image_size < _SMALLEST_IMAGE:
+        raise InvalidArgument(
+            f"image_size is {request.image_size}; use {_SMALLEST_IMAGE} to 1024, or 0 for "
+            f"{_IMAGE_SIZE}",
+            field="training_run.image_size",
+            reason="FIELD_OUT_OF_RANGE",
+        )
+    if request.batch_size == 1:
+        raise InvalidArgument(
+            f"batch_size is 1; use 2 to 4096, or 0 for {_BATCH_SIZE}",
+            field="training_run.batch_size",
+            reason="FIELD_OUT_OF_RANGE",
+        )
+
+
+def _known(kind: recipes.Kind, field: str, recipe_id: str) -> recipes.Recipe:
+    found = recipes.recipes(kind)
+    if recipe_id not in found:
+        raise InvalidArgument(
+            f"{recipe_id!r} is not a {field}; known are {', '.join(found)}",
+            field=f"training_run.{field}",
+            reason=f"UNKNOWN_{field.upper()}",
+        )
+    return found[recipe_id]

@@ -1,0 +1,42 @@
+"""Tests a classifier: predictions, accuracy by class, confusion."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import Module
+
+from trainer.runs import ClassScore
+
+_BATCH = 250
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [-1, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+@torch.inference_mode()
+def predict(model: Module, images: Tensor) -> NDArray[np.int64]:
+    """The most likely label [N] of each image, uint8 [N, H, W, 3]."""
+    model.eval()
+    labels = [model(normalised(batch)).argmax(1) for batch in torch.split(images, _BATCH)]
+    return torch.cat(labels).numpy()
+
+
+def confusion_matrix(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], class_count: int
+) -> NDArray[np.int64]:
+    """How often class i was taken for class j, [classes, classes]."""
+    matrix = np.zeros((class_count, class_count), np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
+    return matrix
+
+
+def class_scores(matrix: NDArray[np.int64], class_names: tuple[str, ...]) -> tuple[ClassScore, ...]:
+    """The score of each class by a confusion matrix; 0 for a class without test images."""
+    totals = matrix.sum(1)
+    return tuple(
+        ClassScore(name, float(right / total) if total else 0.0, int(total))
+        for name, right, total in zip(class_names, matrix.diagonal(), totals, strict=True)
+    )

@@ -1,0 +1,205 @@
+"""The training loop: one run from its spec to its test result."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import Module
+
+from trainer import recipes
+from trainer.checkpoints import Progress, restore, save, save_weights
+from trainer.evaluation import class_scores, confusion_matrix, normalised, predict
+from trainer.runs import RunResult, RunSpec
+from trainer.strategies.base import Sources, Strategy
+
+CHECKPOINT, WEIGHTS, ROWS = "checkpoint.safetensors", "weights.safetensors", "rows.npz"
+
+_REPORTS = 50  # per run
+_RECENT = 50  # steps whose mean loss is the final loss
+_WEIGHT_DECAY = 0.05
+_LABEL_SMOOTHING = 0.1
+_POLICY_STREAM = 2
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+
+class LossNotFiniteError(ArithmeticError):
+    """The training loss became infinite or not a number; `step` counts from 1."""
+
+    def __init__(self, step: int, learning_rate: float) -> None:
+        super().__init__(
+            f"the loss is not finite at step {step}; use a learning_rate below {learning_rate:g}"
+        )
+        self.step = step
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The images of a run, uint8 [N, H, W, 3], and labels [N]; real training images come first."""
+
+    train: Tensor
+    labels: NDArray[np.int64]
+    real_count: int
+    test: Tensor
+    test_labels: NDArray[np.int64]
+
+
+def read_images(folder: Path) -> RunImages:
+    """Reads the images that `rows.npz` chooses from decoded manifests.
+
+    It holds the file of each part (`real_path`, `synthetic_path`), the rows of it (`train_rows`,
+    `test_rows`, `synthetic_rows`) and labels (`train_labels`, with the synthetic ones last, and
+    `test_labels`).
+    """
+    rows = np.load(folder / ROWS)
+    real = np.load(str(rows["real_path"]), mmap_mode="r")
+    train = real[rows["train_rows"]]
+    if len(rows["synthetic_rows"]):
+        synthetic = np.load(str(rows["synthetic_path"]), mmap_mode="r")
+        train = np.concatenate([train, synthetic[rows["synthetic_rows"]]])
+    return RunImages(
+        train=torch.from_numpy(train),
+        labels=rows["train_labels"],
+        real_count=len(rows["train_rows"]),
+        test=torch.from_numpy(real[rows["test_rows"]]),
+        test_labels=rows["test_labels"],
+    )
+
+
+def train(spec: RunSpec, emit: Emit) -> RunResult:
+    """Trains and tests one classifier. Raises LossNotFiniteError.
+
+    The same spec gives the same result on one machine, interrupted or not. Emits a "metrics" event
+    about fifty times a run and a "checkpoint" event after each checkpoint.
+    """
+    # Set up the machine.
+    torch.set_num_threads(spec.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(spec.seed)
+
+    # Load the images.
+    folder = Path(spec.folder)
+    images = read_images(folder)
+
+    # Build classifier, strategy and optimiser.
+    strategy = _strategy(spec, images)
+    classifier = recipes.load("classifiers", spec.classifier).build(len(spec.class_names))
+    model = strategy.adapt(classifier)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        model.parameters(), spec.learning_rate, weight_decay=_WEIGHT_DECAY
+    )
+
+    # Go on from the checkpoint, if there is one.
+    progress = restore(folder / CHECKPOINT, spec.digest(), model, optimizer)
+
+    # Train.
+    progress = _optimise(spec, images, strategy, model, optimizer, progress, emit)
+
+    # Test and keep the weights.
+    predicted = predict(model, images.test)
+    facts = {"classifier": spec.classifier, "class_names": json.dumps(spec.class_names)}
+    save_weights(folder / WEIGHTS, model, facts | {"image_size": str(spec.image_size)})
+    return _result(spec, images, predicted, progress)
+
+
+def _optimise(
+    spec: RunSpec,
+    images: RunImages,
+    strategy: Strategy,
+    model: Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    emit: Emit,
+) -> Progress:
+    policy = recipes.load("policies", spec.policy)
+    labels = torch.from_numpy(images.labels)
+    report_every = max(1, spec.step_count // _REPORTS)
+    losses, hits = list(progress.recent_losses), 0.0
+    started = time.monotonic() - progress.seconds
+    saved_at, reported_at = time.monotonic(), time.monotonic()
+    model.train()
+    for step in range(progress.step, spec.step_count):
+        # Draw the batch.
+        rows = torch.from_numpy(strategy.rows(step))
+        batch = normalised(policy.apply(images.train[rows], _generator(spec.seed, step)))
+        torch.manual_seed(_number(spec.seed, step, 0))  # for classifiers with dropout
+
+        # Update the weights.
+        learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        logits = strategy.logits(model, batch, rows >= images.real_count)
+        loss = strategy.loss(logits, labels[rows], _LABEL_SMOOTHING)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses = [*losses, float(loss.detach())][-_RECENT:]
+        hits += float((logits.detach().argmax(1) == labels[rows]).float().mean())
+        if not isfinite(losses[-1]):
+            raise LossNotFiniteError(step + 1, spec.learning_rate)
+
+        # Report, and keep what is done.
+        done = step + 1
+        if done % report_every and done != spec.step_count:
+            continue
+        now = time.monotonic()
+        window = (done - 1) % report_every + 1
+        values = {"loss": float(np.mean(losses[-window:])), "learning_rate": learning_rate}
+        values["train_accuracy"] = hits / window
+        rate = window * spec.batch_size / max(now - reported_at, 1e-9)
+        emit({"event": "metrics", "step": done, "values": values, "images_per_second": rate})
+        progress = Progress(done, now - started, tuple(losses))
+        hits, reported_at = 0.0, now
+        if now - saved_at >= spec.checkpoint_seconds and done < spec.step_count:
+            save(Path(spec.folder) / CHECKPOINT, spec.digest(), model, optimizer, progress)
+            emit({"event": "checkpoint", "step": done})
+            saved_at = time.monotonic()
+    return progress
+
+
+def _strategy(spec: RunSpec, images: RunImages) -> Strategy:
+    sources = Sources(
+        labels=images.labels,
+        real_count=images.real_count,
+        class_count=len(spec.class_names),
+        batch_size=spec.batch_size,
+        step_count=spec.step_count,
+        seed=spec.seed,
+    )
+    strategy: Strategy = recipes.load("strategies", spec.strategy).create(sources)
+    return strategy
+
+
+def _result(
+    spec: RunSpec, images: RunImages, predicted: NDArray[np.int64], progress: Progress
+) -> RunResult:
+    matrix = confusion_matrix(images.test_labels, predicted, len(spec.class_names))
+    return RunResult(
+        accuracy=float(matrix.trace() / matrix.sum()),
+        classes=class_scores(matrix, spec.class_names),
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
+        real_image_count=images.real_count,
+        synthetic_image_count=len(images.labels) - images.real_count,
+        test_image_count=len(images.test_labels),
+        seconds=progress.seconds,
+        final_loss=float(np.mean(progress.recent_losses)),
+    )
+
+
+def _number(seed: int, step: int, stream: int) -> int:
+    """A 63-bit number of its own for every seed, step and use."""
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generator(seed: int, step: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_number(seed, step, _POLICY_STREAM))

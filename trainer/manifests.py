@@ -1,0 +1,96 @@
+"""Reads the manifests of datasets and of synthetic images."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from servicekit.errors import Precondition
+from servicekit.storage import ObjectStore, to_key
+
+_DATASET_COLUMNS = ["item_id", "image_uri", "label", "class_name", "split", "sha256"]
+_SYNTHETIC_COLUMNS = ["item_id", "image_uri", "label", "class_name", "sha256", "source", "parents"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a dataset. `split` is "train" or "test", `sha256` is that of the file."""
+
+    item_id: str
+    image_uri: str
+    label: int
+    class_name: str
+    split: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SyntheticItem:
+    """One generated or retrieved image; `parents` are the dataset items it was made from."""
+
+    item_id: str
+    image_uri: str
+    label: int
+    class_name: str
+    sha256: str
+    source: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset's images and the digest of its manifest."""
+
+    digest: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class SyntheticManifest:
+    """Synthetic images and the digest of their manifest."""
+
+    digest: str
+    items: tuple[SyntheticItem, ...]
+
+
+def read_dataset(store: ObjectStore, uri: str) -> Manifest:
+    """Reads a dataset manifest. Raises NotFound, or Precondition if it is not one."""
+    data = store.get(to_key(uri, "training_run.manifest_uri"))
+    columns = _columns(data, uri, _DATASET_COLUMNS)
+    items = tuple(Item(*row) for row in zip(*columns, strict=True))
+    return Manifest(hashlib.sha256(data).hexdigest(), items)
+
+
+def read_synthetic(store: ObjectStore, uri: str) -> SyntheticManifest:
+    """Reads a manifest of synthetic images. Raises NotFound, or Precondition if it is not one."""
+    data = store.get(to_key(uri, "training_run.synthetic_manifest_uri"))
+    columns = _columns(data, uri, _SYNTHETIC_COLUMNS)
+    parents = [tuple(names or ()) for names in columns.pop()]
+    items = tuple(SyntheticItem(*row) for row in zip(*columns, parents, strict=True))
+    return SyntheticManifest(hashlib.sha256(data).hexdigest(), items)
+
+
+def _columns(data: bytes, uri: str, names: Sequence[str]) -> list[list[Any]]:
+    try:
+        table = pq.read_table(io.BytesIO(data), columns=list(names))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _invalid(uri, f"it cannot be read as parquet ({error})") from error
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise _invalid(uri, f"it has no column {', '.join(missing)}")
+    empty = [name for name in names if name != "parents" and table.column(name).null_count]
+    if empty:
+        raise _invalid(uri, f"its column {empty[0]} has empty values")
+    return [table.column(name).to_pylist() for name in names]
+
+
+def _invalid(uri: str, why: str) -> Precondition:
+    return Precondition(
+        f"{uri} is not a usable manifest: {why}; write it again",
+        subject=uri,
+        reason="MANIFEST_INVALID",
+    )

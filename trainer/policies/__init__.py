@@ -1,0 +1,1 @@
+"""Image policies: random changes of training images. One file each."""

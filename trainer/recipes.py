@@ -1,0 +1,68 @@
+"""Finds strategies, policies and classifiers: every module of their folders is one.
+
+The server lists them without importing them, so it does not load torch: a recipe's id is its
+file name, its description the first line of its docstring, and its facts the upper-case literals
+of the module (`SOURCE`, `NEEDS_SYNTHETIC`, `LEARNING_RATE`, `STEP_COUNT`).
+"""
+
+import ast
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+Kind = Literal["strategies", "policies", "classifiers"]
+
+_NOT_RECIPES = {"__init__", "base"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One file of a recipe folder, as far as its source tells without running it."""
+
+    id: str
+    description: str
+    facts: Mapping[str, object]
+
+    @property
+    def source(self) -> str:
+        """The paper and section; empty if it is ours."""
+        return str(self.facts.get("SOURCE", ""))
+
+    @property
+    def needs_synthetic(self) -> bool:
+        """Whether the strategy makes no sense without synthetic images."""
+        return bool(self.facts.get("NEEDS_SYNTHETIC", False))
+
+    def number(self, name: str) -> float:
+        """The numeric fact `name`, 0 if the file does not state it."""
+        value = self.facts.get(name, 0)
+        return float(value) if isinstance(value, int | float) else 0.0
+
+
+@cache
+def recipes(kind: Kind) -> Mapping[str, Recipe]:
+    """The recipes of one folder by id, sorted."""
+    folder = Path(__file__).parent / kind
+    files = sorted(file for file in folder.glob("*.py") if file.stem not in _NOT_RECIPES)
+    return {file.stem: _describe(file) for file in files}
+
+
+def load(kind: Kind, recipe_id: str) -> ModuleType:
+    """Imports a recipe's module. Raises KeyError for an unknown id."""
+    return importlib.import_module(f"trainer.{kind}.{recipes(kind)[recipe_id].id}")
+
+
+def _describe(file: Path) -> Recipe:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    description = (ast.get_docstring(tree) or "").partition("\n")[0]
+    facts: dict[str, object] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            for target in node.targets:
+                if isinstance(target, ast.Name) and target.id.isupper():
+                    facts[target.id] = node.value.value
+    return Recipe(file.stem, description, facts)

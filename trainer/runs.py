@@ -1,0 +1,115 @@
+"""The values of a training run: what is asked for, what comes out, what the worker is told."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run trains on and how. The fields are those of the proto's TrainingRun."""
+
+    manifest_uri: str
+    train_item_ids: tuple[str, ...] = ()
+    synthetic_manifest_uri: str = ""
+    strategy: str = ""
+    policy: str = ""
+    classifier: str = ""
+    step_count: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    seed: int = 0
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The test result of one class; `accuracy` is a share, 0 to 1."""
+
+    class_name: str
+    accuracy: float
+    test_image_count: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The test results of a finished run.
+
+    `confusion[i][j]` counts the test images of class i that were taken for class j, in the order
+    of `classes`. `final_loss` is the mean training loss of the last 50 steps.
+    """
+
+    accuracy: float
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    real_image_count: int
+    synthetic_image_count: int
+    test_image_count: int
+    seconds: float
+    final_loss: float
+    weights_uri: str = ""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that a worker process needs, in one JSON file; it reads local files and nothing else.
+
+    `folder` holds `rows.npz` (see `loop.read_images`) and receives `checkpoint.safetensors` and
+    `weights.safetensors`. `data_digest` stands for the content of all images and labels.
+    """
+
+    folder: str
+    data_digest: str
+    class_names: tuple[str, ...]
+    strategy: str
+    policy: str
+    classifier: str
+    step_count: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    image_size: int
+    threads: int
+    checkpoint_seconds: float
+
+    def digest(self) -> str:
+        """Stands for everything that the trained weights depend on; a checkpoint must match it."""
+        ignored = {"folder", "threads", "checkpoint_seconds"}
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ignored}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Writes the spec as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "RunSpec":
+        """Reads a spec that `write` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**values, "class_names": tuple(values["class_names"])})
+
+
+def request_to_json(request: RunRequest) -> bytes:
+    """Returns the request as JSON."""
+    return json.dumps(dataclasses.asdict(request), sort_keys=True).encode()
+
+
+def request_from_json(data: bytes) -> RunRequest:
+    """Reads what `request_to_json` wrote."""
+    values = json.loads(data)
+    return RunRequest(**{**values, "train_item_ids": tuple(values["train_item_ids"])})
+
+
+def result_to_json(result: RunResult) -> bytes:
+    """Returns the result as JSON."""
+    return json.dumps(dataclasses.asdict(result), sort_keys=True).encode()
+
+
+def result_from_json(data: bytes) -> RunResult:
+    """Reads what `result_to_json` wrote."""
+    values = json.loads(data)
+    classes = tuple(ClassScore(**score) for score in values["classes"])
+    confusion = tuple(tuple(row) for row in values["confusion"])
+    return RunResult(**{**values, "classes": classes, "confusion": confusion})

@@ -1,0 +1,160 @@
+"""Serves the trainer over gRPC. Translates; the trainer thinks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+from google.longrunning import operations_pb2
+from variegate.trainer.v1 import trainer_pb2 as pb
+from variegate.trainer.v1 import trainer_pb2_grpc as rpc
+
+from servicekit.errors import InvalidArgument
+from servicekit.operations import OperationRunner, Progress
+from trainer import recipes
+from trainer.defaults import resolve
+from trainer.runs import RunRequest, RunResult
+from trainer.trainer import Step, Trainer
+
+_PREFIX = "trainingRuns/"
+_PAGE_SIZE = 100
+
+
+class TrainerService(rpc.TrainerServiceServicer):
+    """Training runs as operations."""
+
+    def __init__(self, trainer: Trainer, runner: OperationRunner) -> None:
+        self._trainer = trainer
+        self._runner = runner
+
+    async def CreateTrainingRun(
+        self, request: pb.CreateTrainingRunRequest, context: grpc.aio.ServicerContext
+    ) -> operations_pb2.Operation:
+        run_id = request.training_run_id
+        wanted = resolve(request_from_pb(request.training_run))
+        await self._trainer.admit(run_id, wanted)
+
+        async def work(progress: Progress) -> pb.TrainingRun:
+            def on_step(step: Step) -> None:
+                progress.update(metadata_to_pb(step))
+
+            result = await self._trainer.train(run_id, wanted, on_step)
+            return run_to_pb(run_id, wanted, result)
+
+        operation = await self._runner.start(run_id, request, work)
+        await asyncio.sleep(0)  # the work has begun, so the run can be watched from now on
+        return operation
+
+    async def GetTrainingRun(
+        self, request: pb.GetTrainingRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.TrainingRun:
+        return await self._get(request.name.removeprefix(_PREFIX))
+
+    async def ListTrainingRuns(
+        self, request: pb.ListTrainingRunsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListTrainingRunsResponse:
+        ids = await asyncio.to_thread(lambda: list(self._trainer.history.ids()))
+        if request.page_token and request.page_token not in ids:
+            raise InvalidArgument(
+                "page_token is not from this list; start again without one", field="page_token"
+            )
+        ids = [run_id for run_id in ids if run_id > request.page_token]
+        size = request.page_size or _PAGE_SIZE
+        return pb.ListTrainingRunsResponse(
+            training_runs=[await self._get(run_id) for run_id in ids[:size]],
+            next_page_token=ids[size - 1] if len(ids) > size else "",
+        )
+
+    async def WatchMetrics(
+        self, request: pb.WatchMetricsRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.WatchMetricsResponse]:
+        run_id = request.training_run.removeprefix(_PREFIX)
+        async for metrics in self._trainer.watch(run_id, request.after_step):
+            yield pb.WatchMetricsResponse(step=metrics.step, values=metrics.values)
+
+    async def ListRecipes(
+        self, request: pb.ListRecipesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListRecipesResponse:
+        return pb.ListRecipesResponse(
+            strategies=_recipes_to_pb("strategies"),
+            policies=_recipes_to_pb("policies"),
+            classifiers=_recipes_to_pb("classifiers"),
+        )
+
+    async def _get(self, run_id: str) -> pb.TrainingRun:
+        request, result = await asyncio.to_thread(self._trainer.history.get, run_id)
+        return run_to_pb(run_id, request, result)
+
+
+def request_from_pb(run: pb.TrainingRun) -> RunRequest:
+    """What a proto run asks for."""
+    return RunRequest(
+        manifest_uri=run.manifest_uri,
+        train_item_ids=tuple(run.train_item_ids),
+        synthetic_manifest_uri=run.synthetic_manifest_uri,
+        strategy=run.strategy,
+        policy=run.policy,
+        classifier=run.classifier,
+        step_count=run.step_count,
+        batch_size=run.batch_size,
+        learning_rate=run.learning_rate,
+        seed=run.seed,
+        image_size=run.image_size,
+    )
+
+
+def run_to_pb(run_id: str, request: RunRequest, result: RunResult | None) -> pb.TrainingRun:
+    """The proto run of a request, and of its result once there is one."""
+    return pb.TrainingRun(
+        name=_PREFIX + run_id,
+        manifest_uri=request.manifest_uri,
+        train_item_ids=request.train_item_ids,
+        synthetic_manifest_uri=request.synthetic_manifest_uri,
+        strategy=request.strategy,
+        policy=request.policy,
+        classifier=request.classifier,
+        step_count=request.step_count,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        seed=request.seed,
+        image_size=request.image_size,
+        result=result_to_pb(result) if result is not None else None,
+    )
+
+
+def result_to_pb(result: RunResult) -> pb.TestResult:
+    """The proto of a test result."""
+    classes = [
+        pb.ClassResult(
+            class_name=score.class_name,
+            accuracy=score.accuracy,
+            test_image_count=score.test_image_count,
+            predicted_counts=counts,
+        )
+        for score, counts in zip(result.classes, result.confusion, strict=True)
+    ]
+    return pb.TestResult(
+        accuracy=result.accuracy,
+        classes=classes,
+        real_image_count=result.real_image_count,
+        synthetic_image_count=result.synthetic_image_count,
+        test_image_count=result.test_image_count,
+        seconds=result.seconds,
+        final_loss=result.final_loss,
+        weights_uri=result.weights_uri,
+    )
+
+
+def metadata_to_pb(step: Step) -> pb.CreateTrainingRunMetadata:
+    """The proto of progress."""
+    return pb.CreateTrainingRunMetadata(
+        done_step_count=step.done,
+        total_step_count=step.total,
+        images_per_second=step.images_per_second,
+    )
+
+
+def _recipes_to_pb(kind: recipes.Kind) -> list[pb.Recipe]:
+    return [
+        pb.Recipe(id=recipe.id, description=recipe.description, source=recipe.source)
+        for recipe in recipes.recipes(kind).values()
+    ]

@@ -1,0 +1,19 @@
+"""Real images only; synthetic images are not touched."""
+
+from trainer.strategies.base import Rows, Sources, Strategy, shuffled
+
+SOURCE = ""
+NEEDS_SYNTHETIC = False
+
+
+class Real(Strategy):
+    """Shuffled passes over the real images."""
+
+    def rows(self, step: int) -> Rows:
+        sources = self.sources
+        return shuffled(sources.real_count, step, sources.batch_size, sources.seed)
+
+
+def create(sources: Sources) -> Strategy:
+    """The strategy for these sources."""
+    return Real(sources)

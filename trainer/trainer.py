@@ -1,0 +1,140 @@
+"""Runs training: admits runs, drives the workers, keeps what comes out."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from servicekit.storage import ObjectStore
+from trainer.history import Metrics, MetricsLog, RunHistory
+from trainer.preparation import Preparation
+from trainer.process import Event, WorkerPool
+from trainer.runs import ClassScore, RunRequest, RunResult
+from trainer.settings import TrainerSettings
+
+_SPEC, _CHECKPOINT, _WEIGHTS = "spec.json", "checkpoint.safetensors", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of a run."""
+
+    done: int
+    total: int
+    images_per_second: float
+
+
+OnStep = Callable[[Step], None]
+
+
+class Trainer:
+    """Trains classifiers on images of the object store."""
+
+    def __init__(self, settings: TrainerSettings, store: ObjectStore) -> None:
+        self._history = RunHistory(store)
+        self._preparation = Preparation(settings, store)
+        self._pool = WorkerPool(settings.max_runs, settings.idle_seconds)
+        self._logs: dict[str, MetricsLog] = {}
+
+    @property
+    def history(self) -> RunHistory:
+        """The runs in the store."""
+        return self._history
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Ids of the worker processes alive."""
+        return self._pool.pids
+
+    async def admit(self, run_id: str, request: RunRequest) -> None:
+        """Checks a run by its manifests and keeps it. Raises InvalidArgument or Precondition.
+
+        A run that has finished is not checked again: its manifests may be gone.
+        """
+        if await asyncio.to_thread(self._history.result, run_id) is None:
+            await asyncio.to_thread(self._preparation.choose, request)
+            await asyncio.to_thread(self._history.add, run_id, request)
+
+    async def train(self, run_id: str, request: RunRequest, on_step: OnStep) -> RunResult:
+        """Trains an admitted run, or goes on with one that was interrupted."""
+        # Before anything is awaited, so that whoever watches the run now waits for its metrics.
+        log = self._logs[run_id] = MetricsLog()
+        try:
+            result = await asyncio.to_thread(self._history.result, run_id)
+            if result is not None:
+                return result
+            on_step(Step(0, request.step_count, 0.0))
+            for metrics in await asyncio.to_thread(self._history.metrics, run_id):
+                log.append(metrics)
+            folder = await asyncio.to_thread(self._prepare, run_id, request)
+            return await self._work(run_id, request, folder, log, on_step)
+        finally:
+            del self._logs[run_id]
+            log.close()
+
+    async def watch(self, run_id: str, after_step: int) -> AsyncIterator[Metrics]:
+        """Yields metrics after a step; ends when the run ends. Raises NotFound."""
+        await asyncio.to_thread(self._history.get, run_id)
+        log = self._logs.get(run_id)
+        if log is not None:
+            async for metrics in log.after(after_step):
+                yield metrics
+            return
+        for metrics in await asyncio.to_thread(self._history.metrics, run_id):
+            if metrics.step > after_step:
+                yield metrics
+
+    async def close(self) -> None:
+        """Ends the worker processes."""
+        await self._pool.close()
+
+    async def _work(
+        self, run_id: str, request: RunRequest, folder: Path, log: MetricsLog, on_step: OnStep
+    ) -> RunResult:
+        uploads: set[asyncio.Task[None]] = set()
+
+        def on_event(event: Event) -> None:
+            if event["event"] == "metrics":
+                log.append(Metrics(event["step"], event["values"]))
+                on_step(Step(event["step"], request.step_count, event["images_per_second"]))
+            elif not uploads:  # a slow store gets the next checkpoint instead
+                task = asyncio.create_task(self._upload(run_id, folder, list(log.entries)))
+                uploads.add(task)
+                task.add_done_callback(uploads.discard)
+
+        try:
+            values = await self._pool.run(folder / _SPEC, on_event)
+        finally:
+            await asyncio.gather(*uploads, return_exceptions=True)
+        metrics = list(log.entries)
+        return await asyncio.to_thread(self._finish, run_id, folder, _result(values), metrics)
+
+    def _prepare(self, run_id: str, request: RunRequest) -> Path:
+        spec = self._preparation.prepare(run_id, request)
+        folder = Path(spec.folder)
+        # A checkpoint on this machine is never older than the one in the store.
+        checkpoint = self._history.checkpoint(run_id)
+        if checkpoint is not None and not (folder / _CHECKPOINT).exists():
+            (folder / _CHECKPOINT).write_bytes(checkpoint)
+        spec.write(folder / _SPEC)
+        return folder
+
+    async def _upload(self, run_id: str, folder: Path, metrics: list[Metrics]) -> None:
+        data = await asyncio.to_thread((folder / _CHECKPOINT).read_bytes)
+        await asyncio.to_thread(self._history.keep_checkpoint, run_id, data, metrics)
+
+    def _finish(
+        self, run_id: str, folder: Path, result: RunResult, metrics: list[Metrics]
+    ) -> RunResult:
+        uri = self._history.keep_weights(run_id, (folder / _WEIGHTS).read_bytes())
+        result = replace(result, weights_uri=uri)
+        self._history.finish(run_id, result, metrics)
+        shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+
+def _result(values: Event) -> RunResult:
+    classes = tuple(ClassScore(**score) for score in values["classes"])
+    confusion = tuple(tuple(row) for row in values["confusion"])
+    return RunResult(**{**values, "classes": classes, "confusion": confusion})
