@@ -1,0 +1,110 @@
+"""Datasets, augmentations and studies in the object store: what was asked for, and what came of it.
+
+Each resource has two objects below its name: `request.json`, written once before work starts, and
+`resource.json`, written when the work is done. They outlive the process and its database.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from gateway.messages import (
+    Resource,
+    augmentation_from_pb,
+    dataset_from_pb,
+    study_from_pb,
+    to_pb,
+)
+from gateway.resources import Dataset
+from servicekit.errors import AlreadyExists, NotFound
+from servicekit.storage import ObjectStore
+
+_REQUEST, _RESOURCE = "request.json", "resource.json"
+
+
+class Catalog:
+    """Synchronous, as the store is."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def claim(self, resource: Resource) -> None:
+        """Writes down what is asked for. Raises AlreadyExists if something else was asked for."""
+        key, text = f"{resource.name}/{_REQUEST}", _to_json(resource)
+        if not self._store.put(key, text) and self._store.get(key) != text:
+            raise AlreadyExists(
+                f"{resource.name} exists with another request; choose another id, or ask for "
+                "what it was made for",
+                resource=resource.name,
+                reason="DIFFERENT_REQUEST",
+            )
+
+    def finish(self, resource: Resource) -> None:
+        """Writes down what came of it."""
+        self._store.put(f"{resource.name}/{_RESOURCE}", _to_json(resource), overwrite=True)
+
+    def requested(self, name: str) -> Resource:
+        """Returns what was asked for under a name. Raises NotFound."""
+        return self._read(name, _REQUEST)
+
+    def finished(self, name: str) -> Resource | None:
+        """Returns the finished resource; None if it is not finished."""
+        if not self._store.exists(f"{name}/{_RESOURCE}"):
+            return None
+        return self._read(name, _RESOURCE)
+
+    def get(self, name: str) -> Resource:
+        """Returns the resource as far as it is. Raises NotFound."""
+        return self.finished(name) or self.requested(name)
+
+    def dataset(self, name: str) -> Dataset:
+        """Returns a finished dataset. Raises NotFound."""
+        found = self.finished(name)
+        if not isinstance(found, Dataset):
+            raise _missing(name, "import it first")
+        return found
+
+    def names(self, collection: str) -> Iterator[str]:
+        """Yields the names of a collection, for example "datasets/pets/augmentations", sorted."""
+        depth = collection.count("/") + 2
+        keys = self._store.list(f"{collection}/")
+        found = {key.rpartition("/")[0] for key in keys if key.endswith(f"/{_REQUEST}")}
+        yield from sorted(name for name in found if name.count("/") == depth - 1)
+
+    def every_name(self) -> Iterator[str]:
+        """Yields the names of everything that was ever asked for, sorted."""
+        for dataset in self.names("datasets"):
+            yield dataset
+            yield from self.names(f"{dataset}/augmentations")
+        yield from self.names("studies")
+
+    def _read(self, name: str, file: str) -> Resource:
+        try:
+            text = self._store.get(f"{name}/{file}")
+        except NotFound:
+            raise _missing(name, "check the name") from None
+        message, convert = _kind_of(name)
+        json_format.ParseDict(json.loads(text), message)
+        resource: Resource = convert(message)
+        return resource
+
+
+def _missing(name: str, remedy: str) -> NotFound:
+    return NotFound(f"there is no {name}; {remedy}", resource=name)
+
+
+def _kind_of(name: str) -> tuple[Message, Callable[[Any], Resource]]:
+    if name.startswith("studies/"):
+        return pb.Study(), study_from_pb
+    if "/augmentations/" in name:
+        return pb.Augmentation(), augmentation_from_pb
+    return pb.Dataset(), dataset_from_pb
+
+
+def _to_json(resource: Resource) -> bytes:
+    document = json_format.MessageToDict(to_pb(resource), preserving_proto_field_name=True)
+    return json.dumps(document, sort_keys=True, indent=1).encode()

@@ -1,0 +1,43 @@
+"""The five services as the gateway sees them: values in, values out, patience inside."""
+
+from dataclasses import dataclass
+
+from gateway.clients.captioner import Captioner
+from gateway.clients.generator import Generator
+from gateway.clients.prompter import Prompter
+from gateway.clients.retriever import Retriever
+from gateway.clients.trainer import Trainer
+from gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True)
+class Clients:
+    """One client per service."""
+
+    captioner: Captioner
+    prompter: Prompter
+    generator: Generator
+    retriever: Retriever
+    trainer: Trainer
+
+    @classmethod
+    def of(cls, settings: GatewaySettings) -> "Clients":
+        """Returns clients of the services that the settings name; they connect when used."""
+        return cls(
+            captioner=Captioner(settings),
+            prompter=Prompter(settings),
+            generator=Generator(settings),
+            retriever=Retriever(settings),
+            trainer=Trainer(settings),
+        )
+
+    async def close(self) -> None:
+        """Closes the channels."""
+        for client in (
+            self.captioner,
+            self.prompter,
+            self.generator,
+            self.retriever,
+            self.trainer,
+        ):
+            await client.close()

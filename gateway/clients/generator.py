@@ -1,0 +1,217 @@
+"""The generator: models, encoders, and images by the dozen in full calls."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import grpc
+import numpy as np
+from variegate.generator.v1 import generator_pb2 as pb
+from variegate.generator.v1 import generator_pb2_grpc as rpc
+
+from gateway.clients.budget import Budget
+from gateway.clients.channel import LazyChannel
+from gateway.clients.patience import Patience, is_passing, patiently
+from gateway.clients.tensors import Array, to_array, to_tensor
+from gateway.methods.base import ConcatImage, StartImage
+from gateway.plan import ModelInfo
+from gateway.settings import GatewaySettings
+from servicekit.errors import ServiceError, from_rpc_error, from_status
+
+ITEMS_PER_CALL = 64
+BYTES_PER_CALL = 3 * 1024 * 1024
+PROMPTS_PER_CALL, IMAGES_PER_CALL = 16, 64
+
+
+@dataclass(frozen=True)
+class UnclipVector:
+    """An image condition: an embedding [d] of the model's own image encoder, noised."""
+
+    vector: Array
+    noise_level: int
+
+
+@dataclass(frozen=True)
+class ImageWish:
+    """One image to make. `text` is a prompt, an embedding [m, d] or the null text."""
+
+    item_id: str
+    seed: int
+    text: str | Array | None
+    image: ConcatImage | StartImage | UnclipVector | None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What holds for all images. `steps` 0 and `guidance_scale` None are the model's defaults."""
+
+    steps: int = 0
+    guidance_scale: float | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class MadeImage:
+    """An image in the object store."""
+
+    image_uri: str
+    sha256: str
+    model_digest: str
+    steps: int
+    guidance_scale: float
+
+
+class Generator:
+    """Calls of the generator. At most `items_in_flight` images are asked for at a time."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        service = pb.DESCRIPTOR.services_by_name["GeneratorService"]
+        self._channel = LazyChannel(settings.generator, service)
+        self._settings = settings
+        self._budget = Budget(settings.items_in_flight)
+
+    @cached_property
+    def _stub(self) -> rpc.GeneratorServiceStub:
+        return rpc.GeneratorServiceStub(self._channel.open())
+
+    async def models(self) -> dict[str, ModelInfo]:
+        """Returns the models by name."""
+        request, timeout = pb.ListModelsRequest(), self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.ListModels(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return {model.name: _model_info(model) for model in answer.models}
+
+    async def encode_prompts(self, model: str, prompts: Sequence[str]) -> Array:
+        """Returns [n, m, d], one matrix per prompt, at most PROMPTS_PER_CALL of them."""
+        request = pb.EncodePromptsRequest(model=model, prompts=prompts)
+        timeout = self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.EncodePrompts(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return np.stack([to_array(tensor) for tensor in answer.embeddings])
+
+    async def encode_images(self, model: str, image_uris: Sequence[str]) -> Array:
+        """Returns [n, d], one vector per image, at most IMAGES_PER_CALL of them."""
+        request = pb.EncodeImagesRequest(model=model, image_uris=image_uris)
+        timeout = self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.EncodeImages(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return np.stack([to_array(tensor) for tensor in answer.embeddings])
+
+    async def generate(
+        self, model: ModelInfo, wishes: Sequence[ImageWish], sampling: Sampling
+    ) -> dict[str, MadeImage | ServiceError]:
+        """Makes images and returns them by item id; one that cannot be made is its error.
+
+        Items are packed into calls of at most ITEMS_PER_CALL items and BYTES_PER_CALL bytes. What
+        passes is tried again. Raises ServiceError if the generator stays away, or refuses a call.
+        """
+        items = [_item(wish, model) for wish in wishes]
+        calls = (self._call_patiently(model, pack, sampling) for pack in pack_items(items))
+        answers = await asyncio.gather(*calls)
+        return {key: made for answer in answers for key, made in answer.items()}
+
+    async def _call_patiently(
+        self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling
+    ) -> dict[str, MadeImage | ServiceError]:
+        results: dict[str, MadeImage | ServiceError] = {}
+        patience = Patience(self._settings.patience_seconds)
+        async with self._budget.take(len(items)):
+            while missing := [item for item in items if item.item_id not in results]:
+                found, trouble = await self._call(model, missing, sampling)
+                if found:
+                    patience.succeeded()
+                results.update(found)
+                if trouble is not None:
+                    await patience.wait_after(trouble)
+        return results
+
+    async def _call(
+        self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling
+    ) -> tuple[Mapping[str, MadeImage | ServiceError], ServiceError | None]:
+        """Returns what was answered for good, and a passing error if there was one."""
+        request = pb.GenerateImagesRequest(model=model.name, items=items)
+        request.sampling.steps = sampling.steps
+        request.sampling.deterministic = sampling.deterministic
+        if sampling.guidance_scale is not None:
+            request.sampling.guidance_scale = sampling.guidance_scale
+        found: dict[str, MadeImage | ServiceError] = {}
+        trouble: ServiceError | None = None
+        try:
+            timeout = self._settings.call_seconds
+            async for answer in self._stub.GenerateImages(request, timeout=timeout):
+                if answer.HasField("image"):
+                    found[answer.item_id] = _made(answer.image)
+                elif is_passing(error := from_status(answer.error)):
+                    trouble = error
+                else:
+                    found[answer.item_id] = error
+        except grpc.aio.AioRpcError as error:
+            trouble = from_rpc_error(error)
+        return found, trouble
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+def pack_items(items: Sequence[pb.Item]) -> list[list[pb.Item]]:
+    """Splits items into calls that are as full as the limits allow, in order."""
+    packs: list[list[pb.Item]] = []
+    room = 0
+    for item in items:
+        size = item.ByteSize() + 8  # Tag and length in the request.
+        if not packs or len(packs[-1]) == ITEMS_PER_CALL or size > room:
+            packs.append([])
+            room = BYTES_PER_CALL
+        packs[-1].append(item)
+        room -= size
+    return packs
+
+
+def _item(wish: ImageWish, model: ModelInfo) -> pb.Item:
+    item = pb.Item(item_id=wish.item_id, seed=wish.seed)
+    if isinstance(wish.text, str):
+        item.text.prompt = wish.text
+    elif wish.text is not None:
+        item.text.embedding.CopyFrom(to_tensor(wish.text, model.text_encoder))
+    match wish.image:
+        case ConcatImage(image_uri):
+            item.image.concat.image_uri = image_uri
+        case StartImage(image_uri, strength):
+            item.image.start.image_uri = image_uri
+            item.image.start.strength = strength
+        case UnclipVector(vector, noise_level):
+            item.image.unclip.embedding.CopyFrom(to_tensor(vector, model.image_encoder))
+            item.image.unclip.noise_level = noise_level
+    return item
+
+
+def _made(image: pb.StoredImage) -> MadeImage:
+    return MadeImage(
+        image_uri=image.uri,
+        sha256=image.sha256,
+        model_digest=image.model_digest,
+        steps=image.steps,
+        guidance_scale=image.guidance_scale,
+    )
+
+
+def _model_info(model: pb.Model) -> ModelInfo:
+    rows, columns = model.text_shape if len(model.text_shape) == 2 else (0, 0)
+    return ModelInfo(
+        name=model.name,
+        mode=model.mode,
+        digest=model.digest,
+        text_encoder=model.text_encoder,
+        text_shape=(rows, columns),
+        image_encoder=model.image_encoder,
+        image_dimension=model.image_dimension,
+        default_steps=model.default_steps,
+        default_guidance_scale=model.default_guidance_scale,
+    )

@@ -1,0 +1,146 @@
+"""The retriever: an index of a pool, searches, and verdicts on images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from google.longrunning import operations_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2 as pb
+from variegate.retriever.v1 import retriever_pb2_grpc as rpc
+
+from gateway.clients.channel import LazyChannel
+from gateway.clients.operations import finish
+from gateway.clients.patience import patiently
+from gateway.digests import digest
+from gateway.settings import GatewaySettings
+
+CANDIDATES_PER_CALL, HITS_PER_SEARCH = 256, 10_000
+
+
+@dataclass(frozen=True)
+class PoolIndex:
+    """A searchable pool. `digest` covers vectors and metadata."""
+
+    name: str
+    digest: str
+    encoder: str
+    image_count: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An image that a search found."""
+
+    image_uri: str
+    sha256: str
+    similarity: float
+    caption: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image to judge, and the text that it should show."""
+
+    image_uri: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found about one image; scores as in variegate.retriever.v1.Verdict."""
+
+    accepted: bool
+    reasons: tuple[str, ...]
+    unsafe_score: float
+    clip_score: float
+    pixel_sha256: str
+    perceptual_hash: int
+    duplicate_of_uri: str
+    duplicate_of_split: str
+
+
+class Retriever:
+    """Calls of the retriever."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        service = pb.DESCRIPTOR.services_by_name["RetrieverService"]
+        self._channel = LazyChannel(settings.retriever, service)
+        self._settings = settings
+
+    @cached_property
+    def _stub(self) -> rpc.RetrieverServiceStub:
+        return rpc.RetrieverServiceStub(self._channel.open())
+
+    @cached_property
+    def _operations(self) -> operations_pb2_grpc.OperationsStub:
+        return operations_pb2_grpc.OperationsStub(self._channel.open())
+
+    async def index(self, pool_uri: str, look: Callable[[int, int], None]) -> PoolIndex:
+        """Returns the index of a pool, built if it is not there; `look` gets done and total."""
+        request = pb.CreateIndexRequest(index_id=f"pool-{digest(pool_uri)}", pool_uri=pool_uri)
+        patience = self._settings.patience_seconds
+        operation = await patiently(lambda: self._stub.CreateIndex(request, timeout=60), patience)
+        progress, index = pb.CreateIndexMetadata(), pb.Index()
+
+        def on_progress(state: object) -> None:
+            state.metadata.Unpack(progress)  # type: ignore[attr-defined]
+            look(progress.done_count, progress.total_count)
+
+        done = await finish(
+            self._operations, operation, patience_seconds=patience, look=on_progress
+        )
+        done.response.Unpack(index)
+        return PoolIndex(index.name, index.digest, index.encoder, index.image_count)
+
+    async def search(self, index: str, text: str, count: int) -> list[Hit]:
+        """Returns the `count` nearest images of a text, the most similar first."""
+        request = pb.SearchImagesRequest(
+            index=index, queries=[pb.Query(text=text)], hit_count=min(count, HITS_PER_SEARCH)
+        )
+        timeout = self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.SearchImages(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return [
+            Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption)
+            for hit in answer.results[0].hits
+        ]
+
+    async def screen(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        protected_manifest_uri: str,
+        max_unsafe_score: float | None = None,
+    ) -> list[Verdict]:
+        """Judges at most CANDIDATES_PER_CALL images, in order. None leaves safety unchecked."""
+        if not candidates:
+            return []
+        request = pb.ScreenImagesRequest(protected_manifest_uri=protected_manifest_uri)
+        for candidate in candidates:
+            request.candidates.add(image_uri=candidate.image_uri, text=candidate.text)
+        if max_unsafe_score is not None:
+            request.policy.max_unsafe_score = max_unsafe_score
+        timeout = self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.ScreenImages(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return [_verdict(verdict) for verdict in answer.verdicts]
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+def _verdict(verdict: pb.Verdict) -> Verdict:
+    return Verdict(
+        accepted=verdict.accepted,
+        reasons=tuple(verdict.reasons),
+        unsafe_score=verdict.unsafe_score,
+        clip_score=verdict.clip_score,
+        pixel_sha256=verdict.pixel_sha256,
+        perceptual_hash=verdict.perceptual_hash,
+        duplicate_of_uri=verdict.duplicate_of_uri,
+        duplicate_of_split=verdict.duplicate_of_split,
+    )

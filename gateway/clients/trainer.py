@@ -1,0 +1,103 @@
+"""The trainer: one classifier from a dataset and, maybe, synthetic images."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from google.longrunning import operations_pb2_grpc
+from variegate.trainer.v1 import trainer_pb2 as pb
+from variegate.trainer.v1 import trainer_pb2_grpc as rpc
+
+from gateway.clients.channel import LazyChannel
+from gateway.clients.operations import finish
+from gateway.clients.patience import patiently
+from gateway.resources import TrainingRecipe
+from gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True)
+class TrainingWish:
+    """A classifier to train and test. An empty `synthetic_uri` means real images only."""
+
+    run_id: str
+    manifest_uri: str
+    synthetic_uri: str
+    strategy: str
+    recipe: TrainingRecipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Test results. Accuracies are shares from 0 to 1."""
+
+    accuracy: float
+    class_accuracies: dict[str, float] = field(default_factory=dict)
+    real_image_count: int = 0
+    synthetic_image_count: int = 0
+    test_image_count: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Calls of the trainer."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        service = pb.DESCRIPTOR.services_by_name["TrainerService"]
+        self._channel = LazyChannel(settings.trainer, service)
+        self._settings = settings
+
+    @cached_property
+    def _stub(self) -> rpc.TrainerServiceStub:
+        return rpc.TrainerServiceStub(self._channel.open())
+
+    @cached_property
+    def _operations(self) -> operations_pb2_grpc.OperationsStub:
+        return operations_pb2_grpc.OperationsStub(self._channel.open())
+
+    async def recipes(self) -> dict[str, tuple[str, ...]]:
+        """Returns the ids of "strategies", "policies" and "classifiers"."""
+        request = pb.ListRecipesRequest()
+        answer = await patiently(
+            lambda: self._stub.ListRecipes(request, timeout=30), self._settings.patience_seconds
+        )
+        return {
+            "strategy": tuple(recipe.id for recipe in answer.strategies),
+            "policy": tuple(recipe.id for recipe in answer.policies),
+            "classifier": tuple(recipe.id for recipe in answer.classifiers),
+        }
+
+    async def train(self, wish: TrainingWish) -> Tested:
+        """Trains and tests a classifier. Raises ServiceError."""
+        recipe = wish.recipe
+        run = pb.TrainingRun(
+            manifest_uri=wish.manifest_uri,
+            synthetic_manifest_uri=wish.synthetic_uri,
+            strategy=wish.strategy,
+            policy=recipe.policy,
+            classifier=recipe.classifier,
+            step_count=recipe.step_count,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            image_size=recipe.image_size,
+            seed=wish.seed,
+        )
+        request = pb.CreateTrainingRunRequest(training_run_id=wish.run_id, training_run=run)
+        patience = self._settings.patience_seconds
+        operation = await patiently(
+            lambda: self._stub.CreateTrainingRun(request, timeout=60), patience
+        )
+        done = await finish(self._operations, operation, patience_seconds=patience)
+        finished = pb.TrainingRun()
+        done.response.Unpack(finished)
+        result = finished.result
+        return Tested(
+            accuracy=result.accuracy,
+            class_accuracies={one.class_name: one.accuracy for one in result.classes},
+            real_image_count=result.real_image_count,
+            synthetic_image_count=result.synthetic_image_count,
+            test_image_count=result.test_image_count,
+            seconds=result.seconds,
+        )
+
+    async def close(self) -> None:
+        await self._channel.close()

@@ -1,0 +1,83 @@
+"""The gateway's operations: durable work as google.longrunning.Operation."""
+
+import asyncio
+
+from google.longrunning import operations_pb2
+
+from gateway.catalog import Catalog
+from gateway.messages import Resource, progress_to_pb, to_pb
+from gateway.run.durable import Durable
+from gateway.run.progress import Progress
+from servicekit.errors import NotFound, Precondition, ServiceError, Unavailable, to_status
+
+_PREFIX = "operations/"
+
+
+class DurableOperations:
+    """The runner behind OperationsServicer. An operation is named for its resource."""
+
+    def __init__(self, durable: Durable, catalog: Catalog, progress: dict[str, Progress]) -> None:
+        self._durable = durable
+        self._catalog = catalog
+        self._progress = progress
+
+    async def create(self, resource: Resource) -> operations_pb2.Operation:
+        """Starts the work on a resource, or answers what the same request started before."""
+        await asyncio.to_thread(self._catalog.claim, resource)
+        if await asyncio.to_thread(self._catalog.finished, resource.name) is None:
+            await self._durable.start(resource.name)
+        return await self._operation(resource.name)
+
+    async def get(self, name: str) -> operations_pb2.Operation:
+        """Returns an operation by name. Raises NotFound."""
+        subject = name.removeprefix(_PREFIX).replace(".", "/")
+        try:
+            await asyncio.to_thread(self._catalog.requested, subject)
+        except ServiceError as error:
+            raise NotFound(
+                f"there is no operation {name!r}", resource=name, reason="OPERATION_NOT_FOUND"
+            ) from error
+        return await self._operation(subject)
+
+    async def all(self) -> list[operations_pb2.Operation]:
+        """Returns all operations, sorted by name."""
+        subjects = await asyncio.to_thread(lambda: list(self._catalog.every_name()))
+        operations = [await self._operation(subject) for subject in subjects]
+        return sorted(operations, key=lambda operation: operation.name)
+
+    async def cancel(self, name: str) -> None:
+        """Stops the work; what it had finished stays, and the same request goes on with it."""
+        await self.get(name)
+        await self._durable.cancel(name.removeprefix(_PREFIX).replace(".", "/"))
+
+    async def delete(self, name: str) -> None:
+        """Refuses: an operation is kept as long as its resource."""
+        raise Precondition(
+            f"{name} is kept as long as what it made; delete nothing",
+            subject=name,
+            reason="OPERATION_KEPT",
+        )
+
+    async def _operation(self, subject: str) -> operations_pb2.Operation:
+        operation = operations_pb2.Operation(name=_PREFIX + subject.replace("/", "."))
+        if progress := self._progress.get(subject):
+            operation.metadata.Pack(progress_to_pb(progress))
+        finished = await asyncio.to_thread(self._catalog.finished, subject)
+        if finished is not None:
+            operation.done = True
+            operation.response.Pack(to_pb(finished))
+            return operation
+        error = await self._error(subject)
+        if error is not None:
+            operation.done = True
+            operation.error.CopyFrom(to_status(error, "gateway"))
+        return operation
+
+    async def _error(self, subject: str) -> ServiceError | None:
+        state = await self._durable.state(subject)
+        if state is None or state.status == "done":
+            # Done without a resource: its objects were taken away.
+            return Unavailable(
+                f"the work on {subject} was not started; ask for it again", reason="NOT_STARTED"
+            )
+        return state.error

@@ -1,0 +1,1 @@
+"""Durable work: what the plan says, step by step, resumable at any moment."""

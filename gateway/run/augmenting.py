@@ -1,0 +1,93 @@
+"""The durable work of an augmentation, from its recipe to its manifests."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from gateway.digests import sha256_of
+from gateway.methods.registry import method_of, parse_parameters
+from gateway.plan import ModelInfo, Plan
+from gateway.resources import Augmentation, AugmentationResult, Dataset, Shortfall
+from gateway.run.context import Context
+from gateway.run.durable import step
+from gateway.run.making import Making
+from gateway.run.materials import collect
+from gateway.run.output import Output
+from gateway.run.progress import Progress
+from gateway.run.searching import Searching
+from servicekit.errors import Precondition
+from servicekit.storage import to_uri
+
+
+async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
+    """Makes the images of an augmentation and writes it into the catalog."""
+    progress = context.begin(augmentation.name)
+    dataset = await asyncio.to_thread(context.catalog.dataset, augmentation.dataset)
+    output, shortfalls = await _make(context, augmentation, dataset, progress)
+    progress.start("assemble", 1, "manifests")
+    await step(
+        "assemble",
+        lambda: asyncio.to_thread(
+            _write, context, augmentation, output, shortfalls, dict(progress.seconds)
+        ),
+    )
+    progress.finish()
+
+
+async def _make(
+    context: Context, augmentation: Augmentation, dataset: Dataset, progress: Progress
+) -> tuple[Output, list[Shortfall]]:
+    recipe = augmentation.recipe
+    method = method_of(recipe.method)
+    values = parse_parameters(method, recipe.parameters)
+    plan = Plan(dataset.digest, recipe, method, values, "")
+    model: ModelInfo | None = None
+    if method.model:
+        model = _model(await step("models", lambda: _models(context)), method.model)
+        plan = replace(plan, model_digest=model.digest)
+    materials = await collect(context, dataset, plan, model, progress)
+    if model is None:
+        search = Searching(context, plan, materials, dataset.manifest_uri, progress)
+        return await search.run()
+    making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
+    return await making.run()
+
+
+async def _models(context: Context) -> dict[str, dict[str, Any]]:
+    return {name: vars(m) for name, m in (await context.clients.generator.models()).items()}
+
+
+def _model(models: dict[str, dict[str, Any]], name: str) -> ModelInfo:
+    if name not in models:
+        raise Precondition(
+            f"the generator has no model {name!r}, only {', '.join(models) or 'none'}; add it, or "
+            "choose a method that does not need it",
+            subject=name,
+            reason="MODEL_MISSING",
+        )
+    values = models[name]
+    return ModelInfo(**{**values, "text_shape": tuple(values["text_shape"])})
+
+
+def _write(
+    context: Context,
+    augmentation: Augmentation,
+    output: Output,
+    shortfalls: list[Shortfall],
+    seconds: dict[str, float],
+) -> None:
+    """Writes both manifests and the finished augmentation. Timings are in the latter only."""
+    accepted, rejected = output.accepted_file(), output.rejected_file()
+    keys = [f"{augmentation.name}/manifest.parquet", f"{augmentation.name}/rejected.parquet"]
+    for key, data in zip(keys, (accepted, rejected), strict=True):
+        context.store.put(key, data, overwrite=True)
+    result = AugmentationResult(
+        manifest_uri=to_uri(keys[0]),
+        digest=sha256_of(accepted),
+        accepted_count=len(output.accepted),
+        rejected_count=len(output.rejected),
+        rejected_uri=to_uri(keys[1]),
+        shortfalls=tuple(shortfalls),
+        seconds=seconds,
+    )
+    context.catalog.finish(replace(augmentation, result=result))

@@ -1,0 +1,107 @@
+"""Captions of a dataset's images: once per image, model and prefix, kept in the store."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+
+from gateway.clients.captioner import Caption, CaptionWish
+from gateway.datasets.manifest import DatasetItem
+from gateway.digests import digest
+from gateway.methods.base import spoken
+from gateway.run.context import Context
+from gateway.run.durable import step, steps
+from gateway.run.progress import Progress
+from servicekit.errors import Precondition, ServiceError
+from servicekit.storage import ObjectStore
+
+_SHARD = 64
+
+
+def prefix_of(class_name: str) -> str:
+    """Returns the words that a caption starts with, so that the class is always named (MVC)."""
+    return f"This is an image of {spoken(class_name)}"
+
+
+async def caption(
+    context: Context, images: Sequence[DatasetItem], progress: Progress
+) -> dict[str, str]:
+    """Returns the caption of each image by item id; images that cannot be captioned are missing.
+
+    Raises Precondition if a class has images and none of them could be captioned.
+    """
+    progress.start("caption", len(images), "images")
+    if not images:
+        return {}
+    model = await step("caption model", lambda: _model(context, images[0]))
+    shards = [images[first : first + _SHARD] for first in range(0, len(images), _SHARD)]
+    results = await steps(
+        "caption",
+        [lambda shard=shard: _shard(context, shard, model) for shard in shards],  # type: ignore[misc]
+        in_flight=2,
+        done=lambda number, _: progress.advance(len(shards[number])),
+    )
+    captions: dict[str, str] = {}
+    for found, failed in results:
+        captions.update(found)
+        for item_id, message in failed.items():
+            progress.fail(item_id, message)
+    _check(images, captions)
+    return captions
+
+
+async def _model(context: Context, image: DatasetItem) -> str:
+    """Asks for one caption to learn the model, which is part of every cache key."""
+    wish = CaptionWish(image.image_uri, prefix_of(image.class_name))
+    return (await context.clients.captioner.caption_one(wish)).model
+
+
+async def _shard(
+    context: Context, images: Sequence[DatasetItem], model: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns captions by item id, and messages of those that failed."""
+    store = context.store
+    captions = await asyncio.to_thread(_cached, store, images, model)
+    wishes = {
+        image.item_id: CaptionWish(image.image_uri, prefix_of(image.class_name))
+        for image in images
+        if image.item_id not in captions
+    }
+    answers = await context.clients.captioner.caption(wishes)
+    failed = {
+        key: answer.message for key, answer in answers.items() if isinstance(answer, ServiceError)
+    }
+    fresh = {key: answer for key, answer in answers.items() if isinstance(answer, Caption)}
+    await asyncio.to_thread(_keep, store, images, fresh)
+    captions.update({key: answer.text for key, answer in fresh.items()})
+    return captions, failed
+
+
+def _key(image: DatasetItem, model: str) -> str:
+    name = digest("caption", model, prefix_of(image.class_name), image.sha256)
+    return f"captions/{name[:2]}/{name}.json"
+
+
+def _cached(store: ObjectStore, images: Iterable[DatasetItem], model: str) -> dict[str, str]:
+    keys = {image.item_id: _key(image, model) for image in images}
+    return {
+        item_id: json.loads(store.get(key))["text"]
+        for item_id, key in keys.items()
+        if store.exists(key)
+    }
+
+
+def _keep(store: ObjectStore, images: Iterable[DatasetItem], fresh: dict[str, Caption]) -> None:
+    for image in images:
+        if found := fresh.get(image.item_id):
+            document = {"text": found.text, "model": found.model, "sha256": image.sha256}
+            store.put(_key(image, found.model), json.dumps(document).encode())
+
+
+def _check(images: Iterable[DatasetItem], captions: dict[str, str]) -> None:
+    captioned = {image.class_name for image in images if image.item_id in captions}
+    if missing := sorted({image.class_name for image in images} - captioned):
+        raise Precondition(
+            f"no image of the class {missing[0]!r} could be captioned; look at the captioner's log",
+            subject=missing[0],
+            reason="NO_CAPTIONS",
+        )

@@ -1,0 +1,222 @@
+"""Durable workflows on DBOS, and nothing else of DBOS anywhere.
+
+A piece of work is named by its subject, for example "datasets/pets/augmentations/a1". Its handler
+is a coroutine that may do anything as long as everything that takes time or may differ happens in
+a `step`: the result of a step is written down, and after the death of the process the handler runs
+again from its first line while finished steps answer from the record.
+
+DBOS keeps one set of workflows per process, and so does this module: one Durable is launched at a
+time. Workflows run on the event loop that launched it.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID, StepReservation
+from google.rpc import status_pb2
+
+from servicekit.errors import (
+    Cancelled,
+    Internal,
+    Precondition,
+    ServiceError,
+    from_status,
+    to_status,
+)
+
+T = TypeVar("T")
+Handler = Callable[[str], Awaitable[None]]
+
+# Raise it when steps change their order or meaning: older work is then started anew.
+VERSION = "1"
+_WORKFLOW = "gateway.work"
+_DONE, _ENDED = "SUCCESS", {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a piece of work stands. `error` is set if it failed or was cancelled."""
+
+    status: Literal["running", "done", "failed"]
+    error: ServiceError | None = None
+
+
+class Durable:
+    """Starts, resumes, cancels and looks at durable work."""
+
+    def __init__(self, database_url: str, executor_id: str, handler: Handler) -> None:
+        self._config = DBOSConfig(
+            name="variegate-gateway",
+            system_database_url=database_url,
+            executor_id=executor_id,
+            application_version=VERSION,
+            log_level="WARNING",
+            enable_otlp=False,
+        )
+        self._handler = handler
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._starting = asyncio.Lock()
+
+    async def launch(self) -> None:
+        """Opens the database and goes on with what was interrupted."""
+        global _launched
+        if _launched is not None:
+            raise Precondition(
+                "another gateway runs in this process; close it first, or use another process",
+                subject="gateway",
+                reason="GATEWAY_RUNNING",
+            )
+        _launched = self
+        DBOS(config=self._config)
+        # DBOS adopts the loop it is launched on, so this must not move to a thread.
+        DBOS.launch()
+
+    async def close(self) -> None:
+        """Interrupts all work; it goes on at the next launch."""
+        global _launched
+        if _launched is not self:
+            return
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.to_thread(DBOS.destroy)
+        _launched = None
+
+    async def start(self, subject: str) -> None:
+        """Starts the work on `subject`, unless it runs. Work that ended starts again."""
+        async with self._starting:
+            number, status = await self._latest(subject)
+            if number and status not in _ENDED:
+                return
+            with SetWorkflowID(f"{subject}~{number + 1}"):
+                await DBOS.start_workflow_async(_work, subject)
+
+    async def state(self, subject: str) -> State | None:
+        """Returns where the work on `subject` stands; None if it was never started."""
+        number, status = await self._latest(subject)
+        if not number:
+            return None
+        if status not in _ENDED:
+            return State("running")
+        if status == "CANCELLED":
+            return State("failed", Cancelled("cancelled; the same request goes on with it"))
+        if status != _DONE:
+            return State("failed", Internal("the work failed; the gateway's log has the trace"))
+        handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
+        error = await handle.get_result()
+        return State("failed", _unpack(error)) if error else State("done")
+
+    async def cancel(self, subject: str) -> None:
+        """Stops the work; what it had finished stays."""
+        number, status = await self._latest(subject)
+        if number and status not in _ENDED:
+            await DBOS.cancel_workflow_async(f"{subject}~{number}")
+            if task := self._tasks.get(subject):
+                task.cancel()
+
+    async def run(self, subject: str) -> str:
+        """Runs the handler. Returns the packed error, or nothing."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[subject] = task
+        try:
+            await self._handler(subject)
+        except ServiceError as error:
+            _log.warning("%s failed: %s", subject, error.message)
+            return _pack(error)
+        except Exception as error:
+            _log.exception("%s failed", subject)
+            return _pack(error)
+        finally:
+            self._tasks.pop(subject, None)
+        return ""
+
+    async def _latest(self, subject: str) -> tuple[int, str]:
+        """Returns number and status of the newest run; 0 if there is none."""
+        number, status = 0, ""
+        while found := await DBOS.get_workflow_status_async(f"{subject}~{number + 1}"):
+            number, status = number + 1, found.status
+        return number, status
+
+
+_launched: Durable | None = None
+
+
+@DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=10_000)  # type: ignore[untyped-decorator]
+async def _work(subject: str) -> str:
+    assert _launched is not None
+    return await _launched.run(subject)
+
+
+class Step:
+    """A durable step whose place in the order of steps is taken now and which runs later."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._place: StepReservation = DBOS.reserve_step()
+
+    async def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Returns the result of `function`, which is plain data, or the recorded one.
+
+        A ServiceError is recorded, too, and raised.
+        """
+
+        async def attempt() -> tuple[str, Any]:
+            try:
+                return "", await function()
+            except ServiceError as error:
+                return _pack(error), None
+
+        error, result = await self._place.run_async({"name": self._name}, attempt)
+        if error:
+            raise _unpack(error)
+        value: T = result
+        return value
+
+
+async def step(name: str, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs one durable step now; see Step.run."""
+    return await Step(name).run(function)
+
+
+async def steps(
+    name: str,
+    functions: list[Callable[[], Coroutine[Any, Any, T]]],
+    *,
+    in_flight: int,
+    done: Callable[[int, T], None] = lambda number, result: None,
+) -> list[T]:
+    """Runs durable steps, `in_flight` at a time, and returns their results in order.
+
+    `done` hears of each result as it comes. The first error stops the others and is raised.
+    """
+    room = asyncio.Semaphore(in_flight)
+
+    async def one(number: int, place: Step) -> T:
+        async with room:
+            result = await place.run(functions[number])
+        done(number, result)
+        return result
+
+    # Places are taken in order, before anything runs, so that a replay finds each step's record.
+    places = [Step(name) for _ in functions]
+    tasks = [asyncio.ensure_future(one(number, place)) for number, place in enumerate(places)]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _pack(error: BaseException) -> str:
+    return base64.b64encode(to_status(error, "gateway").SerializeToString()).decode()
+
+
+def _unpack(text: str) -> ServiceError:
+    return from_status(status_pb2.Status.FromString(base64.b64decode(text)))

@@ -1,0 +1,106 @@
+"""What a method needs to know about each class before it can draft: captions, prompts, shapes."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gateway.datasets import manifest
+from gateway.datasets.manifest import TRAIN, DatasetItem
+from gateway.digests import seed_of
+from gateway.methods.base import ClassMaterial
+from gateway.plan import ModelInfo, Plan
+from gateway.resources import Dataset, Recipe
+from gateway.run.captions import caption
+from gateway.run.context import Context
+from gateway.run.durable import steps
+from gateway.run.progress import Progress
+from servicekit.storage import to_key
+
+_MOST_PROMPTS = 10_000
+
+
+async def collect(
+    context: Context, dataset: Dataset, plan: Plan, model: ModelInfo | None, progress: Progress
+) -> dict[str, ClassMaterial]:
+    """Returns what is known about every class to augment, by class name."""
+    data = await asyncio.to_thread(context.store.get, to_key(dataset.manifest_uri))
+    items = await asyncio.to_thread(manifest.read, data)
+    materials = classes_of(dataset, plan.recipe, items)
+    if model is not None:
+        shapes: dict[str, Any] = {
+            "text_shape": model.text_shape,
+            "image_dimension": model.image_dimension,
+        }
+        materials = {name: replace(m, **shapes) for name, m in materials.items()}
+    if plan.method.needs.captions:
+        materials = await _with_captions(context, materials, progress)
+    if plan.method.needs.prompt_strategy:
+        materials = await _with_prompts(context, plan, materials, progress)
+    return materials
+
+
+def classes_of(
+    dataset: Dataset, recipe: Recipe, items: Sequence[DatasetItem]
+) -> dict[str, ClassMaterial]:
+    """Returns the classes to augment with their possible parents.
+
+    Parents are training items only, and only the declared ones if any are declared.
+    """
+    declared = set(recipe.train_item_ids)
+    parents: dict[str, list[DatasetItem]] = defaultdict(list)
+    for item in items:
+        if item.split == TRAIN and (not declared or item.item_id in declared):
+            parents[item.class_name].append(item)
+    return {
+        one.class_name: ClassMaterial(
+            class_name=one.class_name,
+            label=one.label,
+            parents=tuple(sorted(parents[one.class_name], key=lambda item: item.item_id)),
+        )
+        for one in dataset.classes
+        if not recipe.class_names or one.class_name in recipe.class_names
+    }
+
+
+async def _with_captions(
+    context: Context, materials: Mapping[str, ClassMaterial], progress: Progress
+) -> dict[str, ClassMaterial]:
+    images = [parent for material in materials.values() for parent in material.parents]
+    captions = await caption(context, images, progress)
+    return {
+        name: replace(
+            material,
+            captions=tuple(
+                sorted({captions[p.item_id] for p in material.parents if p.item_id in captions})
+            ),
+        )
+        for name, material in materials.items()
+    }
+
+
+async def _with_prompts(
+    context: Context, plan: Plan, materials: Mapping[str, ClassMaterial], progress: Progress
+) -> dict[str, ClassMaterial]:
+    needs, recipe = plan.method.needs, plan.recipe
+    wanted = int(plan.values.get("prompts_per_class", needs.prompt_count))
+    count = min(wanted or recipe.images_per_class, recipe.images_per_class, _MOST_PROMPTS)
+    seed = seed_of(recipe.seed, "prompts", plan.method.id)
+    progress.start("prompt", count * len(materials), "prompts")
+
+    async def write(name: str) -> tuple[list[str], str]:
+        answer = await context.clients.prompter.write(name, needs.prompt_strategy, count, seed)
+        return list(answer.prompts), answer.model
+
+    names = list(materials)
+    written = await steps(
+        "prompt",
+        [lambda name=name: write(name) for name in names],  # type: ignore[misc]
+        in_flight=2,
+        done=lambda number, answer: progress.advance(len(answer[0])),
+    )
+    return {
+        name: replace(materials[name], prompts=tuple(prompts), prompt_model=model)
+        for name, (prompts, model) in zip(names, written, strict=True)
+    }

@@ -1,0 +1,55 @@
+"""Progress of running work, for GetOperation. In memory: a resumed run counts finished steps."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+_LISTED_FAILURES = 20
+
+
+@dataclass
+class Progress:
+    """What is being done now. Filled by the work, read by the service."""
+
+    stage: str = ""
+    unit: str = ""
+    part: str = ""
+    done: int = 0
+    total: int = 0
+    failed: int = 0
+    failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LISTED_FAILURES))
+    seconds: dict[str, float] = field(default_factory=dict)
+    child: "Progress | None" = None  # The part of a study that is being done now.
+    _began: float = field(default_factory=time.monotonic)
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """Begins a stage of `total` units and ends the one before."""
+        self.finish()
+        self.stage, self.total, self.unit, self.done = stage, total, unit, 0
+        self._began = time.monotonic()
+
+    def finish(self) -> None:
+        """Ends the stage and adds up its time."""
+        if self.stage:
+            spent = time.monotonic() - self._began
+            self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + spent
+        self.stage = ""
+
+    def advance(self, count: int = 1) -> None:
+        """Counts units as done."""
+        self.done += count
+
+    def set(self, stage: str, done: int, total: int, unit: str) -> None:
+        """Sets the stage as a whole, for work that counts by itself."""
+        if stage != self.stage:
+            self.start(stage, total, unit)
+        self.done, self.total = done, total
+
+    def fail(self, item_id: str, message: str) -> None:
+        """Counts an item that failed for good."""
+        self.failed += 1
+        self.failures.append((item_id, message))
+
+    def rate(self) -> float:
+        """Returns units per second in this stage."""
+        return self.done / max(time.monotonic() - self._began, 1e-3)

@@ -1,0 +1,199 @@
+"""Looks images up in a pool instead of making them (BURG, retrieval)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from gateway.clients.retriever import HITS_PER_SEARCH, Candidate, Hit, PoolIndex
+from gateway.digests import Plain
+from gateway.methods.base import ClassMaterial, Slot
+from gateway.plan import Item, Plan
+from gateway.resources import Shortfall
+from gateway.run.context import Context
+from gateway.run.durable import step, steps
+from gateway.run.outcomes import Outcome, from_plain, message_of
+from gateway.run.output import Output
+from gateway.run.progress import Progress
+from gateway.run.seen import Seen
+from gateway.run.shards import shown_text
+
+# k is 1.4 times what is wanted, and grows to six times that.
+MARGIN, GROWTH = 1.4, 6
+_SHARD = 64
+
+Claims = dict[str, list[Hit]]
+
+
+@dataclass(frozen=True)
+class Searching:
+    """The work of one augmentation whose method retrieves images."""
+
+    context: Context
+    plan: Plan
+    materials: Mapping[str, ClassMaterial]
+    protected_manifest_uri: str
+    progress: Progress
+
+    async def run(self) -> tuple[Output, list[Shortfall]]:
+        """Returns what was found, and the classes that did not reach their number."""
+        index = PoolIndex(**await step("index", self._index))
+        plan = replace(self.plan, model_digest=index.digest)
+        judged: dict[str, Outcome] = {}
+        wanted = plan.recipe.images_per_class
+        for growth in range(1, GROWTH + 1):
+            count = min(math.ceil(MARGIN * wanted * growth), index.image_count)
+            claims = share_out(await self._search(index, count), self._labels())
+            await self._judge(claims, judged)
+            output = self._choose(plan, index, claims, judged)
+            if len(output.accepted) == wanted * len(self.materials) or count == index.image_count:
+                break
+        return output, self._shortfalls(output, count)
+
+    async def _index(self) -> dict[str, Any]:
+        pool_uri = self.plan.recipe.pool_uri
+        index = await self.context.clients.retriever.index(
+            pool_uri, lambda done, total: self.progress.set("index", done, total, "images")
+        )
+        return vars(index)
+
+    def _labels(self) -> dict[str, int]:
+        return {name: material.label for name, material in self.materials.items()}
+
+    async def _search(self, index: PoolIndex, count: int) -> dict[str, list[Hit]]:
+        async def search(text: str) -> list[dict[str, Any]]:
+            hits = await self.context.clients.retriever.search(index.name, text, count)
+            return [vars(hit) for hit in hits]
+
+        names = list(self.materials)
+        self.progress.start("retrieve", len(names), "classes")
+        found = await steps(
+            "retrieve",
+            [partial(search, self.materials[name].prompts[0]) for name in names],
+            in_flight=1,  # So that no query shares a batch: equal queries get equal bits.
+            done=lambda number, hits: self.progress.advance(),
+        )
+        return {name: [Hit(**hit) for hit in hits] for name, hits in zip(names, found, strict=True)}
+
+    async def _judge(self, claims: Claims, judged: dict[str, Outcome]) -> None:
+        """Screens the claimed images that were not judged before."""
+        checked = self._checked_per_class()
+        fresh = {True: [], False: []}  # type: dict[bool, list[tuple[str, Hit]]]
+        for name, hits in claims.items():
+            for rank, hit in enumerate(hits):
+                if hit.image_uri not in judged:
+                    fresh[rank < checked].append((name, hit))
+        shards = [
+            (safety, group[first : first + _SHARD])
+            for safety, group in fresh.items()
+            for first in range(0, len(group), _SHARD)
+        ]
+        self.progress.start("filter", sum(map(len, fresh.values())), "images")
+        results = await steps(
+            "filter",
+            [partial(self._screen, safety, shard) for safety, shard in shards],
+            in_flight=2,
+            done=lambda number, _: self.progress.advance(len(shards[number][1])),
+        )
+        for outcome in (from_plain(values) for shard in results for values in shard):
+            judged[outcome.image_uri] = outcome
+
+    def _checked_per_class(self) -> int:
+        """Returns how many of the nearest images of each class are checked for safety."""
+        recipe = self.plan.recipe
+        if recipe.check_safety:
+            return HITS_PER_SEARCH
+        return math.ceil(recipe.safety_sample / max(len(self.materials), 1))
+
+    async def _screen(self, safety: bool, shard: Sequence[tuple[str, Hit]]) -> list[dict[str, Any]]:
+        verdicts = await self.context.clients.retriever.screen(
+            [Candidate(hit.image_uri, shown_text(name)) for name, hit in shard],
+            protected_manifest_uri=self.protected_manifest_uri,
+            max_unsafe_score=self.context.settings.max_unsafe_score if safety else None,
+        )
+        return [
+            Outcome(
+                item_id="",
+                image_uri=hit.image_uri,
+                sha256=hit.sha256,
+                clip_score=verdict.clip_score,
+                unsafe_score=verdict.unsafe_score,
+                pixel_sha256=verdict.pixel_sha256,
+                perceptual_hash=verdict.perceptual_hash,
+                reasons=() if verdict.accepted else verdict.reasons,
+                message=message_of(verdict),
+            ).to_plain()
+            for (_, hit), verdict in zip(shard, verdicts, strict=True)
+        ]
+
+    def _choose(
+        self, plan: Plan, index: PoolIndex, claims: Claims, judged: Mapping[str, Outcome]
+    ) -> Output:
+        """Takes the first survivors of each class, nearest first."""
+        output, seen = Output(), Seen()
+        for name in sorted(claims, key=self._labels().__getitem__):
+            taken = 0
+            for rank, hit in enumerate(claims[name]):
+                if taken == plan.recipe.images_per_class:
+                    break
+                item = self._item(plan, index, name, taken, rank, hit)
+                outcome = replace(judged[hit.image_uri], item_id=item.item_id)
+                if outcome.reasons:
+                    output.reject(plan, item, outcome, outcome.reasons[0], outcome.message)
+                elif twin := seen.copy_of(name, outcome):
+                    message = f"repeats the accepted item {twin}"
+                    output.reject(plan, item, outcome, "REPEATED", message)
+                else:
+                    found = replace(outcome, model_digest=index.digest)
+                    output.accept(plan, item, found, source="retrieved", model=index.encoder)
+                    taken += 1
+        return output
+
+    def _item(
+        self, plan: Plan, index: PoolIndex, name: str, number: int, rank: int, hit: Hit
+    ) -> Item:
+        material = self.materials[name]
+        slot = Slot(name, material.label, number, 0, 0)
+        draft = plan.method.draft(slot, material, plan.values)
+        lineage: dict[str, Plain] = {
+            "method": plan.method.id,
+            "parameters": dict(plan.values),
+            "dataset": plan.dataset_digest,
+            "pool_uri": plan.recipe.pool_uri,
+            "index": index.digest,
+            "rank": rank,
+            "similarity": hit.similarity,
+            "caption": hit.caption,
+            **draft.lineage,
+        }
+        item_id = plan.item_id(name, (), draft.prompt, 0, hit.sha256)
+        return Item(item_id, slot, (), draft.prompt, None, None, lineage)
+
+    def _shortfalls(self, output: Output, count: int) -> list[Shortfall]:
+        wanted = self.plan.recipe.images_per_class
+        made = dict.fromkeys(self.materials, 0)
+        for _, row in output.accepted:
+            made[row.class_name] += 1
+        reason = f"of the {count} nearest images of the pool no more survived the filters"
+        return [Shortfall(name, wanted, n, reason) for name, n in made.items() if n < wanted]
+
+
+def share_out(hits: Mapping[str, Sequence[Hit]], labels: Mapping[str, int]) -> Claims:
+    """Gives every image to the class it is most similar to, so that no image is used twice.
+
+    Of equally similar classes the one with the lower label gets it. Orders are kept.
+    """
+    owner: dict[str, tuple[float, int, str]] = {}
+    for name, found in hits.items():
+        for hit in found:
+            bid = (-hit.similarity, labels[name], name)
+            owner[hit.sha256] = min(owner.get(hit.sha256, bid), bid)
+    claims: Claims = {}
+    for name, found in hits.items():
+        taken: dict[str, Hit] = {}
+        for hit in found:
+            if owner[hit.sha256][2] == name:
+                taken.setdefault(hit.sha256, hit)
+        claims[name] = list(taken.values())
+    return claims

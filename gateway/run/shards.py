@@ -1,0 +1,101 @@
+"""One shard: its images made by the generator, then judged by the retriever."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
+from gateway.clients.retriever import Candidate, Verdict
+from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix, spoken
+from gateway.mixing import mvc
+from gateway.plan import Item, ModelInfo
+from gateway.run.context import Context
+from gateway.run.embeddings import Array, Embeddings
+from gateway.run.outcomes import Outcome, failed, judged
+from servicekit.errors import ServiceError
+
+
+@dataclass(frozen=True)
+class ShardMaker:
+    """Makes shards of one augmentation. `checked` are the item ids to check for safety."""
+
+    context: Context
+    model: ModelInfo
+    embeddings: Embeddings
+    materials: Mapping[str, ClassMaterial]
+    sampling: Sampling
+    protected_manifest_uri: str
+    checked: frozenset[str] | None  # None checks every image.
+
+    async def make(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """Returns one outcome per item, in order, as plain data."""
+        wishes = await asyncio.gather(*(self._wish(item) for item in items))
+        made = await self.context.clients.generator.generate(self.model, wishes, self.sampling)
+        verdicts = await self._judge(items, made)
+        return [self._outcome(item, made, verdicts).to_plain() for item in items]
+
+    def _outcome(
+        self,
+        item: Item,
+        made: Mapping[str, MadeImage | ServiceError],
+        verdicts: Mapping[str, Verdict],
+    ) -> Outcome:
+        result = made[item.item_id]
+        if isinstance(result, ServiceError):
+            return failed(item.item_id, result)
+        return judged(item.item_id, result, verdicts[item.item_id])
+
+    async def _judge(
+        self, items: Sequence[Item], made: Mapping[str, MadeImage | ServiceError]
+    ) -> dict[str, Verdict]:
+        """Screens what was made: one call, or two if only some are checked for safety."""
+        groups: dict[bool, list[Item]] = {True: [], False: []}
+        for item in items:
+            if isinstance(made[item.item_id], MadeImage):
+                checked = self.checked is None or item.item_id in self.checked
+                groups[checked].append(item)
+        verdicts: dict[str, Verdict] = {}
+        for checked, group in groups.items():
+            limit = self.context.settings.max_unsafe_score if checked else None
+            candidates = [_candidate(item, made[item.item_id]) for item in group]
+            found = await self.context.clients.retriever.screen(
+                candidates,
+                protected_manifest_uri=self.protected_manifest_uri,
+                max_unsafe_score=limit,
+            )
+            verdicts.update(zip((item.item_id for item in group), found, strict=True))
+        return verdicts
+
+    async def _wish(self, item: Item) -> ImageWish:
+        text: str | Array | None = None
+        if isinstance(item.text, PromptText):
+            text = item.text.prompt
+        elif isinstance(item.text, MixedText):
+            embeddings = await self.embeddings.of_texts(item.text.captions)
+            text = mvc.mix(embeddings, item.text.mixes)[0]
+        image = item.image
+        if isinstance(image, UnclipMix):
+            vector = await self._vector(item, image)
+            return ImageWish(
+                item.item_id, item.slot.seed, text, UnclipVector(vector, image.noise_level)
+            )
+        return ImageWish(item.item_id, item.slot.seed, text, image)
+
+    async def _vector(self, item: Item, mix: UnclipMix) -> Array:
+        parents = self.materials[item.slot.class_name].parents
+        rows = {parent.image_uri: row for row, parent in enumerate(parents)}
+        embeddings = await self.embeddings.of_images(parents)
+        vectors = [embeddings[rows[uri]] for uri in mix.image_uris]
+        vector = mix.blend.apply(vectors[0], vectors[1]) if mix.blend else vectors[0]
+        return mix.dropout.apply(vector) if mix.dropout else vector
+
+
+def _candidate(item: Item, made: MadeImage | ServiceError) -> Candidate:
+    assert isinstance(made, MadeImage)
+    return Candidate(made.image_uri, shown_text(item.slot.class_name))
+
+
+def shown_text(class_name: str) -> str:
+    """Returns the text that an image's CLIP score is measured against, the same for all methods."""
+    return f"a photo of a {spoken(class_name)}"

@@ -1,0 +1,241 @@
+"""The durable work of a study: every row's images, classifiers, then results and report.
+
+Images are made one augmentation after the other, since one keeps the generator full; classifiers
+are trained meanwhile.
+"""
+
+import asyncio
+import io
+from collections import Counter
+from collections.abc import Awaitable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from gateway.clients.trainer import Tested, TrainingWish
+from gateway.digests import Plain, digest
+from gateway.resources import Augmentation, AugmentationResult, Dataset, Recipe, Study, StudyArm
+from gateway.run.augmenting import run_augmentation
+from gateway.run.context import Context
+from gateway.run.durable import Step, step
+from gateway.run.oracle import has_labels, make_oracle
+from gateway.run.progress import Progress
+from gateway.run.reporting import write_report
+from gateway.study import Arm, AugmentationRecord, RunRecord
+from gateway.study.records import BASELINE, ORACLE
+from servicekit.storage import ObjectStore, to_key
+
+SAFETY_SAMPLE = 64
+
+
+@dataclass
+class Studying:
+    """The work of one study. Records are filled as rows finish."""
+
+    context: Context
+    study: Study
+    dataset: Dataset
+    progress: Progress
+    runs: list[RunRecord] = field(default_factory=list)
+    augmentations: list[AugmentationRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._room = asyncio.Semaphore(self.context.settings.training_runs_in_flight)
+        self._trained = 0
+
+    async def run(self) -> None:
+        """Does all of it."""
+        study = self.study
+        labels = bool(study.pool_uri) and await step("pool", self._has_labels)
+        arms = [arm_of(arm) for arm in study.arms]
+        rows = [Arm(BASELINE, "real"), *([Arm(ORACLE, "combined")] if labels else []), *arms]
+        # Training takes its steps' places before anything else runs, because its order varies.
+        places = {(seed, row.key): Step("train") for seed in study.seeds for row in rows}
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for seed in study.seeds:
+                for row in rows:
+                    uri = await self._images(row, seed)
+                    work = self._train(places[seed, row.key], row, seed, uri)
+                    tasks.append(asyncio.create_task(work))
+                    _raise_failed(tasks)
+            await self._finish(tasks)
+        finally:
+            await _stop(tasks)
+        self.progress.child = None
+        self.progress.part = ""
+        self.progress.start("report", 1, "reports")
+        await step("report", self._report)
+        self.progress.finish()
+
+    async def _has_labels(self) -> bool:
+        return await asyncio.to_thread(has_labels, self.context.store, self.study.pool_uri)
+
+    async def _images(self, row: Arm, seed: int) -> str:
+        """Returns the manifest of the images that a row adds; nothing for the baseline."""
+        if row.method == BASELINE:
+            return ""
+        self.progress.part = f"{row.method}, seed {seed}"
+        if row.method == ORACLE:
+            self.progress.child = None
+            self.progress.start("oracle", 1, "manifests")
+            key = f"{self.study.name}/oracle-{seed}.parquet"
+            made = await step(
+                "oracle",
+                lambda: make_oracle(
+                    self.context,
+                    self.dataset,
+                    self.study.pool_uri,
+                    self.study.images_per_class,
+                    seed,
+                    key,
+                ),
+            )
+            return str(made["manifest_uri"])
+        return await self._augment(row, seed)
+
+    async def _augment(self, row: Arm, seed: int) -> str:
+        augmentation = augmentation_of(self.study, row, seed)
+        name = augmentation.name
+        self.progress.child = self.context.begin(name)
+
+        async def is_finished() -> bool:
+            await asyncio.to_thread(self.context.catalog.claim, augmentation)
+            return await asyncio.to_thread(self.context.catalog.finished, name) is not None
+
+        # Rows that differ in strategy only share their images.
+        if not await step("look", is_finished):
+            await run_augmentation(self.context, augmentation)
+        finished = await asyncio.to_thread(self.context.catalog.finished, name)
+        assert isinstance(finished, Augmentation) and finished.result is not None
+        record = await asyncio.to_thread(
+            _record, self.context.store, row, seed, name, finished.result
+        )
+        self.augmentations.append(record)
+        return record.manifest_uri
+
+    async def _train(self, place: Step, row: Arm, seed: int, synthetic_uri: str) -> None:
+        async with self._room:
+            result = await place.run(lambda: self._test(row, seed, synthetic_uri))
+        tested = Tested(**result)
+        self._trained += 1
+        self.runs.append(
+            RunRecord(
+                arm=row,
+                seed=seed,
+                accuracy=tested.accuracy,
+                class_accuracies=tested.class_accuracies,
+                real_image_count=tested.real_image_count,
+                added_image_count=tested.synthetic_image_count,
+                test_image_count=tested.test_image_count,
+                seconds=tested.seconds,
+            )
+        )
+
+    async def _test(self, row: Arm, seed: int, synthetic_uri: str) -> dict[str, Any]:
+        study = self.study
+        strategy = "" if row.method == BASELINE else row.strategy
+        content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
+        key = digest(study.name, row.method, strategy, content, seed, _plain(study))
+        wish = TrainingWish(
+            run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
+            manifest_uri=self.dataset.manifest_uri,
+            synthetic_uri=synthetic_uri,
+            strategy=strategy,
+            recipe=study.training,
+            seed=seed,
+        )
+        return asdict(await self.context.clients.trainer.train(wish))
+
+    async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:
+        self.progress.child = None
+        self.progress.part = ""
+        self.progress.start("train", len(tasks), "classifiers")
+        self.progress.advance(self._trained)
+        for finished in asyncio.as_completed(tasks):
+            await finished
+            self.progress.done = self._trained
+
+    async def _report(self) -> None:
+        await asyncio.to_thread(
+            write_report, self.context, self.study, self.dataset, self.runs, self.augmentations
+        )
+
+
+async def run_study(context: Context, study: Study) -> None:
+    """Runs a study and writes it into the catalog."""
+    progress = context.begin(study.name)
+    dataset = await asyncio.to_thread(context.catalog.dataset, study.dataset)
+    await Studying(context, study, dataset, progress).run()
+
+
+def arm_of(arm: StudyArm) -> Arm:
+    """Returns the row of an arm."""
+    return Arm(arm.method, arm.strategy or "combined", dict(arm.parameters))
+
+
+def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
+    """Returns the augmentation that makes a row's images; the same for rows that only train
+    differently."""
+    recipe = Recipe(
+        method=row.method,
+        images_per_class=study.images_per_class,
+        seed=seed,
+        parameters=dict(row.parameters),
+        pool_uri=study.pool_uri,
+        deterministic=study.deterministic,
+        check_safety=study.check_safety,
+        safety_sample=0 if study.check_safety else SAFETY_SAMPLE,
+    )
+    study_id = study.name.removeprefix("studies/")
+    key = digest(study.name, row.method, dict(row.parameters), seed, _plain(study))
+    name = f"{study.dataset}/augmentations/{study_id[:24]}-{row.method[:24]}-{key[:12]}"
+    return Augmentation(name, recipe)
+
+
+def _plain(study: Study) -> Plain:
+    """Returns what of a study its parts depend on besides row and seed."""
+    recipe: Mapping[str, Plain] = asdict(study.training)
+    return [study.images_per_class, study.pool_uri, study.deterministic, recipe]
+
+
+def _content(store: ObjectStore, uri: str) -> str:
+    """Returns the digest of a manifest, so that other images are another training run."""
+    return digest(store.get(to_key(uri)).hex()) if uri else ""
+
+
+def _record(
+    store: ObjectStore, row: Arm, seed: int, name: str, result: AugmentationResult
+) -> AugmentationRecord:
+    data = io.BytesIO(store.get(to_key(result.rejected_uri)))
+    column = pq.read_table(data, columns=["reason"]).column("reason").to_pylist()
+    reasons = Counter(str(reason) for reason in column)
+    return AugmentationRecord(
+        arm=row,
+        seed=seed,
+        name=name,
+        manifest_uri=result.manifest_uri,
+        rejected_uri=result.rejected_uri,
+        accepted_count=result.accepted_count,
+        rejected_count=result.rejected_count,
+        rejected_reasons=dict(reasons),
+        shortfalls=tuple(
+            f"{s.class_name}: {s.made} of {s.wanted}; {s.reason}" for s in result.shortfalls
+        ),
+        seconds=dict(result.seconds),
+    )
+
+
+def _raise_failed(tasks: list[asyncio.Task[None]]) -> None:
+    """Raises what a finished task failed with, rather than working on for nothing."""
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
+async def _stop(tasks: list[asyncio.Task[Any]] | list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    waiting: list[Awaitable[Any]] = list(tasks)
+    await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,161 @@
+"""What must hold before work starts: everything that can be known is checked here."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.catalog import Catalog
+from gateway.clients import Clients
+from gateway.datasets import manifest
+from gateway.datasets.manifest import TRAIN
+from gateway.datasets.places import locate
+from gateway.digests import sha256_of
+from gateway.methods.registry import method_of, parse_parameters
+from gateway.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
+from gateway.settings import GatewaySettings
+from servicekit.errors import InvalidArgument, Precondition
+from servicekit.storage import ObjectStore, to_key, to_uri
+
+
+class Validator:
+    """Checks requests against methods, datasets, pools and the trainer's recipes."""
+
+    def __init__(
+        self, store: ObjectStore, catalog: Catalog, clients: Clients, settings: GatewaySettings
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._clients = clients
+        self._settings = settings
+
+    def source(self, source: DatasetSource) -> None:
+        """Raises InvalidArgument for a place that cannot be imported."""
+        for field, uri in (("train_uri", source.train_uri), ("test_uri", source.test_uri)):
+            if uri:
+                roots = self._settings.import_roots
+                locate(uri, store=self._store, roots=roots, field=f"source.{field}")
+
+    async def augmentation(self, augmentation: Augmentation) -> Augmentation:
+        """Returns the augmentation with its pool in the store."""
+        recipe = augmentation.recipe
+        method = method_of(recipe.method)
+        parse_parameters(method, recipe.parameters)
+        dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
+        _check_classes(recipe, dataset)
+        await asyncio.to_thread(self._check_parents, recipe, dataset)
+        pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
+        if method.needs.pool and not pool_uri:
+            raise _no_pool(method.id, "augmentation.pool_uri")
+        return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri))
+
+    async def study(self, study: Study) -> Study:
+        """Returns the study with its pool in the store."""
+        dataset = await asyncio.to_thread(self._catalog.dataset, study.dataset)
+        if not any(one.test_count for one in dataset.classes):
+            raise Precondition(
+                f"{dataset.name} has no test images, which a study needs; import it with test_uri",
+                subject=dataset.name,
+                reason="NO_TEST_SPLIT",
+            )
+        pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
+        for number, arm in enumerate(study.arms):
+            _check_arm(arm, number, pool_uri)
+        await self._check_recipes(study)
+        return replace(study, pool_uri=pool_uri)
+
+    def _check_parents(self, recipe: Recipe, dataset: Dataset) -> None:
+        if not recipe.train_item_ids:
+            return
+        items = manifest.read(self._store.get(to_key(dataset.manifest_uri)))
+        splits = {item.item_id: item.split for item in items}
+        for item_id in recipe.train_item_ids:
+            split = splits.get(item_id)
+            if split == TRAIN:
+                continue
+            what = f"is an image of the split {split!r}" if split else "is not in the dataset"
+            raise InvalidArgument(
+                f"the item {item_id!r} {what}; only training images of {dataset.name} may be "
+                "parents",
+                field="augmentation.train_item_ids",
+                reason="NOT_A_TRAINING_ITEM",
+            )
+
+    async def _pool(self, uri: str, field: str) -> str:
+        """Returns the store URI of a pool; a file is copied into the store."""
+        if not uri:
+            return ""
+        if uri.startswith("store:"):
+            key = to_key(uri, field)
+            if not await asyncio.to_thread(self._store.exists, key):
+                raise InvalidArgument(
+                    f"there is no pool {uri} in the store; check the key",
+                    field=field,
+                    reason="POOL_MISSING",
+                )
+            return uri
+        return await asyncio.to_thread(self._copy_pool, uri, field)
+
+    def _copy_pool(self, uri: str, field: str) -> str:
+        place = locate(uri, store=self._store, roots=self._settings.import_roots, field=field)
+        try:
+            with place.open() as file:
+                data = file.read()
+        except OSError as error:
+            raise InvalidArgument(
+                f"{uri} cannot be read: {error.strerror or error}; give a parquet file",
+                field=field,
+                reason="POOL_UNREADABLE",
+            ) from error
+        if data[:4] != b"PAR1":
+            raise InvalidArgument(
+                f"{uri} is not a parquet file", field=field, reason="POOL_UNREADABLE"
+            )
+        key = f"pools/{sha256_of(data)}.parquet"
+        self._store.put(key, data)
+        return to_uri(key)
+
+    async def _check_recipes(self, study: Study) -> None:
+        known = await self._clients.trainer.recipes()
+        for number, arm in enumerate(study.arms):
+            _check_known("strategy", arm.strategy, known, f"study.arms[{number}].strategy")
+        for kind in ("policy", "classifier"):
+            value = getattr(study.training, kind)
+            _check_known(kind, value, known, f"study.training.{kind}")
+
+
+def _check_classes(recipe: Recipe, dataset: Dataset) -> None:
+    known = [one.class_name for one in dataset.classes]
+    for name in recipe.class_names:
+        if name not in known:
+            raise InvalidArgument(
+                f"{dataset.name} has no class {name!r}; it has {', '.join(known[:50])}",
+                field="augmentation.class_names",
+                reason="UNKNOWN_CLASS",
+            )
+
+
+def _check_arm(arm: StudyArm, number: int, pool_uri: str) -> None:
+    """Checks one arm; errors name it by its number."""
+    try:
+        method = method_of(arm.method)
+        parse_parameters(method, arm.parameters)
+    except InvalidArgument as error:
+        field = error.field.replace("augmentation", f"study.arms[{number}]")
+        raise InvalidArgument(error.message, field=field, reason=error.reason) from error
+    if method.needs.pool and not pool_uri:
+        raise _no_pool(method.id, "study.pool_uri")
+
+
+def _no_pool(method_id: str, field: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{method_id} searches a pool of images; give pool_uri", field=field, reason="POOL_REQUIRED"
+    )
+
+
+def _check_known(kind: str, value: str, known: dict[str, Sequence[str]], field: str) -> None:
+    if value and value not in known[kind]:
+        raise InvalidArgument(
+            f"there is no {kind} {value!r}; known are {', '.join(known[kind])}",
+            field=field,
+            reason=f"UNKNOWN_{kind.upper()}",
+        )

@@ -1,0 +1,49 @@
+"""Puts the gateway together."""
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+from gateway.catalog import Catalog
+from gateway.clients import Clients
+from gateway.operations import DurableOperations
+from gateway.run.context import Context
+from gateway.run.durable import Durable
+from gateway.run.work import do
+from gateway.service import GatewayService
+from gateway.settings import GatewaySettings
+from gateway.validation import Validator
+from servicekit.operations import OperationsServicer
+from servicekit.server import Service
+from servicekit.storage import ObjectStore
+
+
+def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
+    """Returns the gateway as a service."""
+    clients = Clients.of(settings)
+    context = Context(store, Catalog(store), clients, settings)
+    durable = Durable(
+        settings.database_url, settings.executor_id, lambda subject: do(context, subject)
+    )
+    operations = DurableOperations(durable, context.catalog, context.progress)
+    validator = Validator(store, context.catalog, clients, settings)
+    service = GatewayService(operations, context.catalog, validator)
+
+    def register(server: grpc.aio.Server) -> None:
+        gateway_pb2_grpc.add_GatewayServiceServicer_to_server(service, server)
+        operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(operations), server)
+
+    async def close() -> None:
+        await durable.close()
+        await clients.close()
+
+    return Service(
+        name="gateway",
+        full_names=(
+            gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name,
+            operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
+        ),
+        register=register,
+        load=durable.launch,
+        close=close,
+    )
