@@ -25,7 +25,7 @@ from servicekit.server import running
 from servicekit.storage import MemoryStore, ObjectStore, to_uri
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
-SETTINGS = RetrieverSettings(clip=NANO / "clip", device="cpu", shard_size=16)
+SETTINGS = RetrieverSettings(clip=NANO / "clip", device="cpu", shard_size=8)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,69 @@
+"""Fingerprints and the comparison of pictures, without a server."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter, ImageOps
+
+from imaging.decode import decode_image
+from imaging.hashing import perceptual_hash
+from retriever.screening.alignment import SAME, likeness
+from retriever.screening.fingerprint import (
+    crop_hashes,
+    fingerprint,
+    mirrored_hash,
+    resampling,
+    thumbnail_of,
+)
+
+
+def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 8, size[0] // 8, 3))
+    return Image.fromarray(pixels.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+
+
+def test_the_first_hash_is_the_perceptual_hash(photographs: list[bytes]):
+    for data in photographs[:50]:
+        image = decode_image(data)
+        assert int(fingerprint(image).hashes[0]) == perceptual_hash(image)
+
+
+def test_the_mirrored_hash_is_that_of_the_mirror_image(photographs: list[bytes]):
+    for data in photographs[:20]:
+        image = decode_image(data)
+        assert mirrored_hash(thumbnail_of(image)) == perceptual_hash(ImageOps.mirror(image))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_picture_is_like_itself_its_mirror_image_and_its_negative_is_not(seed: int):
+    thumbnail = thumbnail_of(noise(seed))
+    assert likeness(thumbnail, thumbnail) == pytest.approx(1.0, abs=1e-3)
+    assert likeness(np.ascontiguousarray(thumbnail[:, ::-1]), thumbnail) > 0.999
+    assert likeness(255 - thumbnail, thumbnail) < SAME
+
+
+@settings(max_examples=30, deadline=None)
+@given(first=st.integers(0, 10**6), second=st.integers(0, 10**6))
+def test_different_pictures_are_not_alike(first: int, second: int):
+    if first != second:
+        assert likeness(thumbnail_of(noise(first)), thumbnail_of(noise(second))) < SAME
+
+
+def test_flat_pictures_are_not_copies_of_pictures(photographs: list[bytes]):
+    flat = thumbnail_of(Image.new("RGB", (32, 32), "grey"))
+    photograph = thumbnail_of(decode_image(photographs[0]))
+    assert abs(likeness(flat, photograph)) < SAME
+    assert crop_hashes(flat).shape == (19,)
+
+
+def test_blur_and_colour_leave_a_picture_alike(photographs: list[bytes]):
+    for data in photographs[:20]:
+        image = decode_image(data)
+        changed = image.filter(ImageFilter.GaussianBlur(0.7)).point(lambda v: int(v * 0.8 + 20))
+        assert likeness(thumbnail_of(changed), thumbnail_of(image)) > SAME
+
+
+def test_stretching_the_whole_changes_nothing():
+    np.testing.assert_array_equal(resampling(0, 32), np.eye(32))
