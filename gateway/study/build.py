@@ -31,6 +31,7 @@ SERVICES = {
     "retrieve": "retriever",
     "search": "retriever",
     "filter": "retriever",
+    "oracle": "retriever",
     "train": "trainer",
 }
 

@@ -6,13 +6,13 @@ MINUS = "−"
 
 # What the filters' reasons mean; others are shown in lower case.
 REASONS = {
-    "NEAR_DUPLICATE": "too like another image",
-    "EXACT_DUPLICATE": "the same as another image",
-    "DUPLICATE": "the same as another image",
-    "TEST_DUPLICATE": "too like a test image",
+    "NEAR_DUPLICATE": "too like a photograph of the dataset",
+    "EXACT_DUPLICATE": "the same as a photograph of the dataset",
+    "REPEATED": "repeats an accepted image",
     "UNSAFE": "unsafe content",
     "LOW_CLIP_SCORE": "does not look like its class",
-    "CLIP_SCORE": "does not look like its class",
+    "FAILED": "could not be made",
+    "UNREADABLE": "could not be read",
 }
 
 
@@ -56,7 +56,7 @@ def plural(value: int, noun: str) -> str:
 
 
 def reason(name: str) -> str:
-    """For people: "NEAR_DUPLICATE" -> "too like another image"."""
+    """For people: "REPEATED" -> "repeats an accepted image"."""
     return REASONS.get(name, name.replace("_", " ").lower())
 
 

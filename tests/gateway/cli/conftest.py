@@ -16,6 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 from PIL import Image
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc
+from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from gateway.cli.main import main
 from servicekit.errors import to_status
@@ -86,6 +87,36 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         made.result.CopyFrom(self.augmentation_result)
         return self.operation(f"operations/{request.augmentation_id}", made)
 
+    async def CreateStudy(self, request, context):
+        self.requests.append(request)
+        study = pb.Study()
+        study.CopyFrom(request.study)
+        study.name = f"studies/{request.study_id}"
+        study.result.results_uri = "store:results.json"
+        study.result.report_uri = "store:report.html"
+        return self.operation(f"operations/{request.study_id}", study)
+
+
+class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
+    """Trains nothing; added images help by two points, and every seed by one."""
+
+    def __init__(self, gateway):
+        self.gateway = gateway
+
+    async def CreateTrainingRun(self, request, context):
+        self.gateway.requests.append(request)
+        run = trainer_pb2.TrainingRun()
+        run.CopyFrom(request.training_run)
+        run.name = f"trainingRuns/{request.training_run_id}"
+        gain = 0.02 if run.synthetic_manifest_uri else 0.0
+        result = run.result
+        result.accuracy = 0.4 + 0.01 * run.seed + gain
+        result.real_image_count, result.test_image_count = 4, 2
+        result.synthetic_image_count = 4 if gain else 0
+        for name in ("cat", "dog [x]"):
+            result.classes.add(class_name=name, accuracy=result.accuracy, test_image_count=1)
+        return self.gateway.operation(f"operations/{request.training_run_id}", run)
+
 
 class Operations(operations_pb2_grpc.OperationsServicer):
     def __init__(self, gateway):
@@ -112,6 +143,7 @@ def gateway():
     async def serve():
         server = grpc.aio.server()
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(servicer, server)
+        trainer_pb2_grpc.add_TrainerServiceServicer_to_server(Trainer(servicer), server)
         operations_pb2_grpc.add_OperationsServicer_to_server(Operations(servicer), server)
         servicer.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         servicer.stopped = asyncio.Event()
