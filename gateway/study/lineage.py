@@ -22,32 +22,27 @@ def how_to_make_it_again(
     row: Mapping[str, Any], augmentation: AugmentationRecord, images_per_class: int
 ) -> tuple[str, ...]:
     """The steps that give this image again, one sentence each."""
-    command = " ".join(
-        [
-            f"variegate augment FOLDER --method {augmentation.arm.method}",
-            f"--per-class {images_per_class} --seed {augmentation.seed}",
-            *(
-                f"--param {name}={value}"
-                for name, value in sorted(augmentation.arm.parameters.items())
-            ),
-            "--deterministic --out OUT",
-        ]
-    )
-    parents = row.get("parents") or []
-    source = f"of the {len(parents)} parent(s) below " if len(parents) else ""
+    command = [
+        f"variegate augment FOLDER --method {augmentation.arm.method}",
+        f"--per-class {images_per_class} --seed {augmentation.seed}",
+        *(f"--param {name}={value}" for name, value in sorted(augmentation.arm.parameters.items())),
+    ]
     if row.get("source") == "retrieved":
-        again = f"Image {_text(row, 'image_uri')} was found in the pool, not made: search again."
+        how = "It was found in the pool, not made: the same search of the same pool finds it again."
+        command.append("--pool POOL.parquet")
     else:
-        again = (
+        how = (
             f"Model {_text(row, 'model')} (digest {_text(row, 'model_digest')[:16]}), seed "
             f"{row.get('seed')}, {row.get('steps')} steps, guidance "
-            f"{_number(row.get('guidance_scale'))}, with the condition {source}as the lineage says."
+            f"{_number(row.get('guidance_scale'))}, conditioned as the record says."
         )
+        command.append("--deterministic")
     return (
-        again,
-        f"The same plan makes all, this one as item {_text(row, 'item_id')[:16]}: {command}",
-        "In deterministic mode on the same kind of device the pixels' SHA-256 is "
-        f"{_text(row, 'sha256')[:16]}… again.",
+        how,
+        f"This command makes the whole set, this image as item {_text(row, 'item_id')[:16]}:",
+        " ".join([*command, "--out OUT"]),
+        f"The file's SHA-256 is then {_text(row, 'sha256')[:16]}… again: always for found images, "
+        "for made ones in deterministic mode on the same kind of device.",
     )
 
 

@@ -52,7 +52,7 @@ def plural(value: int, noun: str) -> str:
     """(1, "seed") -> "1 seed"; (3, "class") -> "3 classes"."""
     if value == 1:
         return f"1 {noun}"
-    return f"{value:,} {noun}{'es' if noun.endswith(('s', 'h')) else 's'}"
+    return f"{value:,} {noun}{'es' if noun.endswith(('s', 'ch', 'sh', 'x')) else 's'}"
 
 
 def reason(name: str) -> str:
@@ -97,7 +97,7 @@ def facts(results: StudyResults) -> list[tuple[str, str]]:
     """The study in numbers: (number, what it counts)."""
     dataset = results.dataset
     return [
-        (count(sum(dataset.train_counts)), "real training photographs"),
+        (count(sum(dataset.train_counts)), "training photographs"),
         (str(len(dataset.class_names)), "classes"),
         (count(results.images_per_class), "images added per class"),
         (count(sum(dataset.test_counts)), "test photographs"),

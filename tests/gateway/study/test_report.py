@@ -109,8 +109,18 @@ def test_every_image_has_an_alternative_text_and_every_child_its_lineage(page, g
     buttons = [a["data-lineage"] for tag, a in page.elements if "data-lineage" in a]
     assert buttons and set(buttons) == set(lineages)
     entry = lineages[buttons[0]]
-    assert entry["record"]["lineage"]["captions"]
+    assert json.loads(entry["record"])["lineage"]["captions"]
     assert any("variegate augment" in line for line in entry["again"])
+
+
+def test_seeds_of_64_bits_reach_the_reader_unrounded(page, gallery):
+    lineages = json.loads(page.text["lineages"])
+    child = next(iter(gallery.methods[3].classes.values()))[0]
+    assert f'"seed": {child.lineage["seed"]},' in lineages[f"3-{child.item_id}"]["record"]
+
+
+def test_unsafe_pictures_are_blurred(html):
+    assert '<img class="unsafe"' in html
 
 
 def test_parents_are_shown_beside_children_and_rejected_ones_with_reasons(gallery, html):

@@ -67,10 +67,14 @@
     part("prompt").textContent = entry.prompt;
     part("again").replaceChildren(...entry.again.map((text) => {
       const line = document.createElement("li");
-      line.textContent = text;
+      const isCommand = text.startsWith("variegate ");
+      const words = isCommand ? line.appendChild(document.createElement("code")) : line;
+      words.textContent = text;
       return line;
     }));
-    part("json").replaceChildren(paint(JSON.stringify(entry.record, null, 2)));
+    const parents = made.closest(".pair").querySelectorAll(".parents img");
+    part("parents").replaceChildren(...[...parents].map((parent) => parent.cloneNode()));
+    part("json").replaceChildren(paint(entry.record));
     panel.showModal();
     panel.scrollTop = 0;
   };
