@@ -42,9 +42,7 @@ class Client:
         operation = await self.retriever.CreateIndex(request, timeout=30)
         return await wait_for(self.operations, operation.name, 60, poll_seconds=0.02)
 
-    async def search(
-        self, index_id: str, hit_count: int, *queries: pb.Query
-    ) -> list[list[pb.Hit]]:
+    async def search(self, index_id: str, hit_count: int, *queries: pb.Query) -> list[list[pb.Hit]]:
         """Returns the hits of each query."""
         request = pb.SearchImagesRequest(
             index=f"indexes/{index_id}", queries=queries, hit_count=hit_count

@@ -145,9 +145,7 @@ async def test_fingerprints_of_a_manifest_are_made_once_and_outlive_the_process(
     assert list(copy.reasons) == ["EXACT_DUPLICATE"]
 
 
-async def test_a_manifest_that_was_replaced_is_read_again(
-    client: Client, photographs: list[bytes]
-):
+async def test_a_manifest_that_was_replaced_is_read_again(client: Client, photographs: list[bytes]):
     uri = put_image(client.store, photographs[9])
     manifest = put_manifest(client.store, photographs[:5])
     (before,) = await client.screen([uri], protected=manifest)
