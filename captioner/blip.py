@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from captioner.captions import Caption, CaptionTask
 from captioner.model_folder import digest_of, find_model
-from models.torchvision_cpu import declare_missing_operators
 from servicekit.errors import Exhausted, Precondition
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ class BlipCaptioner:
 
     def __init__(self, model: Path, *, name: str = "", revision: str = "", device: str = "cpu"):
         """Loads the model. Raises Precondition if `model` is not a BLIP-2 we can use."""
+        from models.torchvision_cpu import declare_missing_operators
+
         declare_missing_operators()
         import torch
         from transformers import Blip2ForConditionalGeneration, Blip2Processor

@@ -15,7 +15,7 @@ class Task:
     instruction: str
     opening: str
     seed: int
-    max_tokens: int = 24
+    max_tokens: int = 20
 
 
 class LanguageModel(Protocol):

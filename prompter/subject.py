@@ -9,11 +9,15 @@ from servicekit.errors import InvalidArgument
 
 @dataclass(frozen=True)
 class Subject:
-    """A class, its readable name and its meaning; `sense` is None if WordNet does not know it."""
+    """A class, its readable name and its meaning; `sense` is None if WordNet does not know it.
+
+    `is_chosen` says that somebody chose the sense, so that texts may explain it.
+    """
 
     class_name: str
     name: str
     sense: Sense | None
+    is_chosen: bool = False
 
     @property
     def lemmas(self) -> tuple[str, ...]:
@@ -64,7 +68,7 @@ def find_subject(wordnet: WordNet, class_name: str, sense_name: str = "") -> Sub
             )
     if sense and re.fullmatch(r"n?\d{8}", readable):
         readable = sense.lemmas[0]  # an ImageNet id is not a name
-    return Subject(class_name, readable, sense)
+    return Subject(class_name, readable, sense, is_chosen=bool(sense_name))
 
 
 def with_article(noun: str) -> str:

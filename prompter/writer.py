@@ -13,7 +13,7 @@ from prompter.wordnet import Sense, WordNet
 from servicekit.errors import Precondition
 
 # Prompts handed over at a time: enough to hide the hand-over, few enough to stop soon.
-_SLICE = 10
+_SLICE = 20
 
 
 class PromptWriter:

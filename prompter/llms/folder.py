@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.torchvision_cpu import declare_missing_operators
 from prompter.llm import LanguageModel, LanguageModelSource, Task
 
 TEMPERATURE = 0.7
 TOP_K = 40
-_SYSTEM = "You write short, concrete image captions."
+_SYSTEM = "Write one image caption."
 
 
 def find(path: Path, threads: int) -> LanguageModelSource:
@@ -40,6 +39,8 @@ class FolderLanguageModel:
     """Samples (top-k) with one generator per text, so that a text depends on its own seed only."""
 
     def __init__(self, path: Path, name: str, digest: str, threads: int) -> None:
+        from models.torchvision_cpu import declare_missing_operators
+
         declare_missing_operators()
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer

