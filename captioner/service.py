@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import grpc
 from PIL import Image
@@ -49,8 +50,10 @@ class CaptionerService(rpc.CaptionerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> AsyncIterator[pb.StreamCaptionsResponse]:
         """Answers every request with its caption or its own error, in any order."""
-        async for answer in map_unordered(self._answer, requests, window=self._stream_window):
-            yield answer
+        answers = map_unordered(self._answer, requests, window=self._stream_window)
+        async with aclosing(answers):  # a caller that leaves stops the work
+            async for answer in answers:
+                yield answer
 
     async def _answer(self, item: pb.StreamCaptionsRequest) -> pb.StreamCaptionsResponse:
         try:

@@ -1,7 +1,7 @@
 """Bounded concurrency over a stream of requests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 async def map_unordered(
     work: Callable[[T], Awaitable[R]], requests: AsyncIterator[T], *, window: int
-) -> AsyncIterator[R]:
+) -> AsyncGenerator[R, None]:
     """Yields the results of `work` as they come, with at most `window` requests in hand.
 
     The next request is read only when there is room for it, so gRPC's flow control reaches the
