@@ -10,6 +10,7 @@ from gateway.cli import outputs, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import CliError
+from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import plus_minus, table
 from gateway.study.results import ResultRow, StudyResults
@@ -27,9 +28,10 @@ async def compare(
 ) -> Outcome:
     """Runs the study and writes results.json and report.html into `out`."""
     session.connection.need_store()
-    methods = wish.methods or await _all_methods(session)
+    known = await methods_of(session)
+    methods = wish.methods or tuple(method.id for method in known)
     asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in methods]
-    await steps.check_methods(session, asked, has_pool=bool(wish.pool))
+    check_methods(known, asked, has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
     if not any(entry.test_count for entry in dataset.classes):
@@ -59,11 +61,6 @@ async def compare(
     code = SHORTFALL if any(row.shortfalls for row in results.rows) else 0
     document = _document(results, study.name, out)
     return Outcome(document, lambda console: _print(console, results, out), code)
-
-
-async def _all_methods(session: Session) -> tuple[str, ...]:
-    answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
-    return tuple(method.id for method in answer.methods)
 
 
 def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:

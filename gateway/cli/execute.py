@@ -114,6 +114,14 @@ def _translate(error: Exception) -> CliError:
             remedy=remedy_of(error),
             reason=error.reason,
         )
+    elif isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        failure = CliError(
+            f"{error.strerror}{place}.",
+            exit_code=1,
+            remedy="What is finished is kept. Mend that, and run the same command again.",
+            reason="DISK",
+        )
     else:
         failure = CliError(
             f"{type(error).__name__}: {error}",

@@ -1,7 +1,7 @@
-"""What several commands do with the gateway: check names, import images, store a pool."""
+"""What several commands do with the gateway: import images, check classes, store a pool."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
@@ -9,8 +9,6 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.cli.failures import CliError, unknown
 from gateway.cli.inputs import dataset_id, local_path, source_uri
 from gateway.cli.session import Session
-
-LISTING = "`variegate methods` lists them all."
 
 
 async def import_images(
@@ -34,27 +32,6 @@ async def import_images(
             f"for example {first.path}: {first.message}"
         )
     return dataset
-
-
-async def check_methods(
-    session: Session, asked: Iterable[tuple[str, Mapping[str, str]]], *, has_pool: bool
-) -> None:
-    """Raises CliError for an unknown method or parameter, or for a pool that is missing."""
-    answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
-    known = {method.id: method for method in answer.methods}
-    for name, parameters in asked:
-        if name not in known:
-            raise unknown("method", name, known, listing=LISTING)
-        names = {parameter.name for parameter in known[name].parameters}
-        for parameter in parameters:
-            if parameter not in names:
-                raise unknown("parameter", parameter, names, listing=LISTING)
-        if known[name].needs_pool and not has_pool:
-            raise CliError(
-                f"The method {name!r} takes images from a pool, and none was given.",
-                remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
-                reason="POOL_MISSING",
-            )
 
 
 def check_classes(asked: Iterable[str], dataset: pb.Dataset) -> None:

@@ -50,6 +50,10 @@ class Wish:
     class_names: list[str] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
 
+    def asked(self) -> list[tuple[str, dict[str, str]]]:
+        """The method and its parameters, to be checked."""
+        return [(self.method, self.parameters)]
+
     def run_id(self) -> str:
         """The id of the run: the settings, and what the folders hold now."""
         data = inputs.dataset_id(self.source, self.test, self.shots)
@@ -86,6 +90,8 @@ def augment(
     common = options.Common(gateway=gateway, store=store, state=state, json=json, debug=debug)
 
     def prepare() -> Wish:
+        from gateway.cli.known import check_methods, own_methods
+
         for text in (source, test):
             if text:
                 inputs.source_uri(text)
@@ -94,6 +100,8 @@ def augment(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param),
         )  # fmt: skip
+        if not gateway:
+            check_methods(own_methods(), wish.asked(), has_pool=bool(pool))
         outputs.claim(out, wish.run_id(), resume=resume, overwrite=overwrite, dry=True)
         return wish
 
@@ -112,10 +120,10 @@ async def _augment(
 
     from gateway.cli import steps
     from gateway.cli.exporting import export
+    from gateway.cli.known import check_methods, methods_of
 
     session.connection.need_store()
-    asked = [(wish.method, wish.parameters)]
-    await steps.check_methods(session, asked, has_pool=bool(wish.pool))
+    check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
     steps.check_classes(wish.class_names, dataset)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, execute
+from gateway.cli.execute import Outcome, execute, settle
 from gateway.cli.tables import table
 
 if TYPE_CHECKING:
@@ -16,21 +16,29 @@ if TYPE_CHECKING:
 
 def methods(
     gateway: options.Gateway = None,
-    state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """List the augmentation methods and their parameters."""
-    common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
+    common = options.Common(gateway=gateway, json=json, debug=debug)
 
     async def work(session: "Session") -> Outcome:
-        from variegate.gateway.v1 import gateway_pb2 as pb
+        from gateway.cli.known import methods_of
 
-        answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
-        found = [_document(method) for method in answer.methods]
-        return Outcome({"methods": found}, lambda console: _print(console, found))
+        return _outcome(await methods_of(session))
 
-    execute(common, work)
+    def look() -> Outcome:
+        from gateway.cli.known import own_methods
+
+        return _outcome(own_methods())
+
+    # Without --gateway the list needs no running system, so none is started for it.
+    execute(common, work) if gateway else settle(common, look)
+
+
+def _outcome(methods: list[Any]) -> Outcome:
+    found = [_document(method) for method in methods]
+    return Outcome({"methods": found}, lambda console: _print(console, found))
 
 
 def _document(method: Any) -> dict[str, Any]:

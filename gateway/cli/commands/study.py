@@ -83,12 +83,17 @@ def study(
     redo = resume or (demo and not overwrite)
 
     def prepare() -> Wish:
+        from gateway.cli.known import check_methods, own_methods
+
         wish = Wish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
             per_class or 100, seeds or 3, train_steps, deterministic, check_safety, "study",
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         _check(wish, folder, full=full and not demo)
+        if not gateway:
+            asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in wish.methods]
+            check_methods(own_methods(), asked, has_pool=bool(wish.pool))
         outputs.claim(folder, wish.run_id(), resume=redo, overwrite=overwrite, dry=True)
         return wish
 

@@ -158,3 +158,22 @@ def test_ctrl_c_ends_with_130_and_says_that_work_is_kept(gateway, photos, tmp_pa
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert b"Interrupted" in err and b"Traceback" not in err
+
+
+def test_a_full_disk_is_a_sentence_and_not_a_trace(capsys):
+    import errno
+
+    import typer
+
+    from gateway.cli.execute import settle
+    from gateway.cli.options import Common
+
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/cat.png")
+
+    with pytest.raises(typer.Exit) as end:
+        settle(Common(), full)
+    err = capsys.readouterr().err
+    assert end.value.exit_code == 1
+    assert "No space left on device: /data/cat.png." in err
+    assert "run the same command again" in err and "Traceback" not in err

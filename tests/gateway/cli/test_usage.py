@@ -134,3 +134,19 @@ def test_status_without_a_system_says_so_and_starts_none(variegate, tmp_path):
     assert answer.code == 3
     assert "No system is running" in answer.err
     assert not (tmp_path / ".variegate").exists()
+
+
+def test_methods_are_listed_without_starting_a_system(variegate, tmp_path):
+    answer = variegate("methods", "--json")
+    assert answer.code == 0
+    assert {"mvc", "retrieval", "simple"} <= {method["id"] for method in answer.document["methods"]}
+    assert not (tmp_path / ".variegate").exists()
+
+
+@pytest.mark.parametrize("command", ["augment", "study"])
+def test_an_unknown_method_is_told_before_anything_is_started(variegate, photos, tmp_path, command):
+    option = "--method" if command == "augment" else "--methods"
+    answer = variegate(command, photos, "--test", photos, option, "mvcc")
+    assert answer.code == 2
+    assert "Did you mean 'mvc'" in answer.err
+    assert not (tmp_path / ".variegate").exists()

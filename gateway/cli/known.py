@@ -1,0 +1,50 @@
+"""The methods that there are, and whether what was asked for is among them."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from gateway.cli.failures import CliError, unknown
+
+if TYPE_CHECKING:
+    from variegate.gateway.v1 import gateway_pb2 as pb
+
+    from gateway.cli.session import Session
+
+LISTING = "`variegate methods` lists them all."
+
+# (method, its parameters)
+Asked = Iterable[tuple[str, Mapping[str, str]]]
+
+
+def own_methods() -> list["pb.Method"]:
+    """The methods of this installation, which the system that starts here will have."""
+    from gateway.messages import method_to_pb
+    from gateway.methods.registry import all_methods
+
+    return [method_to_pb(method) for method in all_methods().values()]
+
+
+async def methods_of(session: "Session") -> list["pb.Method"]:
+    """The methods of the system that the session talks to."""
+    from variegate.gateway.v1 import gateway_pb2 as pb
+
+    answer = await session.call(session.gateway.ListMethods, pb.ListMethodsRequest())
+    return list(answer.methods)
+
+
+def check_methods(methods: Iterable["pb.Method"], asked: Asked, *, has_pool: bool) -> None:
+    """Raises CliError for an unknown method or parameter, or for a pool that is missing."""
+    known = {method.id: method for method in methods}
+    for name, parameters in asked:
+        if name not in known:
+            raise unknown("method", name, known, listing=LISTING)
+        names = {parameter.name for parameter in known[name].parameters}
+        for parameter in parameters:
+            if parameter not in names:
+                raise unknown("parameter", parameter, names, listing=LISTING)
+        if known[name].needs_pool and not has_pool:
+            raise CliError(
+                f"The method {name!r} takes images from a pool, and none was given.",
+                remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
+                reason="POOL_MISSING",
+            )
