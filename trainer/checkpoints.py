@@ -4,11 +4,11 @@ No state of random generators is kept: every draw depends on the seed and the st
 """
 
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import Module
@@ -39,15 +39,19 @@ def save(
 def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -> Progress:
     """Loads the checkpoint at `path` into model and optimiser and returns its progress.
 
-    Without a checkpoint, or with that of another spec, nothing is loaded and the run starts anew.
+    Without a checkpoint, with a damaged one, or with that of another spec, nothing is loaded and
+    the run starts anew.
     """
     if not path.exists():
         return Progress()
-    with safe_open(str(path), framework="pt") as file:
-        facts = json.loads((file.metadata() or {}).get("facts", "{}"))
-        if facts.get("spec") != spec_digest:
-            return Progress()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+            if facts.get("spec") != spec_digest:
+                return Progress()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError:  # the machine went down before the file reached the disk
+        return Progress()
     model.load_state_dict(_under("model.", tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer.", tensors).items():
@@ -57,17 +61,18 @@ def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -
     return Progress(facts["step"], facts["seconds"], tuple(facts["recent_losses"]))
 
 
-def save_weights(path: Path, model: Module, metadata: dict[str, str]) -> None:
-    """Writes the model's weights and what is needed to build the model again."""
-    _write(path, model.state_dict(), metadata)
+def save_weights(path: Path, model: Module, facts: Mapping[str, object]) -> None:
+    """Writes the weights and, as JSON under "facts", what is needed to build the model again."""
+    _write(path, model.state_dict(), {"facts": json.dumps(facts)})
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    # Of several metadata entries safetensors writes an arbitrary order, and equal runs shall give
+    # equal files.
+    assert len(metadata) == 1
     staged = path.with_name(path.name + ".part")
     plain = {name: value.detach().contiguous() for name, value in tensors.items()}
     save_file(plain, str(staged), metadata)
-    with staged.open("rb") as file:
-        os.fsync(file.fileno())
     staged.replace(path)
 
 

@@ -17,11 +17,13 @@ def normalised(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(model: Module, images: Tensor) -> NDArray[np.int64]:
+def predict(model: Module, images: Tensor, device: torch.device) -> NDArray[np.int64]:
     """The most likely label [N] of each image, uint8 [N, H, W, 3]."""
     model.eval()
-    labels = [model(normalised(batch)).argmax(1) for batch in torch.split(images, _BATCH)]
-    return torch.cat(labels).numpy()
+    labels = [
+        model(normalised(batch.to(device))).argmax(1) for batch in torch.split(images, _BATCH)
+    ]
+    return torch.cat(labels).cpu().numpy()
 
 
 def confusion_matrix(

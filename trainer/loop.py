@@ -1,11 +1,11 @@
 """The training loop: one run from its spec to its test result."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,19 @@ def read_images(folder: Path) -> RunImages:
     )
 
 
+@dataclass(frozen=True)
+class Setup:
+    """Everything that one optimiser step needs. Images stay in main memory, batches move."""
+
+    spec: RunSpec
+    images: RunImages
+    strategy: Strategy
+    policy: ModuleType
+    model: Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+
+
 def train(spec: RunSpec, emit: Emit) -> RunResult:
     """Trains and tests one classifier. Raises LossNotFiniteError.
 
@@ -84,87 +97,96 @@ def train(spec: RunSpec, emit: Emit) -> RunResult:
     # Set up the machine.
     torch.set_num_threads(spec.threads)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(spec.seed)
 
-    # Load the images.
-    folder = Path(spec.folder)
-    images = read_images(folder)
-
-    # Build classifier, strategy and optimiser.
-    strategy = _strategy(spec, images)
-    classifier = recipes.load("classifiers", spec.classifier).build(len(spec.class_names))
-    model = strategy.adapt(classifier)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        model.parameters(), spec.learning_rate, weight_decay=_WEIGHT_DECAY
-    )
+    # Load the images; build classifier, strategy and optimiser.
+    setup = _set_up(spec, read_images(Path(spec.folder)))
 
     # Go on from the checkpoint, if there is one.
-    progress = restore(folder / CHECKPOINT, spec.digest(), model, optimizer)
+    checkpoint = Path(spec.folder) / CHECKPOINT
+    progress = restore(checkpoint, spec.digest(), setup.model, setup.optimizer)
 
     # Train.
-    progress = _optimise(spec, images, strategy, model, optimizer, progress, emit)
+    progress = _optimise(setup, progress, emit)
 
     # Test and keep the weights.
-    predicted = predict(model, images.test)
-    facts = {"classifier": spec.classifier, "class_names": json.dumps(spec.class_names)}
-    save_weights(folder / WEIGHTS, model, facts | {"image_size": str(spec.image_size)})
-    return _result(spec, images, predicted, progress)
+    predicted = predict(setup.model, setup.images.test, setup.device)
+    facts = {"classifier": spec.classifier, "class_names": spec.class_names}
+    save_weights(Path(spec.folder) / WEIGHTS, setup.model, facts | {"image_size": spec.image_size})
+    return _result(spec, setup.images, predicted, progress)
 
 
-def _optimise(
-    spec: RunSpec,
-    images: RunImages,
-    strategy: Strategy,
-    model: Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    emit: Emit,
-) -> Progress:
-    policy = recipes.load("policies", spec.policy)
-    labels = torch.from_numpy(images.labels)
+def _optimise(setup: Setup, progress: Progress, emit: Emit) -> Progress:
+    spec, checkpoint = setup.spec, Path(setup.spec.folder) / CHECKPOINT
     report_every = max(1, spec.step_count // _REPORTS)
-    losses, hits = list(progress.recent_losses), 0.0
+    losses, hits, window = list(progress.recent_losses), 0.0, 0
     started = time.monotonic() - progress.seconds
     saved_at, reported_at = time.monotonic(), time.monotonic()
-    model.train()
+    setup.model.train()
     for step in range(progress.step, spec.step_count):
-        # Draw the batch.
-        rows = torch.from_numpy(strategy.rows(step))
-        batch = normalised(policy.apply(images.train[rows], _generator(spec.seed, step)))
-        torch.manual_seed(_number(spec.seed, step, 0))  # for classifiers with dropout
-
         # Update the weights.
-        learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        logits = strategy.logits(model, batch, rows >= images.real_count)
-        loss = strategy.loss(logits, labels[rows], _LABEL_SMOOTHING)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses = [*losses, float(loss.detach())][-_RECENT:]
-        hits += float((logits.detach().argmax(1) == labels[rows]).float().mean())
-        if not isfinite(losses[-1]):
-            raise LossNotFiniteError(step + 1, spec.learning_rate)
+        loss, accuracy = _update(setup, step)
+        losses, hits, window = [*losses, loss][-_RECENT:], hits + accuracy, window + 1
 
-        # Report, and keep what is done.
+        # Report.
         done = step + 1
         if done % report_every and done != spec.step_count:
             continue
         now = time.monotonic()
-        window = (done - 1) % report_every + 1
-        values = {"loss": float(np.mean(losses[-window:])), "learning_rate": learning_rate}
-        values["train_accuracy"] = hits / window
         rate = window * spec.batch_size / max(now - reported_at, 1e-9)
+        values = {"loss": float(np.mean(losses[-window:])), "train_accuracy": hits / window}
+        values["learning_rate"] = setup.optimizer.param_groups[0]["lr"]
         emit({"event": "metrics", "step": done, "values": values, "images_per_second": rate})
         progress = Progress(done, now - started, tuple(losses))
-        hits, reported_at = 0.0, now
+        hits, window, reported_at = 0.0, 0, now
+
+        # Keep what is done.
         if now - saved_at >= spec.checkpoint_seconds and done < spec.step_count:
-            save(Path(spec.folder) / CHECKPOINT, spec.digest(), model, optimizer, progress)
+            save(checkpoint, spec.digest(), setup.model, setup.optimizer, progress)
             emit({"event": "checkpoint", "step": done})
             saved_at = time.monotonic()
     return progress
+
+
+def _update(setup: Setup, step: int) -> tuple[float, float]:
+    """Does one optimiser step, counted from 0. Returns the batch's loss and accuracy."""
+    spec, images, strategy = setup.spec, setup.images, setup.strategy
+
+    # Draw the batch.
+    rows = torch.from_numpy(strategy.rows(step))
+    changed = setup.policy.apply(images.train[rows], _generator(spec.seed, step))
+    batch = normalised(changed.to(setup.device))
+    labels = torch.from_numpy(images.labels)[rows].to(setup.device)
+    synthetic = (rows >= images.real_count).to(setup.device)
+    torch.manual_seed(_number(spec.seed, step, 0))  # for classifiers with dropout
+
+    # Update the weights.
+    learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
+    for group in setup.optimizer.param_groups:
+        group["lr"] = learning_rate
+    logits = strategy.logits(setup.model, batch, synthetic)
+    loss = strategy.loss(logits, labels, _LABEL_SMOOTHING)
+    if not isfinite(loss.item()):
+        raise LossNotFiniteError(step + 1, spec.learning_rate)
+    setup.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    setup.optimizer.step()
+    return loss.item(), float((logits.detach().argmax(1) == labels).float().mean())
+
+
+def _set_up(spec: RunSpec, images: RunImages) -> Setup:
+    strategy = _strategy(spec, images)
+    classifier = recipes.load("classifiers", spec.classifier).build(len(spec.class_names))
+    model = strategy.adapt(classifier)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        model.parameters(), spec.learning_rate, weight_decay=_WEIGHT_DECAY
+    )
+    policy = recipes.load("policies", spec.policy)
+    return Setup(spec, images, strategy, policy, model, optimizer, device)
 
 
 def _strategy(spec: RunSpec, images: RunImages) -> Strategy:

@@ -142,6 +142,7 @@ def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     root = str(Path(__file__).parent.parent)
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [root, kept.get("PYTHONPATH", "")]))
+    kept.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA is not deterministic
     return kept
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import pytest_asyncio
 from google.longrunning import operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc as rpc
@@ -84,9 +86,9 @@ def put_manifest(store: ObjectStore, uri: str, rows: list[dict[str, Any]]) -> st
     return uri
 
 
-@pytest.fixture
-def store(tmp_path: Path, photos: Photos) -> ObjectStore:
-    store = DirectoryStore(tmp_path / "store", durable=False)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, photos: Photos) -> ObjectStore:
+    store = DirectoryStore(tmp_path_factory.mktemp("store"), durable=False)
     for key, data in photos.files.items():
         store.put(key, data)
     put_manifest(store, DATASET, photos.train + photos.test)
@@ -110,7 +112,7 @@ class Client:
 
     async def finish(self, run_id: str, **run: Any) -> Any:
         operation = await self.create(run_id, **run)
-        return await wait_for(self.operations, operation.name, timeout=100, poll_seconds=0.05)
+        return await wait_for(self.operations, operation.name, timeout=250, poll_seconds=0.05)
 
     async def train(self, run_id: str, **run: Any) -> pb.TrainingRun:
         operation = await self.finish(run_id, **run)
@@ -120,18 +122,13 @@ class Client:
         return trained
 
 
-Settings = Callable[..., TrainerSettings]
+def settings(scratch: Path, **values: Any) -> TrainerSettings:
+    """Settings that checkpoint at every report."""
+    return TrainerSettings(scratch, **{"threads": 1, "checkpoint_seconds": 0.0} | values)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    def create(**values: Any) -> TrainerSettings:
-        return TrainerSettings(**{"scratch": tmp_path / "scratch", "threads": 1} | values)
-
-    return create
-
-
-async def _connect(settings: TrainerSettings, store: ObjectStore) -> AsyncIterator[Client]:
+@asynccontextmanager
+async def connect(settings: TrainerSettings, store: ObjectStore) -> AsyncIterator[Client]:
     async with running(create_service(settings, store)) as server:
         service = pb.DESCRIPTOR.services_by_name["TrainerService"]
         async with open_channel(server.target, service) as channel:
@@ -140,7 +137,10 @@ async def _connect(settings: TrainerSettings, store: ObjectStore) -> AsyncIterat
             )
 
 
-@pytest.fixture
-async def client(settings: Settings, store: ObjectStore) -> AsyncIterator[Client]:
-    async for client in _connect(settings(checkpoint_seconds=0.0), store):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(
+    tmp_path_factory: pytest.TempPathFactory, store: ObjectStore
+) -> AsyncIterator[Client]:
+    """One server and one warm worker for all tests of a module: loading torch is slow."""
+    async with connect(settings(tmp_path_factory.mktemp("scratch")), store) as client:
         yield client

@@ -1,5 +1,7 @@
 """What the guard refuses, on values."""
 
+from dataclasses import replace
+
 import pytest
 
 from servicekit.errors import InvalidArgument, Precondition
@@ -25,11 +27,7 @@ def test_all_training_items_are_chosen_by_default_and_the_declared_ones_otherwis
 
 
 def test_labels_need_not_start_at_zero():
-    items = [Item(i.item_id, i.image_uri, i.label + 7, *vars(i).values()) for i in ()]
-    shifted = tuple(
-        Item(i.item_id, i.image_uri, i.label + 7, i.class_name, i.split, i.sha256)
-        for i in (*items, *MANIFEST.items)
-    )
+    shifted = tuple(replace(item, label=item.label + 7) for item in MANIFEST.items)
     assert select(Manifest("", shifted), [], []).label_of == {"a": 0, "b": 1}
 
 
@@ -77,7 +75,7 @@ def test_equal_pixels_are_refused_whatever_the_file():
 
 def test_many_offenders_are_counted_and_a_few_named():
     many = [made(f"s{n}", parents=("e0",)) for n in range(9)]
-    with pytest.raises(Precondition, match="9 synthetic images .* s4 and 4 more"):
+    with pytest.raises(Precondition, match=r"9 synthetic images .* s4 and 4 more"):
         select(MANIFEST, [], many)
 
 

@@ -34,7 +34,7 @@ class HalfHalf(Strategy):
         return np.concatenate([real, synthetic + sources.real_count])
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-        return super().loss(logits + self._log_counts, labels, label_smoothing)
+        return super().loss(logits + self._log_counts.to(logits.device), labels, label_smoothing)
 
 
 def create(sources: Sources) -> Strategy:
