@@ -1,7 +1,8 @@
 """The generator's gRPC service: messages in, messages out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
 
@@ -106,12 +107,13 @@ class GeneratorService(rpc.GeneratorServiceServicer):
                 yield _answer(order, call, order.found, None)
             else:
                 to_make.append(order)
-        async for response in self._make(backend, to_make, call):
-            yield response
+        async with aclosing(self._make(backend, to_make, call)) as responses:
+            async for response in responses:
+                yield response
 
     async def _make(
         self, backend: Backend, orders: Sequence[Order], call: _Call
-    ) -> AsyncIterator[pb.GenerateImagesResponse]:
+    ) -> AsyncGenerator[pb.GenerateImagesResponse, None]:
         """Makes the orders together and answers each when it is stored."""
         with translated():
             futures = backend.submit_all([order.item for order in orders])

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 
 import grpc
 from variegate.generator.v1 import generator_pb2 as pb
@@ -17,15 +18,19 @@ from servicekit.server import Service
 from servicekit.storage import ObjectStore
 
 
-def create_service(settings: GeneratorSettings, store: ObjectStore) -> Service:
-    """Returns the service; its models are loaded by `load`."""
+def create_service(
+    settings: GeneratorSettings,
+    store: ObjectStore,
+    start: Callable[[GeneratorSettings], Backend] | None = None,
+) -> Service:
+    """Returns the service. Its `load` calls `start`, by default the engine in this process."""
     servicer = GeneratorService(store)
 
     def register(server: grpc.aio.Server) -> None:
         rpc.add_GeneratorServiceServicer_to_server(servicer, server)
 
     async def load() -> None:
-        servicer.backend = await asyncio.to_thread(start_engine, settings)
+        servicer.backend = await asyncio.to_thread(start or start_engine, settings)
 
     async def close() -> None:
         if servicer.backend is not None:

@@ -40,6 +40,7 @@ class WaitingLine:
 
     def __len__(self) -> int:
         with self._changed:
+            self._forget_cancelled()
             return len(self._tickets)
 
     def put(self, tickets: Sequence[Ticket]) -> None:

@@ -4,7 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
+
+from models.torchvision_cpu import declare_missing_operators
+
+declare_missing_operators()
+
+from diffusers import (  # noqa: E402
     AutoencoderKL,
     DDIMScheduler,
     DDPMScheduler,
@@ -14,8 +19,8 @@ from diffusers import (
     StableUnCLIPImg2ImgPipeline,
     UNet2DConditionModel,
 )
-from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
-from transformers import (
+from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer  # noqa: E402
+from transformers import (  # noqa: E402
     CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
