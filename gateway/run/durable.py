@@ -13,12 +13,14 @@ import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID, StepReservation
 from google.rpc import status_pb2
 
+from gateway.run.database import engine_of
 from servicekit.errors import (
     Cancelled,
     Internal,
@@ -33,6 +35,7 @@ Handler = Callable[[str], Awaitable[None]]
 
 # Raise it when steps change their order or meaning: older work is then started anew.
 VERSION = "1"
+_THREADS = 32
 _WORKFLOW = "gateway.work"
 _DONE, _ENDED = "SUCCESS", {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 _log = logging.getLogger(__name__)
@@ -50,12 +53,14 @@ class Durable:
     """Starts, resumes, cancels and looks at durable work."""
 
     def __init__(self, database_url: str, executor_id: str, handler: Handler) -> None:
+        self._database_url = database_url
         self._config = DBOSConfig(
             name="variegate-gateway",
             system_database_url=database_url,
             executor_id=executor_id,
             application_version=VERSION,
-            log_level="WARNING",
+            log_level="ERROR",
+            max_executor_threads=_THREADS,
             enable_otlp=False,
         )
         self._handler = handler
@@ -72,7 +77,8 @@ class Durable:
                 reason="GATEWAY_RUNNING",
             )
         _launched = self
-        DBOS(config=self._config)
+        self._engine = engine_of(self._database_url)
+        DBOS(config={**self._config, "system_database_engine": self._engine})
         # DBOS adopts the loop it is launched on, so this must not move to a thread.
         DBOS.launch()
 
@@ -84,7 +90,11 @@ class Durable:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        # DBOS has made its own threads the loop's, and takes them away: others still need some.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
         await asyncio.to_thread(DBOS.destroy)
+        if self._engine is not None:
+            self._engine.dispose()
         _launched = None
 
     async def start(self, subject: str) -> None:

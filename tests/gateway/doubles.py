@@ -1,0 +1,264 @@
+"""The five services as small deterministic gRPC servers, for tests of the gateway alone.
+
+They speak the real protos over real channels. Images are 16 x 16 noise drawn from the item's seed;
+what a test wants to go wrong is said in `Trouble`.
+"""
+
+import asyncio
+import hashlib
+import io
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+import pyarrow.parquet as pq
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
+from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
+from variegate.prompter.v1 import prompter_pb2, prompter_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
+from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
+
+from imaging.decode import decode_image
+from imaging.encode import encode_png
+from imaging.hashing import perceptual_hash, pixel_sha256
+from servicekit.errors import Exhausted, Internal, InvalidArgument, to_status
+from servicekit.storage import to_key, to_uri
+
+SHAPE, DIMENSION = (6, 4), 8
+
+
+@dataclass
+class Trouble:
+    """What goes wrong, and what was asked for."""
+
+    busy_calls: int = 0  # The first calls of GenerateImages answer RESOURCE_EXHAUSTED.
+    bad_seeds: set[int] = field(default_factory=set)  # These items fail for good.
+    unsafe_share: float = 0.0  # This share of images is rejected.
+    same_pixels: bool = False  # Every image is the same picture.
+    pause: float = 0.0  # Seconds that a call of GenerateImages takes.
+    calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
+    made: int = 0
+    captioned: int = 0
+    candidates: list[tuple[str, bool]] = field(default_factory=list)
+
+
+class Captioner(captioner_pb2_grpc.CaptionerServiceServicer):
+    def __init__(self, store, trouble):
+        self.trouble = trouble
+
+    async def CaptionImage(self, request, context):
+        self.trouble.captioned += 1
+        number = int(hashlib.sha256(request.image_uri.encode()).hexdigest()[:2], 16) % 7
+        text = f"{request.prefix} with {number} corners"
+        caption = captioner_pb2.Caption(text=text, mean_log_prob=-1, model="double-captioner")
+        return captioner_pb2.CaptionImageResponse(caption=caption)
+
+    async def StreamCaptions(self, requests, context):
+        async for one in requests:
+            answer = await self.CaptionImage(one.request, context)
+            yield captioner_pb2.StreamCaptionsResponse(item_id=one.item_id, caption=answer.caption)
+
+
+class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
+    def __init__(self, store, trouble):
+        pass
+
+    async def WritePrompts(self, request, context):
+        for index in range(request.prompt_count):
+            prompt = f"{request.strategy} {index}: a photo of a {request.class_name}"
+            yield prompter_pb2.WritePromptsResponse(index=index, prompt=prompt)
+
+
+class Generator(generator_pb2_grpc.GeneratorServiceServicer):
+    def __init__(self, store, trouble):
+        self.store, self.trouble = store, trouble
+
+    async def ListModels(self, request, context):
+        models = [
+            generator_pb2.Model(
+                name=name,
+                mode=name,
+                digest=hashlib.sha256(name.encode()).hexdigest(),
+                text_encoder="double-text",
+                text_shape=SHAPE,
+                image_encoder="double-image" if name == "unclip" else "",
+                image_dimension=DIMENSION if name == "unclip" else 0,
+                default_steps=3,
+                default_guidance_scale=2.0,
+            )
+            for name in ("pix2pix", "text", "unclip")
+        ]
+        return generator_pb2.ListModelsResponse(models=models)
+
+    def _tensor(self, text, shape, encoder):
+        seed = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
+        values = np.random.default_rng(seed).standard_normal(shape).astype("<f4")
+        return generator_pb2.Tensor(
+            data=values.tobytes(), shape=shape, data_type=2, encoder=encoder
+        )
+
+    async def EncodePrompts(self, request, context):
+        tensors = [self._tensor(text, SHAPE, "double-text") for text in request.prompts]
+        return generator_pb2.EncodePromptsResponse(embeddings=tensors)
+
+    async def EncodeImages(self, request, context):
+        tensors = [self._tensor(u, (DIMENSION,), "double-image") for u in request.image_uris]
+        return generator_pb2.EncodeImagesResponse(embeddings=tensors)
+
+    async def GenerateImages(self, request, context):
+        trouble = self.trouble
+        if trouble.busy_calls:
+            trouble.busy_calls -= 1
+            raise Exhausted("the queue is full", retry_after=0.01)
+        trouble.calls.append([item.item_id for item in request.items])
+        await asyncio.sleep(trouble.pause)
+        for item in request.items:
+            if item.seed in trouble.bad_seeds or -1 in trouble.bad_seeds:
+                status = to_status(Internal("the image came out black"), "generator")
+                yield generator_pb2.GenerateImagesResponse(item_id=item.item_id, error=status)
+                continue
+            image = self._store_image(request, item)
+            yield generator_pb2.GenerateImagesResponse(item_id=item.item_id, image=image)
+
+    def _store_image(self, request, item):
+        content = item.SerializeToString(deterministic=True).replace(item.item_id.encode(), b"")
+        key = hashlib.sha256(request.model.encode() + content).hexdigest()
+        seed = 1 if self.trouble.same_pixels else int(key[:12], 16)
+        pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        data = encode_png(pixels)
+        fresh = self.store.put(f"generated/{key}.png", data)
+        self.trouble.made += fresh
+        return generator_pb2.StoredImage(
+            uri=to_uri(f"generated/{key}.png"),
+            sha256=hashlib.sha256(data).hexdigest(),
+            width=16,
+            height=16,
+            model_digest=hashlib.sha256(request.model.encode()).hexdigest(),
+            cached=not fresh,
+            steps=request.sampling.steps or 3,
+            guidance_scale=2.0,
+        )
+
+
+class Retriever(
+    retriever_pb2_grpc.RetrieverServiceServicer, operations_pb2_grpc.OperationsServicer
+):
+    def __init__(self, store, trouble):
+        self.store, self.trouble = store, trouble
+
+    async def CreateIndex(self, request, context):
+        data = self.store.get(to_key(request.pool_uri))
+        self.pool = pq.read_table(io.BytesIO(data)).to_pylist()
+        for row in self.pool:
+            row["sha256"] = hashlib.sha256(row["image"]["bytes"]).hexdigest()
+            row["uri"] = to_uri(f"pool/{row['sha256']}.jpg")
+            self.store.put(to_key(row["uri"]), row["image"]["bytes"])
+        index = retriever_pb2.Index(
+            name=f"indexes/{request.index_id}",
+            digest="d1d1",
+            encoder="double-clip",
+            image_count=len(self.pool),
+        )
+        operation = operations_pb2.Operation(name="operations/index", done=True)
+        operation.response.Pack(index)
+        return operation
+
+    async def SearchImages(self, request, context):
+        text = request.queries[0].text
+        hits = []
+        for row in self.pool:
+            noise = int(hashlib.sha256((text + row["sha256"]).encode()).hexdigest()[:4], 16)
+            likeness = noise / 65536 * 0.5 + 0.4 * (row["class_name"] in text)
+            hits.append((-likeness, row))
+        hits.sort(key=lambda hit: hit[0])
+        answer = retriever_pb2.HitList()
+        for likeness, row in hits[: request.hit_count]:
+            answer.hits.add(
+                image_uri=row["uri"],
+                sha256=row["sha256"],
+                similarity=-likeness,
+                caption=row.get("caption", ""),
+            )
+        return retriever_pb2.SearchImagesResponse(results=[answer])
+
+    async def ScreenImages(self, request, context):
+        checked = request.policy.HasField("max_unsafe_score")
+        protected = self._protected(request.protected_manifest_uri)
+        answer = retriever_pb2.ScreenImagesResponse()
+        for candidate in request.candidates:
+            self.trouble.candidates.append((candidate.image_uri, checked))
+            image = decode_image(self.store.get(to_key(candidate.image_uri)))
+            pixels = pixel_sha256(image)
+            reasons = []
+            if int(pixels[:6], 16) / 2**24 < self.trouble.unsafe_share:
+                reasons.append("UNSAFE")
+            if pixels in protected:
+                reasons.append("EXACT_DUPLICATE")
+            answer.verdicts.add(
+                accepted=not reasons,
+                reasons=reasons,
+                unsafe_score=0.1 if checked else -1,
+                clip_score=int(pixels[6:10], 16) / 65536,
+                pixel_sha256=pixels,
+                perceptual_hash=perceptual_hash(image),
+                duplicate_of_uri=protected.get(pixels, ""),
+            )
+        return answer
+
+    def _protected(self, uri):
+        rows = pq.read_table(io.BytesIO(self.store.get(to_key(uri)))).to_pylist() if uri else []
+        images = {row["image_uri"]: self.store.get(to_key(row["image_uri"])) for row in rows}
+        return {pixel_sha256(decode_image(data)): uri for uri, data in images.items()}
+
+
+class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):
+    def __init__(self, store, trouble):
+        self.store, self.runs = store, []
+
+    async def ListRecipes(self, request, context):
+        recipe = trainer_pb2.Recipe
+        return trainer_pb2.ListRecipesResponse(
+            strategies=[recipe(id="combined"), recipe(id="real"), recipe(id="two_phase")],
+            policies=[recipe(id="standard")],
+            classifiers=[recipe(id="cnn4")],
+        )
+
+    async def CreateTrainingRun(self, request, context):
+        run = request.training_run
+        self.runs.append(run)
+        names = ["cat", "dog"]
+        added = self._count(run.synthetic_manifest_uri)
+        if run.strategy not in ("", "combined", "real", "two_phase"):
+            raise InvalidArgument("unknown strategy", field="training_run.strategy")
+        accuracy = 0.5 + 0.01 * min(added, 20) + 0.001 * (run.seed % 5)
+        run.result.accuracy = accuracy
+        run.result.real_image_count = self._count(run.manifest_uri)
+        run.result.synthetic_image_count = added
+        run.result.test_image_count = 4
+        run.result.seconds = 0.5
+        for name in names:
+            run.result.classes.add(class_name=name, accuracy=accuracy, test_image_count=2)
+        operation = operations_pb2.Operation(name="operations/run", done=True)
+        operation.response.Pack(run)
+        return operation
+
+    def _count(self, uri):
+        return pq.read_table(io.BytesIO(self.store.get(to_key(uri)))).num_rows if uri else 0
+
+
+def add_to(server: grpc.aio.Server, store, trouble) -> dict[str, object]:
+    """Adds all five to one server, and returns them by name."""
+    doubles = {
+        "captioner": Captioner(store, trouble),
+        "prompter": Prompter(store, trouble),
+        "generator": Generator(store, trouble),
+        "retriever": Retriever(store, trouble),
+        "trainer": Trainer(store, trouble),
+    }
+    captioner_pb2_grpc.add_CaptionerServiceServicer_to_server(doubles["captioner"], server)
+    prompter_pb2_grpc.add_PrompterServiceServicer_to_server(doubles["prompter"], server)
+    generator_pb2_grpc.add_GeneratorServiceServicer_to_server(doubles["generator"], server)
+    retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(doubles["retriever"], server)
+    trainer_pb2_grpc.add_TrainerServiceServicer_to_server(doubles["trainer"], server)
+    return doubles

@@ -1,0 +1,195 @@
+"""Augmentations through the gateway's real server, in front of small deterministic services."""
+
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from tests.gateway.doubles import Trouble
+from tests.gateway.pictures import write_folder, write_pool
+from tests.gateway.system import open_system
+
+from servicekit.storage import to_key
+
+
+def rows_of(store, uri):
+    return pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    train = write_folder(tmp_path / "train")
+    test = write_folder(tmp_path / "test", count=2, tag="test")
+    return tmp_path, train, test
+
+
+@pytest.mark.parametrize(
+    "method", ["simple", "clip_templates", "contextual", "mvc", "cond_embed_cutmix_dropout"]
+)
+async def test_every_method_makes_the_wanted_images_with_their_lineage(folders, method):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        dataset = await system.import_folder(train, test)
+        made = await system.augment(method=method, images_per_class=5, seed=3)
+        rows = rows_of(system.store, made.result.manifest_uri)
+        items = {row["item_id"]: row for row in rows_of(system.store, dataset.manifest_uri)}
+    assert made.result.accepted_count == 10 and not made.result.shortfalls
+    assert [row["class_name"] for row in rows] == ["cat"] * 5 + ["dog"] * 5
+    for row in rows:
+        lineage = json.loads(row["lineage"])
+        assert lineage["method"] == method == row["method"]
+        assert lineage["seed"] == row["seed"] and row["source"] == "generated"
+        assert lineage["scores"]["clip_score"] == row["clip_score"]
+        for parent in row["parents"]:
+            assert items[parent]["split"] == "train"
+            assert items[parent]["class_name"] == row["class_name"]
+            assert items[parent]["sha256"] in lineage["parents_sha256"]
+
+
+async def test_the_same_request_answers_the_same_operation_and_makes_nothing_twice(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        first = await system.augment()
+        made = system.trouble.made
+        again = await system.start()
+        assert again.done
+        assert (await system.finish(again)) == first
+        assert system.trouble.made == made
+
+
+async def test_captions_are_computed_once_per_image(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        await system.augment("a1", seed=1)
+        assert system.trouble.captioned == 7, "six images, and one to learn the model's name"
+        await system.augment("a2", seed=2)
+        assert system.trouble.captioned == 8
+
+
+async def test_the_manifest_does_not_depend_on_shards_or_calls_in_flight(folders):
+    root, train, _ = folders
+    files = []
+    for number, size in enumerate((1, 4, 64)):
+        state = root / f"state-{number}"
+        async with open_system(state, root, shard_size=size) as system:
+            await system.import_folder(train)
+            made = await system.augment(images_per_class=9)
+            files.append(system.store.get(to_key(made.result.manifest_uri)))
+    assert files[0] == files[1] == files[2]
+
+
+async def test_rejected_images_are_replaced_and_listed_with_reasons(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root, trouble=Trouble(unsafe_share=0.15)) as system:
+        await system.import_folder(train)
+        made = await system.augment(images_per_class=20, check_safety=True)
+        rejected = rows_of(system.store, made.result.rejected_uri)
+        accepted = rows_of(system.store, made.result.manifest_uri)
+    assert made.result.accepted_count == 40 and not made.result.shortfalls
+    assert made.result.rejected_count == len(rejected) > 0
+    assert {row["reason"] for row in rejected} == {"UNSAFE"}
+    assert max(row["attempt"] for row in accepted) > 0
+    assert len({row["item_id"] for row in (*accepted, *rejected)}) == 40 + len(rejected)
+    assert all(row["unsafe_score"] >= 0 for row in accepted)
+
+
+async def test_a_class_that_never_reaches_its_number_is_reported(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root, trouble=Trouble(same_pixels=True)) as system:
+        await system.import_folder(train)
+        made = await system.augment(images_per_class=2)
+    assert made.result.accepted_count == 1, "equal pixels count once over all classes"
+    short = {s.class_name: s for s in made.result.shortfalls}
+    assert short["cat"].made_count == 1 and short["dog"].made_count == 0
+    assert "REPEATED" in short["dog"].reason
+
+
+async def test_only_a_sample_is_checked_for_safety(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        await system.augment(images_per_class=10, safety_sample_count=6)
+    assert sum(checked for _, checked in system.trouble.candidates) == 6
+    assert len(system.trouble.candidates) == 20
+
+
+async def test_a_busy_generator_is_asked_again(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root, trouble=Trouble(busy_calls=3)) as system:
+        await system.import_folder(train)
+        made = await system.augment()
+    assert made.result.accepted_count == 6 and made.result.rejected_count == 0
+
+
+async def test_an_item_that_fails_is_listed_and_replaced(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        first = await system.augment("a1")
+        seeds = [row["seed"] for row in rows_of(system.store, first.result.manifest_uri)]
+        system.trouble.bad_seeds = {seeds[0]}
+        for key in list(system.store.list("generated/")):
+            system.store.delete(key)
+        second = await system.augment("a2")
+        [failed] = rows_of(system.store, second.result.rejected_uri)
+    assert failed["reason"] == "FAILED" and "black" in failed["message"]
+    assert failed["seed"] == seeds[0]
+    assert second.result.accepted_count == 6
+
+
+async def test_nothing_made_at_all_is_an_error_and_the_same_request_tries_again(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        system.trouble.bad_seeds = {-1}
+        failed = await system.augment()
+        assert "none of 6 images could be made" in failed.error.message
+        system.trouble.bad_seeds = set()
+        assert (await system.augment()).result.accepted_count == 6
+
+
+async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        some = await system.augment("a1", method="retrieval", pool_uri=f"file://{pool}")
+        all_ = await system.augment(
+            "a2", method="retrieval", pool_uri=f"file://{pool}", images_per_class=30
+        )
+        rows = rows_of(system.store, some.result.manifest_uri)
+    assert some.result.accepted_count == 6 and not some.result.shortfalls
+    assert len({row["sha256"] for row in rows}) == 6
+    assert {row["source"] for row in rows} == {"retrieved"}
+    assert all(not row["parents"] for row in rows)
+    assert all_.result.accepted_count == 40
+    assert [s.made_count + 0 for s in all_.result.shortfalls] != []
+    assert all("survived the filters" in s.reason for s in all_.result.shortfalls)
+
+
+async def test_retrieval_never_returns_an_image_of_the_dataset(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet", count=4)
+    table = pq.read_table(pool).to_pylist()
+    (test / "cat" / "leak.png").write_bytes(table[0]["image"]["bytes"])
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval", pool_uri=f"file://{pool}", images_per_class=4
+        )
+        rejected = rows_of(system.store, made.result.rejected_uri)
+    assert made.result.accepted_count == 7
+    assert [row["reason"] for row in rejected] == ["EXACT_DUPLICATE"]
+
+
+async def test_calls_are_full_and_bounded(folders):
+    root, train, _ = folders
+    trouble = Trouble(pause=0.02)
+    settings = {"shard_size": 8, "items_in_flight": 16}
+    async with open_system(root / "state", root, trouble=trouble, **settings) as system:
+        await system.import_folder(train)
+        await system.augment(images_per_class=40)
+    assert {len(call) for call in trouble.calls} == {8}
+    assert len(trouble.calls) == 10
