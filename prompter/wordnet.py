@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 NOUNS = Path(__file__).parent / "data" / "wordnet_nouns.tsv.xz"
@@ -98,6 +98,7 @@ class WordNet:
         )
 
 
+@lru_cache(maxsize=1)  # read once a process, however many servers it runs
 def _read(path: Path) -> _Tables:
     synsets, _, words = lzma.decompress(path.read_bytes()).decode().partition("\n\n")
     index = {}

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prompter.scenes import ScenePlan
@@ -19,6 +19,7 @@ def write(wordnet, model, count, seed=0, class_name="dog", sense=""):
     return list(STRATEGY.write(find_subject(wordnet, class_name, sense), seed, count, model))
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64 - 1))
 def test_no_scene_comes_twice_and_no_place_before_all_came_once(seed):
     plan = ScenePlan(random.Random(seed))

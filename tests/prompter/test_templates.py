@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prompter.strategies import load_strategies
@@ -54,7 +54,7 @@ def test_sariyildiz_gives_every_category_its_equal_share():
     assert len(set(written[5::6])) > 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     strategy=st.sampled_from(TEMPLATED),
     class_name=st.sampled_from(["dog", "fire_truck", "Zorblax", "apples", "automobile"]),
