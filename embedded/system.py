@@ -20,6 +20,9 @@ from servicekit.telemetry import JsonFormatter
 import models
 
 NANO = Path(models.__file__).parent / "nano"
+
+# Names another folder with clip/, captioner/ and diffusion/NAME/ in it.
+MODELS_KEY = "VARIEGATE_MODELS"
 HOST = "127.0.0.1"
 
 # The order is the order of the ports from `port_base` on; the gateway is first because people
@@ -108,12 +111,12 @@ class EmbeddedSystem:
         return service
 
     def _options(self, name: str) -> dict[str, Any]:
-        state = self.settings.state
+        state, folder = self.settings.state, Path(os.environ.get(MODELS_KEY, NANO)).absolute()
         defaults: dict[str, dict[str, Any]] = {
-            "captioner": {"model": NANO / "captioner"},
+            "captioner": {"model": folder / "captioner"},
             "prompter": {},
-            "generator": {"models": NANO / "diffusion"},
-            "retriever": {"clip": NANO / "clip"},
+            "generator": {"models_folder": folder / "diffusion"},
+            "retriever": {"clip": folder / "clip"},
             "trainer": {"scratch": state / "trainer"},
             "gateway": {
                 "import_roots": tuple(str(root) for root in self.settings.import_roots),

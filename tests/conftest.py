@@ -29,3 +29,17 @@ def fails() -> Callable[[object], Awaitable[ServiceError]]:
         raise AssertionError("the call succeeded")
 
     return failure
+
+
+@pytest.fixture
+def fails_sync() -> Callable[[Callable[[], object]], ServiceError]:
+    """Returns a function that makes a call of a blocking stub and returns its error."""
+
+    def failure(call: Callable[[], object]) -> ServiceError:
+        try:
+            call()
+        except grpc.RpcError as error:
+            return from_rpc_error(error)
+        raise AssertionError("the call succeeded")
+
+    return failure
