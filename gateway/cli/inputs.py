@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from gateway.cli.failures import CliError
 
@@ -43,14 +44,26 @@ def local_path(text: str) -> Path | None:
     """The path behind a source, or None if it is in the object store."""
     if text.startswith("store:"):
         return None
-    return Path(text.removeprefix("file://")).expanduser().resolve()
+    if text.startswith("file:"):
+        text = unquote(urlsplit(text).path)
+    return Path(text).expanduser().resolve()
 
 
 def dataset_id(train: str, test: str | None, shots: int) -> str:
     """An id that changes when the files do: of places, names, sizes and times of change."""
-    parts = [[text, *_listing(text)] for text in (train, test) if text]
-    name = Path(train.removeprefix("store:")).expanduser()
-    return named_digest(name.stem or name.resolve().stem, [parts, shots])
+    parts = [list(_listing(text)) for text in (train, test) if text]
+    path = local_path(train) or Path(train.removeprefix("store:"))
+    return named_digest(path.stem, [parts, shots])
+
+
+def run_id(name: str, wish: Mapping[str, object]) -> str:
+    """The id of a run: its settings, and what its places hold now, however they were written."""
+    places = {
+        place: list(_listing(str(wish[place])))
+        for place in ("source", "test", "pool")
+        if wish.get(place)
+    }
+    return named_digest(name, {**wish, **places})
 
 
 def named_digest(name: str, content: object) -> str:
@@ -85,6 +98,7 @@ def names(text: str | None) -> list[str]:
 def _listing(text: str) -> Iterator[list[object]]:
     path = local_path(text)
     if path is None:
+        yield [text]
         return
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     yield [str(path)]

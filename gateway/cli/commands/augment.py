@@ -55,9 +55,8 @@ class Wish:
         return [(self.method, self.parameters)]
 
     def run_id(self) -> str:
-        """The id of the run: the settings, and what the folders hold now."""
-        data = inputs.dataset_id(self.source, self.test, self.shots)
-        return inputs.named_digest(self.method, [data, vars(self)])
+        """The id of the run."""
+        return inputs.run_id(self.method, vars(self))
 
 
 def augment(
@@ -90,27 +89,32 @@ def augment(
     common = options.Common(gateway=gateway, store=store, state=state, json=json, debug=debug)
 
     def prepare() -> Wish:
-        from gateway.cli.known import check_methods, own_methods
-
-        for text in (source, test):
-            if text:
-                inputs.source_uri(text)
-        outputs.apart(out, *(inputs.local_path(text) for text in (source, test) if text))
         wish = Wish(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param),
         )  # fmt: skip
-        if not gateway:
-            check_methods(own_methods(), wish.asked(), has_pool=bool(pool))
+        _check(wish, out, own=not gateway)
         outputs.claim(out, wish.run_id(), resume=resume, overwrite=overwrite, dry=True)
         return wish
 
     wish = checked(common, prepare)
+    execute(
+        common,
+        lambda session: _augment(session, wish, out, resume=resume, overwrite=overwrite),
+        roots=inputs.import_roots(source, test),
+    )
 
-    async def work(session: "Session") -> Outcome:
-        return await _augment(session, wish, out, resume=resume, overwrite=overwrite)
 
-    execute(common, work, roots=inputs.import_roots(source, test))
+def _check(wish: Wish, out: Path, *, own: bool) -> None:
+    """What can be told before anything is started; `own` if we start the system ourselves."""
+    from gateway.cli.known import check_methods, own_methods
+
+    sources = [text for text in (wish.source, wish.test) if text]
+    for text in sources:
+        inputs.source_uri(text)
+    outputs.apart(out, *map(inputs.local_path, sources))
+    if own:
+        check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))
 
 
 async def _augment(

@@ -48,9 +48,8 @@ class Wish:
     name: str
 
     def run_id(self) -> str:
-        """The id of the run: the settings, and what the folders hold now."""
-        data = inputs.dataset_id(self.source, self.test, self.shots)
-        return inputs.named_digest(self.name, [data, vars(self)])
+        """The id of the run."""
+        return inputs.run_id(self.name, vars(self))
 
 
 def study(
@@ -83,28 +82,29 @@ def study(
     redo = resume or (demo and not overwrite)
 
     def prepare() -> Wish:
-        from gateway.cli.known import check_methods, own_methods
-
         wish = Wish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
             per_class or 100, seeds or 3, train_steps, deterministic, check_safety, "study",
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
-        _check(wish, folder, full=full and not demo)
-        if not gateway:
-            asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in wish.methods]
-            check_methods(own_methods(), asked, has_pool=bool(wish.pool))
+        _check(wish, folder, full=full and not demo, own=not gateway)
         outputs.claim(folder, wish.run_id(), resume=redo, overwrite=overwrite, dry=True)
         return wish
 
     wish = checked(common, prepare)
+    execute(
+        common,
+        lambda session: _study(session, wish, folder, resume=redo, overwrite=overwrite),
+        roots=inputs.import_roots(wish.source, wish.test),
+    )
 
-    async def work(session: "Session") -> Outcome:
-        from gateway.cli.comparison import compare
 
-        return await compare(session, wish, folder, resume=redo, overwrite=overwrite)
+async def _study(
+    session: "Session", wish: Wish, out: Path, *, resume: bool, overwrite: bool
+) -> Outcome:
+    from gateway.cli.comparison import compare
 
-    execute(common, work, roots=inputs.import_roots(wish.source, wish.test))
+    return await compare(session, wish, out, resume=resume, overwrite=overwrite)
 
 
 def _demo(wish: Wish, source: str | None, seeds: int, per_class: int, full: bool) -> Wish:
@@ -126,7 +126,9 @@ def _demo(wish: Wish, source: str | None, seeds: int, per_class: int, full: bool
     )
 
 
-def _check(wish: Wish, out: Path, *, full: bool) -> None:
+def _check(wish: Wish, out: Path, *, full: bool, own: bool) -> None:
+    from gateway.cli.known import check_methods, own_methods
+
     if full:
         raise CliError("--full belongs to --demo.", remedy="Name --methods for your own images.")
     if not wish.source:
@@ -143,3 +145,6 @@ def _check(wish: Wish, out: Path, *, full: bool) -> None:
     inputs.source_uri(wish.source)
     inputs.source_uri(wish.test)
     outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test)))
+    if own:
+        asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in wish.methods]
+        check_methods(own_methods(), asked, has_pool=bool(wish.pool))

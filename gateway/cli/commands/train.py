@@ -1,14 +1,16 @@
 """`variegate train`: how good a classifier the images give, with and without the new ones."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from gateway.cli import inputs, options
+from gateway.cli import options
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
+from gateway.cli.inputs import import_roots, source_uri
 from gateway.cli.tables import percent, plus_minus, table
 
 if TYPE_CHECKING:
@@ -36,6 +38,22 @@ Compare = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for on the command line."""
+
+    source: str
+    test: str
+    synthetic: Path | None
+    strategy: str
+    seeds: int
+    shots: int
+    policy: str
+    classifier: str
+    step_count: int
+    compare: bool
+
+
 def train(
     source: options.Source,
     test: TestRequired,
@@ -56,49 +74,58 @@ def train(
 ) -> None:
     """Train and test a classifier; with --synthetic also measure what the images gained."""
     common = options.Common(gateway, trainer, store, state, json, debug)
+    wish = Wish(
+        source, test, synthetic, strategy, seeds, shots, policy, classifier, steps, compare
+    )  # fmt: skip
+    checked(common, lambda: _check(wish))
+    execute(common, lambda session: _train(session, wish), roots=import_roots(source, test))
 
-    def check() -> None:
-        inputs.source_uri(source)
-        inputs.source_uri(test)
-        if synthetic is not None and not (synthetic / "manifest.parquet").is_file():
+
+def _check(wish: Wish) -> None:
+    source_uri(wish.source)
+    source_uri(wish.test)
+    if wish.synthetic is None:
+        if wish.strategy not in ("", "real"):
             raise CliError(
-                f"{synthetic} is no output of `variegate augment`: it has no manifest.parquet.",
-                exit_code=3,
-                remedy="Give the folder that was its --out.",
-                reason="NO_MANIFEST",
-            )
-        if synthetic is None and strategy not in ("", "real"):
-            raise CliError(
-                f"The strategy {strategy!r} needs images to add.",
+                f"The strategy {wish.strategy!r} needs images to add.",
                 remedy="Add --synthetic DIR, an output of `variegate augment`.",
             )
+    elif not (wish.synthetic / "manifest.parquet").is_file():
+        raise CliError(
+            f"{wish.synthetic} is no output of `variegate augment`: it has no manifest.parquet.",
+            exit_code=3,
+            remedy="Give the folder that was its --out.",
+            reason="NO_MANIFEST",
+        )
 
-    checked(common, check)
 
-    async def work(session: "Session") -> Outcome:
-        import asyncio
-        from dataclasses import replace
+async def _train(session: "Session", wish: Wish) -> Outcome:
+    import asyncio
+    from dataclasses import replace
 
-        from gateway.cli.steps import import_images
-        from gateway.cli.synthetic import store_synthetic
-        from gateway.cli.training import Lesson
-        from gateway.cli.training import train as run_all
+    from gateway.cli.steps import import_images
+    from gateway.cli.synthetic import store_synthetic
+    from gateway.cli.training import Lesson
+    from gateway.cli.training import train as run_all
 
-        session.connection.need_trainer()
-        dataset = await import_images(session, source, test, shots)
-        plain = Lesson(dataset.manifest_uri, policy=policy, classifier=classifier, step_count=steps)
-        rows = []
-        if synthetic is None or compare:
-            rows.append(_row("real", await run_all(session, plain, seeds)))
-        if synthetic is not None:
-            store = session.connection.need_store()
-            uri = await asyncio.to_thread(store_synthetic, store, synthetic)
-            lesson = replace(plain, synthetic_manifest_uri=uri, strategy=strategy)
-            rows.append(_row(strategy or "combined", await run_all(session, lesson, seeds)))
-        document = _document(dataset.name, synthetic, rows)
-        return Outcome(document, lambda console: _print(console, document))
-
-    execute(common, work, roots=inputs.import_roots(source, test))
+    session.connection.need_trainer()
+    dataset = await import_images(session, wish.source, wish.test, wish.shots)
+    plain = Lesson(
+        dataset.manifest_uri,
+        policy=wish.policy,
+        classifier=wish.classifier,
+        step_count=wish.step_count,
+    )
+    rows = []
+    if wish.synthetic is None or wish.compare:
+        rows.append(_row("real", await run_all(session, plain, wish.seeds)))
+    if wish.synthetic is not None:
+        store = session.connection.need_store()
+        uri = await asyncio.to_thread(store_synthetic, store, wish.synthetic)
+        lesson = replace(plain, synthetic_manifest_uri=uri, strategy=wish.strategy)
+        rows.append(_row(wish.strategy or "combined", await run_all(session, lesson, wish.seeds)))
+    document = _document(dataset.name, wish.synthetic, rows)
+    return Outcome(document, lambda console: _print(console, document))
 
 
 def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:

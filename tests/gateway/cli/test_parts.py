@@ -177,3 +177,12 @@ def test_a_full_disk_is_a_sentence_and_not_a_trace(capsys):
     assert end.value.exit_code == 1
     assert "No space left on device: /data/cat.png." in err
     assert "run the same command again" in err and "Traceback" not in err
+
+
+def test_a_run_is_the_same_however_its_folder_is_written(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    ways = [photos.name, f"./{photos.name}", f"{photos}/", photos.as_uri()]
+    ids = {inputs.run_id("mvc", {"source": way, "seed": 1}) for way in ways}
+    assert len(ids) == 1
+    assert len({inputs.dataset_id(way, None, 0) for way in ways}) == 1
+    assert inputs.run_id("mvc", {"source": ways[0], "seed": 2}) not in ids
