@@ -63,7 +63,7 @@ def store(photographs):
     store = MemoryStore()
     for index, (data, _) in enumerate(photographs):
         store.put(f"images/{index}.jpg", data)
-    store.put("images/broken.jpg", photographs[0][0][:200])
+    store.put("images/broken.jpg", photographs[0][0][:-200])
     store.put("images/words.jpg", b"these are words")
     store.put("images/plain.png", encode_png(np.full((32, 32, 3), 128, np.uint8)))
     return store
