@@ -7,12 +7,19 @@ from gateway.cli.session import Session
 
 
 async def export(session: Session, manifest_uri: str, out: Path) -> None:
-    """Writes an augmentation as an ImageFolder with its manifest; what is there already stays."""
+    """Writes an augmentation as an ImageFolder with its manifest; whole files there stay.
+
+    The folder is claimed (`outputs.claim`), so what it holds is this run's: the marker alone, or
+    an export that was stopped, which goes on.
+    """
     from gateway.export import export_image_folder
 
     session.view.say(f"writing {out}")
     store = session.connection.need_store()
-    await asyncio.to_thread(export_image_folder, store, manifest_uri, out)
+    begun = (out / ".manifest.sha256").exists()
+    await asyncio.to_thread(
+        export_image_folder, store, manifest_uri, out, resume=begun, overwrite=not begun
+    )
 
 
 async def fetch(session: Session, uri: str, path: Path) -> None:
