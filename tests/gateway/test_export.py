@@ -1,0 +1,81 @@
+"""Export of an augmentation to a folder."""
+
+import hashlib
+import json
+
+import pytest
+
+from gateway.export import export_image_folder
+from gateway.export.image_folder import folder_of
+from gateway.run.output import Row, write_rows
+from servicekit.errors import NotFound, Precondition
+from servicekit.storage import MemoryStore
+from tests.gateway.pictures import picture
+
+
+@pytest.fixture
+def store():
+    store = MemoryStore()
+    rows = []
+    for label, name in enumerate(("cat", "été/../x")):
+        for number in range(3):
+            data = picture((name, number))
+            key = f"generated/{label}{number}.png"
+            store.put(key, data)
+            sha = hashlib.sha256(data).hexdigest()
+            rows.append(
+                Row(f"item{label}{number}", f"store:{key}", sha, label, name, "mvc", "generated")
+            )
+    store.put("m.parquet", write_rows(rows))
+    return store
+
+
+def test_a_folder_per_class_with_manifest_and_lineage(store, tmp_path):
+    out = tmp_path / "out"
+    summary = export_image_folder(store, "store:m.parquet", out)
+    assert summary.written_count == 6 and summary.class_counts == {"cat": 3, "été/../x": 3}
+    assert (out / "cat" / "item00.png").read_bytes() == store.get("generated/00.png")
+    lines = [json.loads(line) for line in (out / "lineage.jsonl").read_text().splitlines()]
+    assert [line["item_id"] for line in lines][:2] == ["item00", "item01"]
+    assert all((out / line["file"]).is_file() for line in lines)
+    assert (out / "manifest.parquet").read_bytes() == store.get("m.parquet")
+    assert {p.parent for p in tmp_path.rglob("*.png")} == {out / "cat", out / folder_of("été/../x")}
+
+
+def test_an_existing_folder_is_refused_until_told_what_to_do(store, tmp_path):
+    out = tmp_path / "out"
+    export_image_folder(store, "store:m.parquet", out)
+    with pytest.raises(Precondition, match="--resume .* --overwrite"):
+        export_image_folder(store, "store:m.parquet", out)
+    (out / "cat" / "item00.png").unlink()
+    (out / "cat" / "item01.png").write_bytes(b"half")
+    summary = export_image_folder(store, "store:m.parquet", out, resume=True)
+    assert (summary.written_count, summary.kept_count) == (2, 4)
+    assert export_image_folder(store, "store:m.parquet", out, overwrite=True).written_count == 6
+
+
+def test_resuming_onto_something_else_is_refused(store, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(Precondition, match="something else"):
+        export_image_folder(store, "store:m.parquet", tmp_path, resume=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_an_export_that_breaks_off_has_no_manifest_and_goes_on(store, tmp_path):
+    out, data = tmp_path / "out", store.get("generated/11.png")
+    store.delete("generated/11.png")
+    with pytest.raises(NotFound):
+        export_image_folder(store, "store:m.parquet", out)
+    assert not (out / "manifest.parquet").exists()
+    store.put("generated/11.png", data)
+    summary = export_image_folder(store, "store:m.parquet", out, resume=True)
+    assert summary.written_count + summary.kept_count == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"), [("fire truck", True), ("..", False), ("a/b", False), ("", False)]
+)
+def test_class_names_never_leave_the_folder(name, safe):
+    folder = folder_of(name)
+    assert "/" not in folder and not folder.startswith(".") and folder
+    assert (folder == name) == safe
