@@ -1,8 +1,8 @@
 """Bounded concurrency over a stream of requests."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,7 +57,7 @@ async def _run(work: Callable[[T], Awaitable[R]], request: T) -> R:
     return await work(request)
 
 
-async def _stop(tasks: set["asyncio.Task[R]"] | set["asyncio.Task[T] | asyncio.Task[R]"]) -> None:
+async def _stop(tasks: Collection["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
