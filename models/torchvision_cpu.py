@@ -19,7 +19,7 @@ def declare_missing_operators() -> None:
     """
     if torch.version.cuda is not None or _declared:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")  # noqa: TOR901
+    library = torch.library.Library("torchvision", "FRAGMENT")
     _declared.append(library)
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
