@@ -1,6 +1,8 @@
 """CreateIndex as an operation: pools of all kinds, failures, resuming."""
 
 import asyncio
+import threading
+from pathlib import Path
 
 import grpc
 import pytest
@@ -8,7 +10,7 @@ from google.longrunning import operations_pb2
 from variegate.retriever.v1 import retriever_pb2 as pb
 
 from retriever.settings import RetrieverSettings
-from servicekit.errors import ServiceError, from_rpc_error, from_status
+from servicekit.errors import ServiceError, Unavailable, from_rpc_error, from_status
 from servicekit.storage import DirectoryStore, MemoryStore, to_uri
 from tests.retriever.conftest import SETTINGS, Client, put_image, put_pool, put_table, serving
 
@@ -109,39 +111,38 @@ async def test_equal_pools_give_equal_digests_and_different_ones_do_not(
     assert digests[0] == digests[1] != digests[2]
 
 
-class CountingStore(DirectoryStore):
-    """A store that counts what is written, and pulls the plug after some shards."""
+class StallingStore(DirectoryStore):
+    """A store that counts shards, and stalls at the third until its process is gone."""
 
-    shard_limit = 10**6
-    shards_written = 0
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, durable=False)
+        self.shards_written = 0
+        self.stalled, self.gone = threading.Event(), threading.Event()
 
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
         if "/shards/" in key:
-            if self.shards_written >= self.shard_limit:
-                raise KeyboardInterrupt("the plug")
+            if self.shards_written == 2 and not self.gone.is_set():
+                self.stalled.set()
+                self.gone.wait()
+                raise Unavailable("the plug is pulled")
             self.shards_written += 1
         return super().put(key, data, overwrite=overwrite)
 
 
 async def test_an_interrupted_build_goes_on_at_the_next_shard(tmp_path, photographs: list[bytes]):
-    store = CountingStore(tmp_path, durable=False)
+    store = StallingStore(tmp_path)
     pool = put_pool(store, photographs[:40])
     request = pb.CreateIndexRequest(index_id="cut", pool_uri=pool)
     async with serving(store) as client:
-        await client.retriever.CreateIndex(request, timeout=5)
-        while store.shards_written < 2:
-            await asyncio.sleep(0.005)
-    before = store.shards_written
-    assert 2 <= before < 5
+        await client.retriever.CreateIndex(request, timeout=30)
+        assert await asyncio.to_thread(store.stalled.wait, 60)
+    store.gone.set()
     assert not store.exists("indexes/cut/index.json")
     async with serving(store) as client:
-        assert index_of(await client.build("cut", pool)).image_count == 40
-    assert store.shards_written == 5  # 40 images in shards of 8: none was made twice
-
-    whole = MemoryStore()
-    async with serving(whole) as client:
-        straight = index_of(await client.build("cut", put_pool(whole, photographs[:40])))
-    assert straight.image_count == 40
+        resumed = index_of(await client.build("cut", pool))
+        straight = index_of(await client.build("straight", pool))
+    assert store.shards_written == 5 + 5  # 40 images in shards of 8: none was made twice
+    assert (resumed.image_count, resumed.digest) == (40, straight.digest)
 
 
 async def test_large_pools_get_an_approximate_index(store: MemoryStore, photographs: list[bytes]):

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from variegate.retriever.v1 import retriever_pb2 as pb
 
 from retriever.settings import RetrieverSettings
 from servicekit.errors import from_rpc_error
 from servicekit.storage import MemoryStore
-from tests.retriever.conftest import SETTINGS, Client, put_image, put_pool, put_table, serving
+from tests.retriever.conftest import NANO, SETTINGS, Client, put_image, put_pool, put_table, serving
 
 
 async def test_text_image_and_embedding_queries_are_answered_in_one_call(
@@ -134,3 +135,19 @@ async def test_no_query_and_no_hits_are_refused(client: Client):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.search("web", count, query)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_texts_find_photographs_of_what_they_name(client: Client):
+    table = pq.read_table(NANO / "demo" / "pool.parquet").take(list(range(0, 10_000, 50)))
+    rows = table.to_pylist()
+    await client.build("demo", put_table(client.store, "pools/demo.parquet", table))
+    class_of = {row["caption"]: row["class_name"] for row in rows}
+    names = sorted(set(class_of.values()))
+    queries = [pb.Query(text=f"a photo of a {name}") for name in names]
+    results = await client.search("demo", 10, *queries)
+    right = sum(
+        class_of[hit.caption] == name
+        for name, hits in zip(names, results, strict=True)
+        for hit in hits
+    )
+    assert right / (10 * len(names)) > 0.5  # a tenth by chance
