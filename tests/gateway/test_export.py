@@ -45,7 +45,7 @@ def test_a_folder_per_class_with_manifest_and_lineage(store, tmp_path):
 def test_an_existing_folder_is_refused_until_told_what_to_do(store, tmp_path):
     out = tmp_path / "out"
     export_image_folder(store, "store:m.parquet", out)
-    with pytest.raises(Precondition, match="--resume .* --overwrite"):
+    with pytest.raises(Precondition, match=r"--resume .* --overwrite"):
         export_image_folder(store, "store:m.parquet", out)
     (out / "cat" / "item00.png").unlink()
     (out / "cat" / "item01.png").write_bytes(b"half")

@@ -149,7 +149,7 @@ def test_a_leak_between_the_splits_is_reported_and_the_training_copy_dropped(tmp
 
 def test_shots_are_the_first_of_each_class_by_digest(tmp_path):
     everything = take(write_folder(tmp_path, count=6), root=tmp_path)[1]
-    dataset, items, _ = take(tmp_path, root=tmp_path, shots=2)
+    _dataset, items, _ = take(tmp_path, root=tmp_path, shots=2)
     for name in ("cat", "dog"):
         digests = sorted(item.sha256 for item in everything if item.class_name == name)
         assert [item.sha256 for item in items if item.class_name == name] == digests[:2]
@@ -210,7 +210,7 @@ def test_folders_and_parquet_of_the_object_store(tmp_path):
     store = MemoryStore()
     for name in ("cat", "dog"):
         store.put(f"uploads/u1/{name}/0.png", picture(name))
-    dataset, items, _ = take("store:uploads/u1", root=tmp_path, store=store)
+    _dataset, items, _ = take("store:uploads/u1", root=tmp_path, store=store)
     assert [item.source for item in items] == ["cat/0.png", "dog/0.png"]
     rows = [{"image": {"bytes": picture("p"), "path": "p"}, "class_name": "cat"}]
     buffer = io.BytesIO()
