@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class ImageCache:
             if not entry.is_dir():
                 self._fill(entry, uris, size)
                 self._evict(keep=entry)
-            os.utime(entry)
+            now = time.time_ns()
+            os.utime(entry, ns=(now, now))
             pixels = json.loads((entry / "pixels.json").read_text(encoding="utf-8"))
         return DecodedImages(entry / "images.npy", tuple(pixels))
 

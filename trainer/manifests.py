@@ -76,12 +76,13 @@ def read_synthetic(store: ObjectStore, uri: str) -> SyntheticManifest:
 
 def _columns(data: bytes, uri: str, names: Sequence[str]) -> list[list[Any]]:
     try:
-        table = pq.read_table(io.BytesIO(data), columns=list(names))
+        file = pq.ParquetFile(io.BytesIO(data))
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise _invalid(uri, f"it has no column {', '.join(missing)}")
+        table = file.read(columns=list(names))
     except (pa.ArrowInvalid, OSError) as error:
         raise _invalid(uri, f"it cannot be read as parquet ({error})") from error
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        raise _invalid(uri, f"it has no column {', '.join(missing)}")
     empty = [name for name in names if name != "parents" and table.column(name).null_count]
     if empty:
         raise _invalid(uri, f"its column {empty[0]} has empty values")
