@@ -28,7 +28,7 @@ def base(tmp_path_factory):
         time.sleep(0.5)
     yield port
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode in (0, 130), err
     assert "Traceback" not in err
 
