@@ -1,12 +1,13 @@
 """BLIP-2 through transformers: captions of a batch of images, each with its own prefix."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.captions import Caption, CaptionTask
 from captioner.model_folder import digest_of, find_model
-from servicekit.errors import Exhausted, Precondition
+from servicekit.errors import Exhausted, InvalidArgument, Precondition
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,7 @@ class BlipCaptioner:
             folder, dtype=dtype, use_safetensors=True
         )
         self._model.to(self._device).eval()
+        self._context: int = self._model.config.text_config.max_position_embeddings
         if self._model.config.text_config.is_encoder_decoder:
             raise Precondition(
                 f"{model} has an encoder-decoder language model, which does not continue a prefix; "
@@ -48,25 +50,47 @@ class BlipCaptioner:
             )
 
     def caption(self, tasks: Sequence[CaptionTask]) -> list[Caption | Exception]:
-        """Returns one caption per task; Exhausted for a task too large for the device's memory."""
+        """Returns one caption per task.
+
+        Exhausted for a task too large for the device's memory, InvalidArgument for a prefix that
+        leaves no room in the model's context.
+        """
         import torch
 
+        prompts = [self._prompt_ids(task.prefix) for task in tasks]
+        room = self._context - max(len(prompt) for prompt in prompts)
+        if room < max(task.max_tokens for task in tasks):
+            if len(tasks) > 1:
+                return self._in_halves(tasks)
+            if room < 1:
+                return [self._too_long(tasks[0])]
+            tasks = [replace(tasks[0], max_tokens=room)]
         try:
             with torch.inference_mode():
-                return list(self._caption(tasks))
+                return list(self._caption(tasks, prompts))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             if len(tasks) > 1:
-                half = len(tasks) // 2
-                return [*self.caption(tasks[:half]), *self.caption(tasks[half:])]
+                return self._in_halves(tasks)
             message = f"the device has no memory for one caption with {self.id}"
             return [Exhausted(message, reason="GPU_OUT_OF_MEMORY", retry_after=5.0)]
 
-    def _caption(self, tasks: Sequence[CaptionTask]) -> list[Caption]:
+    def _in_halves(self, tasks: Sequence[CaptionTask]) -> list[Caption | Exception]:
+        half = len(tasks) // 2
+        return [*self.caption(tasks[:half]), *self.caption(tasks[half:])]
+
+    def _too_long(self, task: CaptionTask) -> InvalidArgument:
+        return InvalidArgument(
+            f"prefix has {len(task.prefix)} characters, more than {self.id} can read and go on "
+            f"from; its context is {self._context} tokens; shorten the prefix",
+            field="prefix",
+            reason="PREFIX_TOO_LONG",
+        )
+
+    def _caption(self, tasks: Sequence[CaptionTask], prompts: list[list[int]]) -> list[Caption]:
         pixels = self._processor.image_processor(
             images=[task.image for task in tasks], return_tensors="pt"
         )["pixel_values"]
-        prompts = [self._prompt_ids(task.prefix) for task in tasks]
         input_ids, mask = self._padded(prompts)
         outputs = self._model.generate(
             pixel_values=pixels.to(self._device, self._model.dtype),

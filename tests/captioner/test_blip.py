@@ -4,7 +4,7 @@ import pytest
 
 from captioner.blip import BlipCaptioner
 from captioner.captions import CaptionTask
-from servicekit.errors import Precondition
+from servicekit.errors import InvalidArgument, Precondition
 
 PREFIXES = ["", "a", "This is an image of", "a photo of a brown dog on", "bright"]
 
@@ -49,6 +49,22 @@ def test_the_log_probability_is_that_of_the_model(tiny, pictures):
     with torch.no_grad():
         logits = tiny._model(**pixels, input_ids=ids, attention_mask=mask).logits[0, -1]
     assert caption.mean_log_prob == pytest.approx(logits.log_softmax(-1).max().item(), abs=1e-4)
+
+
+def test_a_prefix_too_long_for_the_model_is_refused_and_spares_its_neighbours(tiny, pictures):
+    long, short = " ".join("qxz" * 85), "a"
+    tasks = [CaptionTask(pictures[0], prefix, 64) for prefix in (short, long, short)]
+    first, refused, last = tiny.caption(tasks)
+    assert first == last == tiny.caption(tasks[:1])[0]
+    assert isinstance(refused, InvalidArgument)
+    assert (refused.field, refused.reason) == ("prefix", "PREFIX_TOO_LONG")
+
+
+def test_a_caption_ends_where_the_context_does(tiny, pictures):
+    prefix = "q " * 55
+    [caption] = tiny.caption([CaptionTask(pictures[0], prefix, 64)])
+    assert caption.text.startswith(prefix.strip())
+    assert len(caption.text) > len(prefix)
 
 
 def test_the_id_follows_the_weights(tiny, tiny_folder, tmp_path):
