@@ -16,6 +16,7 @@ BENCHMARKS = (
     "mixing",
     "captioner_batching",
     "clip_batching",
+    "duplicates",
     "system_throughput",
     "gateway_overhead",
 )
