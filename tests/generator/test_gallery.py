@@ -1,0 +1,86 @@
+"""Object keys follow what determines an image, and nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from generator.engine.card import Card
+from generator.engine.items import Concat, Item, Start, Unclip
+from generator.gallery import Gallery, key_of
+from servicekit.storage import MemoryStore
+from tests.generator.conftest import picture
+
+CARD = Card(
+    name="text",
+    folder=None,
+    mode="text",
+    pipeline="StableDiffusionPipeline",
+    digest="d1",
+    text_encoder="e",
+    text_shape=(2, 3),
+    image_encoder="",
+    image_dimension=0,
+    width=32,
+    height=32,
+    default_steps=5,
+    default_guidance_scale=3.0,
+)
+ITEM = Item("text", seed=1, steps=5, guidance_scale=3.0, text="a dog")
+
+
+def key(item=ITEM, card=CARD, signature="float32", sha256=""):
+    return key_of(item, card, signature, sha256, "generated")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"seed": 2**64 - 1},
+        {"steps": 6},
+        {"guidance_scale": 3.5},
+        {"guidance_scale": 1.0},
+        {"text": "a cat"},
+        {"text": np.zeros((2, 3), np.float32)},
+        {"negative": "fog"},
+        {"deterministic": True},
+        {"condition": Start(picture(0), 0.5)},
+        {"condition": Concat(picture(0))},
+        {"condition": Unclip(picture(0), 0)},
+    ],
+)
+def test_everything_that_determines_the_image_is_in_the_key(change):
+    assert key(dataclasses.replace(ITEM, **change)) != key()
+
+
+def test_model_engine_and_source_are_in_the_key():
+    start = dataclasses.replace(ITEM, condition=Start(picture(0), 0.5))
+    keys = {
+        key(start, sha256="s1"),
+        key(start, sha256="s2"),
+        key(start, dataclasses.replace(CARD, digest="d2"), sha256="s1"),
+        key(start, signature="float16", sha256="s1"),
+    }
+    assert len(keys) == 4
+
+
+def test_what_is_not_read_is_not_in_the_key():
+    assert key(card=dataclasses.replace(CARD, name="renamed")) == key()
+    unguided = dataclasses.replace(ITEM, guidance_scale=1.0)
+    assert key(dataclasses.replace(unguided, guidance_scale=0.0, negative="fog")) == key(unguided)
+
+
+def test_scales_that_travelled_as_float32_have_the_same_key():
+    travelled = dataclasses.replace(ITEM, guidance_scale=float(np.float32(3.1)))
+    assert key(travelled) == key(dataclasses.replace(ITEM, guidance_scale=3.1))
+
+
+def test_the_first_image_under_a_key_stands():
+    gallery = Gallery(MemoryStore())
+    assert gallery.find("generated/a.png") is None
+    first = gallery.keep("generated/a.png", np.zeros((4, 6, 3), np.uint8))
+    second = gallery.keep("generated/a.png", np.ones((4, 6, 3), np.uint8))
+    assert (first.is_cached, second.is_cached) == (False, True)
+    assert first.sha256 == second.sha256
+    assert (second.width, second.height) == (6, 4)
