@@ -4,7 +4,7 @@ from variegate.prompter.v1 import prompter_pb2 as pb
 
 async def prompts_of(stub, **fields):
     request = pb.WritePromptsRequest(**{"class_name": "dog", "prompt_count": 3, **fields})
-    return [answer async for answer in stub.WritePrompts(request, timeout=240)]
+    return [answer async for answer in stub.WritePrompts(request, timeout=900)]
 
 
 async def test_prompts_come_in_order_and_templates_have_no_model(stub):
@@ -81,6 +81,7 @@ async def test_a_folder_without_weights_is_named(open_stub, fails, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)  # the very first run unpacks the weights
 async def test_smollm2_writes_prompts_that_name_the_class_and_can_be_repeated(open_stub):
     async with open_stub(llm_threads=1) as stub:
         answers = await prompts_of(stub, strategy="contextual", class_name="fire_truck", seed=3)
