@@ -27,7 +27,7 @@ async def test_a_run_reports_every_class_and_keeps_its_weights(client, store):
         assert sum(score.predicted_counts) == 10
         assert score.predicted_counts[label] == round(10 * score.accuracy)
     weights = load(store.get(result.weights_uri.removeprefix("store:")))
-    assert any(value.shape[0] == len(CLASSES) for value in weights.values())
+    assert any(value.shape[:1] == (len(CLASSES),) for value in weights.values())
 
 
 async def test_training_learns_three_classes_of_photographs(client):
