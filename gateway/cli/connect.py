@@ -6,6 +6,7 @@ command line. What is needed of it is the protocol `System`.
 """
 
 import importlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ def embedded(
             remedy="Choose another with --state DIR or VARIEGATE_STATE.",
             reason="STATE_NOT_WRITABLE",
         ) from error
+    # Warnings of libraries go the way of the log: the terminal is for people.
+    logging.captureWarnings(True)
     system = factory(state, roots, port_base=port_base)
     return cast(AbstractAsyncContextManager[System], system)
 

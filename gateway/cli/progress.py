@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 _PLAIN_EVERY_SECONDS = 5.0
+# Nothing new: one line now and then shows that it is alive.
+_STILL_EVERY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._title = ""
+        self._done = -1
         self._said_at = 0.0
         self._failures: set[tuple[str, str]] = set()
 
@@ -85,9 +88,10 @@ class PlainView:
             if failure not in self._failures:
                 self._failures.add(failure)
                 self.say(f"failed: {failure[0]}: {failure[1]}")
-        if step.title == self._title and now - self._said_at < _PLAIN_EVERY_SECONDS:
+        pause = _PLAIN_EVERY_SECONDS if step.done != self._done else _STILL_EVERY_SECONDS
+        if step.title == self._title and now - self._said_at < pause:
             return
-        self._title, self._said_at = step.title, now
+        self._title, self._done, self._said_at = step.title, step.done, now
         parts = [step.title]
         if step.total:
             parts.append(f"{step.done}/{step.total} {step.unit}".rstrip())
