@@ -1,7 +1,7 @@
 """What must hold before work starts: everything that can be known is checked here."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gateway.catalog import Catalog
@@ -152,7 +152,7 @@ def _no_pool(method_id: str, field: str) -> InvalidArgument:
     )
 
 
-def _check_known(kind: str, value: str, known: dict[str, Sequence[str]], field: str) -> None:
+def _check_known(kind: str, value: str, known: Mapping[str, Sequence[str]], field: str) -> None:
     if value and value not in known[kind]:
         raise InvalidArgument(
             f"there is no {kind} {value!r}; known are {', '.join(known[kind])}",

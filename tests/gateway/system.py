@@ -4,7 +4,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from google.longrunning import operations_pb2_grpc
-from tests.gateway import doubles
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
@@ -14,6 +13,7 @@ from servicekit.channels import open_channel
 from servicekit.operations import wait_for
 from servicekit.server import Service, running
 from servicekit.storage import DirectoryStore
+from tests.gateway import doubles
 
 FIVE = ("captioner", "prompter", "generator", "retriever", "trainer")
 
@@ -64,9 +64,9 @@ async def _nothing():
 
 
 @asynccontextmanager
-async def open_system(state, *roots, trouble=None, **settings):
-    """Runs the doubles and a gateway whose state is in `state`."""
-    store = DirectoryStore(state / "objects", durable=False)
+async def open_system(state, *roots, trouble=None, wrap=lambda store: store, **settings):
+    """Runs the doubles and a gateway whose state is in `state`. `wrap` may spoil its store."""
+    store = wrap(DirectoryStore(state / "objects", durable=False))
     trouble = trouble or doubles.Trouble()
     made = {}
     five = Service(

@@ -6,6 +6,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from servicekit.errors import Exhausted
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_folder, write_pool
@@ -193,3 +194,33 @@ async def test_calls_are_full_and_bounded(folders):
         await system.augment(images_per_class=40)
     assert {len(call) for call in trouble.calls} == {8}
     assert len(trouble.calls) == 10
+
+
+class FullStore:
+    """A store that runs out of space, or goes away, for keys that contain a word."""
+
+    def __init__(self, store):
+        self.store, self.word, self.error = store, "", None
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    def put(self, key, data, *, overwrite=False):
+        if self.word and self.word in key:
+            raise self.error
+        return self.store.put(key, data, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("word", ["captions/", "embeddings/", "manifest.parquet"])
+async def test_a_full_disk_ends_the_work_with_a_sentence_and_loses_nothing(folders, word):
+    root, train, _ = folders
+    async with open_system(root / "state", root, wrap=FullStore) as system:
+        await system.import_folder(train)
+        system.store.word = word
+        system.store.error = Exhausted("no space left to store it; free some", reason="STORE_FULL")
+        failed = await system.augment()
+        assert failed.error.code == 8 and "no space left" in failed.error.message
+        made = system.trouble.made
+        system.store.word = ""
+        assert (await system.augment()).result.accepted_count == 6
+        assert system.trouble.made == max(made, 6)

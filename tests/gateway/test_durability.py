@@ -8,9 +8,9 @@ import sys
 import time
 
 import pyarrow.parquet as pq
-from tests.gateway.pictures import write_folder
 
 from servicekit.storage import DirectoryStore
+from tests.gateway.pictures import write_folder
 
 AUGMENTATION = "datasets/pets/augmentations/a1"
 
@@ -29,9 +29,7 @@ def finish(state, root):
 
 def files_of(state):
     store = DirectoryStore(state / "objects")
-    return {
-        name: store.get(f"{AUGMENTATION}/{name}.parquet") for name in ("manifest", "rejected")
-    }
+    return {name: store.get(f"{AUGMENTATION}/{name}.parquet") for name in ("manifest", "rejected")}
 
 
 def test_killed_runs_end_with_the_undisturbed_runs_manifest(tmp_path):
