@@ -8,7 +8,7 @@ from gateway.cli.failures import CliError
 # mvc and retrieval always; the demo's time has room for two more that differ most from them.
 SHORT = ("mvc", "retrieval", "clip_templates", "cond_embed_cutmix_dropout")
 SHORT_SEEDS, FULL_SEEDS = 3, 5
-SHOTS, PER_CLASS = 0, 50
+SHOTS, PER_CLASS = 20, 50
 
 
 def folder() -> Path:

@@ -1,0 +1,119 @@
+"""What the gateway adds to each item, with engines that answer at once.
+
+Run it with `python -m benchmarks.gateway_overhead`. The five services are the doubles of the
+gateway's tests: real gRPC servers that store a small noise image for each item. The alternative
+sends them the same items in the same packing without a gateway: no plan, no durable steps, no
+lineage, no manifest. The ratio is its time over the gateway's.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+from google.longrunning import operations_pb2_grpc
+from variegate.gateway.v1 import gateway_pb2 as pb
+from variegate.gateway.v1 import gateway_pb2_grpc as rpc
+from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
+
+from gateway.settings import GatewaySettings
+from gateway.wiring import create_service
+from imaging.encode import encode_png
+from servicekit.operations import wait_for
+from servicekit.server import running
+from servicekit.storage import DirectoryStore
+from tests.gateway.doubles import Trouble, add_to
+
+PER_CLASS, CLASSES, PACK = 500, 2, 32
+
+
+def measure() -> dict[str, float | None]:
+    """Returns the ratio, both times per item in milliseconds, and what the gateway adds."""
+    return asyncio.run(_measure())
+
+
+async def _measure() -> dict[str, float | None]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_images(folder / "images")
+        store = DirectoryStore(folder / "objects")
+        server = grpc.aio.server()
+        add_to(server, store, Trouble())
+        target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        services = dict.fromkeys(
+            ("captioner", "prompter", "generator", "retriever", "trainer"), target
+        )
+        settings = GatewaySettings(
+            import_roots=(str(folder),),
+            database_url=f"sqlite:///{folder / 'gateway.sqlite'}",
+            **services,
+        )
+        async with running(create_service(settings, store)) as gateway:
+            through = await _through(gateway.target, folder)
+        direct = await _direct(target)
+        await server.stop(0)
+    items = PER_CLASS * CLASSES
+    return {
+        "ratio": direct / through,
+        "required": None,
+        "gateway_ms_per_item": 1000 * through / items,
+        "direct_ms_per_item": 1000 * direct / items,
+        "added_ms_per_item": 1000 * (through - direct) / items,
+    }
+
+
+def _write_images(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for number in range(4):
+            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            (folder / label / f"{number}.png").write_bytes(encode_png(pixels))
+
+
+async def _through(target: str, folder: Path) -> float:
+    async with grpc.aio.insecure_channel(target) as channel:
+        gateway = rpc.GatewayServiceStub(channel)
+        operations = operations_pb2_grpc.OperationsStub(channel)
+        source = pb.DatasetSource(train_uri=f"file://{folder / 'images'}")
+        request = pb.ImportDatasetRequest(dataset_id="tiny", source=source)
+        await wait_for(operations, (await gateway.ImportDataset(request, timeout=30)).name)
+        began = time.perf_counter()
+        create = pb.CreateAugmentationRequest(
+            parent="datasets/tiny",
+            augmentation_id="timed",
+            augmentation=pb.Augmentation(method="simple", images_per_class=PER_CLASS),
+        )
+        operation = await gateway.CreateAugmentation(create, timeout=30)
+        done = await wait_for(operations, operation.name, poll_seconds=0.02)
+        if done.HasField("error"):
+            raise RuntimeError(done.error.message)
+        return time.perf_counter() - began
+
+
+async def _direct(target: str) -> float:
+    async with grpc.aio.insecure_channel(target) as channel:
+        generator = generator_pb2_grpc.GeneratorServiceStub(channel)
+        retriever = retriever_pb2_grpc.RetrieverServiceStub(channel)
+        began = time.perf_counter()
+        for start in range(0, PER_CLASS * CLASSES, PACK):
+            items = [
+                generator_pb2.Item(item_id=str(seed), seed=10**9 + seed)
+                for seed in range(start, start + PACK)
+            ]
+            request = generator_pb2.GenerateImagesRequest(model="text", items=items)
+            uris = [answer.image.uri async for answer in generator.GenerateImages(request)]
+            candidates = [retriever_pb2.Candidate(image_uri=uri) for uri in uris]
+            await retriever.ScreenImages(
+                retriever_pb2.ScreenImagesRequest(candidates=candidates), timeout=60
+            )
+        return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=2))
