@@ -13,17 +13,30 @@ _LIKENESS = 0.8
 
 
 def first_sentence(text: str) -> str:
-    """Returns the first sentence on one line, without quotes, its end mark or a cut-off tail.
+    """Returns the first sentence on one line, without brackets, quotes, end mark or cut-off tail.
 
     A text with no end mark was cut by the token limit: it ends at its last comma if half of it
     stays, and never on a small word such as "with a".
     """
-    line = text.strip().split("\n")[0].strip().strip("\"'*")
+    line = re.sub(r"\s*\([^)]*\)?", "", text.strip().split("\n")[0]).strip("\"'* ")
     match = re.match(r"(.+?)[.!?](?:\s|$|\")", line)
     if match:
         return _tidy(match[1])
     head, comma, _ = line.rpartition(",")
     return _tidy(head if comma and len(head) * 2 >= len(line) else line)
+
+
+def continued(opening: str, text: str) -> str:
+    """Returns the first sentence of `text`, cleaning only what follows `opening`.
+
+    The opening has the class name, which may have brackets or full stops of its own.
+    """
+    if not text.lower().startswith(opening.lower()):
+        return first_sentence(text)
+    rest = text[len(opening) :]
+    gap = rest[: len(rest) - len(rest.lstrip(" ,:-"))]
+    tail = first_sentence(rest)
+    return f"{opening}{gap}{tail}" if tail else opening
 
 
 def content_words(text: str) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """Contextual diversification: a language model writes out planned scenes."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from prompter.llm import LanguageModel, Task
 from prompter.scenes import Scene, ScenePlan
 from prompter.strategy import Prompt, seed_of, seeded_random
 from prompter.subject import Subject, with_article
-from prompter.texts import are_alike, content_words, first_sentence
+from prompter.texts import are_alike, content_words, continued
 
 # Texts are written this many at a time, always: floating point depends on the shape of a batch,
 # so a prompt would otherwise depend on how many were asked for.
@@ -50,26 +49,31 @@ class _Writer:
         self._written: list[frozenset[str]] = []
 
     def write_chunk(self, start: int) -> list[Prompt]:
-        """Returns prompts `start` to `start` + CHUNK - 1."""
-        indices = range(start, start + CHUNK)
-        drafts = self._llm.complete([self._task(index, draw=0) for index in indices])
-        return [self._finish(index, draft) for index, draft in zip(indices, drafts, strict=True)]
+        """Returns prompts `start` to `start` + CHUNK - 1.
 
-    def _finish(self, index: int, draft: str) -> Prompt:
-        text = self._accepted(draft)
-        for draw in range(1, REDRAWS + 1):
-            if text:
+        Texts that cannot be used are drawn anew together, which is much faster than one by one.
+        """
+        missing, written = list(range(start, start + CHUNK)), dict[int, Prompt]()
+        for draw in range(REDRAWS + 1):
+            drafts = self._llm.complete([self._task(index, draw) for index in missing])
+            for index, draft in zip(missing, drafts, strict=True):
+                if text := self._accepted(draft):
+                    written[index] = Prompt(self._remembered(text), self._llm.id)
+            missing = [index for index in missing if index not in written]
+            if not missing:
                 break
-            [draft] = self._llm.complete([self._task(index, draw)])
-            text = self._accepted(draft)
-        model = self._llm.id if text else ""
-        text = text or plain_sentence(self._subject.name, self._plan[index])
+        for index in missing:
+            text = plain_sentence(self._subject.name, self._plan[index])
+            written[index] = Prompt(self._remembered(text))
+        return [written[index] for index in sorted(written)]
+
+    def _remembered(self, text: str) -> str:
         self._written.append(content_words(text))
-        return Prompt(text, model)
+        return text
 
     def _accepted(self, draft: str) -> str:
         """Returns the cleaned text, or "" if it cannot be used."""
-        text = first_sentence(draft)
+        text = continued(_opening(self._subject), draft)
         words = content_words(text)
         says_something = len(words - content_words(self._subject.name)) >= 2
         if not says_something or not self._subject.is_named_in(text):
@@ -92,9 +96,9 @@ def _opening(subject: Subject) -> str:
 
 
 def _instruction(subject: Subject, scene: Scene) -> str:
-    # Unasked, a small model would write the definition down instead of the scene.
-    meaning = re.split(r"[;(]", subject.definition)[0].strip() if subject.is_chosen else ""
-    name = f"{with_article(subject.name)} ({meaning})" if meaning else with_article(subject.name)
+    # Unasked, a small model would write down what the thing is instead of the scene.
+    kind = f" ({subject.hypernym})" if subject.is_chosen and subject.hypernym else ""
+    name = with_article(subject.name) + kind
     facts = f"{scene.place}, {scene.light}, {scene.viewpoint}, {scene.companion}"
     return f"Describe a photo of {name}: {facts}."
 

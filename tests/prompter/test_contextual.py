@@ -87,11 +87,11 @@ def test_a_text_that_says_the_same_again_is_dropped(wordnet, scripted):
     assert len({prompt.text for prompt in rest}) == 9
 
 
-def test_the_definition_is_told_only_of_a_sense_that_was_chosen(wordnet, scripted):
+def test_the_kind_is_told_only_of_a_sense_that_was_chosen(wordnet, scripted):
     chosen, common = scripted(echo), scripted(echo)
     write(wordnet, chosen, 1, class_name="crane", sense="crane.n.05")
     write(wordnet, common, 1, class_name="crane")
-    assert "a crane (large long-necked wading bird" in chosen.tasks[0].instruction
+    assert "a crane (wading bird):" in chosen.tasks[0].instruction
     assert "(" not in common.tasks[0].instruction
 
 
@@ -102,12 +102,20 @@ def test_the_definition_is_told_only_of_a_sense_that_was_chosen(wordnet, scripte
         ('"a photo of a dog on grass."', "a photo of a dog on grass"),
         ("a photo of a dog on grass, with a", "a photo of a dog on grass"),
         ("a photo of a dog in the middle of the", "a photo of a dog in the middle"),
+        ("a photo of a dog (canine) on grass", "a photo of a dog on grass"),
         ("a photo of a dog on grass\nAnd more", "a photo of a dog on grass"),
         ("", ""),
     ],
 )
 def test_texts_are_cut_where_a_sentence_ends(raw, clean):
     assert first_sentence(raw) == clean
+
+
+@pytest.mark.parametrize("class_name", ["St. Bernard", "crane (bird)", "001.Albatross"])
+def test_marks_in_a_class_name_are_kept(wordnet, scripted, class_name):
+    prompts = write(wordnet, scripted(echo), 5, class_name=class_name)
+    assert all(prompt.text.startswith(f"a photo of a {class_name} ") for prompt in prompts)
+    assert all(prompt.model for prompt in prompts)
 
 
 def test_likeness_looks_at_words_that_carry_meaning():
