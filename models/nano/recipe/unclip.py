@@ -53,7 +53,11 @@ class Embeddings:
         alpha = self.alphas[levels][:, None]
         noised = alpha.sqrt() * (chosen - self.mean) / self.std + (1 - alpha).sqrt() * noise
         noised = noised * self.std + self.mean
-        labels = torch.cat([noised, get_timestep_embedding(levels, DIMENSION)], 1)
+        # The code of the noise level that StableUnCLIPImg2ImgPipeline.noise_image_embeddings uses.
+        code = get_timestep_embedding(
+            levels, DIMENSION, flip_sin_to_cos=True, downscale_freq_shift=0
+        )
+        labels = torch.cat([noised, code], 1)
         return labels * (chance[3] >= NULL_SHARE)[:, None]  # zeros: no image
 
     def _mix(self, rows: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
