@@ -47,7 +47,7 @@ check: setup ## Lint, types and protos: everything CI runs short of tests
 	ruff check .
 	ruff format --check .
 	mypy
-	cd protos && buf lint && buf format --diff --exit-code
+	cd protos && buf lint && buf format --diff --exit-code --path variegate
 	@if git rev-parse --verify -q origin/main >/dev/null; then \
 		cd protos && buf breaking --against '../.git#ref=origin/main,subdir=protos'; \
 	else echo "buf breaking: no origin/main to compare with"; fi
@@ -55,7 +55,7 @@ check: setup ## Lint, types and protos: everything CI runs short of tests
 format: setup ## Format the code and the protos
 	ruff check --fix .
 	ruff format .
-	cd protos && buf format -w
+	cd protos && buf format -w --path variegate
 
 nano: setup ## Train the small models: make nano PHOTOS=FOLDER (see models/nano/README.md)
 	@test -n "$(PHOTOS)" || { echo "say where the photographs are: make nano PHOTOS=FOLDER (models/nano/README.md says what is expected there)"; exit 2; }

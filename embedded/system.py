@@ -12,12 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import models
 from servicekit.errors import Precondition
 from servicekit.server import RunningServer, Service, start
 from servicekit.storage import DirectoryStore, ObjectStore
 from servicekit.telemetry import JsonFormatter
-
-import models
 
 NANO = Path(models.__file__).parent / "nano"
 
