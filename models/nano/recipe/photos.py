@@ -57,7 +57,7 @@ def read(folder: Path, split: str) -> Photos:
 def decode(file: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Decodes one image file to [32, 32, 3] uint8 RGB."""
     with Image.open(io.BytesIO(file)) as image:
-        return np.asarray(image.convert("RGB").resize((SIDE, SIDE)), dtype=np.uint8)
+        return np.array(image.convert("RGB").resize((SIDE, SIDE)), dtype=np.uint8)
 
 
 def pool(folder: Path) -> Photos:
