@@ -15,6 +15,8 @@ Vectors = NDArray[np.float32]
 # What a tower takes: token ids [m] or preprocessed pixels [3, height, width].
 Prepared = Any
 
+_ROWS = 4  # of every call of a tower; a lone image costs as much as four
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -74,9 +76,13 @@ class ClipEncoder:
         return self._encode(self._model.encode_image, prepared)
 
     def _encode(self, tower: Any, prepared: Sequence[Prepared]) -> Vectors:
+        # Floating point depends on the shape of a batch, so every call of a tower has one shape: a
+        # vector then depends on its own input alone, bit for bit.
         with self._torch.inference_mode():
-            batch = self._torch.stack(list(prepared)).to(self._device)
-            features = tower(batch).float()
+            batch = self._torch.stack(list(prepared))
+            padded = self._torch.zeros(-len(batch) % _ROWS, *batch.shape[1:], dtype=batch.dtype)
+            chunks = self._torch.cat([batch, padded]).to(self._device).split(_ROWS)
+            features = self._torch.cat([tower(chunk).float() for chunk in chunks])[: len(batch)]
             # Normalised in float32 on the host, so that the length is 1 whatever the precision.
             vectors: Vectors = features.cpu().numpy()
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -13,10 +13,10 @@ from gateway.settings import GatewaySettings
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts in order, and the language model that wrote them (empty for templates)."""
+    """Prompts in order, and the language model that wrote each (empty for templates)."""
 
     prompts: tuple[str, ...]
-    model: str
+    models: tuple[str, ...]
 
 
 class Prompter:
@@ -41,8 +41,10 @@ class Prompter:
             stream = self._stub.WritePrompts(request, timeout=self._settings.call_seconds)
             answers = [answer async for answer in stream]
             answers.sort(key=lambda answer: answer.index)
-            model = next((answer.model for answer in answers if answer.model), "")
-            return Prompts(tuple(answer.prompt for answer in answers), model)
+            return Prompts(
+                tuple(answer.prompt for answer in answers),
+                tuple(answer.model for answer in answers),
+            )
 
         return await patiently(call, self._settings.patience_seconds)
 

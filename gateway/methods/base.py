@@ -82,7 +82,8 @@ class Slot:
 class ClassMaterial:
     """What is known about a class: its possible parents, their captions, prompts, model shapes.
 
-    `parents` are sorted by id; `captions` are the different ones, sorted; `prompts` in order.
+    `parents` are sorted by id; `captions` are the different ones, sorted; `prompts` in order,
+    and `prompt_models` the language model that wrote each, empty for a template's.
     """
 
     class_name: str
@@ -90,7 +91,7 @@ class ClassMaterial:
     parents: tuple[DatasetItem, ...] = ()
     captions: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
-    prompt_model: str = ""
+    prompt_models: tuple[str, ...] = ()
     text_shape: tuple[int, int] = (0, 0)
     image_dimension: int = 0
 
@@ -171,12 +172,17 @@ def spoken(class_name: str) -> str:
 
 def prompt_of(slot: Slot, material: ClassMaterial) -> str:
     """Returns the prompt of a slot: its own by index, another one for every further attempt."""
-    return material.prompts[(slot.index + slot.attempt) % len(material.prompts)]
+    return material.prompts[_prompt_index(slot, material)]
 
 
-def prompt_lineage(material: ClassMaterial, strategy: str) -> dict[str, Plain]:
-    """Returns who wrote the prompt."""
+def prompt_lineage(slot: Slot, material: ClassMaterial, strategy: str) -> dict[str, Plain]:
+    """Returns who wrote the prompt of a slot."""
     lineage: dict[str, Plain] = {"prompt_strategy": strategy}
-    if material.prompt_model:
-        lineage["llm"] = material.prompt_model
+    writer = material.prompt_models[_prompt_index(slot, material)] if material.prompt_models else ""
+    if writer:
+        lineage["llm"] = writer
     return lineage
+
+
+def _prompt_index(slot: Slot, material: ClassMaterial) -> int:
+    return (slot.index + slot.attempt) % len(material.prompts)

@@ -28,5 +28,5 @@ class PromptedMethod:
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
         prompt = prompt_of(slot, material)
-        lineage = prompt_lineage(material, self.needs.prompt_strategy)
+        lineage = prompt_lineage(slot, material, self.needs.prompt_strategy)
         return Draft(prompt=prompt, text=PromptText(prompt), lineage=lineage)

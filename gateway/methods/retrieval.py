@@ -18,7 +18,7 @@ class Retrieval:
     parameters = ()
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
-        lineage = prompt_lineage(material, self.needs.prompt_strategy)
+        lineage = prompt_lineage(slot, material, self.needs.prompt_strategy)
         return Draft(prompt=material.prompts[0], lineage=lineage)
 
 

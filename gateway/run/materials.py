@@ -89,9 +89,9 @@ async def _with_prompts(
     seed = seed_of(recipe.seed, "prompts", plan.method.id)
     progress.start("prompt", count * len(materials), "prompts")
 
-    async def write(name: str) -> tuple[list[str], str]:
+    async def write(name: str) -> tuple[list[str], list[str]]:
         answer = await context.clients.prompter.write(name, needs.prompt_strategy, count, seed)
-        return list(answer.prompts), answer.model
+        return list(answer.prompts), list(answer.models)
 
     names = list(materials)
     written = await steps(
@@ -101,6 +101,6 @@ async def _with_prompts(
         done=lambda number, answer: progress.advance(len(answer[0])),
     )
     return {
-        name: replace(materials[name], prompts=tuple(prompts), prompt_model=model)
-        for name, (prompts, model) in zip(names, written, strict=True)
+        name: replace(materials[name], prompts=tuple(prompts), prompt_models=tuple(models))
+        for name, (prompts, models) in zip(names, written, strict=True)
     }

@@ -16,7 +16,7 @@ PortBase = Annotated[int, typer.Option(min=1024, max=65530, help="As for `varieg
 
 
 def doctor(
-    port_base: PortBase = 50050,
+    port_base: PortBase = 50051,
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,

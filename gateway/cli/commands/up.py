@@ -29,7 +29,7 @@ ImportRoot = Annotated[
 
 
 def up(
-    port_base: PortBase = 50050,
+    port_base: PortBase = 50051,
     import_root: ImportRoot = None,
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
