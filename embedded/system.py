@@ -20,6 +20,10 @@ from servicekit.telemetry import JsonFormatter
 
 NANO = Path(models.__file__).parent / "nano"
 
+# Small classifiers train faster side by side with a thread each than one by one with many, and
+# their results do not depend on the number of cores then.
+_RUNS = min(len(os.sched_getaffinity(0)), 4)
+
 # Names another folder with clip/, captioner/ and diffusion/NAME/ in it.
 MODELS_KEY = "VARIEGATE_MODELS"
 HOST = "127.0.0.1"
@@ -116,10 +120,11 @@ class EmbeddedSystem:
             "prompter": {},
             "generator": {"models_folder": folder / "diffusion"},
             "retriever": {"clip": folder / "clip"},
-            "trainer": {"scratch": state / "trainer"},
+            "trainer": {"scratch": state / "trainer", "max_runs": _RUNS, "threads": 1},
             "gateway": {
                 "import_roots": tuple(str(root) for root in self.settings.import_roots),
                 "database_url": f"sqlite:///{state / 'gateway.sqlite'}",
+                "training_runs_in_flight": _RUNS,
                 **{service: self.targets.get(service, "") for service in SERVICES[1:]},
             },
         }

@@ -23,6 +23,7 @@ from servicekit.errors import Precondition
 from servicekit.storage import ObjectStore, to_key, to_uri
 
 METHOD = "oracle"
+_SPARE = 8
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ async def make_oracle(
     for one in dataset.classes:
         drawn = _draw(table, one.class_name, one.label, seed)
         taken = 0
-        for first in range(0, len(drawn), CANDIDATES_PER_CALL):
+        # A few more than are wanted, since few are copies.
+        size = min(images_per_class + _SPARE, CANDIDATES_PER_CALL)
+        for first in range(0, len(drawn), size):
             if taken == images_per_class:
                 break
-            part = drawn[first : first + CANDIDATES_PER_CALL]
+            part = drawn[first : first + size]
             images = await asyncio.to_thread(_store, context.store, table, part, one.class_name)
             for image, verdict in await _screen(context, dataset, images):
                 if verdict.accepted and taken < images_per_class:
