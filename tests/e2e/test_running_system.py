@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from command_line import ROOT, CommandLine
 from tests_ports import free_port
 
+GRPCURL = str(Path(sys.executable).with_name("grpcurl"))
 SERVICES = ["gateway", "captioner", "prompter", "generator", "retriever", "trainer"]
 
 
@@ -49,7 +51,7 @@ def is_serving(port: int) -> bool:
 def grpcurl(port: int, *words: str, body: str | None = None) -> str:
     data = [] if body is None else ["-d", body]
     return subprocess.run(
-        ["grpcurl", "-plaintext", "-max-time", "30", *data, f"127.0.0.1:{port}", *words],
+        [GRPCURL, "-plaintext", "-max-time", "30", *data, f"127.0.0.1:{port}", *words],
         check=True, capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
 

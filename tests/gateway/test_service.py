@@ -103,24 +103,24 @@ async def test_only_declared_training_items_become_parents(system):
 
 async def test_progress_is_shown_and_cancelled_work_goes_on_when_asked_again(system):
     system.trouble.pause = 0.3
-    operation = await system.start(images_per_class=40)
+    operation = await system.start(images_per_class=200)
     progress = pb.OperationProgress()
     while progress.stage != "generate" or not progress.done_count:
         await asyncio.sleep(0.05)
         get = operations_pb2.GetOperationRequest(name=operation.name)
         state = await system.operations.GetOperation(get, timeout=9)
         state.metadata.Unpack(progress)
-    assert progress.total_count == 80 and progress.unit == "images" and progress.rate > 0
+    assert progress.total_count == 400 and progress.unit == "images" and progress.rate > 0
     cancel = operations_pb2.CancelOperationRequest(name=operation.name)
     await system.operations.CancelOperation(cancel, timeout=9)
     stopped = await system.finish(operation)
     assert stopped.error.code == 1
     made = system.trouble.made
-    assert made < 80
+    assert made < 400
     system.trouble.pause = 0
-    again = await system.augment(images_per_class=40)
-    assert again.result.accepted_count == 80
-    assert system.trouble.made == 80, "nothing finished is made again"
+    again = await system.augment(images_per_class=200)
+    assert again.result.accepted_count == 400
+    assert system.trouble.made == 400, "nothing finished is made again"
 
 
 async def test_an_unknown_operation_is_not_found(system, fails):

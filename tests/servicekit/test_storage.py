@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ from servicekit.storage import (
 )
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret"}
+WEED = str(Path(sys.executable).with_name("weed"))
 
 
 @pytest.fixture(scope="session")
@@ -39,14 +41,14 @@ def s3_endpoint(tmp_path_factory):
     (folder / "s3.json").write_text(identity)
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     command = [
-        "weed", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
+        WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
         "-filer", "-s3", f"-s3.config={folder}/s3.json", "-s3.autoCreateBucket=false",
         f"-dir={folder}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
         *(f"-{name}.port={port}" for name, port in ports.items()),
         *(f"-{name}.port.grpc={free_port()}" for name in ("master", "volume", "filer", "s3")),
     ]  # fmt: skip
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     endpoint = f"127.0.0.1:{ports['s3']}"
     client = Minio(endpoint, "tester", "tester-secret", secure=False, region="us-east-1")
     for _ in range(100):
@@ -60,7 +62,6 @@ def s3_endpoint(tmp_path_factory):
     yield endpoint
     server.kill()
     server.wait()
-    log.close()
 
 
 def s3_store(endpoint, bucket="variegate", environ=CREDENTIALS):

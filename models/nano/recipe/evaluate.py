@@ -158,9 +158,12 @@ def of_mode(mode: str, train: Photos, test: Photos, count: int, sweep: int) -> V
         "guidance_sweep": {mode: trials},
         "frechet": {
             mode: final["frechet"],
-            "real_test": round(metrics.frechet(features[1::2], features[::2]), 3),
+            "real_test": round(metrics.frechet(features[:count], features[count:]), 3),
         },
-        "recall": {mode: final["recall"]},
+        "recall": {
+            mode: final["recall"],
+            "real_test": round(metrics.recall(features[count:], features[:count]), 3),
+        },
         "diversity": {
             mode: final["diversity"],
             "real_test": round(metrics.spread(look(referee, real_few.images), real_few.labels), 3),
