@@ -155,6 +155,8 @@ def run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], 
 
     The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings.
     """
+    # Waiting OpenMP threads would spin and starve the process's other threads; see embedded/.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     server_settings = load(ServerSettings, os.environ, "SERVER")
     configure_logging(server_settings.log_level)
     if server_settings.trace_endpoint:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 # Two cores are shared by the servers of a test; more threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import grpc
