@@ -135,6 +135,12 @@ def test_weights_are_small_float16_safetensors() -> None:
     assert sum(sizes.values()) < 40 * MEBIBYTE
 
 
+def test_no_configuration_holds_a_path_of_the_machine_that_trained_it() -> None:
+    texts = [path.read_text() for path in NANO.glob("**/*.json") if ".work" not in path.parts]
+    assert texts
+    assert not any(str(NANO) in text or "_name_or_path" in text for text in texts)
+
+
 def test_shared_parts_are_relative_links_to_the_text_folder() -> None:
     for mode in ("pix2pix", "unclip"):
         for part in ("vae", "text_encoder", "tokenizer", "scheduler"):

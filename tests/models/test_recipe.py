@@ -67,6 +67,17 @@ def test_the_grown_networks_start_as_the_text_model() -> None:
     assert torch.allclose(labelled, wanted, atol=1e-5)
 
 
+def test_blending_lies_between_the_text_model_and_the_tuned_one() -> None:
+    source = UNet2DConditionModel(**diffusion.UNET)
+    tuned = unclip.grown(source)
+    with torch.no_grad():
+        tuned.conv_in.bias += 1
+        tuned.class_embedding.linear_2.bias += 1
+    unclip.blend(tuned, source, 0.75)
+    assert torch.allclose(tuned.conv_in.bias, source.conv_in.bias + 0.75, atol=1e-6)
+    assert torch.allclose(tuned.class_embedding.linear_2.bias, torch.tensor(0.75))
+
+
 def test_training_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     def run(minutes: float) -> int:
         torch.manual_seed(0)

@@ -85,10 +85,10 @@ def save_model(model: Any, folder: Path) -> None:
     half.save_pretrained(folder)
     config = folder / "config.json"
     values = json.loads(config.read_text())
+    values.pop("_name_or_path", None)  # a path of this machine
     if "dtype" in values:  # transformers would load float16 by default, which CPUs are slow at
-        config.write_text(
-            json.dumps(values | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n"
-        )
+        values["dtype"] = "float32"
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def place(module: Module, device: torch.device) -> Module:
