@@ -54,7 +54,7 @@ def encode_text(model: Any, ids: Tensor) -> Tensor:
     ids = ids[:, :length]
     x = model.token_embedding(ids) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-    pooled = x[torch.arange(len(ids)), ids.argmax(1)] @ model.text_projection
+    pooled = x[torch.arange(len(ids), device=ids.device), ids.argmax(1)] @ model.text_projection
     return nn.functional.normalize(pooled.float(), dim=-1)
 
 
