@@ -25,7 +25,7 @@ def test_a_folder_that_is_not_there(variegate, tmp_path):
 def test_an_empty_folder(variegate, tmp_path):
     (tmp_path / "empty").mkdir()
     finished = variegate("augment", tmp_path / "empty", "--method", "mvc", "--out", "o")
-    spoilt(finished, 3, "empty")
+    spoilt(finished, 2, "empty", "name of the class")
 
 
 def test_an_unknown_method_with_the_one_that_was_meant(variegate, photographs):
@@ -33,11 +33,11 @@ def test_an_unknown_method_with_the_one_that_was_meant(variegate, photographs):
     spoilt(finished, 2, "mcv", "mvc")
 
 
-def test_an_output_that_exists(variegate, photographs, tmp_path):
+def test_an_output_that_is_somebody_elses_is_never_touched(variegate, photographs, tmp_path):
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "precious.txt").write_text("mine")
     finished = variegate("augment", photographs / "train", "--method", "mvc", "--out", "o")
-    spoilt(finished, 3, "o", "--overwrite")
+    spoilt(finished, 3, "variegate did not make it", "--out")
     assert (tmp_path / "o" / "precious.txt").read_text() == "mine"
 
 
