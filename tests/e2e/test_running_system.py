@@ -24,7 +24,7 @@ def base(tmp_path_factory):
     port = free_port()
     process = CommandLine(folder).start("up", "--port-base", str(port), "--state", folder / "state")
     deadline = time.monotonic() + 200
-    while not is_serving(port):
+    while not all(is_serving(port + number) for number in range(len(SERVICES))):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the system did not start"
         time.sleep(0.5)
