@@ -15,7 +15,8 @@ Vectors = NDArray[np.float32]
 # What a tower takes: token ids [m] or preprocessed pixels [3, height, width].
 Prepared = Any
 
-_ROWS = 16  # of every call of a tower: a lone image costs as much as 16, a pool half as much as by 4
+# Inputs of every call of a tower: a lone image costs as much as 16, a pool half as much as by 4s.
+_ROWS = 16
 
 
 @runtime_checkable

@@ -70,7 +70,8 @@ def _mosaic(gallery: Gallery) -> list[tuple[str, str]]:
             child = column[turn % len(column)] if column else None
             if child and child.picture:
                 tiles.append((child.picture, child.class_name))
-    return tiles[:30]
+    # Whole rows of six.
+    return tiles[: min(30, len(tiles) // 6 * 6 or len(tiles))]
 
 
 def _lineages(gallery: Gallery) -> dict[str, Any]:
