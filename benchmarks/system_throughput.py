@@ -27,8 +27,8 @@ from servicekit.channels import open_channel
 from servicekit.operations import wait_for
 
 REQUIRED = 0.85
-PER_CLASS, CLASSES = 64, 10
-BATCHES = (16, 32, 64)
+PER_CLASS, CLASSES = 32, 10
+BATCHES = (32, 64)
 _GATEWAY = pb.DESCRIPTOR.services_by_name["GatewayService"]
 
 

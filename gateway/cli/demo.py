@@ -8,7 +8,7 @@ from gateway.cli.failures import CliError
 # What fits the few minutes of a first try on two cores; --full compares all methods.
 SHORT = ("mvc", "retrieval")
 SHORT_SEEDS, FULL_SEEDS = 3, 5
-SHOTS, PER_CLASS = 20, 50
+SHOTS, PER_CLASS = 20, 40
 
 
 def folder() -> Path:

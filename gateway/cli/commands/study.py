@@ -21,7 +21,7 @@ OptionalSource = Annotated[
 Methods = Annotated[str, typer.Option(help="Methods to compare, separated by commas.")]
 Strategy = Annotated[str, typer.Option(help="Training strategy of every method.")]
 Seeds = Annotated[int, typer.Option(min=0, max=100, help="Number of seeds; 0: 3, 5 with --full.")]
-PerClass = Annotated[int, typer.Option(min=0, help="Images added per class; 0: 100, demo 50.")]
+PerClass = Annotated[int, typer.Option(min=0, help="Images added per class; 0: 100, demo 40.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of results.json and report.html.")]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
 Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
