@@ -1,6 +1,5 @@
 """All six services in one process, on loopback: the composition root of the embedded default."""
 
-import asyncio
 import fcntl
 import importlib
 import logging
@@ -104,7 +103,9 @@ class EmbeddedSystem:
             self._exit.push_async_callback(server.stop, 1.0)
             self.servers[name] = server
             self.targets[name] = server.target
-        await asyncio.gather(*(server.loaded for server in self.servers.values()))
+            # One after the other: from_pretrained makes every module of the process weightless for
+            # a moment, also those that another thread is loading.
+            await server.loaded
 
     def _port(self, name: str) -> int:
         base = self.settings.port_base

@@ -19,7 +19,7 @@ class GeneratorSettings:
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 0
-    max_batch: int = 32
+    max_batch: int = 64
     max_queue: int = 256
     max_wait_seconds: float = 0.01
     deterministic_rows: int = 16
