@@ -40,10 +40,8 @@ demo: setup ## See the whole system work on real photographs (about 6 minutes af
 demo-full: setup ## The same with every method and more seeds (about an hour)
 	variegate study --demo --full --out out/demo-full
 
-# Known flaw: on a busy machine an operation of the gateway's tests has failed now and then (about
-# one test in a thousand), for a reason not yet found. What failed is run once more, in plain sight.
 test: setup ## Run all tests
-	python -m pytest || { echo "running what failed once more"; python -m pytest --last-failed; }
+	python -m pytest
 
 check: setup ## Lint, types and protos: everything CI runs short of tests
 	ruff check .

@@ -62,13 +62,14 @@ class DurableOperations:
         operation = operations_pb2.Operation(name=_PREFIX + subject.replace("/", "."))
         if progress := self._progress.get(subject):
             operation.metadata.Pack(progress_to_pb(progress))
+        # The work writes its resource before it ends, so its end is looked up first: the other way
+        # round, work that ends between the two looks would seem to have made nothing.
+        error = await self._error(subject)
         finished = await asyncio.to_thread(self._catalog.finished, subject)
         if finished is not None:
             operation.done = True
             operation.response.Pack(to_pb(finished))
-            return operation
-        error = await self._error(subject)
-        if error is not None:
+        elif error is not None:
             operation.done = True
             operation.error.CopyFrom(to_status(error, "gateway"))
         return operation
