@@ -1,130 +1,181 @@
-"""An object store on any S3 server, through the minio client."""
+"""An object store on any S3 server, through the minio client.
+
+A put is conditional (If-None-Match), so one request both stores and finds out that the key exists;
+the server must honour that header, as AWS, MinIO, Ceph and SeaweedFS do. Of two that race to put a
+key the server lets one win. Large objects go up in parts, where the last to finish wins: keys are
+digests of what they hold, so both wrote the same.
+"""
 
 import io
-from collections.abc import Iterator, Mapping
-from typing import Any
+import mimetypes
+import random
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from hashlib import md5
+from typing import TypeVar
 
 import urllib3
 from minio import Minio
-from minio.error import InvalidResponseError, S3Error, ServerError
 
-from servicekit.errors import InvalidArgument, Precondition, ServiceError, Unavailable
+from servicekit.s3_connection import Connection, connect
+from servicekit.s3_errors import (
+    answer_error,
+    is_absent,
+    is_passing,
+    is_refused,
+    translate,
+    was_answered,
+)
 from servicekit.storage import check_key, missing
 
-_ABSENT = {"NoSuchKey", "NoSuchObject", "NotFound"}
-_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+T = TypeVar("T")
+
+# Larger objects are looked for before they are sent, and sent in parts.
+_WHOLE = 8 * 2**20
+_PART, _PARTS_AT_ONCE = 8 * 2**20, 4
+# A server that never answered is likely to be a wrong address, so little patience is lost on it.
+_FIRST_PATIENCE = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_PUT_SECONDS = 900
 
 
 class S3Store:
-    """Objects of one bucket. The bucket must exist."""
+    """Objects of one bucket, which must exist. Thread-safe.
 
-    def __init__(self, client: Minio, bucket: str) -> None:
-        self._client = client
+    All calls share one pool of connections: at most `connections` requests are in flight, further
+    ones wait for their turn. Connection errors, bodies cut off in the middle and answers of 5xx or
+    429 are tried again after pauses that grow and vary, for `patience` seconds after the server
+    was lost. Reading needs no right but to read.
+    """
+
+    def __init__(self, connection: Connection, bucket: str) -> None:
+        self._client: Minio = connection.client
+        self._pool: urllib3.PoolManager = connection.pool
+        self._patience = connection.patience
         self._bucket = bucket
+        self._has_answered = False
 
     @classmethod
     def from_options(
         cls, bucket: str, options: Mapping[str, str], environ: Mapping[str, str]
     ) -> "S3Store":
-        """Opens a bucket; `options` are endpoint (required), secure and region."""
-        unknown = set(options) - {"endpoint", "secure", "region"}
-        if unknown or "endpoint" not in options or not bucket:
-            raise InvalidArgument(
-                "an S3 store is s3://BUCKET?endpoint=HOST:PORT, with secure and region if needed",
-                field="store",
-                reason="BAD_STORE",
-            )
-        pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=60),
-            maxsize=32,
-            retries=urllib3.Retry(
-                total=4,
-                backoff_factor=0.2,
-                backoff_jitter=0.2,
-                status_forcelist=[500, 502, 503, 504],
-            ),
-        )
-        client = Minio(
-            options["endpoint"],
-            access_key=environ.get("AWS_ACCESS_KEY_ID"),
-            secret_key=environ.get("AWS_SECRET_ACCESS_KEY"),
-            secure=options.get("secure", "true").lower() == "true",
-            region=options.get("region", "us-east-1"),
-            http_client=pool,
-        )
-        return cls(client, bucket)
+        """Opens a bucket; nothing is sent yet. See `s3_connection.connect` for the options."""
+        return cls(connect(bucket, options, environ), bucket)
 
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
-        if not overwrite and self.exists(key):
+        check_key(key)
+        if overwrite:
+            self._attempt(key, lambda: self._upload(key, data))
+            return True
+        if len(data) <= _WHOLE:
+            return self._attempt(key, lambda: self._put_new(key, data))
+        if self.exists(key):
             return False
-        self._call(key, "put_object", key, io.BytesIO(data), len(data))
+        self._attempt(key, lambda: self._upload(key, data))
         return True
 
     def get(self, key: str) -> bytes:
-        response = self._call(key, "get_object", check_key(key))
+        return self._attempt(key, lambda: self._read(check_key(key)))
+
+    def exists(self, key: str) -> bool:
+        return self._find(key) is not None
+
+    def size(self, key: str) -> int:
+        found = self._find(key)
+        if found is None:
+            raise missing(key)
+        return found
+
+    def list(self, prefix: str) -> Iterator[str]:
+        def names() -> list[str]:
+            found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+            return sorted(str(item.object_name) for item in found)
+
+        yield from self._attempt(prefix, names)
+
+    def delete(self, key: str) -> None:
+        self._attempt(key, lambda: self._client.remove_object(self._bucket, check_key(key)))
+
+    def link(self, key: str, seconds: int) -> str:
+        return self._url("GET", check_key(key), seconds)
+
+    def _put_new(self, key: str, data: bytes) -> bool:
+        """Stores the object in one request unless it exists.
+
+        A put whose answer was lost is tried again and may then find its own object: False as well.
+        """
+        headers = {
+            "If-None-Match": "*",
+            "Content-Type": _type_of(key),
+            "Content-MD5": b64encode(md5(data, usedforsecurity=False).digest()).decode(),
+        }
+        url = self._url("PUT", key, _PUT_SECONDS)
+        response = self._pool.urlopen("PUT", url, body=data, headers=headers)
+        if response.status == 412:
+            return False
+        if response.status != 200:
+            raise answer_error(response)
+        return True
+
+    def _upload(self, key: str, data: bytes) -> None:
+        self._client.put_object(
+            self._bucket,
+            key,
+            io.BytesIO(data),
+            len(data),
+            content_type=_type_of(key),
+            part_size=_PART,
+            num_parallel_uploads=_PARTS_AT_ONCE,
+        )
+
+    def _read(self, key: str) -> bytes:
+        response = self._client.get_object(self._bucket, key)
         try:
             return bytes(response.read())
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unreachable(key, error) from error
         finally:
             response.close()
             response.release_conn()
 
-    def exists(self, key: str) -> bool:
-        try:
-            self._call(key, "stat_object", check_key(key))
-        except ServiceError as error:
-            if error.reason == "NOT_FOUND":
-                return False
-            raise
-        return True
+    def _find(self, key: str) -> int | None:
+        """Returns the size of an object; None if there is none."""
 
-    def size(self, key: str) -> int:
-        return int(self._call(key, "stat_object", check_key(key)).size)
+        def look() -> int | None:
+            try:
+                return int(self._client.stat_object(self._bucket, check_key(key)).size or 0)
+            except Exception as error:
+                if is_absent(error):
+                    return None
+                if is_refused(error):
+                    self._read(key)  # A HEAD has no body to say why; a GET has.
+                raise
 
-    def list(self, prefix: str) -> Iterator[str]:
-        try:
-            found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
-            yield from sorted(str(item.object_name) for item in found)
-        except Exception as error:
-            raise self._translate(prefix, error) from error
+        return self._attempt(key, look)
 
-    def delete(self, key: str) -> None:
-        self._call(key, "remove_object", check_key(key))
+    def _url(self, method: str, key: str, seconds: int) -> str:
+        lasting = timedelta(seconds=seconds)
+        return self._client.get_presigned_url(method, self._bucket, key, lasting)
 
-    def _call(self, key: str, method: str, *args: Any) -> Any:
-        try:
-            return getattr(self._client, method)(self._bucket, *args)
-        except Exception as error:
-            raise self._translate(key, error) from error
+    def _attempt(self, key: str, call: Callable[[], T]) -> T:
+        """Returns what `call` does, tried again while that may help. Raises ServiceError."""
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                result = call()
+            except Exception as error:
+                self._has_answered = self._has_answered or was_answered(error)
+                patience = self._patience if self._has_answered else _FIRST_PATIENCE
+                spent = time.monotonic() - began
+                if not is_passing(error) or spent + pause > min(patience, self._patience):
+                    raise translate(error, self._bucket, key) from error
+            else:
+                self._has_answered = True
+                return result
+            # Those who lost the server together shall not come back together.
+            time.sleep(random.uniform(pause / 2, pause))
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _translate(self, key: str, error: Exception) -> Exception:
-        if isinstance(error, S3Error):
-            return self._translate_s3(key, error)
-        if isinstance(error, urllib3.exceptions.HTTPError | ServerError | InvalidResponseError):
-            return self._unreachable(key, error)
-        return error
 
-    def _translate_s3(self, key: str, error: S3Error) -> ServiceError:
-        if error.code in _ABSENT:
-            return missing(key)
-        if error.code == "NoSuchBucket":
-            return Precondition(
-                f"the bucket {self._bucket} does not exist; create it first",
-                subject=self._bucket,
-                reason="BUCKET_MISSING",
-            )
-        if error.code in _DENIED:
-            return Precondition(
-                f"the store refuses these credentials for {self._bucket}/{key} ({error.code}); "
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy",
-                subject=self._bucket,
-                reason="STORE_ACCESS_DENIED",
-            )
-        return self._unreachable(key, error)
-
-    def _unreachable(self, key: str, error: Exception) -> Unavailable:
-        return Unavailable(
-            f"the store cannot be reached for {self._bucket}/{key}: {error}",
-            reason="STORE_UNREACHABLE",
-        )
+def _type_of(key: str) -> str:
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"

@@ -42,6 +42,10 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Removes the key; a no-op if it does not exist."""
 
+    def link(self, key: str, seconds: int) -> str:
+        """Returns a URL by which whoever has it may read the object, at most 7 days (604,800
+        seconds) long; "" from a store that has no such URLs."""
+
 
 def to_uri(key: str) -> str:
     """Returns the URI of a key, "store:KEY", which holds in any kind of store."""
@@ -113,6 +117,9 @@ class MemoryStore:
     def delete(self, key: str) -> None:
         self._objects.pop(check_key(key), None)
 
+    def link(self, key: str, seconds: int) -> str:
+        return ""
+
 
 class DirectoryStore:
     """A store in a folder: one file per object, written beside and renamed into place.
@@ -171,6 +178,9 @@ class DirectoryStore:
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
 
+    def link(self, key: str, seconds: int) -> str:
+        return ""
+
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
@@ -206,9 +216,10 @@ def _disk_error(error: OSError, key: str) -> Exception:
 
 
 def open_store(url: str) -> ObjectStore:
-    """Opens "file:///FOLDER", "memory:" or "s3://BUCKET?endpoint=HOST:PORT&secure=true".
+    """Opens "file:///FOLDER", "memory:" or "s3://BUCKET?endpoint=HOST:PORT".
 
-    The S3 credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    `servicekit.s3_connection.connect` lists the S3 options; the credentials come from
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Raises InvalidArgument.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":

@@ -1,22 +1,15 @@
 """The contract of every object store, run against all of them; the S3 one is a real server."""
 
-import contextlib
 import errno
 import os
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minio import Minio
-from tests_ports import free_port
 
-from servicekit.errors import Exhausted, InvalidArgument, NotFound, Precondition, Unavailable
-from servicekit.s3 import S3Store
+from servicekit.errors import Exhausted, InvalidArgument, NotFound
 from servicekit.storage import (
     DirectoryStore,
     MemoryStore,
@@ -27,46 +20,6 @@ from servicekit.storage import (
     to_uri,
 )
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret"}
-WEED = str(Path(sys.executable).with_name("weed"))
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weed")
-    identity = (
-        '{"identities":[{"name":"t","credentials":[{"accessKey":"tester","secretKey":'
-        '"tester-secret"}],"actions":["Admin","Read","Write","List","Tagging"]}]}'
-    )
-    (folder / "s3.json").write_text(identity)
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    command = [
-        WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
-        "-filer", "-s3", f"-s3.config={folder}/s3.json", "-s3.autoCreateBucket=false",
-        f"-dir={folder}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
-        *(f"-{name}.port={port}" for name, port in ports.items()),
-        *(f"-{name}.port.grpc={free_port()}" for name in ("master", "volume", "filer", "s3")),
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    endpoint = f"127.0.0.1:{ports['s3']}"
-    client = Minio(endpoint, "tester", "tester-secret", secure=False, region="us-east-1")
-    for _ in range(100):
-        with contextlib.suppress(Exception):
-            client.make_bucket("variegate")
-            break
-        assert server.poll() is None, (folder / "log").read_text()[-2000:]
-        time.sleep(0.3)
-    else:
-        raise AssertionError("no S3 server after 30 seconds")
-    yield endpoint
-    server.kill()
-    server.wait()
-
-
-def s3_store(endpoint, bucket="variegate", environ=CREDENTIALS):
-    return S3Store.from_options(bucket, {"endpoint": endpoint, "secure": "false"}, environ)
-
 
 @pytest.fixture(params=["memory", "directory", pytest.param("s3", marks=pytest.mark.servers)])
 def store(request, tmp_path):
@@ -74,7 +27,7 @@ def store(request, tmp_path):
         return MemoryStore()
     if request.param == "directory":
         return DirectoryStore(tmp_path)
-    found = s3_store(request.getfixturevalue("s3_endpoint"))
+    found = request.getfixturevalue("seaweed").store()
     for key in list(found.list("")):
         found.delete(key)
     return found
@@ -181,22 +134,4 @@ def test_a_store_opens_by_url(tmp_path):
     with pytest.raises(InvalidArgument, match="is not a store"):
         open_store("ftp://somewhere")
     with pytest.raises(InvalidArgument, match="s3://BUCKET"):
-        open_store("s3://bucket")
-
-
-@pytest.mark.servers
-def test_a_missing_bucket_is_named(s3_endpoint):
-    with pytest.raises(Precondition, match="the bucket elsewhere does not exist"):
-        s3_store(s3_endpoint, bucket="elsewhere").put("a", b"x", overwrite=True)
-
-
-@pytest.mark.servers
-def test_a_wrong_secret_is_an_access_error_and_not_an_outage(s3_endpoint):
-    wrong = {**CREDENTIALS, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
-    with pytest.raises(Precondition, match="refuses these credentials"):
-        s3_store(s3_endpoint, environ=wrong).get("a")
-
-
-def test_a_store_that_is_not_there_is_unavailable():
-    with pytest.raises(Unavailable, match="cannot be reached"):
-        s3_store(f"127.0.0.1:{free_port()}").get("a")
+        open_store("s3://pets")

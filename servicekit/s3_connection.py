@@ -1,0 +1,110 @@
+"""The options and credentials of an S3 store, and the connections that follow from them."""
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import certifi
+import urllib3
+from minio import Minio
+
+from servicekit.errors import InvalidArgument
+
+# Less than the 60 seconds that callers wait for an answer, so that they hear what is wrong.
+_PATIENCE = 45.0
+_CONNECTIONS = 32
+_OPTIONS = {"endpoint", "secure", "region", "style", "ca", "connections", "patience"}
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
+_FORM = (
+    "an S3 store is s3://BUCKET?endpoint=HOST:PORT, and if needed &secure=false, &region=NAME, "
+    "&style=virtual, &ca=FILE, &connections=NUMBER, &patience=SECONDS"
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A client, the pool of connections that it uses, and seconds to wait for a lost server."""
+
+    client: Minio
+    pool: urllib3.PoolManager
+    patience: float
+
+
+def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str]) -> Connection:
+    """Returns the connection to a bucket; nothing is sent yet.
+
+    `endpoint` is HOST:PORT. `secure` (true) speaks TLS, trusting the authorities of the file `ca`
+    or else the usual ones. `style` is "path" (HOST/BUCKET, the default) or "virtual" (BUCKET.HOST).
+    `region` is us-east-1 by default. The credentials are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+    and maybe AWS_SESSION_TOKEN; without them requests are not signed. Raises InvalidArgument.
+    """
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown or not options.get("endpoint") or not bucket:
+        raise _bad(f"there is no option {unknown[0]!r}: {_FORM}" if unknown else _FORM)
+    if not _BUCKET.fullmatch(bucket):
+        raise _bad(f"{bucket!r} is no bucket name; it has 3 to 63 of a-z, 0-9, - and .")
+    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if bool(key) != bool(secret):
+        absent = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
+        raise _bad(f"{absent} is not set; set both or neither of the S3 credentials")
+    style = options.get("style", "path")
+    if style not in ("path", "virtual"):
+        raise _bad(f"style is {style!r}; it is path or virtual")
+    pool = _pool(options, int(_number(options, "connections", _CONNECTIONS)))
+    try:
+        client = Minio(
+            options["endpoint"],
+            access_key=key,
+            secret_key=secret,
+            session_token=environ.get("AWS_SESSION_TOKEN"),
+            secure=_flag(options, "secure"),
+            region=options.get("region", "us-east-1"),
+            http_client=pool,
+        )
+    except ValueError as error:
+        raise _bad(f"{options['endpoint']!r} is no endpoint: {error}; write HOST:PORT") from error
+    if style == "virtual":
+        client.enable_virtual_style_endpoint()
+    else:
+        client.disable_virtual_style_endpoint()
+    return Connection(client, pool, _number(options, "patience", _PATIENCE))
+
+
+def _pool(options: Mapping[str, str], connections: int) -> urllib3.PoolManager:
+    authorities = options.get("ca") or os.environ.get("SSL_CERT_FILE") or certifi.where()
+    try:
+        ssl.create_default_context(cafile=authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise _bad(f"{authorities} is no file of certificates in PEM form: {error}") from error
+    return urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=5, read=60),
+        maxsize=connections,
+        block=True,  # One more request than connections waits.
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=authorities,
+        retries=False,  # The store tries again itself, also where a body was cut off.
+    )
+
+
+def _flag(options: Mapping[str, str], name: str) -> bool:
+    text = options.get(name, "true").lower()
+    if text not in _TRUE | _FALSE:
+        raise _bad(f"{name} is {text!r}; it is true or false")
+    return text in _TRUE
+
+
+def _number(options: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        value = float(options.get(name, default))
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise _bad(f"{name} is {options[name]!r}; it is a number above 0 and at most 3600")
+    return value
+
+
+def _bad(message: str) -> InvalidArgument:
+    return InvalidArgument(message, field="store", reason="BAD_STORE")
