@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import urllib3
 from minio import Minio
 from tests_ports import free_port
 
@@ -47,7 +48,15 @@ class Seaweed:
         return f"s3://{BUCKET}?endpoint={self.endpoint}&secure=false"
 
     def client(self) -> Minio:
-        return Minio(self.endpoint, "tester", "tester-secret", secure=False, region="us-east-1")
+        pool = urllib3.PoolManager(retries=False, maxsize=32)
+        return Minio(
+            self.endpoint,
+            "tester",
+            "tester-secret",
+            secure=False,
+            region="us-east-1",
+            http_client=pool,
+        )
 
     def store(self, bucket: str = BUCKET, environ=CREDENTIALS, **options: str) -> S3Store:
         values = {"endpoint": self.endpoint, "secure": "false", **options}
@@ -57,9 +66,10 @@ class Seaweed:
         """Starts the server and waits until its bucket is there."""
         command = [
             WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
-            "-filer", "-s3", f"-s3.config={self._folder}/s3.json", "-s3.autoCreateBucket=false",
-            f"-dir={self._folder}", "-volume.max=20", "-s3.port.iceberg=0",
-            "-s3.port.lance=0", "-master.volumeSizeLimitMB=64",
+            "-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", "-filer", "-s3",
+            f"-s3.config={self._folder}/s3.json", "-s3.autoCreateBucket=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0", f"-dir={self._folder}", "-volume.max=20",
+            "-master.volumeSizeLimitMB=64",
             *(f"-{name}.port={ports[0]}" for name, ports in self._ports.items()),
             *(f"-{name}.port.grpc={ports[1]}" for name, ports in self._ports.items()),
         ]  # fmt: skip

@@ -1,0 +1,67 @@
+"""An augmentation whose object store is a real S3 server that is killed in mid-job."""
+
+import io
+import threading
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.gateway.doubles import Trouble
+from tests.gateway.pictures import write_folder
+from tests.gateway.system import open_system
+from tests.seaweed import Seaweed
+
+pytestmark = pytest.mark.servers
+
+RECIPE = {"images_per_class": 30, "deterministic": True, "check_safety": True, "seed": 5}
+
+
+async def augment(state, root, store=None, meanwhile=lambda: None):
+    """Returns the finished augmentation, its store, and how many objects were made."""
+    trouble = Trouble(pause=0.05, unsafe_share=0.2)
+    wrap = (lambda _: store) if store else (lambda directory: directory)
+    async with open_system(state, root, trouble=trouble, wrap=wrap) as system:
+        await system.import_folder(root / "train", root / "test")
+        operation = await system.start(**RECIPE)
+        meanwhile()
+        return await system.finish(operation), system.store, trouble.made
+
+
+def rows_of(store, name):
+    data = store.get(f"datasets/pets/augmentations/a1/{name}.parquet")
+    return pq.read_table(io.BytesIO(data)).to_pylist()
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.9])
+async def test_an_s3_server_killed_in_mid_job_costs_time_and_nothing_else(tmp_path, moment):
+    write_folder(tmp_path / "train", count=4)
+    write_folder(tmp_path / "test", count=2, tag="test")
+    calm, _, _ = await augment(tmp_path / "calm", tmp_path)
+    (tmp_path / "weed").mkdir()
+    server = Seaweed(tmp_path / "weed")
+    server.start()
+
+    def outage():
+        time.sleep(moment)
+        server.kill()
+        time.sleep(1)
+        server.start()
+        back.append(time.monotonic())
+
+    back: list[float] = []
+    crash = threading.Thread(target=outage)
+    try:
+        made, store, count = await augment(
+            tmp_path / "state", tmp_path, server.store(), crash.start
+        )
+        assert back, "the job was over before the server was back"
+        assert made.result.digest == calm.result.digest
+        rows = [row for name in ("manifest", "rejected") for row in rows_of(store, name)]
+        assert len({row["item_id"] for row in rows}) == len(rows)
+        stored = {key.rpartition("/")[2] for key in store.list("generated/")}
+        assert stored == {row["image_uri"].rpartition("/")[2] for row in rows}, "lost or twice"
+        assert count in (len(stored), len(stored) - 1), "a put whose answer was lost counts not"
+    finally:
+        crash.join()
+        server.kill()
