@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 import models
 from servicekit.errors import Precondition
 from servicekit.server import RunningServer, Service, start
-from servicekit.storage import DirectoryStore, ObjectStore
+from servicekit.storage import ObjectStore, open_store
 from servicekit.telemetry import JsonFormatter
 
 NANO = Path(models.__file__).parent / "nano"
@@ -37,7 +37,8 @@ class EmbeddedSettings:
     """Where the embedded system keeps its state and what it serves.
 
     `import_roots` are the folders that datasets may be imported from. `port_base` 0 picks free
-    ports; otherwise the gateway listens on it and the others on the five ports after it.
+    ports; otherwise the gateway listens on it and the others on the five ports after it. `store`
+    is an object store's URL; empty means the folder "objects" of the state.
     `options` are settings of single services by "service.field", for tests and benchmarks.
     """
 
@@ -45,6 +46,7 @@ class EmbeddedSettings:
     import_roots: tuple[Path, ...] = ()
     port_base: int = 0
     options: Mapping[str, Any] | None = None
+    store: str = ""
 
 
 class EmbeddedSystem:
@@ -57,9 +59,10 @@ class EmbeddedSystem:
         *,
         port_base: int = 0,
         options: Mapping[str, Any] | None = None,
+        store: str = "",
     ) -> None:
         self.settings = EmbeddedSettings(
-            Path(state_dir).absolute(), tuple(import_roots), port_base, options
+            Path(state_dir).absolute(), tuple(import_roots), port_base, options, store
         )
         self.targets: dict[str, str] = {}
         self.servers: dict[str, RunningServer] = {}
@@ -95,7 +98,7 @@ class EmbeddedSystem:
         state.mkdir(parents=True, exist_ok=True)
         self._exit.enter_context(_lock(state))
         _log_to(state / "variegate.log")
-        store = DirectoryStore(state / "objects")
+        store = open_store(self.settings.store or (state / "objects").as_uri())
         # The gateway comes last: it is told where the others are.
         for name in [*SERVICES[1:], SERVICES[0]]:
             service = self._create(name, store)

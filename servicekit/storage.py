@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from servicekit.errors import Exhausted, InvalidArgument, NotFound, Unavailable
 
@@ -223,7 +223,7 @@ def open_store(url: str) -> ObjectStore:
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return DirectoryStore(Path(parts.path))
+        return DirectoryStore(Path(unquote(parts.path)))
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "s3":

@@ -7,6 +7,7 @@ command line. What is needed of it is the protocol `System`.
 
 import importlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Protocol, cast
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
 from gateway.cli.running import running_in
-from servicekit.storage import DirectoryStore, ObjectStore, open_store
+from servicekit.storage import ObjectStore, open_store
 
 EMBEDDED = ("embedded.system", "EmbeddedSystem")
 
@@ -66,14 +67,15 @@ async def connected(
 
     With `start` false none is started: CliError if no system runs here.
     """
+    url = store_url(common)
     if common.gateway:
-        store = open_store(common.store) if common.store else None
+        store = open_store(url) if url else None
         yield Connection(common.gateway, common.trainer, store, is_own=False)
         return
     running = running_in(common.state)
     if running:
         say(f"using the system on {running.targets['gateway']} (process {running.pid})")
-        yield _connection(common.state, running.targets, is_own=False)
+        yield _connection(common.state, running.targets, running.store, is_own=False)
         return
     if not start:
         raise CliError(
@@ -84,12 +86,17 @@ async def connected(
             reason="NOT_RUNNING",
         )
     say("starting the services")
-    async with embedded(common.state, roots) as system:
-        yield _connection(common.state, system.targets, is_own=True)
+    async with embedded(common.state, roots, store=url) as system:
+        yield _connection(common.state, system.targets, url, is_own=True)
+
+
+def store_url(common: Common) -> str:
+    """The URL of the object store that was asked for, also by commands without the option."""
+    return common.store or os.environ.get("VARIEGATE_STORE", "")
 
 
 def embedded(
-    state: Path, roots: tuple[Path, ...], *, port_base: int = 0
+    state: Path, roots: tuple[Path, ...], *, port_base: int = 0, store: str = ""
 ) -> AbstractAsyncContextManager[System]:
     """The six services in this process, not started yet; they log into the state folder."""
     module, name = EMBEDDED
@@ -112,11 +119,11 @@ def embedded(
         ) from error
     # Warnings of libraries go the way of the log: the terminal is for people.
     logging.captureWarnings(True)
-    system = factory(state, roots, port_base=port_base)
+    system = factory(state, roots, port_base=port_base, store=store)
     return cast(AbstractAsyncContextManager[System], system)
 
 
-def _connection(state: Path, targets: Mapping[str, str], *, is_own: bool) -> Connection:
-    """The embedded system keeps its objects in a folder of its state."""
-    store = DirectoryStore(state.absolute() / "objects")
+def _connection(state: Path, targets: Mapping[str, str], url: str, *, is_own: bool) -> Connection:
+    """The embedded system keeps its objects in a folder of its state, unless told otherwise."""
+    store = open_store(url or (state.absolute() / "objects").as_uri())
     return Connection(targets["gateway"], targets.get("trainer"), store, is_own)

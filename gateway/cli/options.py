@@ -70,7 +70,8 @@ Store = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Object store of the running system, to read and write images; needed with --gateway.",
+        help="Object store, file:///FOLDER or s3://BUCKET?endpoint=HOST:PORT; with --gateway that "
+        "of the running system.",
         envvar="VARIEGATE_STORE",
         rich_help_panel=_SYSTEM,
         show_default=False,

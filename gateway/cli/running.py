@@ -14,16 +14,17 @@ _FACTS = "system.json"
 
 @dataclass(frozen=True)
 class Running:
-    """A running system. `targets` maps service to HOST:PORT."""
+    """A running system. `targets` maps service to HOST:PORT; `store` is "" for its own folder."""
 
     pid: int
     targets: Mapping[str, str]
+    store: str = ""
 
 
-def publish(state: Path, targets: Mapping[str, str]) -> None:
-    """Tells other commands where the system of this process listens."""
+def publish(state: Path, targets: Mapping[str, str], store: str = "") -> None:
+    """Tells other commands where the system of this process listens and keeps its objects."""
     staged = state / f"{_FACTS}.new"
-    staged.write_text(json.dumps(asdict(Running(os.getpid(), dict(targets)))))
+    staged.write_text(json.dumps(asdict(Running(os.getpid(), dict(targets), store))))
     staged.replace(state / _FACTS)
 
 

@@ -31,18 +31,19 @@ ImportRoot = Annotated[
 def up(
     port_base: PortBase = 50051,
     import_root: ImportRoot = None,
+    store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Start all six services and leave them running until Ctrl-C."""
-    common = options.Common(state=state, json=json, debug=debug)
+    common = options.Common(store=store, state=state, json=json, debug=debug)
     roots = tuple(path.resolve() for path in import_root or [Path.cwd()])
     settle(common, lambda: asyncio.run(_serve(common, roots, port_base)))
 
 
 async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int) -> Outcome:
-    from gateway.cli.connect import embedded
+    from gateway.cli.connect import embedded, store_url
     from gateway.cli.running import publish, withdraw
 
     check_ports(port_base)
@@ -50,8 +51,9 @@ async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     Console(stderr=True).print("starting the services", style="dim")
-    async with embedded(common.state, roots, port_base=port_base) as system:
-        publish(common.state, system.targets)
+    url = store_url(common)
+    async with embedded(common.state, roots, port_base=port_base, store=url) as system:
+        publish(common.state, system.targets, url)
         try:
             _announce(common, system, roots)
             await stop.wait()
