@@ -13,7 +13,7 @@ from generator.engine.items import FloatArray, Item, Made
 class Backend(Protocol):
     """Makes images. Calls return at once; their futures can be cancelled.
 
-    The errors are those of `generator.engine.errors`.
+    The errors are those of `generator.engine.errors`, or already those of the service.
     """
 
     @property
@@ -27,7 +27,7 @@ class Backend(Protocol):
         """Returns what besides item and model decides over an image's bits."""
 
     def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
-        """Enqueues all items or none. Raises BadCondition or QueueFull."""
+        """Enqueues all items or none. Raises BadCondition, QueueFull or Unavailable."""
 
     def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
         """Returns the embedding [m, d] of each prompt."""
@@ -36,6 +36,9 @@ class Backend(Protocol):
         self, model: str, images: Sequence[Image.Image]
     ) -> "Future[list[FloatArray]]":
         """Returns the embedding [d] of each image. Raises BadCondition without an encoder."""
+
+    def is_healthy(self) -> bool:
+        """Says whether images can be made now. Blocks; call it from a thread."""
 
     def close(self) -> None:
         """Fails what waits and runs, and releases the models."""

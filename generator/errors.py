@@ -35,11 +35,14 @@ def translate(error: Exception, prefix: str = "") -> ServiceError:
             return Exhausted(str(error), retry_after=1.0, metadata={"limit": str(error.limit)})
         case engine.EngineClosed():
             return Unavailable(str(error), reason="SHUTTING_DOWN")
-        case _ if type(error).__name__ == "OutOfMemoryError":
+        case engine.UnknownVariant():
+            return NotFound(str(error), resource=error.uri, reason="VARIANT_NOT_FOUND")
+        case engine.OutOfMemory():
             return Exhausted(
-                "the device is out of memory; try again, or lower GENERATOR_MAX_BATCH",
+                str(error),
                 reason="GPU_OUT_OF_MEMORY",
                 retry_after=5.0,
+                metadata={"batch_size": str(error.count)},
             )
     _log.error("the engine failed", exc_info=error)
     return Internal("internal error; the server's log has the trace")

@@ -40,7 +40,7 @@ def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: s
     guidance = item.guidance_scale if item.is_guided else 1.0
     determining = {
         "version": _VERSION,
-        "model": card.digest,
+        "model": card.digest_with(item.variant),
         "size": [card.width, card.height],
         "engine": signature,
         "deterministic": item.deterministic,

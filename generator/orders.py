@@ -10,17 +10,19 @@ from generator.backend import Backend
 from generator.engine.card import Card
 from generator.engine.checks import check_item
 from generator.engine.errors import EngineError
-from generator.engine.items import Concat, Condition, Item, Start, Text, Unclip
+from generator.engine.items import Concat, Condition, Item, Start, Text, Unclip, Variant
 from generator.errors import translate
 from generator.gallery import Gallery, Stored, key_of
 from generator.sources import Sources
 from servicekit.errors import InvalidArgument, ServiceError
+from servicekit.storage import to_key
 
 
 @dataclass(frozen=True)
 class Sampling:
     """What holds for all items of a call, defaults filled in."""
 
+    variant: Variant | None
     steps: int
     guidance_scale: float
     deterministic: bool
@@ -44,13 +46,18 @@ class Refused:
     error: ServiceError
 
 
-def sampling_of(request: pb.SamplingParameters, card: Card) -> Sampling:
-    """Fills in the model's defaults."""
-    has_scale = request.HasField("guidance_scale")
+def sampling_of(request: pb.GenerateImagesRequest, card: Card) -> Sampling:
+    """Fills in the model's defaults. Raises InvalidArgument if the variant's URI is none."""
+    sampling, variant = request.sampling, None
+    if request.HasField("variant"):
+        to_key(request.variant.uri, "variant.uri")
+        variant = Variant(request.variant.uri, request.variant.sha256)
+    has_scale = sampling.HasField("guidance_scale")
     return Sampling(
-        steps=request.steps or card.default_steps,
-        guidance_scale=request.guidance_scale if has_scale else card.default_guidance_scale,
-        deterministic=request.deterministic,
+        variant=variant,
+        steps=sampling.steps or card.default_steps,
+        guidance_scale=sampling.guidance_scale if has_scale else card.default_guidance_scale,
+        deterministic=sampling.deterministic,
     )
 
 
@@ -94,6 +101,7 @@ class OrderBook:
             negative=self._text(wanted.negative, f"{field}negative"),
             condition=condition,
             deterministic=sampling.deterministic,
+            variant=sampling.variant,
         )
 
     def _text(self, text: pb.TextCondition, field: str) -> Text:

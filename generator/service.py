@@ -95,7 +95,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             card = backend.card(request.model)
         _refuse_duplicates([item.item_id for item in request.items])
         prefix = to_key(request.output_uri or _DEFAULT_OUTPUT, "output_uri").rstrip("/")
-        call = _Call(card, sampling_of(request.sampling, card))
+        call = _Call(card, sampling_of(request, card))
         sources = Sources(self._store)
         book = OrderBook(card, call.sampling, prefix, backend, self._gallery, sources)
         taken = await asyncio.gather(*(book.take(n, item) for n, item in enumerate(request.items)))
@@ -158,7 +158,7 @@ def _answer(
         sha256=stored.sha256,
         width=stored.width,
         height=stored.height,
-        model_digest=call.card.digest,
+        model_digest=call.card.digest_with(call.sampling.variant),
         cached=stored.is_cached,
         queue_seconds=made.queue_seconds if made else 0.0,
         compute_seconds=made.compute_seconds if made else 0.0,

@@ -42,13 +42,19 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Service:
-    """What a server serves. `load` makes it ready; `close` releases what it holds."""
+    """What a server serves. `load` makes it ready; `close` releases what it holds.
+
+    After loading, `probe` is asked every `probe_seconds` whether the service can do its work; the
+    server's health follows its answer. Without it a loaded service is healthy.
+    """
 
     name: str
     full_names: tuple[str, ...]
     register: Callable[[grpc.aio.Server], None]
     load: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
+    probe: Callable[[], Awaitable[bool]] | None = None
+    probe_seconds: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,15 @@ class RunningServer:
     metrics: Metrics
     _server: grpc.aio.Server = field(repr=False)
     _health: health_aio.HealthServicer = field(repr=False)
+    _watching: "asyncio.Task[None]" = field(repr=False)
 
     async def stop(self, grace: float | None = None) -> None:
         """Stops taking calls, waits up to `grace` seconds for those in flight, and closes."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
-        self.loaded.cancel()
-        await asyncio.gather(self.loaded, return_exceptions=True)
+        for task in (self.loaded, self._watching):
+            task.cancel()
+        await asyncio.gather(self.loaded, self._watching, return_exceptions=True)
         await self.service.close()
 
 
@@ -102,15 +110,31 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     await health.set(LIVENESS, _SERVING)
     await server.start()
 
+    async def show(healthy: bool) -> None:
+        for name in ("", *service.full_names):
+            await health.set(name, _SERVING if healthy else _NOT_SERVING)
+
     async def load_then_serve() -> None:
         await service.load()
         ready.set()
-        for name in ("", *service.full_names):
-            await health.set(name, _SERVING)
+        await show(service.probe is None or await service.probe())
 
     loaded = asyncio.create_task(load_then_serve(), name=f"load {service.name}")
+    watching = asyncio.create_task(_watch(service, loaded, show), name=f"watch {service.name}")
     target = f"{address.rpartition(':')[0]}:{port}"
-    return RunningServer(service, port, target, loaded, metrics, server, health)
+    return RunningServer(service, port, target, loaded, metrics, server, health, watching)
+
+
+async def _watch(
+    service: Service, loaded: "asyncio.Task[None]", show: Callable[[bool], Awaitable[None]]
+) -> None:
+    """Keeps the health true. It ends at once if the service has no probe or did not load."""
+    await asyncio.wait({loaded})
+    if service.probe is None or loaded.cancelled() or loaded.exception() is not None:
+        return
+    while True:
+        await asyncio.sleep(service.probe_seconds)
+        await show(await service.probe())
 
 
 def _bind(server: grpc.aio.Server, name: str, address: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.engine.errors import BrokenModel
+from generator.engine.items import Variant
 
 # The mode that each pipeline of diffusers serves.
 PIPELINES = {
@@ -43,6 +44,12 @@ class Card:
     height: int
     default_steps: int
     default_guidance_scale: float
+
+    def digest_with(self, variant: Variant | None) -> str:
+        """Returns the digest of the weights with those of a variant, in hexadecimal."""
+        if variant is None:
+            return self.digest
+        return hashlib.sha256(f"{self.digest} {variant.sha256}".encode()).hexdigest()
 
 
 def read_card(folder: Path) -> Card:

@@ -28,6 +28,16 @@ def check_item(item: Item, card: Card) -> None:
     _check_values(item, card)
 
 
+def no_image_encoder(card: Card) -> BadCondition:
+    """Returns the error of a model that cannot embed images."""
+    return BadCondition(
+        "model",
+        "NO_IMAGE_ENCODER",
+        f"model {card.name!r} has the mode {card.mode!r} and no image encoder; models of mode "
+        "'unclip' have one",
+    )
+
+
 def check_embedding(
     field: str, values: FloatArray, shape: tuple[int, ...], encoder: str, model: str
 ) -> None:

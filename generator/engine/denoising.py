@@ -12,7 +12,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from generator.engine.errors import BrokenImage
+from generator.engine.errors import BrokenImage, OutOfMemory
 from generator.engine.items import Made
 from generator.engine.line import Ticket
 from generator.engine.model import Model
@@ -58,7 +58,7 @@ class Denoising:
             self._running.extend(self._begin(tickets))
         except Exception as error:
             if len(tickets) == 1:
-                fail(tickets[0], error)
+                fail(tickets[0], _named(error, 1))
                 return
             for ticket in tickets:
                 self.admit([ticket])
@@ -75,6 +75,7 @@ class Denoising:
 
     def abandon(self, error: Exception) -> None:
         """Fails everything that is under way."""
+        error = _named(error, len(self._running))
         for running in self._running:
             fail(running.ticket, error)
         self._running, self._conditions = [], None
@@ -82,9 +83,11 @@ class Denoising:
     def _begin(self, tickets: Sequence[Ticket]) -> list[_Running]:
         admitted = time.monotonic()
         items = [ticket.item for ticket in tickets]
-        texts = self._model.texts([item.text for item in items])
+        texts = self._model.encoders.texts([item.text for item in items])
         # Not read without guidance; the text stands in so that nothing is encoded in vain.
-        negatives = self._model.texts([i.negative if i.is_guided else i.text for i in items])
+        negatives = self._model.encoders.texts(
+            [i.negative if i.is_guided else i.text for i in items]
+        )
         samples = [
             new_sample(self._model, item, text, negative)
             for item, text, negative in zip(items, texts, negatives, strict=True)
@@ -130,7 +133,7 @@ class Denoising:
             images = self._model.decode(latents, fixed=self._fixed)
         except Exception as error:
             for running in done:
-                fail(running.ticket, error)
+                fail(running.ticket, _named(error, len(done)))
             return
         now = time.monotonic()
         for running, image in zip(done, images, strict=True):
@@ -148,6 +151,10 @@ class Denoising:
         staying = [running for running in self._running if not leaves(running)]
         if len(staying) < len(self._running):
             self._running, self._conditions = staying, None
+
+
+def _named(error: Exception, count: int) -> Exception:
+    return OutOfMemory(count) if isinstance(error, torch.OutOfMemoryError) else error
 
 
 def fail(ticket: Ticket, error: Exception) -> None:

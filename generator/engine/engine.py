@@ -10,32 +10,46 @@ import torch
 from PIL import Image
 
 from generator.engine.card import Card
-from generator.engine.checks import check_item
+from generator.engine.checks import check_item, no_image_encoder
 from generator.engine.denoising import Denoising, fail
-from generator.engine.errors import BadCondition, BrokenModel, EngineClosed
+from generator.engine.encoders import as_array
+from generator.engine.errors import BrokenModel, EngineClosed, UnknownVariant
 from generator.engine.items import FloatArray, Item, Made
 from generator.engine.line import Ticket, WaitingLine
-from generator.engine.model import Model, as_array
+from generator.engine.model import Model
 from generator.engine.registry import Registry
 from generator.engine.settings import EngineSettings
+from generator.engine.variants import Fetch, VariantCache
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 _DEFAULTS = EngineSettings()
 
 
+def _no_variant(uri: str) -> bytes:
+    raise UnknownVariant(uri)
+
+
 class Engine:
     """Makes images. Thread-safe; every call returns a future and computes in the worker thread.
 
     Items of one model share U-Net calls, whatever their steps, strengths and guidance. A model
-    whose weights do not load is refused by name; the others are served.
+    whose weights do not load is refused by name; the others are served. `fetch` gets the weights of
+    variants, in the worker thread when the first item of a variant is begun.
     """
 
-    def __init__(self, registry: Registry, settings: EngineSettings = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        settings: EngineSettings = _DEFAULTS,
+        fetch: Fetch = _no_variant,
+    ) -> None:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.registry, self._models = _load_all(registry, settings)
+        self._variants = VariantCache(fetch, settings.max_variants)
+        self.step_count = 0
         self._line = WaitingLine(settings.max_queue, settings.max_wait_seconds)
         self._thread = threading.Thread(target=self._work, name="generator-engine", daemon=True)
         self._thread.start()
@@ -51,15 +65,14 @@ class Engine:
 
     def signature(self, *, deterministic: bool) -> str:
         """Returns what of the settings decides over an image's bits."""
-        rows = f"/{self.settings.deterministic_rows} rows" if deterministic else ""
-        decoded = f"/{self.settings.decode_batch} decoded" if deterministic else ""
-        return f"{self.settings.dtype}{rows}{decoded}"
+        return self.settings.signature(deterministic=deterministic)
 
     def submit(self, item: Item) -> "Future[Made]":
         """Enqueues one item.
 
         Raises UnknownModel, BadCondition, QueueFull or EngineClosed at once; the future raises
-        BrokenImage. Cancelling the future drops the item, also in the middle of its steps.
+        BrokenImage, OutOfMemory, UnknownVariant or BadCondition of the variant. Cancelling it drops
+        the item, also in the middle of its steps.
         """
         return self.submit_all([item])[0]
 
@@ -74,7 +87,7 @@ class Engine:
     def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
         """Returns the embedding [m, d] of each prompt. Raises UnknownModel, QueueFull."""
         loaded = self._model(model)
-        return self._call(lambda: [as_array(row) for row in loaded.texts(prompts)])
+        return self._call(lambda: [as_array(row) for row in loaded.encoders.texts(prompts)])
 
     def encode_images(
         self, model: str, images: Sequence[Image.Image]
@@ -85,17 +98,16 @@ class Engine:
         """
         loaded = self._model(model)
         if not loaded.card.image_encoder:
-            raise BadCondition(
-                "model",
-                "NO_IMAGE_ENCODER",
-                f"model {model!r} has the mode {loaded.card.mode!r} and no image encoder; "
-                "models of mode 'unclip' have one",
-            )
-        return self._call(lambda: [as_array(row) for row in loaded.image_embeddings(images)])
+            raise no_image_encoder(loaded.card)
+        return self._call(lambda: [as_array(row) for row in loaded.encoders.images(images)])
 
     def waiting_count(self) -> int:
         """Returns the number of items that wait."""
         return len(self._line)
+
+    def is_healthy(self) -> bool:
+        """Says whether the worker lives."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """Fails what waits and what runs, and ends the worker thread."""
@@ -130,8 +142,8 @@ class Engine:
             for job in jobs:
                 job()
             if tickets and denoising is None:
-                item, group = tickets[0].item, tickets[0].group
-                denoising = Denoising(self._models[item.model], fixed=item.deterministic)
+                denoising = self._begin(tickets)
+                group = None if denoising is None else tickets[0].group
             if denoising is not None:
                 self._advance(denoising, tickets)
                 if not len(denoising):
@@ -141,9 +153,23 @@ class Engine:
         if denoising is not None:
             denoising.abandon(EngineClosed("the engine was shut down"))
 
+    def _begin(self, tickets: Sequence[Ticket]) -> Denoising | None:
+        """Returns the place where these tickets are denoised, or fails them all."""
+        item = tickets[0].item
+        try:
+            model = self._models[item.model]
+            if item.variant is not None:
+                model = self._variants.model(model, item.variant)
+        except Exception as error:
+            for ticket in tickets:
+                fail(ticket, error)
+            return None
+        return Denoising(model, fixed=item.deterministic)
+
     def _advance(self, denoising: Denoising, tickets: Sequence[Ticket]) -> None:
         try:
             denoising.admit(tickets)
+            self.step_count += len(denoising)
             denoising.step()
         except Exception as error:
             _log.exception("a denoising step failed")

@@ -4,6 +4,8 @@ EngineError
 ├── UnknownModel    no model has that name
 ├── BrokenModel     the folder of the model cannot be used
 ├── BadCondition    the item can never be made by this model; carries the field
+├── UnknownVariant  no object holds the variant's weights
+├── OutOfMemory     the device's memory does not hold the batch
 ├── BrokenImage     the model made no picture: not numbers, or black
 ├── QueueFull       too many items wait
 └── EngineClosed    the engine was shut down
@@ -39,6 +41,25 @@ class BadCondition(EngineError):
     def __init__(self, field: str, reason: str, message: str) -> None:
         super().__init__(message)
         self.field, self.reason = field, reason
+
+
+class UnknownVariant(EngineError):
+    """No object holds the variant's weights."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"there is no variant {uri}: the store has no such object")
+        self.uri = uri
+
+
+class OutOfMemory(EngineError):
+    """The device's memory does not hold a batch of `count` images, nor half of it."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"the device is out of memory with a batch of {count} images; try again, or lower "
+            "GENERATOR_MAX_BATCH (GENERATOR_DETERMINISTIC_ROWS for deterministic images)"
+        )
+        self.count = count
 
 
 class BrokenImage(EngineError):

@@ -49,6 +49,17 @@ class Unclip:
 Condition = Start | Concat | Unclip
 
 
+@dataclass(frozen=True)
+class Variant:
+    """Fine-tuned weights: a safetensors object at `uri`, its SHA-256 in hexadecimal.
+
+    Its tensors replace those of the same name in the model's U-Net; the others stay.
+    """
+
+    uri: str
+    sha256: str
+
+
 @dataclass(frozen=True, eq=False)
 class Item:
     """One image to make. Every random draw depends on the item alone.
@@ -65,6 +76,7 @@ class Item:
     negative: Text = ""
     condition: Condition | None = None
     deterministic: bool = False
+    variant: Variant | None = None
 
     @property
     def is_guided(self) -> bool:

@@ -9,11 +9,16 @@ from torch import Tensor
 from generator.engine.errors import BrokenImage
 
 
-def to_tensor(image: Image.Image, width: int, height: int) -> Tensor:
-    """Returns [3, height, width] in [-1, 1]. Other shapes are cropped at the centre."""
+def fit(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Returns the image as RGB of this size. Other shapes are cropped at the centre."""
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
+    return image.convert("RGB")
+
+
+def to_tensor(image: Image.Image, width: int, height: int) -> Tensor:
+    """Returns [3, height, width] in [-1, 1]. Other shapes are cropped at the centre."""
+    pixels = np.asarray(fit(image, width, height), dtype=np.float32) / 255.0
     return torch.from_numpy(pixels).permute(2, 0, 1) * 2.0 - 1.0
 
 

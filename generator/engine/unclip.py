@@ -21,7 +21,7 @@ class UnclipMode:
 
     def begin(self, model: Model, samples: Sequence[Sample]) -> None:
         conditions = [s.item.condition for s in samples if isinstance(s.item.condition, Unclip)]
-        embeddings = model.image_embeddings([condition.source for condition in conditions])
+        embeddings = model.encoders.images([condition.source for condition in conditions])
         for sample, condition, embedding in zip(samples, conditions, embeddings, strict=True):
             noise = normal((1, len(embedding)), sample.generator, model.device, model.dtype)
             label = model.pipeline.noise_image_embeddings(

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from contextlib import contextmanager
 
 import diffusers
 import numpy as np
@@ -14,6 +15,7 @@ from generator.engine.errors import (
     BadCondition,
     BrokenImage,
     EngineClosed,
+    OutOfMemory,
     QueueFull,
     UnknownModel,
 )
@@ -173,21 +175,38 @@ def test_an_all_black_image_is_an_error(tmp_path):
         engine.close()
 
 
-def test_a_batch_too_large_for_the_memory_is_halved(tmp_path):
-    tiny.save_text(tmp_path / "text")
-    engine = Engine(scan(tmp_path), EngineSettings())
+@contextmanager
+def engine_with_room_for(rows, folder):
+    """An engine whose U-Net runs out of memory with more rows, as it would on a GPU."""
 
     def small_memory(_, inputs):
-        if len(inputs[0]) > 3:
+        if len(inputs[0]) > rows:
             raise torch.OutOfMemoryError("out of memory")
 
+    tiny.save_text(folder / "text")
+    engine = Engine(scan(folder), EngineSettings())
     try:
         expected = made(engine, TEXT)
         engine._models["text"].pipeline.unet.register_forward_pre_hook(small_memory)
-        for future in engine.submit_all([TEXT] * 4):
-            assert_close(future.result(60).pixels, expected)
+        yield engine, expected
     finally:
         engine.close()
+
+
+def test_a_batch_too_large_for_the_memory_is_halved(tmp_path):
+    with engine_with_room_for(4, tmp_path) as (engine, expected):
+        for future in engine.submit_all([TEXT] * 4):
+            assert_close(future.result(60).pixels, expected)
+
+
+def test_a_half_that_is_too_large_too_says_how_large_the_batch_was(tmp_path):
+    with engine_with_room_for(2, tmp_path) as (engine, expected):
+        for future in engine.submit_all([TEXT] * 4):
+            with pytest.raises(OutOfMemory, match="a batch of 4 images"):
+                future.result(60)
+        # What was learned stays: the same batch fits when it is asked for again.
+        for future in engine.submit_all([TEXT] * 4):
+            assert_close(future.result(60).pixels, expected)
 
 
 @pytest.mark.parametrize(

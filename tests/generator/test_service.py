@@ -53,7 +53,7 @@ def store(photo):
 
 @asynccontextmanager
 async def serving(engine, store):
-    service = create_service(GeneratorSettings(), store, lambda settings: Borrowed(engine))
+    service = create_service(GeneratorSettings(), store, lambda settings, store: Borrowed(engine))
     async with (
         running(service) as server,
         open_channel(server.target, pb.DESCRIPTOR.services_by_name["GeneratorService"]) as channel,

@@ -1,0 +1,51 @@
+"""Loads diffusers' pipelines: local folders and safetensors only."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from generator.engine.card import Card
+from generator.engine.errors import BrokenModel
+from generator.engine.settings import EngineSettings
+from models.torchvision_cpu import declare_missing_operators
+
+
+def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, ...] = ()) -> Any:
+    """Returns the pipeline of a model on its device; parts named in `without` are not loaded.
+
+    Raises BrokenModel with diffusers' own words.
+    """
+    # Pipelines import torchvision if it is installed, and it must find its operators.
+    declare_missing_operators()
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    kind: Callable[..., Any] = getattr(diffusers, card.pipeline).from_pretrained
+    # The safety filter is the retriever's, for all sources of images alike.
+    left_out = without if card.mode == "unclip" else (*without, "safety_checker")
+    try:
+        pipeline = kind(
+            card.folder,
+            dtype=getattr(torch, settings.dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=True,
+            **dict.fromkeys(left_out),
+        )
+    except Exception as error:
+        raise BrokenModel(card.name, f"its components do not load: {error}") from error
+    device = device_of(settings.device)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device).requires_grad_(False).eval()
+    return pipeline
+
+
+def device_of(name: str) -> torch.device:
+    """Returns the device; "auto" is CUDA if there is one."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,237 @@
+"""The engine behind Triton, as a backend of the service: this process only encodes."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from generator.engine.card import Card
+from generator.engine.checks import check_item, no_image_encoder
+from generator.engine.encoders import Encoders, as_array, load_encoders
+from generator.engine.errors import BrokenModel, QueueFull
+from generator.engine.items import Concat, Condition, FloatArray, Item, Made, Unclip
+from generator.engine.pixels import fit
+from generator.engine.registry import Registry
+from generator.settings import GeneratorSettings
+from generator.triton.connection import Connection, unavailable
+from generator.triton.memory import Slots, slot_size
+from generator.triton.signature import Arrays, expectation, to_arrays
+from servicekit.errors import Exhausted, ServiceError
+
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+
+class TritonBackend:
+    """Encodes prompts and images here and has Triton denoise. Thread-safe.
+
+    Takes as many items at a time as the engine runs and queues; more are QueueFull.
+    """
+
+    def __init__(self, registry: Registry, settings: GeneratorSettings) -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._settings, self._engine = settings, settings.engine()
+        self.registry, self._encoders = _load_all(registry, settings)
+        cards = list(self.registry.cards.values())
+        shares = settings.shared_memory and cards
+        slots = Slots(settings.max_batch, max(map(slot_size, cards))) if shares else None
+        self._connection = Connection(settings.triton, slots)
+        self._encoding = ThreadPoolExecutor(1, "generator-encoding")
+        self._room = settings.max_queue + settings.max_batch
+        self._taken, self._lock = 0, threading.Lock()
+        # Not known to work until the first probe says so.
+        self._fault: ServiceError | None = unavailable(settings.triton, "not reached yet")
+        with torch.inference_mode():
+            probes = self._encoded([_probe_item(cards)] if cards else [])
+        self._probe_arrays = self._arrays(probes[0]) if probes else {}
+
+    @property
+    def cards(self) -> Mapping[str, Card]:
+        """The models by name."""
+        return self.registry.cards
+
+    def card(self, name: str) -> Card:
+        """Returns a model. Raises UnknownModel or BrokenModel."""
+        return self.registry.card(name)
+
+    def signature(self, *, deterministic: bool) -> str:
+        """Returns what besides item and model decides over an image's bits."""
+        return self._engine.signature(deterministic=deterministic)
+
+    def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
+        """Takes all items or none. Raises BadCondition, QueueFull, or Unavailable without Triton.
+
+        Cancelling a future cancels its inference. The futures raise what the engine raises, and
+        Unavailable if Triton fails meanwhile.
+        """
+        for item in items:
+            check_item(item, self.card(item.model))
+        if self._fault is not None:
+            raise self._fault
+        futures: list[Future[Made]] = self._take(len(items))
+        self._encoding.submit(self._send, items, futures)
+        return futures
+
+    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
+        """Returns the embedding [m, d] of each prompt. Raises UnknownModel, QueueFull."""
+        encoders = self._encoders[self.card(model).name]
+        return self._encode(lambda: [as_array(row) for row in encoders.texts(prompts)])
+
+    def encode_images(
+        self, model: str, images: Sequence[Image.Image]
+    ) -> "Future[list[FloatArray]]":
+        """Returns the embedding [d] of each image.
+
+        Raises BadCondition if the model has no image encoder, UnknownModel, QueueFull.
+        """
+        card = self.card(model)
+        if not card.image_encoder:
+            raise no_image_encoder(card)
+        encoders = self._encoders[card.name]
+        return self._encode(lambda: [as_array(row) for row in encoders.images(images)])
+
+    def is_healthy(self) -> bool:
+        """Makes a real, small image. Where that fails, what is under way fails as well."""
+        fault = self._probe()
+        if fault is not None:
+            if self._fault is None or self._fault.message != fault.message:
+                _log.warning("%s", fault.message)
+            self._connection.fail_all(fault)
+        elif self._fault is not None:
+            _log.info("Triton at %s works", self._settings.triton)
+        self._fault = fault
+        return fault is None
+
+    def close(self) -> None:
+        """Fails what waits and what runs."""
+        self._encoding.shutdown(cancel_futures=True)
+        self._connection.close()
+
+    def _take(self, count: int) -> list["Future[R]"]:
+        with self._lock:
+            if self._taken + count > self._room:
+                raise QueueFull(self._taken, count, self._room)
+            self._taken += count
+        futures: list[Future[R]] = [Future() for _ in range(count)]
+        for future in futures:
+            future.add_done_callback(self._release)
+        return futures
+
+    def _release(self, future: "Future[R]") -> None:
+        with self._lock:
+            self._taken -= 1
+
+    def _encode(self, compute: Callable[[], list[FloatArray]]) -> "Future[list[FloatArray]]":
+        future: Future[list[FloatArray]]
+        [future] = self._take(1)
+        self._encoding.submit(_run, future, compute)
+        return future
+
+    @torch.inference_mode()
+    def _send(self, items: Sequence[Item], futures: Sequence["Future[Made]"]) -> None:
+        for name in dict.fromkeys(item.model for item in items):
+            pairs = zip(items, futures, strict=True)
+            waiting = [(i, f) for i, f in pairs if i.model == name and not f.cancelled()]
+            try:
+                arrays = [self._arrays(item) for item in self._encoded([i for i, _ in waiting])]
+            except Exception as error:
+                for _, future in waiting:
+                    _fail(future, error)
+                continue
+            for (_, future), values in zip(waiting, arrays, strict=True):
+                self._connection.infer(values, future)
+
+    def _encoded(self, items: Sequence[Item]) -> list[Item]:
+        """Returns items of one model with embeddings for texts, and images of the model's size."""
+        if not items:
+            return []
+        encoders = self._encoders[items[0].model]
+        texts = encoders.texts([item.text for item in items])
+        # Not read without guidance; the text stands in so that nothing is encoded in vain.
+        negatives = encoders.texts([i.negative if i.is_guided else i.text for i in items])
+        unclips = [i.condition.source for i in items if isinstance(i.condition, Unclip)]
+        embeddings = iter(encoders.images(unclips))
+        encoded = []
+        for item, text, negative in zip(items, texts, negatives, strict=True):
+            condition = item.condition
+            if isinstance(condition, Unclip):
+                condition = replace(condition, source=as_array(next(embeddings)))
+            elif condition is not None:
+                size = (encoders.card.width, encoders.card.height)
+                condition = replace(condition, image=fit(condition.image, *size))
+            whole = replace(item, text=as_array(text), negative=as_array(negative))
+            encoded.append(replace(whole, condition=condition))
+        return encoded
+
+    def _arrays(self, item: Item) -> Arrays:
+        engine = self.signature(deterministic=item.deterministic)
+        return to_arrays(item, expectation(self.card(item.model).digest, engine))
+
+    def _probe(self) -> ServiceError | None:
+        """Returns why images cannot be made, None if one was made or others keep Triton busy."""
+        started = time.monotonic()
+        future: Future[Made] = Future()
+        try:
+            if self._fault is not None:
+                self._connection.prepare()
+            self._connection.infer(self._probe_arrays, future)
+            future.result(self._settings.probe_timeout_seconds)
+        except TimeoutError:
+            future.cancel()
+            if self._connection.answered < started:
+                seconds = self._settings.probe_timeout_seconds
+                return unavailable(self._settings.triton, f"no answer within {seconds:g} s")
+        except Exhausted:
+            return None
+        except ServiceError as error:
+            # Whatever picture the probe makes, it was made.
+            return None if error.reason == "BROKEN_IMAGE" else error
+        return None
+
+
+def _load_all(
+    registry: Registry, settings: GeneratorSettings
+) -> tuple[Registry, dict[str, Encoders]]:
+    encoders: dict[str, Encoders] = {}
+    refused = dict(registry.refused)
+    for name, card in registry.cards.items():
+        try:
+            encoders[name] = load_encoders(card, settings.engine())
+        except BrokenModel as error:
+            _log.warning("%s", error)
+            refused[name] = error
+    return Registry({name: e.card for name, e in encoders.items()}, refused), encoders
+
+
+def _probe_item(cards: Sequence[Card]) -> Item:
+    """Returns the cheapest item: one step without guidance, of a text model if there is one."""
+    card = min(cards, key=lambda card: (card.mode != "text", card.name))
+    grey = Image.new("RGB", (card.width, card.height), (128, 128, 128))
+    conditions: dict[str, Condition] = {
+        "pix2pix": Concat(grey),
+        "unclip": Unclip(np.zeros(card.image_dimension, np.float32)),
+    }
+    return Item(card.name, 0, 1, 1.0, condition=conditions.get(card.mode))
+
+
+@torch.inference_mode()
+def _run(future: "Future[list[FloatArray]]", compute: Callable[[], list[FloatArray]]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(compute())
+    except Exception as error:
+        future.set_exception(error)
+
+
+def _fail(future: "Future[Made]", error: Exception) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_exception(error)

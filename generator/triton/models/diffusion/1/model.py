@@ -1,0 +1,166 @@
+"""The diffusion engine in Triton's python backend."""
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as triton
+
+from generator.backends import start_engine
+from generator.engine.items import Item, Made
+from generator.errors import translate
+from generator.settings import GeneratorSettings
+from generator.triton.faults import to_text
+from generator.triton.signature import expectation, to_item
+from servicekit.errors import InvalidArgument, Precondition
+from servicekit.settings import load
+from servicekit.storage import open_store
+
+# How often Triton is asked whether a caller gave up.
+_POLL_SECONDS = 0.05
+# Triton's names of gRPC's codes; the classes themselves are not there yet when this is imported.
+_CODES = {
+    "INVALID_ARGUMENT": "INVALID_ARG",
+    "NOT_FOUND": "NOT_FOUND",
+    "RESOURCE_EXHAUSTED": "UNAVAILABLE",
+    "UNAVAILABLE": "UNAVAILABLE",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    item: Item
+    sender: Any
+
+
+class TritonPythonModel:
+    """Hands requests to the engine and sends each answer when it is ready."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        # With numpy 2 this backend goes READY and returns empty tensors.
+        if int(np.__version__.split(".")[0]) >= 2:
+            raise RuntimeError(f"numpy {np.__version__} is installed; Triton needs numpy < 2")
+        settings = load(GeneratorSettings, os.environ, "GENERATOR")
+        if args["model_instance_kind"] == "GPU":
+            settings = replace(settings, device=f"cuda:{args['model_instance_device_id']}")
+        self._engine = start_engine(settings, open_store(os.environ["SERVER_STORE"]))
+        self._inputs = [entry["name"] for entry in json.loads(args["model_config"])["input"]]
+        self._running: dict[Future[Made], Any] = {}
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        # The family must live as long as its metric.
+        self._metrics = triton.MetricFamily(
+            name="variegate_generator_steps",
+            description="Denoising steps, each image counted.",
+            kind=triton.MetricFamily.COUNTER,
+        )
+        self._steps = self._metrics.Metric(labels={"instance": args["model_instance_name"]})
+        self._watcher = threading.Thread(target=self._watch, name="watch-callers", daemon=True)
+        self._watcher.start()
+
+    def execute(self, requests: Sequence[Any]) -> None:
+        """Returns at once; the answers follow through the requests' senders."""
+        accepted = [taken for request in requests if (taken := self._take(request)) is not None]
+        try:
+            futures = self._engine.submit_all([request.item for request in accepted])
+        except Exception:
+            # One of them cannot wait or cannot be made; the others can.
+            for request in accepted:
+                self._submit(request)
+            return
+        for request, future in zip(accepted, futures, strict=True):
+            self._follow(request.sender, future)
+
+    def finalize(self) -> None:
+        self._closing.set()
+        self._watcher.join()
+        self._engine.close()
+
+    def _take(self, request: Any) -> _Request | None:
+        sender = request.get_response_sender()
+        try:
+            item, expected = to_item(
+                {
+                    name: triton.get_input_tensor_by_name(request, name).as_numpy()
+                    for name in self._inputs
+                }
+            )
+            self._refuse_another_engine(item, expected)
+        except ValueError as error:
+            _fail(sender, InvalidArgument(str(error), field="inputs", reason="BAD_TENSORS"))
+        except Exception as error:
+            _fail(sender, error)
+        else:
+            return _Request(item, sender)
+        return None
+
+    def _refuse_another_engine(self, item: Item, expected: str) -> None:
+        digest = self._engine.card(item.model).digest
+        own = expectation(digest, self._engine.signature(deterministic=item.deterministic))
+        if expected != own:
+            raise Precondition(
+                f"the caller expects {expected}; Triton has {own}. Give both the same models and "
+                "the same GENERATOR_... settings",
+                subject=item.model,
+                reason="ENGINE_MISMATCH",
+            )
+
+    def _submit(self, request: _Request) -> None:
+        try:
+            [future] = self._engine.submit_all([request.item])
+        except Exception as error:
+            _fail(request.sender, error)
+        else:
+            self._follow(request.sender, future)
+
+    def _follow(self, sender: Any, future: "Future[Made]") -> None:
+        with self._lock:
+            self._running[future] = sender
+        future.add_done_callback(self._answer)
+
+    def _answer(self, future: "Future[Made]") -> None:
+        with self._lock:
+            sender = self._running.pop(future)
+        if future.cancelled():
+            error = triton.TritonError("cancelled by the caller", triton.TritonError.CANCELLED)
+            _send(sender, triton.InferenceResponse(error=error))
+        elif (failure := future.exception()) is not None:
+            _fail(sender, failure)
+        else:
+            made = future.result()
+            seconds = np.array([[made.queue_seconds, made.compute_seconds]])
+            outputs = [
+                triton.Tensor("PIXELS", made.pixels[None]),
+                triton.Tensor("SECONDS", seconds),
+            ]
+            _send(sender, triton.InferenceResponse(outputs))
+
+    def _watch(self) -> None:
+        """Drops what nobody waits for any more, and keeps the metrics."""
+        counted = 0
+        while not self._closing.wait(_POLL_SECONDS):
+            with self._lock:
+                running = list(self._running.items())
+            for future, sender in running:
+                if sender.is_cancelled():
+                    future.cancel()
+            steps = self._engine.step_count
+            if steps > counted:
+                self._steps.increment(steps - counted)
+                counted = steps
+
+
+def _fail(sender: Any, error: BaseException) -> None:
+    known = translate(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+    code = getattr(triton.TritonError, _CODES.get(known.code.name, "INTERNAL"))
+    failure = triton.TritonError(to_text(known), code)
+    _send(sender, triton.InferenceResponse(error=failure))
+
+
+def _send(sender: Any, response: Any) -> None:
+    sender.send(response, flags=triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
