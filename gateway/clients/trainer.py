@@ -28,7 +28,7 @@ class TrainingWish:
 
 @dataclass(frozen=True)
 class Tested:
-    """Test results. Accuracies are shares from 0 to 1."""
+    """Test results. Accuracies are shares from 0 to 1. `recipe` has the defaults filled in."""
 
     accuracy: float
     class_accuracies: dict[str, float] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Tested:
     synthetic_image_count: int = 0
     test_image_count: int = 0
     seconds: float = 0.0
+    recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
 
 
 class Trainer:
@@ -97,7 +98,19 @@ class Trainer:
             synthetic_image_count=result.synthetic_image_count,
             test_image_count=result.test_image_count,
             seconds=result.seconds,
+            recipe=_recipe(finished),
         )
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+def _recipe(run: pb.TrainingRun) -> TrainingRecipe:
+    return TrainingRecipe(
+        policy=run.policy,
+        classifier=run.classifier,
+        step_count=run.step_count,
+        batch_size=run.batch_size,
+        learning_rate=float(f"{run.learning_rate:.7g}"),  # The shortest text of a float32.
+        image_size=run.image_size,
+    )

@@ -8,14 +8,22 @@ import asyncio
 import io
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from gateway.clients.trainer import Tested, TrainingWish
 from gateway.digests import Plain, digest
-from gateway.resources import Augmentation, AugmentationResult, Dataset, Recipe, Study, StudyArm
+from gateway.resources import (
+    Augmentation,
+    AugmentationResult,
+    Dataset,
+    Recipe,
+    Study,
+    StudyArm,
+    TrainingRecipe,
+)
 from gateway.run.augmenting import run_augmentation
 from gateway.run.context import Context
 from gateway.run.durable import Step, step
@@ -43,6 +51,7 @@ class Studying:
     def __post_init__(self) -> None:
         self._room = asyncio.Semaphore(self.context.settings.training_runs_in_flight)
         self._trained = 0
+        self._recipe = self.study.training
 
     async def run(self) -> None:
         """Does all of it."""
@@ -118,8 +127,9 @@ class Studying:
     async def _train(self, place: Step, row: Arm, seed: int, synthetic_uri: str) -> None:
         async with self._room:
             result = await place.run(lambda: self._test(row, seed, synthetic_uri))
-        tested = Tested(**result)
+        tested = Tested(**{**result, "recipe": TrainingRecipe(**result["recipe"])})
         self._trained += 1
+        self._recipe = tested.recipe
         self.runs.append(
             RunRecord(
                 arm=row,
@@ -158,8 +168,10 @@ class Studying:
             self.progress.done = self._trained
 
     async def _report(self) -> None:
+        # The report says what the trainer's defaults were, not that they were left open.
+        study = replace(self.study, training=self._recipe)
         await asyncio.to_thread(
-            write_report, self.context, self.study, self.dataset, self.runs, self.augmentations
+            write_report, self.context, study, self.dataset, self.runs, self.augmentations
         )
 
 

@@ -231,6 +231,9 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         added = self._count(run.synthetic_manifest_uri)
         if run.strategy not in ("", "combined", "real", "two_phase"):
             raise InvalidArgument("unknown strategy", field="training_run.strategy")
+        # As the real one does: the answer has the defaults filled in.
+        run.policy, run.classifier = run.policy or "standard", run.classifier or "cnn4"
+        run.step_count, run.learning_rate = run.step_count or 300, run.learning_rate or 0.004
         accuracy = 0.5 + 0.01 * min(added, 20) + 0.001 * (run.seed % 5)
         run.result.accuracy = accuracy
         run.result.real_image_count = self._count(run.manifest_uri)

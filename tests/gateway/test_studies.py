@@ -52,6 +52,9 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
     assert len(runs) == 10
     assert rows["mvc", "combined"].augmentations == rows["mvc", "two_phase"].augmentations
     assert len(names) == 4, "rows that only train differently share their images"
+    trained = {key: results["training"][key] for key in ("classifier", "step_count")}
+    assert trained == {"classifier": "cnn4", "step_count": 300}, "the trainer's defaults are named"
+    assert results["training"]["learning_rate"] == 0.004
     assert results["schema"] == "variegate.study/1" and results["best"]
     assert report.lower().startswith("<!doctype html>") and "retrieval" in report
 
