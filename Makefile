@@ -6,10 +6,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PHOTOS ?=
+# What makes the images: "embedded", the engine in the generator's own process, or "triton".
+ENGINE ?= embedded
+TRITON := .venv-triton
+export VARIEGATE_ENGINE := $(ENGINE)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup protos demo demo-full test check format nano nano-eval bench up clean
+.PHONY: help setup servers triton protos demo demo-full test check format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -34,13 +38,27 @@ protos/gen/.ready: $(PROTOS) $(VENV)/.ready
 		--grpc_python_out=gen $$(find variegate -name '*.proto') buf/validate/validate.proto
 	touch $@
 
-demo: setup ## See the whole system work on real photographs (about 6 minutes after set-up)
+# A server that was asked for is installed before the verb runs.
+servers: $(if $(filter triton,$(ENGINE)),triton)
+
+triton: $(TRITON)/.ready ## Install a local Triton server, for tests and for ENGINE=triton
+
+# Its own environment: the server's Python backend needs numpy < 2. Everything is listed, with what
+# nvidia-pytriton asks for and we do not use left out, so nothing is resolved.
+$(TRITON)/.ready: generator/triton/requirements.txt
+	@echo "Installing into $(TRITON) (two minutes the first time) ..."
+	test -x $(TRITON)/bin/python || $(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $< -e .
+	$(TRITON)/bin/python -c 'import numpy; assert numpy.__version__ < "2", numpy.__version__'
+	touch $@
+
+demo: setup servers ## See the whole system work on real photographs (about 6 minutes after set-up)
 	variegate study --demo --out out/demo
 
-demo-full: setup ## The same with every method and more seeds (about an hour)
+demo-full: setup servers ## The same with every method and more seeds (about an hour)
 	variegate study --demo --full --out out/demo-full
 
-test: setup ## Run all tests
+test: setup triton ## Run all tests
 	python -m pytest
 
 check: setup ## Lint, types and protos: everything CI runs short of tests
@@ -68,8 +86,8 @@ nano-eval: setup ## Measure the small models: make nano-eval PHOTOS=FOLDER
 bench: setup ## Measure performance as ratios, into benchmarks/results.json
 	python -m benchmarks
 
-up: setup ## Start all six services on this machine and leave them running
+up: setup servers ## Start all six services on this machine and leave them running
 	variegate up
 
 clean: ## Remove what was made: environment, generated code, outputs
-	rm -rf $(VENV) protos/gen out .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TRITON) protos/gen out .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis

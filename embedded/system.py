@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import models
+from embedded.triton import place_engine
 from servicekit.errors import Precondition
 from servicekit.server import RunningServer, Service, start
 from servicekit.storage import ObjectStore, open_store
@@ -98,10 +99,11 @@ class EmbeddedSystem:
         state.mkdir(parents=True, exist_ok=True)
         self._exit.enter_context(_lock(state))
         _log_to(state / "variegate.log")
-        store = open_store(self.settings.store or (state / "objects").as_uri())
+        url = self.settings.store or (state / "objects").as_uri()
+        store = open_store(url)
         # The gateway comes last: it is told where the others are.
         for name in [*SERVICES[1:], SERVICES[0]]:
-            service = self._create(name, store)
+            service = await self._create(name, store, url)
             server = await start(service, f"{HOST}:{self._port(name)}")
             self._exit.push_async_callback(server.stop, 1.0)
             self.servers[name] = server
@@ -114,11 +116,13 @@ class EmbeddedSystem:
         base = self.settings.port_base
         return base + SERVICES.index(name) if base else 0
 
-    def _create(self, name: str, store: ObjectStore) -> Service:
-        settings = importlib.import_module(f"{name}.settings")
-        kind = getattr(settings, f"{name.capitalize()}Settings")
+    async def _create(self, name: str, store: ObjectStore, url: str) -> Service:
+        kind = getattr(importlib.import_module(f"{name}.settings"), f"{name.capitalize()}Settings")
+        settings = kind(**self._options(name))
+        if name == "generator":
+            settings = await place_engine(settings, self.settings.state, url, self._exit)
         wiring = importlib.import_module(f"{name}.wiring")
-        service: Service = wiring.create_service(kind(**self._options(name)), store)
+        service: Service = wiring.create_service(settings, store)
         return service
 
     def _options(self, name: str) -> dict[str, Any]:
