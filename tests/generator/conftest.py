@@ -5,11 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
+from generator.backends import start_engine, start_triton
 from generator.engine.engine import Engine
 from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from generator.settings import GeneratorSettings
+from generator.triton.launcher import LocalTriton
+from imaging.encode import encode_png
+from servicekit.storage import MemoryStore, open_store, to_key
 from tests.generator import tiny
+from tests.generator.calls import NOISE, PHOTO, serving
 
 torch.set_num_threads(1)
 
@@ -32,10 +37,61 @@ def tiny_engine(tiny_folder):
 
 
 @pytest.fixture(scope="session")
-def nano_engine(nano_folder):
-    engine = Engine(scan(nano_folder), EngineSettings(deterministic_rows=8))
+def nano_settings():
+    return GeneratorSettings(threads=1, deterministic_rows=8)
+
+
+@pytest.fixture(scope="session")
+def weights_url(tmp_path_factory):
+    """The store that engines fetch variants from; Triton's is fixed when it starts."""
+    return tmp_path_factory.mktemp("weights").as_uri()
+
+
+@pytest.fixture(scope="session")
+def weights(weights_url):
+    return open_store(weights_url)
+
+
+@pytest.fixture(scope="session")
+def nano_engine(nano_settings, weights):
+    engine = start_engine(nano_settings, weights)
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="session")
+def triton_server(tmp_path_factory, nano_settings, weights_url):
+    """The one Triton of the session, on the nano models."""
+    with LocalTriton(tmp_path_factory.mktemp("triton"), nano_settings, weights_url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def triton_backend(triton_server):
+    backend = start_triton(triton_server.settings, MemoryStore())
+    assert backend.is_healthy()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(params=["nano_engine", pytest.param("triton_backend", marks=pytest.mark.servers)])
+def backend(request):
+    """Each way to make images, on the nano models."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def store(photo):
+    store = MemoryStore()
+    store.put(to_key(PHOTO), encode_png(photo))
+    store.put(to_key(NOISE), b"this is not an image")
+    return store
+
+
+@pytest.fixture
+async def stub(backend, store):
+    async with serving(backend, store) as stub:
+        yield stub
 
 
 @pytest.fixture(params=["tiny", "nano"])

@@ -13,6 +13,18 @@ from tests.generator.conftest import picture
 MODES = ["text", "image_to_image", "pix2pix", "unclip"]
 
 
+@pytest.fixture(
+    params=[
+        "tiny_engine",
+        "nano_engine",
+        pytest.param("triton_backend", marks=pytest.mark.servers),
+    ]
+)
+def engine(request):
+    """The engine on each of the two families, and inside Triton."""
+    return request.getfixturevalue(request.param)
+
+
 def example(mode, number):
     """The items differ in everything that may differ within a batch."""
     model = "text" if mode == "image_to_image" else mode

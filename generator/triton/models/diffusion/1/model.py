@@ -145,14 +145,20 @@ class TritonPythonModel:
         counted = 0
         while not self._closing.wait(_POLL_SECONDS):
             with self._lock:
-                running = list(self._running.items())
-            for future, sender in running:
-                if sender.is_cancelled():
+                running = list(self._running)
+            for future in running:
+                if self._is_given_up(future):
                     future.cancel()
             steps = self._engine.step_count
             if steps > counted:
                 self._steps.increment(steps - counted)
                 counted = steps
+
+    def _is_given_up(self, future: "Future[Made]") -> bool:
+        # Asking a sender that has answered crashes the server, so no answer may be sent meanwhile.
+        with self._lock:
+            sender = self._running.get(future)
+            return sender is not None and bool(sender.is_cancelled())
 
 
 def _fail(sender: Any, error: BaseException) -> None:

@@ -1,0 +1,76 @@
+"""The service on the engine in its own process: what Triton has other tests for."""
+
+import threading
+
+import pytest
+from variegate.generator.v1 import generator_pb2 as pb
+from variegate.generator.v1 import generator_pb2_grpc as rpc
+
+from generator.engine.engine import Engine
+from generator.engine.registry import scan
+from generator.engine.settings import EngineSettings
+from generator.settings import GeneratorSettings
+from generator.wiring import create_service
+from servicekit.channels import open_channel
+from servicekit.errors import Exhausted, Precondition
+from servicekit.server import running
+from servicekit.settings import SettingsError
+from servicekit.storage import MemoryStore
+from tests.generator.calls import TIMEOUT, answers, item, models_of, request, serving, until
+
+
+async def test_a_full_queue_says_when_to_try_again(tiny_folder, store, fails):
+    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_queue=2))
+    gate = threading.Event()
+    try:
+        async with serving(engine, store) as stub:
+            engine._line.put_job(lambda: gate.wait(60) and None)
+            wanted = request(item("a"), item("b"), item("c"))
+            error = await fails(stub.GenerateImages(wanted, timeout=TIMEOUT))
+            assert isinstance(error, Exhausted)
+            assert error.retry_after > 0
+            gate.set()
+    finally:
+        gate.set()
+        engine.close()
+
+
+async def test_cancelling_the_call_cancels_what_is_queued(tiny_folder, store):
+    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings())
+    gate = threading.Event()
+    try:
+        async with serving(engine, store) as stub:
+            engine._line.put_job(lambda: gate.wait(60) and None)
+            call = stub.GenerateImages(request(*(item(str(n), seed=n) for n in range(5))))
+            await until(lambda: engine.waiting_count() == 5)
+            call.cancel()
+            await until(lambda: engine.waiting_count() == 0)
+            gate.set()
+            assert list(store.list("generated")) == []
+    finally:
+        gate.set()
+        engine.close()
+
+
+async def test_the_nano_models_are_served_by_default(tmp_path):
+    service = create_service(GeneratorSettings(threads=1), MemoryStore())
+    async with running(service) as server, open_channel(server.target) as channel:
+        stub = rpc.GeneratorServiceStub(channel)
+        models = await models_of(stub)
+        assert {models[name].mode for name in models} == {"text", "pix2pix", "unclip"}
+        wanted = pb.GenerateImagesRequest(model="text", items=[item()])
+        image = (await answers(stub, wanted))["a"].image
+        assert image.steps == models["text"].default_steps
+        assert image.guidance_scale == models["text"].default_guidance_scale
+
+
+async def test_a_folder_without_usable_models_stops_the_start(tmp_path):
+    service = create_service(GeneratorSettings(models_folder=tmp_path), MemoryStore())
+    with pytest.raises(Precondition, match="no model in"):
+        async with running(service):
+            pass
+
+
+def test_an_unknown_backend_is_told_the_known_ones():
+    with pytest.raises(SettingsError, match="'onnx'; use embedded or triton"):
+        create_service(GeneratorSettings(backend="onnx"), MemoryStore())
