@@ -34,6 +34,7 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(operations), server)
 
     async def close() -> None:
+        context.closing.set()
         await durable.close()
         await clients.close()
 

@@ -135,8 +135,10 @@ class OperationRunner:
             _log.exception("%s failed", name)
             operation.error.CopyFrom(to_status(error, self._service))
         operation.done = True
-        self._write(operation)
-        self._tasks.pop(name, None)
+        try:
+            self._write(operation)
+        finally:  # Work whose end could not be written down starts again when asked for.
+            self._tasks.pop(name, None)
 
     def _key(self, name: str) -> str:
         return f"operations/{self._service}/{name.rpartition('/')[2]}.pb"

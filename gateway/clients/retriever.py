@@ -79,7 +79,6 @@ class Retriever:
         """Returns the index of a pool, built if it is not there; `look` gets done and total."""
         request = pb.CreateIndexRequest(index_id=f"pool-{digest(pool_uri)}", pool_uri=pool_uri)
         patience = self._settings.patience_seconds
-        operation = await patiently(lambda: self._stub.CreateIndex(request, timeout=60), patience)
         progress, index = pb.CreateIndexMetadata(), pb.Index()
 
         def on_progress(state: object) -> None:
@@ -87,7 +86,10 @@ class Retriever:
             look(progress.done_count, progress.total_count)
 
         done = await finish(
-            self._operations, operation, patience_seconds=patience, look=on_progress
+            self._operations,
+            lambda: self._stub.CreateIndex(request, timeout=60),
+            patience_seconds=patience,
+            look=on_progress,
         )
         done.response.Unpack(index)
         return PoolIndex(index.name, index.digest, index.encoder, index.image_count)

@@ -1,9 +1,11 @@
 """The trainer: one classifier from a dataset and, maybe, synthetic images."""
 
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from google.longrunning import operations_pb2_grpc
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 
@@ -12,6 +14,9 @@ from gateway.clients.operations import finish
 from gateway.clients.patience import patiently
 from gateway.resources import TrainingRecipe
 from gateway.settings import GatewaySettings
+
+_CANCEL_SECONDS = 10.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,11 @@ class Trainer:
             seed=wish.seed,
         )
         request = pb.CreateTrainingRunRequest(training_run_id=wish.run_id, training_run=run)
-        patience = self._settings.patience_seconds
-        operation = await patiently(
-            lambda: self._stub.CreateTrainingRun(request, timeout=60), patience
+        done = await finish(
+            self._operations,
+            lambda: self._stub.CreateTrainingRun(request, timeout=60),
+            patience_seconds=self._settings.patience_seconds,
         )
-        done = await finish(self._operations, operation, patience_seconds=patience)
         finished = pb.TrainingRun()
         done.response.Unpack(finished)
         result = finished.result
@@ -100,6 +105,14 @@ class Trainer:
             seconds=result.seconds,
             recipe=_recipe(finished),
         )
+
+    async def cancel(self, run_id: str) -> None:
+        """Stops a training run, if the trainer can be reached and knows it."""
+        request = operations_pb2.CancelOperationRequest(name=f"operations/trainer-{run_id}")
+        try:
+            await self._operations.CancelOperation(request, timeout=_CANCEL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _log.warning("training run %s was not cancelled: %s", run_id, error.details())
 
     async def close(self) -> None:
         await self._channel.close()

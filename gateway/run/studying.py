@@ -156,7 +156,14 @@ class Studying:
             recipe=study.training,
             seed=seed,
         )
-        return asdict(await self.context.clients.trainer.train(wish))
+        trainer = self.context.clients.trainer
+        try:
+            return asdict(await trainer.train(wish))
+        except asyncio.CancelledError:
+            # When the gateway ends, the run goes on and is found again; nobody waits for it here.
+            if not self.context.closing.is_set():
+                await trainer.cancel(wish.run_id)
+            raise
 
     async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:
         self.progress.child = None
