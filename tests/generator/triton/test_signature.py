@@ -1,0 +1,110 @@
+"""Items and errors survive the way through Triton's tensors and texts."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from generator.engine.errors import BadCondition, BrokenImage, QueueFull, UnknownVariant
+from generator.engine.items import Concat, Item, Start, Unclip, Variant
+from generator.errors import translate
+from generator.triton.faults import from_text, to_text
+from generator.triton.signature import to_arrays, to_item
+from servicekit.errors import Exhausted, to_status
+
+FLOATS = st.floats(-1e3, 1e3, width=32)
+TEXTS = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=FLOATS)
+IMAGES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3))).map(
+    Image.fromarray
+)
+CONDITIONS = st.one_of(
+    st.none(),
+    st.builds(Start, IMAGES, st.floats(0.01, 1.0)),
+    st.builds(Concat, IMAGES, st.floats(1.0, 10.0)),
+    st.builds(
+        Unclip, arrays.arrays(np.float32, st.integers(1, 6), elements=FLOATS), st.integers(0, 999)
+    ),
+)
+ITEMS = st.builds(
+    Item,
+    model=st.text(min_size=1, max_size=20),
+    seed=st.integers(0, 2**64 - 1),
+    steps=st.integers(1, 1000),
+    guidance_scale=st.floats(0, 30),
+    text=TEXTS,
+    negative=TEXTS,
+    condition=CONDITIONS,
+    deterministic=st.booleans(),
+    variant=st.one_of(st.none(), st.builds(Variant, st.text(max_size=30), st.just("ab" * 32))),
+)
+
+
+def as_bytes(condition):
+    """A condition as something that can be compared."""
+    if condition is None:
+        return None
+    values = dict(vars(condition))
+    return type(condition), {
+        name: np.asarray(value).tobytes() for name, value in values.items() if value is not None
+    }
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(ITEMS)
+def test_an_item_comes_back_as_it_was(item):
+    other, expected = to_item(to_arrays(item, "these weights"))
+    assert expected == "these weights"
+    for name in ("model", "seed", "steps", "guidance_scale", "deterministic", "variant"):
+        assert getattr(other, name) == getattr(item, name), name
+    assert np.array_equal(other.text, item.text)
+    assert np.array_equal(other.negative, item.negative)
+    assert as_bytes(other.condition) == as_bytes(item.condition)
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(ITEMS, ITEMS)
+def test_every_item_has_every_input(first, second):
+    assert to_arrays(first, "").keys() == to_arrays(second, "").keys()
+
+
+def test_a_batch_in_one_request_is_refused():
+    text = np.zeros((2, 3), np.float32)
+    batch = {
+        name: np.concatenate([values, values])
+        for name, values in to_arrays(Item("text", 0, 1, 1.0, text, text), "").items()
+    }
+    with pytest.raises(ValueError, match="batch dimension of 1"):
+        to_item(batch)
+
+
+def test_a_prompt_must_be_encoded_first():
+    with pytest.raises(TypeError, match="encoded"):
+        to_arrays(Item("text", 0, 1, 1.0, "a dog"), "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadCondition("image.start.strength", "OUT_OF_RANGE", "the strength is above 0"),
+        BrokenImage("all black"),
+        QueueFull(7, 2, 8),
+        UnknownVariant("store:tunings/one.safetensors"),
+        Exhausted("full", retry_after=3.5, metadata={"limit": "8"}),
+        RuntimeError("a secret"),
+    ],
+)
+def test_an_error_comes_back_as_it_was(error):
+    text = to_text(error)
+    assert "a secret" not in text
+    known = translate(error)
+    assert text.startswith(known.message)
+    assert to_status(from_text(text), "generator") == to_status(known, "generator")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Stub process is not healthy.", "x\nstatus: %%%", "x\nstatus: AAAA"]
+)
+def test_what_triton_wrote_itself_carries_no_error(text):
+    assert from_text(text) is None
