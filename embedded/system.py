@@ -131,7 +131,7 @@ class EmbeddedSystem:
             "captioner": {"model": folder / "captioner"},
             "prompter": {},
             "generator": {"models_folder": folder / "diffusion"},
-            "retriever": {"clip": folder / "clip"},
+            "retriever": {"clip": folder / "clip", "cache": state / "retriever"},
             "trainer": {"scratch": state / "trainer", "max_runs": _RUNS, "threads": 1},
             "gateway": {
                 "import_roots": tuple(str(root) for root in self.settings.import_roots),

@@ -1,26 +1,20 @@
-"""Builds an index of a pool, shard by shard, so that an interrupted build goes on."""
+"""Builds an index of a pool, shard by shard and part by part, so that a killed build goes on."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
-import pyarrow as pa
 
 from retriever.embedder import Embedder
 from retriever.encoder import Vectors
-from retriever.library import (
-    METADATA,
-    IndexLibrary,
-    IndexRecord,
-    check_encoder,
-    from_parquet,
-    to_parquet,
-)
-from retriever.pool import Pool, PoolImage, PoolRow, empty_pool, read_pool_images
+from retriever.library import BrokenShard, IndexLibrary, IndexRecord, Origin, check_encoder
+from retriever.parts import Part, PartNotes, PartStore
+from retriever.pool import Pool, PoolRow, Shard, ShardBroken, bad_pool, open_pool
+from retriever.pool.reading import PoolImage, read_pool_images
+from retriever.tables import to_table
 from servicekit.errors import Exhausted
 from servicekit.storage import ObjectStore
 
@@ -29,24 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """How far a build is."""
+    """How far a build is. The total is foreseen from sizes until the last shard is read."""
 
-    done_count: int
-    total_count: int
-    failed_count: int
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """The usable images of one batch of a pool: vectors [n, d] and their metadata."""
-
-    vectors: Vectors
-    metadata: pa.Table
-    failed_count: int
+    done_count: int = 0
+    failed_count: int = 0
+    total_count: int = 0
+    broken_shards: tuple[BrokenShard, ...] = ()
 
 
 class IndexBuilder:
-    """Embeds pools. Each finished shard is stored, and found again by a later build."""
+    """Embeds pools. Each finished part is stored, and found again by a later build."""
 
     def __init__(
         self, store: ObjectStore, library: IndexLibrary, embedder: Embedder, *, shard_size: int
@@ -59,37 +45,95 @@ class IndexBuilder:
     ) -> IndexRecord:
         """Builds the index, or returns it if it is there.
 
-        Images that are missing or cannot be decoded are counted and left out. Raises NotFound or
-        InvalidArgument for a pool that cannot be used.
+        Images that are missing or cannot be decoded are counted and left out, and so are whole
+        shards that cannot be read. Raises NotFound or InvalidArgument for a pool that cannot be
+        used, and Unavailable, before any work, if the index could not be written.
         """
         record = await asyncio.to_thread(self._library.find, index_id)
         if record is not None:
             check_encoder(record, self._embedder.encoder_id)
             return record
-        pool = await asyncio.to_thread(Pool, self._store, pool_uri)
-        shards = await self._embed_pool(index_id, pool, report)
-        return await asyncio.to_thread(self._finish, index_id, pool, shards)
+        await asyncio.to_thread(self._library.check_engine)
+        pool = await asyncio.to_thread(open_pool, self._store, pool_uri)
+        encoder = self._embedder.encoder_id
+        parts = PartStore(self._store, index_id, encoder, self._shard_size)
+        build = _Build(self._store, self._embedder, self._shard_size, pool, parts, report)
+        made = await build.run()
+        origin = Origin(pool_uri, encoder, build.progress.broken_shards)
+        record = await asyncio.to_thread(self._library.write, index_id, parts, made, origin)
+        await asyncio.to_thread(parts.delete_all)
+        _log.info("index built", extra={"fields": {"index": record.name, "kind": record.kind}})
+        return record
 
-    async def _embed_pool(
-        self, index_id: str, pool: Pool, report: Callable[[BuildProgress], None]
-    ) -> list[_Shard]:
-        shards: list[_Shard] = []
-        batches = pool.batches(self._shard_size)
-        prefix = self._shard_prefix(index_id, pool)
-        done = failed = 0
-        while (rows := await asyncio.to_thread(next, batches, None)) is not None:
-            key = f"{prefix}/{len(shards):06d}.parquet"
-            shard = await asyncio.to_thread(self._find_shard, key)
-            if shard is None:
-                shard = await self._embed_shard(rows)
-                await asyncio.to_thread(self._store.put, key, _shard_bytes(shard))
-            shards.append(shard)
-            done, failed = done + len(shard.vectors), failed + shard.failed_count
-            await asyncio.to_thread(report, BuildProgress(done, pool.count, failed))
-        return shards
 
-    async def _embed_shard(self, rows: Sequence[PoolRow]) -> _Shard:
-        step = self._embedder.max_batch
+@dataclass
+class _Build:
+    """One build at work."""
+
+    store: ObjectStore
+    embedder: Embedder
+    rows_per_part: int
+    pool: Pool
+    parts: PartStore
+    report: Callable[[BuildProgress], None]
+    progress: BuildProgress = BuildProgress()
+    # Sizes and rows of the shards that are finished.
+    size_done: int = 0
+    rows_done: int = 0
+
+    async def run(self) -> list[PartNotes]:
+        """Makes the parts of all shards, or finds them. Broken shards are left out."""
+        made: list[PartNotes] = []
+        for shard in self.pool.shards:
+            before = self.progress
+            try:
+                made += await self._run_shard(shard)
+            except ShardBroken as error:
+                broken = BrokenShard(shard.uri, error.reason, error.message)
+                _log.warning("shard left out", extra={"fields": vars(broken)})
+                self.progress = replace(before, broken_shards=(*before.broken_shards, broken))
+            self.size_done += shard.size
+            self.rows_done = self.progress.done_count + self.progress.failed_count
+            await self._tell(0, 0)
+        self._check_not_empty()
+        return made
+
+    async def _run_shard(self, shard: Shard) -> list[PartNotes]:
+        made: list[PartNotes] = []
+        source: _Source | None = None
+        while True:
+            key = self.parts.key(shard, len(made))
+            part = await asyncio.to_thread(self.parts.find, key)
+            if part is not None:
+                source = None
+            else:
+                if source is None:
+                    source = await asyncio.to_thread(
+                        _Source, shard, self.store, self.rows_per_part, len(made)
+                    )
+                rows = await asyncio.to_thread(source.next)
+                part = await self._embed(rows, source.is_empty)
+                await asyncio.to_thread(self.parts.put, key, part)
+            made.append(PartNotes(key, len(part.vectors), part.metadata.schema))
+            self.progress = replace(
+                self.progress,
+                done_count=self.progress.done_count + len(part.vectors),
+                failed_count=self.progress.failed_count + part.failed_count,
+            )
+            if part.is_last:
+                return made
+            await self._tell(source.count if source else 0, shard.size)
+
+    async def _tell(self, count: int, size: int) -> None:
+        """Reports; how many images there are in all is foreseen from sizes."""
+        known, read = self.rows_done + count, self.size_done + size
+        total = round(known * sum(shard.size for shard in self.pool.shards) / max(read, 1))
+        seen = self.progress.done_count + self.progress.failed_count
+        self.progress = replace(self.progress, total_count=max(total, seen))
+        await asyncio.to_thread(self.report, self.progress)
+
+    async def _embed(self, rows: Sequence[PoolRow], is_last: bool) -> Part:
+        step = self.embedder.max_batch
         chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
         # Two at a time: one is decoded while the other is on the device, and the queue stays
         # short for callers who wait.
@@ -97,71 +141,58 @@ class IndexBuilder:
 
         async def embed(chunk: Sequence[PoolRow]) -> tuple[list[PoolImage], Vectors]:
             async with turn:
-                read = await asyncio.to_thread(read_pool_images, self._store, chunk)
+                read = await asyncio.to_thread(read_pool_images, self.store, chunk)
                 images = [image for image in read if image is not None]
                 return images, await self._embed_patiently(images)
 
-        parts = await asyncio.gather(*(embed(chunk) for chunk in chunks))
-        images = [image for part, _ in parts for image in part]
-        vectors = np.concatenate([vectors for _, vectors in parts])
-        return _Shard(vectors, _metadata(images), len(rows) - len(images))
+        made = await asyncio.gather(*(embed(chunk) for chunk in chunks))
+        images = [image for part, _ in made for image in part]
+        none = np.zeros((0, self.embedder.dimension), np.float32)
+        vectors = np.concatenate([none, *(vectors for _, vectors in made)])
+        return Part(vectors, to_table(images), len(rows) - len(images), is_last)
 
     async def _embed_patiently(self, images: Sequence[PoolImage]) -> Vectors:
         """Embeds; a full queue delays a build and does not fail it."""
         while True:
             try:
-                return await self._embedder.embed_images([image.image for image in images])
+                return await self.embedder.embed_images([image.image for image in images])
             except Exhausted as error:
                 await asyncio.sleep(error.retry_after)
 
-    def _finish(self, index_id: str, pool: Pool, shards: Sequence[_Shard]) -> IndexRecord:
-        vectors = np.concatenate([shard.vectors for shard in shards])
-        if len(vectors) == 0:
-            raise empty_pool(
-                f"none of the {pool.count} images of the pool {pool.uri} can be read; give a pool "
-                "whose images are in the store and are images"
+    def _check_not_empty(self) -> None:
+        broken, uri = self.progress.broken_shards, self.pool.uri
+        if self.progress.done_count:
+            return
+        if broken and len(broken) == len(self.pool.shards):
+            more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
+            raise bad_pool(broken[0].message + more, broken[0].reason)
+        if self.progress.failed_count == 0:
+            raise bad_pool(
+                f"the pool {uri} has no rows; give one with at least one image", "EMPTY_POOL"
             )
-        record = self._library.write(
-            index_id,
-            vectors,
-            pa.concat_tables([shard.metadata for shard in shards]),
-            pool_uri=pool.uri,
-            pool_digest=pool.digest,
-            encoder=self._embedder.encoder_id,
-        )
-        for key in list(self._store.list(f"indexes/{index_id}/shards/")):
-            self._store.delete(key)
-        _log.info("index built", extra={"fields": {"index": record.name, "kind": record.kind}})
-        return record
-
-    def _find_shard(self, key: str) -> _Shard | None:
-        if not self._store.exists(key):
-            return None
-        table = from_parquet(self._store.get(key))
-        width = int(table.schema.metadata[b"dimension"])
-        vectors: Any = table["vector"].combine_chunks()
-        values = vectors.flatten().to_numpy()
-        return _Shard(
-            values.reshape(-1, width).astype(np.float32),
-            table.select(METADATA.names).replace_schema_metadata(None),
-            int(table.schema.metadata[b"failed_count"]),
+        raise bad_pool(
+            f"none of the {self.progress.failed_count} images of the pool {uri} can be read; give "
+            "a pool whose images are in the store and are images",
+            "EMPTY_POOL",
         )
 
-    def _shard_prefix(self, index_id: str, pool: Pool) -> str:
-        """Names what determines a shard, so that only a shard of the same work is found."""
-        parts = (pool.digest, self._embedder.encoder_id, str(self._shard_size))
-        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        return f"indexes/{index_id}/shards/{digest[:16]}"
 
+class _Source:
+    """The rows of a shard, some at a time, from part `number` on."""
 
-def _metadata(images: Sequence[PoolImage]) -> pa.Table:
-    columns = {name: [getattr(image, name) for image in images] for name in METADATA.names}
-    return pa.table(columns, schema=METADATA)
+    def __init__(self, shard: Shard, store: ObjectStore, size: int, number: int) -> None:
+        self.count, rows = shard.read(store)
+        self._rows, self._size = islice(rows, number * size, None), size
+        self._ahead = self._take()
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._ahead
 
-def _shard_bytes(shard: _Shard) -> bytes:
-    width = shard.vectors.shape[1]
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(shard.vectors.ravel()), width)
-    table = shard.metadata.append_column("vector", vectors)
-    notes = {"dimension": str(width), "failed_count": str(shard.failed_count)}
-    return to_parquet(table.replace_schema_metadata(notes))
+    def next(self) -> list[PoolRow]:
+        """Returns the next rows; none at the end. Raises ShardBroken."""
+        rows, self._ahead = self._ahead, self._take()
+        return rows
+
+    def _take(self) -> list[PoolRow]:
+        return list(islice(self._rows, self._size))

@@ -6,13 +6,19 @@ import numpy as np
 from variegate.retriever.v1 import retriever_pb2 as pb
 
 from retriever.building import BuildProgress
+from retriever.dropping import DropPolicy
 from retriever.encoder import Vectors
-from retriever.library import FoundImage, IndexRecord
+from retriever.library import BrokenShard, IndexRecord
+from retriever.metadata import Between, Condition, Containing, Filter, OneOf
 from retriever.queries import EmbeddingQuery, ImageQuery, Query, TextQuery
 from retriever.screening import Candidate, Policy, Verdict
+from retriever.searching import Found
+from retriever.tables import NUMBER
+from servicekit.errors import InvalidArgument
 
 # What the proto promises for scores that nobody asked for.
 _NO_UNSAFE_SCORE, _NO_CLIP_SCORE = -1.0, -2.0
+_MOST_SHARDS = 100
 
 
 def to_embeddings(vectors: Vectors, encoder: str) -> list[pb.Embedding]:
@@ -31,7 +37,19 @@ def to_index(record: IndexRecord) -> pb.Index:
         dimension=record.dimension,
         kind=record.kind,
         digest=record.digest,
+        columns=[
+            pb.Column(
+                name=name,
+                kind=pb.Column.KIND_NUMBER if kind == NUMBER else pb.Column.KIND_TEXT,
+            )
+            for name, kind in sorted(record.columns.items())
+        ],
+        broken_shards=_shards(record.broken_shards),
     )
+
+
+def _shards(broken: Sequence[BrokenShard]) -> list[pb.BrokenShard]:
+    return [pb.BrokenShard(**vars(one)) for one in broken[:_MOST_SHARDS]]
 
 
 def to_metadata(progress: BuildProgress) -> pb.CreateIndexMetadata:
@@ -40,6 +58,7 @@ def to_metadata(progress: BuildProgress) -> pb.CreateIndexMetadata:
         done_count=progress.done_count,
         total_count=progress.total_count,
         failed_count=progress.failed_count,
+        broken_shards=_shards(progress.broken_shards),
     )
 
 
@@ -58,18 +77,58 @@ def _query(query: pb.Query) -> Query:
             return EmbeddingQuery(query.embedding.data, query.embedding.encoder)
 
 
-def to_results(results: Sequence[Sequence[FoundImage]]) -> pb.SearchImagesResponse:
+def from_filters(filters: Iterable[pb.Filter]) -> list[Filter]:
+    """Returns the filters; validation has seen that each has a condition."""
+    return [
+        Filter(one.column, _condition(one, f"filters[{number}]"), f"filters[{number}]")
+        for number, one in enumerate(filters)
+    ]
+
+
+def _condition(one: pb.Filter, field: str) -> Condition:
+    match one.WhichOneof("condition"):
+        case "between":
+            ends = [
+                getattr(one.between, name) if one.between.HasField(name) else None
+                for name in ("least", "most")
+            ]
+            if any(end != end for end in ends):
+                raise InvalidArgument(
+                    f"{field}.between has an end that is not a number",
+                    field=f"{field}.between",
+                    reason="NOT_FINITE",
+                )
+            return Between(*ends)
+        case "one_of":
+            return OneOf(tuple(one.one_of.texts))
+        case _:
+            return Containing(one.containing)
+
+
+def from_drop(message: pb.DropPolicy) -> DropPolicy:
+    """Returns the policy; what is unset takes DropPolicy's default."""
+    names = ("max_duplicate_distance", "max_unsafe_score")
+    return DropPolicy(
+        protected_manifest_uri=message.protected_manifest_uri,
+        repeats=message.repeats,
+        **{name: getattr(message, name) for name in names if message.HasField(name)},
+    )
+
+
+def to_results(results: Sequence[Found]) -> pb.SearchImagesResponse:
     """Returns the hits of each query."""
-    lists = [pb.HitList(hits=[_hit(found) for found in hits]) for hits in results]
-    return pb.SearchImagesResponse(results=lists)
-
-
-def _hit(found: FoundImage) -> pb.Hit:
-    return pb.Hit(
-        image_uri=found.image_uri,
-        sha256=found.sha256,
-        similarity=found.similarity,
-        caption=found.caption,
+    return pb.SearchImagesResponse(
+        results=[
+            pb.HitList(
+                hits=[pb.Hit(**vars(hit)) for hit in found.hits],
+                drops=[
+                    pb.Drop(reason=drop.reason, split=drop.split, count=count)
+                    for drop, count in found.drops.items()
+                ],
+                searched_count=found.searched_count,
+            )
+            for found in results
+        ]
     )
 
 

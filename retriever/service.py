@@ -16,6 +16,7 @@ from retriever.library import IndexLibrary, check_encoder
 from retriever.queries import embed_queries
 from retriever.screening import Screener
 from retriever.screening.protected import ProtectedLibrary
+from retriever.searching import Searcher
 from servicekit.errors import InvalidArgument, Unavailable
 from servicekit.operations import OperationRunner, Progress
 from servicekit.storage import ObjectStore, to_key
@@ -33,11 +34,13 @@ class Retriever:
     embedder: Embedder
     library: IndexLibrary
     builder: IndexBuilder
+    searcher: Searcher
     screener: Screener
     protected: ProtectedLibrary
 
     async def close(self) -> None:
-        """Ends the batcher's thread."""
+        """Ends the threads."""
+        self.searcher.close()
         await self.embedder.close()
         await self.protected.close()
 
@@ -116,13 +119,17 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
     ) -> pb.SearchImagesResponse:
         parts = self._parts
         index_id = request.index.removeprefix("indexes/")
-        record = await asyncio.to_thread(parts.library.get, index_id)
-        check_encoder(record, parts.embedder.encoder_id)
+        index = await parts.library.load(index_id, parts.embedder.encoder_id)
         queries = messages.from_queries(request.queries)
-        vectors = await embed_queries(queries, record, parts.embedder, parts.store)
-        index = await parts.library.load(index_id)
-        results = await asyncio.to_thread(index.search, vectors, request.hit_count)
-        response = await asyncio.to_thread(messages.to_results, results)
+        vectors = await embed_queries(queries, index.record, parts.embedder, parts.store)
+        results = await parts.searcher.search(
+            index,
+            vectors,
+            request.hit_count,
+            messages.from_filters(request.filters),
+            messages.from_drop(request.drop) if request.HasField("drop") else None,
+        )
+        response = messages.to_results(results)
         if response.ByteSize() > _MOST_BYTES:
             raise InvalidArgument(
                 f"{len(queries)} queries with {request.hit_count} hits each make an answer of "

@@ -7,11 +7,15 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
 
 from retriever.building import IndexBuilder
+from retriever.dropping import Dropper
 from retriever.embedder import Embedder
 from retriever.encoder import ClipEncoder
+from retriever.index import IndexKinds
 from retriever.library import IndexLibrary
 from retriever.screening import Parts, Screener, create_checks
 from retriever.screening.protected import ProtectedLibrary
+from retriever.screening.safety import SafetyCheck
+from retriever.searching import Searcher
 from retriever.service import Retriever, RetrieverService
 from retriever.settings import RetrieverSettings
 from servicekit.operations import OperationRunner, OperationsServicer
@@ -48,23 +52,23 @@ def create_service(settings: RetrieverSettings, store: ObjectStore) -> Service:
 
 def assemble(settings: RetrieverSettings, store: ObjectStore, encoder: ClipEncoder) -> Retriever:
     """Returns everything that handlers call, around one loaded encoder."""
-    import faiss
-
-    faiss.omp_set_num_threads(settings.search_threads)
     embedder = Embedder(
         encoder,
         max_batch=settings.max_batch,
         max_wait_seconds=settings.max_wait_ms / 1000,
         max_queue=settings.max_queue,
     )
-    library = IndexLibrary(store, capacity=settings.loaded_indexes, flat_limit=settings.flat_limit)
-    protected = ProtectedLibrary(store)
-    checks = create_checks(Parts(embedder, protected, settings.safety_threads))
+    kinds = IndexKinds(settings.index, flat_limit=settings.flat_limit, milvus_uri=settings.milvus)
+    library = IndexLibrary(store, kinds, cache=settings.cache, capacity=settings.loaded_indexes)
+    protected, safety = ProtectedLibrary(store), SafetyCheck(settings.safety_threads)
+    checks = create_checks(Parts(embedder, protected, safety))
+    dropper = Dropper(store, protected, safety)
     return Retriever(
         store=store,
         embedder=embedder,
         library=library,
         builder=IndexBuilder(store, library, embedder, shard_size=settings.shard_size),
+        searcher=Searcher(dropper, threads=settings.search_threads),
         screener=Screener(store, checks),
         protected=protected,
     )

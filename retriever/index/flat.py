@@ -1,45 +1,42 @@
 """Exact search: every vector is compared."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import faiss
 import numpy as np
 
-from retriever.index.base import Floats, Neighbours, Rows, ranked
+from retriever.index.base import Floats, Neighbours, Rows, exact_search, ranked
 
 
 class FlatIndex:
-    """FAISS inner product over all vectors."""
+    """FAISS inner product over all vectors, which are in memory."""
 
-    kind: ClassVar[str] = "Flat"
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = np.ascontiguousarray(vectors, np.float32)
+        self.count, self.dimension = vectors.shape
+        self._index: Any = faiss.IndexFlatIP(self.dimension)
+        self._index.add(self._vectors)
 
-    def __init__(self, index: Any) -> None:
-        self._index = index
+    def search(self, queries: Floats, hit_count: int, allowed: Rows | None = None) -> Neighbours:
+        if allowed is not None:
+            return exact_search(self._vectors, queries, hit_count, allowed)
+        queries = np.ascontiguousarray(queries)
+        return ranked(
+            lambda asked: Neighbours(*self._index.search(queries, asked)), hit_count, self.count
+        )
 
-    @classmethod
-    def build(cls, vectors: Floats) -> Self:
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(np.ascontiguousarray(vectors, np.float32))
-        return cls(index)
 
-    @classmethod
-    def load(cls, data: bytes) -> Self:
-        return cls(faiss.deserialize_index(np.frombuffer(data, np.uint8)))
+class FlatKind:
+    """Needs nothing but the vectors."""
 
-    def save(self) -> bytes:
-        return bytes(faiss.serialize_index(self._index).tobytes())
+    name: ClassVar[str] = "Flat"
+    keeps_vectors: ClassVar[bool] = True
 
-    @property
-    def count(self) -> int:
-        return int(self._index.ntotal)
+    def check(self) -> None:
+        pass
 
-    @property
-    def dimension(self) -> int:
-        return int(self._index.d)
+    def build(self, index_id: str, vectors: Floats) -> bytes:
+        return b""
 
-    def search(self, queries: Floats, hit_count: int) -> Neighbours:
-        return ranked(self._search, np.ascontiguousarray(queries), hit_count, self.count)
-
-    def _search(self, queries: Floats, hit_count: int) -> tuple[Floats, Rows]:
-        similarities, rows = self._index.search(queries, hit_count)
-        return similarities, rows
+    def open(self, index_id: str, vectors: Floats, prepared: bytes) -> FlatIndex:
+        return FlatIndex(vectors)

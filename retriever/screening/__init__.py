@@ -31,11 +31,11 @@ class Parts:
 
     embedder: Embedder
     protected: ProtectedLibrary
-    safety_threads: int
+    safety: SafetyCheck
 
 
 CHECKS: Mapping[str, Callable[[Parts], Check]] = {
-    "safety": lambda parts: SafetyCheck(parts.safety_threads),
+    "safety": lambda parts: parts.safety,
     "clip_score": lambda parts: ClipScoreCheck(parts.embedder),
     "duplicates": lambda parts: DuplicateCheck(parts.protected),
 }

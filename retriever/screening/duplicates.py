@@ -8,7 +8,13 @@ import numpy as np
 
 from retriever.screening.alignment import SAME, likeness
 from retriever.screening.base import Finding, Policy, Subject
-from retriever.screening.fingerprint import Hashes, mirrored_hash, thumbnail_of
+from retriever.screening.fingerprint import (
+    Hashes,
+    Thumbnail,
+    crop_hashes,
+    mirrored_hash,
+    thumbnail_of,
+)
 from retriever.screening.protected import ProtectedImage, ProtectedLibrary, ProtectedSet
 
 # Most images that a candidate's hash leads to and that are then compared; the nearest go first.
@@ -42,14 +48,28 @@ def find_copy(
     subject: Subject, protected: ProtectedSet, distance: int
 ) -> tuple[Kind, ProtectedImage] | None:
     """Returns what the subject copies, and how; None if nothing."""
-    row = protected.by_pixels.get(subject.pixel_sha256)
+    return find_picture(subject.pixel_sha256, thumbnail_of(subject.image), protected, distance)
+
+
+def find_picture(
+    pixel_sha256: str, thumbnail: Thumbnail, protected: ProtectedSet, distance: int
+) -> tuple[Kind, ProtectedImage] | None:
+    """Returns what the picture of a thumbnail copies, and how; None if nothing."""
+    row = protected.by_pixels.get(pixel_sha256)
     if row is not None:
         return "EXACT_DUPLICATE", protected.image(row)
-    candidate = thumbnail_of(subject.image)
-    hashes = (subject.perceptual_hash, mirrored_hash(candidate))
-    for near in _near(protected.hashes, hashes, distance):
-        if likeness(candidate, protected.thumbnails[near]) >= SAME:
-            return "NEAR_DUPLICATE", protected.image(near)
+    near = find_near(thumbnail, protected.hashes, protected.thumbnails, distance)
+    return None if near is None else ("NEAR_DUPLICATE", protected.image(near))
+
+
+def find_near(
+    thumbnail: Thumbnail, hashes: Hashes, thumbnails: Thumbnail, distance: int
+) -> int | None:
+    """Returns the row of `hashes` [n, 19] and `thumbnails` [n, 32, 32] that this one copies."""
+    own = (int(crop_hashes(thumbnail)[0]), mirrored_hash(thumbnail))
+    for row in _near(hashes, own, distance):
+        if likeness(thumbnail, thumbnails[row]) >= SAME:
+            return row
     return None
 
 

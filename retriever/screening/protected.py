@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from imaging.decode import ImageRejected, decode_image
-from retriever.library import from_parquet, to_parquet
+from retriever.parquet import from_parquet, to_parquet
 from retriever.screening.fingerprint import (
     SIDE,
     VERSION,

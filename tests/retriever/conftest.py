@@ -1,6 +1,9 @@
 """A real retriever on a free port, over a store in memory, with the nano CLIP."""
 
+import atexit
 import io
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +28,9 @@ from servicekit.server import running
 from servicekit.storage import MemoryStore, ObjectStore, to_uri
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
-SETTINGS = RetrieverSettings(clip=NANO / "clip", device="cpu", shard_size=8)
+CACHE = Path(tempfile.mkdtemp(prefix="variegate-retriever-"))
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+SETTINGS = RetrieverSettings(clip=NANO / "clip", device="cpu", shard_size=8, cache=CACHE)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class Client:
         )
         response = await self.retriever.SearchImages(request, timeout=30)
         return [list(result.hits) for result in response.results]
+
+    async def find(self, index_id: str, hit_count: int, query: pb.Query, **more) -> pb.HitList:
+        """Returns the result of one query; `more` are filters and drop."""
+        request = pb.SearchImagesRequest(
+            index=f"indexes/{index_id}", queries=[query], hit_count=hit_count, **more
+        )
+        return (await self.retriever.SearchImages(request, timeout=60)).results[0]
 
     async def screen(
         self, uris: Sequence[str], *, text: str = "", protected: str = "", **policy: float

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -9,7 +10,6 @@ import pytest
 from google.longrunning import operations_pb2
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from retriever.settings import RetrieverSettings
 from servicekit.errors import ServiceError, Unavailable, from_rpc_error, from_status
 from servicekit.storage import DirectoryStore, MemoryStore, to_uri
 from tests.retriever.conftest import SETTINGS, Client, put_image, put_pool, put_table, serving
@@ -146,10 +146,10 @@ async def test_an_interrupted_build_goes_on_at_the_next_shard(tmp_path, photogra
 
 
 async def test_large_pools_get_an_approximate_index(store: MemoryStore, photographs: list[bytes]):
-    settings = RetrieverSettings(clip=SETTINGS.clip, device="cpu", flat_limit=40)
+    settings = replace(SETTINGS, flat_limit=40)
     async with serving(store, settings) as client:
         index = index_of(await client.build("large", put_pool(store, photographs[:60])))
-        assert index.kind == "IVF-Flat"
+        assert index.kind == "IVF-PQ"
         (hits,) = await client.search("large", 1000, pb.Query(text="a cat"))
         assert len({hit.image_uri for hit in hits}) == 60
 

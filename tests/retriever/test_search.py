@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -10,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from retriever.settings import RetrieverSettings
 from servicekit.errors import from_rpc_error
 from servicekit.storage import MemoryStore
 from tests.retriever.conftest import NANO, SETTINGS, Client, put_image, put_pool, put_table, serving
@@ -98,7 +98,7 @@ async def test_an_index_of_another_encoder_is_refused_naming_both(
     shutil.copytree(SETTINGS.clip, folder)
     config = json.loads((folder / "open_clip_config.json").read_text())
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1))
-    async with serving(store, RetrieverSettings(clip=folder, device="cpu")) as client:
+    async with serving(store, replace(SETTINGS, clip=folder)) as client:
         for call in (client.search("old", 1, pb.Query(text="a dog")), client.build("old", pool)):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call
