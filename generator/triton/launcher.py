@@ -27,6 +27,7 @@ _HOST = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _MODELS = Path(__file__).resolve().parent / "models"
 _SHARED_MEMORY = Path("/dev/shm")
+_SHM_PREFIX = "variegate-triton-"
 _log = logging.getLogger(__name__)
 
 # Runs the command and ends it when standard input closes, which the system does if we are killed.
@@ -73,7 +74,7 @@ class LocalTriton:
         self.log = folder / "triton.log"
         self.settings = replace(settings, backend="triton", triton=self.target)
         self._folder, self._store, self._ready_seconds = folder, store, ready_seconds
-        self._shm_prefix = f"variegate-triton-{self.ports.grpc}-"
+        self._shm_prefix = f"{_SHM_PREFIX}{os.getpid()}-{self.ports.grpc}-"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -204,9 +205,11 @@ class LocalTriton:
         return f"{self.log} says:\n" + "\n".join((errors or lines)[-5:])
 
     def _sweep(self) -> None:
-        """Removes what a killed stub left in shared memory."""
-        for path in _SHARED_MEMORY.glob(f"{self._shm_prefix}*"):
-            path.unlink(missing_ok=True)
+        """Removes what killed stubs left in shared memory: ours, and those of dead processes."""
+        for path in _SHARED_MEMORY.glob(f"{_SHM_PREFIX}*"):
+            owner = path.name.removeprefix(_SHM_PREFIX).partition("-")[0]
+            if path.name.startswith(self._shm_prefix) or not Path("/proc", owner).exists():
+                path.unlink(missing_ok=True)
 
 
 def free_port() -> int:
