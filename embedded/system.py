@@ -13,6 +13,7 @@ from typing import IO, Any, Self
 
 import models
 from embedded.triton import place_engine
+from embedded.vllm import place_language_model
 from servicekit.errors import Precondition
 from servicekit.server import RunningServer, Service, start
 from servicekit.storage import ObjectStore, open_store
@@ -121,6 +122,8 @@ class EmbeddedSystem:
         settings = kind(**self._options(name))
         if name == "generator":
             settings = await place_engine(settings, self.settings.state, url, self._exit)
+        if name == "prompter":
+            settings = await place_language_model(settings, self.settings.state, self._exit)
         wiring = importlib.import_module(f"{name}.wiring")
         service: Service = wiring.create_service(settings, store)
         return service

@@ -6,9 +6,12 @@ import grpc
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
-from prompter.strategy import Strategy
+from prompter.meanings import scored_text
+from prompter.strategy import Prompt, Strategy
+from prompter.subject import sense_of
 from prompter.wordnet import Sense
-from prompter.writer import PromptWriter
+from prompter.writer import PromptWriter, Wish
+from servicekit.errors import Internal, to_status
 
 
 class PrompterService(rpc.PrompterServiceServicer):
@@ -21,24 +24,31 @@ class PrompterService(rpc.PrompterServiceServicer):
         self, request: pb.WritePromptsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WritePromptsResponse]:
         """Streams the prompts in order of their index."""
-        prompts = self._writer.write(
-            request.class_name,
-            request.strategy,
-            request.prompt_count,
-            request.seed,
-            request.sense,
+        wish = Wish(
+            class_name=request.class_name,
+            strategy=request.strategy,
+            count=request.prompt_count,
+            seed=request.seed,
+            sense=request.sense,
+            meaning=request.meaning,
+            others=tuple(request.other_class_names),
         )
         index = 0
-        async for prompt in prompts:
-            yield pb.WritePromptsResponse(index=index, prompt=prompt.text, model=prompt.model)
+        async for prompt in self._writer.write(wish, context.time_remaining()):
+            yield _prompt_to_pb(index, prompt)
             index += 1
 
     async def DescribeSenses(
         self, request: pb.DescribeSensesRequest, context: grpc.aio.ServicerContext
     ) -> pb.DescribeSensesResponse:
-        """Answers with WordNet's senses of the name."""
-        senses = await self._writer.senses(request.class_name)
-        return pb.DescribeSensesResponse(senses=[_sense_to_pb(sense) for sense in senses])
+        """Answers with WordNet's senses of the name, and the language model's if asked for."""
+        name = request.class_name
+        senses = [_sense_to_pb(name, sense, "") for sense in await self._writer.senses(name)]
+        if request.include_llm:
+            others, seconds = tuple(request.other_class_names), context.time_remaining()
+            meanings, model = await self._writer.meanings(name, others, seconds)
+            senses += [_sense_to_pb(name, sense_of(name, text), model) for text in meanings]
+        return pb.DescribeSensesResponse(senses=senses)
 
     async def ListStrategies(
         self, request: pb.ListStrategiesRequest, context: grpc.aio.ServicerContext
@@ -48,12 +58,25 @@ class PrompterService(rpc.PrompterServiceServicer):
         return pb.ListStrategiesResponse(strategies=strategies)
 
 
-def _sense_to_pb(sense: Sense) -> pb.Sense:
+def _prompt_to_pb(index: int, prompt: Prompt) -> pb.WritePromptsResponse:
+    answer = pb.WritePromptsResponse(
+        index=index, prompt=prompt.text, model=prompt.model, style=prompt.style
+    )
+    if prompt.problem:
+        message = f"{prompt.model} did not write prompt {index}: {prompt.problem}"
+        error = Internal(message, reason="PROMPT_UNUSABLE")
+        answer.error.CopyFrom(to_status(error, "prompter"))
+    return answer
+
+
+def _sense_to_pb(class_name: str, sense: Sense, model: str) -> pb.Sense:
     return pb.Sense(
         name=sense.name,
         lemmas=sense.lemmas,
         definition=sense.definition,
         hypernyms=sense.hypernyms,
+        text=scored_text(class_name, sense),
+        model=model,
     )
 
 

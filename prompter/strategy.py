@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +16,16 @@ _DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt and the id of the language model that wrote it, empty for templates."""
+    """A prompt and the id of the language model that wrote it, empty for templates.
 
-    text: str
+    `style` is what is shown instead of a photograph. A prompt with a `problem` could not be
+    written and has no text.
+    """
+
+    text: str = ""
     model: str = ""
+    style: str = ""
+    problem: str = ""
 
 
 class Strategy(Protocol):
@@ -40,9 +46,15 @@ class Strategy(Protocol):
     def needs_llm(self) -> bool: ...
 
     def write(
-        self, subject: Subject, seed: int, count: int, llm: LanguageModel | None
-    ) -> Iterator[Prompt]:
-        """Yields `count` prompts in order. `llm` is not None if `needs_llm`."""
+        self,
+        subject: Subject,
+        seed: int,
+        count: int,
+        llm: LanguageModel | None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[Prompt]:
+        """Yields `count` prompts in order. `llm` is not None if `needs_llm`; it has until
+        `deadline`, a value of time.monotonic()."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,14 @@ class TemplateStrategy:
     render: Callable[[Subject, int, random.Random], str]
     needs_llm: bool = False
 
-    def write(
-        self, subject: Subject, seed: int, count: int, llm: LanguageModel | None
-    ) -> Iterator[Prompt]:
+    async def write(
+        self,
+        subject: Subject,
+        seed: int,
+        count: int,
+        llm: LanguageModel | None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[Prompt]:
         """Yields `count` prompts; `llm` is not used."""
         for index in range(count):
             rng = seeded_random(subject.class_name, self.id, seed, index)

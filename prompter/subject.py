@@ -1,6 +1,7 @@
 """What a prompt is about: a class name and what it means."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prompter.wordnet import Sense, WordNet
@@ -11,13 +12,17 @@ from servicekit.errors import InvalidArgument
 class Subject:
     """A class, its readable name and its meaning; `sense` is None if WordNet does not know it.
 
-    `is_chosen` says that somebody chose the sense, so that texts may explain it.
+    `is_chosen` says that somebody chose the sense, so that texts may explain it, and `is_unusual`
+    that it is not the one that the name alone would be taken for, so that they must. `others` are
+    the readable names of the classes that it must not be confused with.
     """
 
     class_name: str
     name: str
     sense: Sense | None
     is_chosen: bool = False
+    is_unusual: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def lemmas(self) -> tuple[str, ...]:
@@ -39,16 +44,37 @@ class Subject:
 
         Case, plural s and white space inside the name make no difference.
         """
-        names = {_joined(name) for name in (self.name, *self.lemmas)}
-        return any(_has_words(text, name) for name in names)
+        return any(_matches(name, text) for name in (self.name, *self.lemmas))
+
+    @property
+    def kind(self) -> str:
+        """What it is a kind of, or else what it is; empty if unknown."""
+        return self.hypernym or self.definition
+
+    def other_named_in(self, text: str) -> str:
+        """Returns the name of another class that `text` has in it; empty if there is none.
+
+        A name inside the class's own name does not count: a fire truck is no truck.
+        """
+        rest = text.lower()
+        for name in (self.name, *self.lemmas):
+            rest = _pattern(name).sub(" ", rest)
+        return next((other for other in self.others if _matches(other, rest)), "")
 
 
-def find_subject(wordnet: WordNet, class_name: str, sense_name: str = "") -> Subject:
-    """Returns the subject, in the sense asked for or else in the most frequent one.
+def find_subject(
+    wordnet: WordNet,
+    class_name: str,
+    sense_name: str = "",
+    meaning: str = "",
+    others: Sequence[str] = (),
+) -> Subject:
+    """Returns the subject, in the sense or meaning asked for or else in the most frequent sense.
 
-    Raises InvalidArgument if the class name is blank or the sense does not exist.
+    `meaning` says in words what the name means where no sense of WordNet does. Raises
+    InvalidArgument if the class name is blank or the sense does not exist.
     """
-    readable = " ".join(class_name.replace("_", " ").split())
+    readable = _readable(class_name)
     if not readable:
         raise InvalidArgument(
             f"class_name is blank ({class_name!r}); write a name such as 'fire truck'",
@@ -56,19 +82,38 @@ def find_subject(wordnet: WordNet, class_name: str, sense_name: str = "") -> Sub
             reason="CLASS_NAME_BLANK",
         )
     senses = wordnet.senses(class_name)
-    sense = senses[0] if senses else None
+    first = sense = senses[0] if senses else None
     if sense_name:
-        sense = wordnet.sense(sense_name)
-        if sense is None:
-            known = ", ".join(s.name for s in senses) or "none"
-            raise InvalidArgument(
-                f"WordNet has no noun sense {sense_name!r}; those of {readable!r} are: {known}",
-                field="sense",
-                reason="SENSE_UNKNOWN",
-            )
+        sense = _known(wordnet, sense_name, readable, senses)
+    elif meaning:
+        sense = sense_of(class_name, meaning)
     if sense and re.fullmatch(r"n?\d{8}", readable):
         readable = sense.lemmas[0]  # an ImageNet id is not a name
-    return Subject(class_name, readable, sense, is_chosen=bool(sense_name))
+    return Subject(
+        class_name,
+        readable,
+        sense,
+        is_chosen=bool(sense_name or meaning),
+        is_unusual=sense != first,
+        others=tuple(_readable(other) for other in others if other != class_name),
+    )
+
+
+def sense_of(class_name: str, meaning: str) -> Sense:
+    """Returns the sense of a meaning in words, which has no name in WordNet."""
+    return Sense("", (_readable(class_name),), meaning, ())
+
+
+def _known(wordnet: WordNet, name: str, readable: str, senses: Sequence[Sense]) -> Sense:
+    sense = wordnet.sense(name)
+    if sense is None:
+        known = ", ".join(s.name for s in senses) or "none"
+        raise InvalidArgument(
+            f"WordNet has no noun sense {name!r}; those of {readable!r} are: {known}",
+            field="sense",
+            reason="SENSE_UNKNOWN",
+        )
+    return sense
 
 
 def with_article(noun: str) -> str:
@@ -76,11 +121,16 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def _joined(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name.lower())
+def _readable(class_name: str) -> str:
+    return " ".join(class_name.replace("_", " ").split())
 
 
-def _has_words(text: str, joined: str) -> bool:
+def _matches(name: str, text: str) -> bool:
+    return _pattern(name).search(text.lower()) is not None
+
+
+def _pattern(name: str) -> re.Pattern[str]:
     # Letters of the name in order, with nothing but white space or hyphens between them.
+    joined = re.sub(r"[\s_-]+", "", name.lower())
     letters = r"[\s_-]*".join(re.escape(letter) for letter in joined)
-    return re.search(rf"(?<!\w){letters}(?:e?s)?(?!\w)", text.lower()) is not None
+    return re.compile(rf"(?<!\w){letters}(?:e?s)?(?!\w)")

@@ -17,7 +17,7 @@ from servicekit.storage import ObjectStore
 def create_service(settings: PrompterSettings, store: ObjectStore) -> Service:
     """Returns the service. It reads and writes no object; WordNet is loaded by `load`."""
     wordnet = WordNet()
-    source = find_language_model(settings.llm, settings.llm_threads)
+    source = find_language_model(settings.llm, settings.llm_threads, settings.llm_timeout_seconds)
     writer = PromptWriter(wordnet, source)
 
     def register(server: grpc.aio.Server) -> None:
@@ -26,8 +26,5 @@ def create_service(settings: PrompterSettings, store: ObjectStore) -> Service:
     async def load() -> None:
         await asyncio.to_thread(wordnet.senses, "dog")
 
-    async def close() -> None:
-        await asyncio.to_thread(writer.close)
-
     name = prompter_pb2.DESCRIPTOR.services_by_name["PrompterService"].full_name
-    return Service("prompter", (name,), register, load, close)
+    return Service("prompter", (name,), register, load, writer.close)

@@ -1,30 +1,43 @@
-"""Writes prompts outside the event loop: strategies and the language model run in one thread."""
+"""Knows everything that writes: strategies, WordNet, and the language model when it is needed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from prompter.llm import LanguageModel, LanguageModelSource
+from prompter.meanings import described
 from prompter.strategies import find_strategy, load_strategies
 from prompter.strategy import Prompt, Strategy
 from prompter.subject import find_subject
 from prompter.wordnet import Sense, WordNet
-from servicekit.errors import Precondition
+from servicekit.errors import DeadlineExceeded, Precondition
 
-# Prompts handed over at a time: enough to hide the hand-over, few enough to stop soon.
-_SLICE = 20
+# Time that is left to answer with what went wrong, before the caller's deadline passes.
+_MARGIN_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Prompts to write; meanings as in variegate.prompter.v1.WritePromptsRequest."""
+
+    class_name: str
+    strategy: str
+    count: int
+    seed: int = 0
+    sense: str = ""
+    meaning: str = ""
+    others: tuple[str, ...] = ()
 
 
 class PromptWriter:
-    """Knows the strategies, WordNet and the language model, which is loaded when first needed."""
+    """Writes prompts and looks senses up. The language model is loaded when first needed."""
 
     def __init__(self, wordnet: WordNet, source: LanguageModelSource) -> None:
         self._wordnet = wordnet
         self._source = source
         self._strategies = load_strategies()
-        self._llm: LanguageModel | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompter")
+        self._opened: asyncio.Task[LanguageModel] | None = None
 
     def strategies(self) -> list[tuple[Strategy, bool]]:
         """Returns all strategies, sorted by id, and whether each can be used now."""
@@ -35,42 +48,62 @@ class PromptWriter:
         """Returns WordNet's senses of a class name, the most frequent first."""
         return await asyncio.to_thread(self._wordnet.senses, class_name)
 
-    async def write(
-        self, class_name: str, strategy_id: str, count: int, seed: int, sense: str
-    ) -> AsyncIterator[Prompt]:
+    async def meanings(
+        self, class_name: str, others: Sequence[str], seconds: float
+    ) -> tuple[list[str], str]:
+        """Returns meanings that WordNet does not have and the language model that knows them.
+
+        Both are empty without a model that can list meanings. Raises
+        DeadlineExceeded if `seconds` are over, and Unavailable if its server is away.
+        """
+        if self._source.problem:
+            return [], ""
+        deadline = _deadline(seconds)
+        llm = await self._language_model(deadline)
+        if not llm.lists:
+            return [], ""
+        return await described(self._wordnet, class_name, others, llm, deadline), llm.id
+
+    async def write(self, wish: Wish, seconds: float | None) -> AsyncIterator[Prompt]:
         """Yields the prompts in order. Stops working when its reader stops reading.
 
-        Raises InvalidArgument for an unknown strategy or sense, and Precondition if the strategy
-        needs a language model and none can be used.
+        `seconds` are left to the caller; None means no limit. Raises InvalidArgument for an unknown
+        strategy or sense, Precondition if the strategy needs a language model and none can be
+        used, DeadlineExceeded if time runs out, and Unavailable if its server is away.
         """
-        strategy = find_strategy(self._strategies, strategy_id)
+        strategy = find_strategy(self._strategies, wish.strategy)
         if strategy.needs_llm and self._source.problem:
             raise Precondition(
                 f"the strategy {strategy.id!r} needs a language model: {self._source.problem}",
                 subject="language model",
                 reason="LLM_MISSING",
             )
-        subject = await asyncio.to_thread(find_subject, self._wordnet, class_name, sense)
-        loop = asyncio.get_running_loop()
+        deadline = _deadline(seconds)
+        subject = await asyncio.to_thread(
+            find_subject, self._wordnet, wish.class_name, wish.sense, wish.meaning, wish.others
+        )
+        llm = await self._language_model(deadline) if strategy.needs_llm else None
+        async for prompt in strategy.write(subject, wish.seed, wish.count, llm, deadline):
+            yield prompt
 
-        def start() -> Iterator[Prompt]:
-            llm = self._language_model() if strategy.needs_llm else None
-            return strategy.write(subject, seed, count, llm)
+    async def close(self) -> None:
+        """Releases the language model."""
+        if self._opened is not None:
+            [llm] = await asyncio.gather(self._opened, return_exceptions=True)
+            if not isinstance(llm, BaseException):
+                await llm.close()
 
-        prompts = await loop.run_in_executor(self._thread, start)
-        while part := await loop.run_in_executor(self._thread, _take, prompts):
-            for prompt in part:
-                yield prompt
-
-    def close(self) -> None:
-        """Waits for what is running and drops what waits."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-
-    def _language_model(self) -> LanguageModel:
-        if self._llm is None:
-            self._llm = self._source.open()
-        return self._llm
+    async def _language_model(self, deadline: float | None) -> LanguageModel:
+        """Returns the model, opened by the first who asks; who cannot wait leaves it opening."""
+        if self._opened is None or (self._opened.done() and self._opened.exception()):
+            self._opened = asyncio.create_task(asyncio.to_thread(self._source.open))
+        left = None if deadline is None else deadline - time.monotonic()
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._opened), left)
+        except TimeoutError:
+            message = "the language model is being loaded; ask again later"
+            raise DeadlineExceeded(message, reason="LLM_LOADING") from None
 
 
-def _take(prompts: Iterator[Prompt]) -> list[Prompt]:
-    return list(islice(prompts, _SLICE))
+def _deadline(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds - _MARGIN_SECONDS

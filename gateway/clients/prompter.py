@@ -39,7 +39,7 @@ class Prompter:
 
         async def call() -> Prompts:
             stream = self._stub.WritePrompts(request, timeout=self._settings.call_seconds)
-            answers = [answer async for answer in stream]
+            answers = [answer async for answer in stream if not answer.HasField("error")]
             answers.sort(key=lambda answer: answer.index)
             return Prompts(
                 tuple(answer.prompt for answer in answers),

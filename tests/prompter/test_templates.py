@@ -1,3 +1,4 @@
+import asyncio
 from collections import Counter
 
 import pytest
@@ -16,7 +17,11 @@ TEMPLATED = [s.id for s in STRATEGIES.values() if not s.needs_llm]
 
 def texts(strategy, class_name, count, seed=0, sense=""):
     subject = find_subject(WORDNET, class_name, sense)
-    return [prompt.text for prompt in STRATEGIES[strategy].write(subject, seed, count, None)]
+
+    async def written():
+        return [p.text async for p in STRATEGIES[strategy].write(subject, seed, count, None)]
+
+    return asyncio.run(written())
 
 
 def test_simple_names_every_lemma():

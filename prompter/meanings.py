@@ -1,0 +1,63 @@
+"""What a class name can mean: WordNet's senses, and those that a language model adds."""
+
+from collections.abc import Sequence
+
+from prompter.asking import ask
+from prompter.guides import MEANINGS
+from prompter.llm import LanguageModel, Reply, Task
+from prompter.strategy import seed_of
+from prompter.subject import find_subject, with_article
+from prompter.texts import content_words
+from prompter.wordnet import Sense, WordNet
+
+_MOST = 6
+# A meaning of which this share of words is in a sense of WordNet is that sense.
+_SAME = 0.5
+
+
+async def described(
+    wordnet: WordNet,
+    class_name: str,
+    others: Sequence[str],
+    llm: LanguageModel,
+    deadline: float | None,
+) -> list[str]:
+    """Returns the meanings that the model knows and WordNet does not, as short descriptions.
+
+    None if the model's replies cannot be used.
+    """
+    subject = find_subject(wordnet, class_name, others=others)
+    senses = wordnet.senses(class_name)
+    known = "; ".join(sense.definition for sense in senses[:_MOST])
+    context = f" A dictionary has: {known}." if known else ""
+    task = Task(
+        instruction=f"What can the name {subject.name!r} mean?{context}",
+        seed=seed_of(class_name, "meanings"),
+        guide=MEANINGS,
+        most=_MOST,
+    )
+
+    def check(_: int, reply: Reply) -> Reply:
+        clear = [text for text in reply.texts if not subject.other_named_in(text)]
+        return Reply(tuple(clear), reply.raw, "" if clear else "every meaning is another class")
+
+    [reply] = await ask(llm, [task], check, deadline)
+    if reply.problem:
+        return []
+    return [text for text in dict.fromkeys(reply.texts) if not _is_known(text, senses)]
+
+
+def scored_text(class_name: str, sense: Sense) -> str:
+    """Returns the text of a sense to compare with images: what a caption of one would say."""
+    name = sense.lemmas[0] if sense.lemmas else class_name
+    kind = f", {with_article(sense.hypernyms[0])}" if sense.hypernyms else ""
+    return f"a photo of {with_article(name)}{kind}: {sense.definition}"
+
+
+def _is_known(text: str, senses: Sequence[Sense]) -> bool:
+    words = content_words(text)
+    return any(
+        len(words & content_words(f"{sense.definition} {' '.join(sense.hypernyms)}"))
+        >= _SAME * len(words)
+        for sense in senses
+    )

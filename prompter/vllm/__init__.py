@@ -1,0 +1,1 @@
+"""A vLLM server on this machine, for tests, benchmarks and the embedded system."""
