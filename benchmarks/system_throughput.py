@@ -27,7 +27,7 @@ from servicekit.channels import open_channel
 from servicekit.operations import wait_for
 
 REQUIRED = 0.85
-PER_CLASS, CLASSES = 32, 10
+PER_CLASS, CLASSES = 64, 10
 BATCHES = (32, 64)
 _GATEWAY = pb.DESCRIPTOR.services_by_name["GatewayService"]
 
@@ -106,7 +106,7 @@ async def _augment(
     )
     began = time.perf_counter()
     operation = await gateway.CreateAugmentation(request, timeout=60)
-    done = await wait_for(operations, operation.name, poll_seconds=0.05)
+    done = await wait_for(operations, operation.name)
     seconds = time.perf_counter() - began
     if done.HasField("error"):
         raise RuntimeError(done.error.message)

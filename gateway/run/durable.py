@@ -108,6 +108,8 @@ class Durable:
 
     async def state(self, subject: str) -> State | None:
         """Returns where the work on `subject` stands; None if it was never started."""
+        if subject in self._tasks:  # Callers poll; work in this process needs no database.
+            return State("running")
         number, status = await self._latest(subject)
         if not number:
             return None
