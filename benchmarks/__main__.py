@@ -19,6 +19,7 @@ BENCHMARKS = (
     "duplicates",
     "system_throughput",
     "gateway_overhead",
+    "object_store",
 )
 RESULTS = Path(__file__).parent / "results.json"
 
