@@ -5,12 +5,16 @@ is a coroutine that may do anything as long as everything that takes time or may
 a `step`: the result of a step is written down, and after the death of the process the handler runs
 again from its first line while finished steps answer from the record.
 
+The records of work that is done are deleted: what it made is in the object store. Those of failed
+work stay, for the error that it ended with.
+
 DBOS keeps one set of workflows per process, and so does this module: one Durable is launched at a
 time. Workflows run on the event loop that launched it.
 """
 
 import asyncio
 import base64
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +69,8 @@ class Durable:
         )
         self._handler = handler
         self._tasks: dict[str, asyncio.Task[Any]] = {}
-        self._starting = asyncio.Lock()
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._changing = asyncio.Lock()
 
     async def launch(self) -> None:
         """Opens the database and goes on with what was interrupted."""
@@ -81,15 +86,18 @@ class Durable:
         DBOS(config={**self._config, "system_database_engine": self._engine})
         # DBOS adopts the loop it is launched on, so this must not move to a thread.
         DBOS.launch()
+        for found in await DBOS.list_workflows_async(name=_WORKFLOW, status=_DONE):
+            self._forget_later(found.workflow_id.rpartition("~")[0])
 
     async def close(self) -> None:
         """Interrupts all work; it goes on at the next launch."""
         global _launched
         if _launched is not self:
             return
-        for task in self._tasks.values():
+        tasks = [*self._tasks.values(), *self._forgetting]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         # DBOS has made its own threads the loop's, and takes them away: others still need some.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
         await asyncio.to_thread(DBOS.destroy)
@@ -99,7 +107,7 @@ class Durable:
 
     async def start(self, subject: str) -> None:
         """Starts the work on `subject`, unless it runs. Work that ended starts again."""
-        async with self._starting:
+        async with self._changing:
             number, status = await self._latest(subject)
             if number and status not in _ENDED:
                 return
@@ -110,17 +118,18 @@ class Durable:
         """Returns where the work on `subject` stands; None if it was never started."""
         if subject in self._tasks:  # Callers poll; work in this process needs no database.
             return State("running")
-        number, status = await self._latest(subject)
-        if not number:
-            return None
-        if status not in _ENDED:
-            return State("running")
-        if status == "CANCELLED":
-            return State("failed", Cancelled("cancelled; the same request goes on with it"))
-        if status != _DONE:
-            return State("failed", Internal("the work failed; the gateway's log has the trace"))
-        handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
-        error = await handle.get_result()
+        async with self._changing:
+            number, status = await self._latest(subject)
+            if not number:
+                return None
+            if status not in _ENDED:
+                return State("running")
+            if status == "CANCELLED":
+                return State("failed", Cancelled("cancelled; the same request goes on with it"))
+            if status != _DONE:
+                return State("failed", Internal("the work failed; the gateway's log has the trace"))
+            handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
+            error = await handle.get_result()
         return State("failed", _unpack(error)) if error else State("done")
 
     async def cancel(self, subject: str) -> None:
@@ -146,7 +155,28 @@ class Durable:
             return _pack(error)
         finally:
             self._tasks.pop(subject, None)
+        self._forget_later(subject)
         return ""
+
+    def _forget_later(self, subject: str) -> None:
+        # Outside of the workflow's context, or DBOS would take it for a part of the workflow.
+        task = asyncio.create_task(self._forget(subject), context=contextvars.Context())
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+
+    async def _forget(self, subject: str) -> None:
+        """Deletes the records of all runs of a subject once the newest has ended well."""
+        number, _ = await self._latest(subject)
+        if not number:
+            return
+        handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
+        if await handle.get_result():
+            return
+        async with self._changing:
+            if await self._latest(subject) == (number, _DONE):
+                await DBOS.delete_workflows_async(
+                    [f"{subject}~{run}" for run in range(1, number + 1)]
+                )
 
     async def _latest(self, subject: str) -> tuple[int, str]:
         """Returns number and status of the newest run; 0 if there is none."""
