@@ -83,7 +83,7 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
         self, request: pb.CreateIndexRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
         parts = self._parts
-        to_key(request.pool_uri, "pool_uri")
+        to_key(request.pool_uri.rstrip("/"), "pool_uri")
         record = await asyncio.to_thread(parts.library.find, request.index_id)
         if record is not None and record.pool_uri == request.pool_uri:
             check_encoder(record, parts.embedder.encoder_id)

@@ -33,9 +33,11 @@ class Progress:
     def __init__(self, save: Callable[[Message], None]) -> None:
         self._save = save
         self._saved_at = 0.0
+        self.latest: Message | None = None
 
     def update(self, metadata: Message) -> None:
         """Publishes the metadata of the operation. Thread-safe."""
+        self.latest = metadata
         now = time.monotonic()
         if now - self._saved_at >= _SAVE_EVERY_SECONDS:
             self._saved_at = now
@@ -123,8 +125,9 @@ class OperationRunner:
             operation.metadata.Pack(metadata)
             self._write(operation)
 
+        progress = Progress(save)
         try:
-            operation.response.Pack(await work(Progress(save)))
+            operation.response.Pack(await work(progress))
         except asyncio.CancelledError as error:
             if error.args == ("closing",):
                 raise
@@ -134,6 +137,8 @@ class OperationRunner:
         except Exception as error:
             _log.exception("%s failed", name)
             operation.error.CopyFrom(to_status(error, self._service))
+        if progress.latest is not None:
+            operation.metadata.Pack(progress.latest)
         operation.done = True
         try:
             self._write(operation)

@@ -9,6 +9,8 @@ from retriever.pool.base import PoolRow, ShardBroken
 from retriever.pool.samples import samples, to_row
 from servicekit.storage import ObjectStore, to_key
 
+_END = bytes(tarfile.BLOCKSIZE)
+
 
 @dataclass(frozen=True)
 class TarShard:
@@ -22,8 +24,11 @@ class TarShard:
         data = store.get(to_key(self.uri))
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                # All headers first, so that an archive that was cut off is noticed at once.
+                # All headers first, so that an archive that was cut off is noticed at once: tarfile
+                # is content when it ends within a header, a whole one ends with zeros.
                 members = {one.name: one for one in archive.getmembers() if one.isreg()}
+                if data[archive.offset : archive.offset + tarfile.BLOCKSIZE] != _END:
+                    raise tarfile.ReadError("unexpected end of data")
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ShardBroken("NOT_TAR", f"{self.uri} is not a whole tar: {error}") from error
 

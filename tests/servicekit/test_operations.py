@@ -75,6 +75,17 @@ async def test_metadata_is_there_while_the_work_runs(runner):
     await runner.close()
 
 
+async def test_the_last_metadata_stays_however_soon_it_follows(runner):
+    async def work(progress):
+        for count in range(5):
+            progress.update(CreateIndexMetadata(done_count=count))
+        return Index(name="indexes/pool")
+
+    operation = await finished(runner, (await runner.start("pool", REQUEST, work)).name)
+    metadata = CreateIndexMetadata()
+    assert operation.metadata.Unpack(metadata) and metadata.done_count == 4
+
+
 async def test_interrupted_work_goes_on_when_it_is_asked_for_again(store, runner):
     work = Work()
     operation = await runner.start("pool", REQUEST, work)
