@@ -11,10 +11,11 @@ from urllib.parse import unquote, urlsplit
 from gateway.cli.failures import CliError
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+_FILES = {".parquet", ".tar"}
 
 
 def source_uri(text: str) -> str:
-    """The URI of a folder, a parquet file, or a URI already. Raises CliError on what is neither."""
+    """The URI of a folder or file of images, or a URI already. Raises CliError for all else."""
     if text.startswith(("store:", "file:")):
         return text
     path = Path(text).expanduser()
@@ -22,10 +23,10 @@ def source_uri(text: str) -> str:
         raise _missing(path)
     if path.is_dir():
         _check_folder(path)
-    elif path.suffix != ".parquet":
+    elif path.suffix not in _FILES:
         raise CliError(
             f"{text} is a file, not a folder of images.",
-            remedy="Give the folder that holds a folder per class, or a .parquet file.",
+            remedy="Give the folder that holds a folder per class, or a .parquet or .tar file.",
             reason="NOT_A_FOLDER",
         )
     return path.resolve().as_uri()
@@ -128,7 +129,7 @@ def _check_folder(path: Path) -> None:
             remedy="Put the images of each class into a folder with the name of the class.",
             reason="EMPTY_DATASET",
         )
-    if any(entry.is_dir() for entry in entries):
+    if any(entry.is_dir() or entry.suffix == ".tar" for entry in entries):
         return
     if any(entry.suffix.lower() in _IMAGES for entry in entries):
         raise CliError(

@@ -12,7 +12,8 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="FOLDER",
-        help="A folder with a folder of images per class, or a parquet file.",
+        help="A folder with a folder of images per class, or of WebDataset shards (.tar), or a "
+        "parquet file.",
         show_default=False,
     ),
 ]

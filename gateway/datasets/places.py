@@ -1,5 +1,6 @@
 """Where images are imported from: folders of this machine, or prefixes of the object store."""
 
+import dataclasses
 import io
 import os
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ class Place(Protocol):
 
     def read(self, path: str) -> bytes:
         """Returns the bytes of a file. Raises ImageRejected."""
+
+    def open_shard(self, path: str) -> BinaryIO:
+        """Opens a file below, or the place itself if `path` is empty. Raises OSError."""
+
+    def read_part(self, path: str, offset: int, size: int) -> bytes:
+        """Returns `size` bytes of such a file from `offset` on. Raises ImageRejected."""
 
 
 def locate(uri: str, *, store: ObjectStore, roots: tuple[str, ...], field: str) -> Place:
@@ -115,14 +122,26 @@ class FilePlace:
         except OSError as error:
             raise ImageRejected("UNREADABLE", f"{path}: {error.strerror or error}") from error
 
+    def open_shard(self, path: str) -> BinaryIO:
+        return (self.root / path).open("rb")
+
+    def read_part(self, path: str, offset: int, size: int) -> bytes:
+        try:
+            with self.open_shard(path) as file:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise ImageRejected("UNREADABLE", f"{path}: {error.strerror or error}") from error
+
 
 @dataclass(frozen=True)
 class StorePlace:
-    """A prefix or an object of the object store."""
+    """A prefix or an object of the object store. The two newest shards are kept in memory."""
 
     store: ObjectStore
     key: str
     field: str
+    shards: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -149,6 +168,21 @@ class StorePlace:
         if size > MAX_BYTES:
             raise _too_large(path, size)
         return self.store.get(key)
+
+    def open_shard(self, path: str) -> BinaryIO:
+        return io.BytesIO(self._shard(path))
+
+    def read_part(self, path: str, offset: int, size: int) -> bytes:
+        return self._shard(path)[offset : offset + size]
+
+    def _shard(self, path: str) -> bytes:
+        found = self.shards.get(path)
+        if found is None:
+            found = self.store.get(f"{self.key}/{path}" if path else self.key)
+            for oldest in list(self.shards)[:-1]:
+                self.shards.pop(oldest, None)
+            self.shards[path] = found
+        return found
 
 
 def _hidden(name: str) -> bool:

@@ -42,6 +42,11 @@ class Source(Protocol):
         """Yields what is there, in one order. Raises InvalidArgument if nothing can be read."""
 
 
+def is_shard(path: str) -> bool:
+    """Says whether a file is a WebDataset shard, by its name."""
+    return path.lower().endswith(".tar")
+
+
 def source_of(place: Place, field: str) -> Source:
     """Returns the kind of source that fits. Raises InvalidArgument naming the known kinds."""
     kinds: dict[str, Source] = scan(sources, "SOURCE")
@@ -49,8 +54,8 @@ def source_of(place: Place, field: str) -> Source:
         if kind.fits(place):
             return kind
     raise InvalidArgument(
-        f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, or "
-        "a parquet file",
+        f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, a "
+        "folder of .tar shards, or a parquet file",
         field=field,
         reason="UNKNOWN_SOURCE",
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from gateway.datasets.places import Place
-from gateway.datasets.source import Entry, Found, Note
+from gateway.datasets.source import Entry, Found, Note, is_shard
 from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
@@ -15,7 +15,10 @@ class FolderSource:
     id = "folder"
 
     def fits(self, place: Place) -> bool:
-        return bool(place.folders()) or next(place.files(), None) is not None
+        if place.folders():
+            return True
+        files = [found if isinstance(found, str) else found.path for found in place.files()]
+        return bool(files) and not any(map(is_shard, files))
 
     def scan(self, place: Place, field: str) -> Iterator[Found]:
         classes = place.folders()
