@@ -20,6 +20,7 @@ BENCHMARKS = (
     "system_throughput",
     "gateway_overhead",
     "object_store",
+    "triton_path",
 )
 RESULTS = Path(__file__).parent / "results.json"
 

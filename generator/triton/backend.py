@@ -47,6 +47,7 @@ class TritonBackend:
         self._encoding = ThreadPoolExecutor(1, "generator-encoding")
         self._room = settings.max_queue + settings.max_batch
         self._taken, self._lock = 0, threading.Lock()
+        self._unsent: list[tuple[Item, Future[Made]]] = []
         # Not known to work until the first probe says so.
         self._fault: ServiceError | None = unavailable(settings.triton, "not reached yet")
         with torch.inference_mode():
@@ -77,7 +78,9 @@ class TritonBackend:
         if self._fault is not None:
             raise self._fault
         futures: list[Future[Made]] = self._take(len(items))
-        self._encoding.submit(self._send, items, futures)
+        with self._lock:
+            self._unsent += zip(items, futures, strict=True)
+        self._encoding.submit(self._send)
         return futures
 
     def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
@@ -136,9 +139,11 @@ class TritonBackend:
         return future
 
     @torch.inference_mode()
-    def _send(self, items: Sequence[Item], futures: Sequence["Future[Made]"]) -> None:
-        for name in dict.fromkeys(item.model for item in items):
-            pairs = zip(items, futures, strict=True)
+    def _send(self) -> None:
+        """Encodes and sends all that came meanwhile: few full calls of the encoders."""
+        with self._lock:
+            pairs, self._unsent = self._unsent, []
+        for name in dict.fromkeys(item.model for item, _ in pairs):
             waiting = [(i, f) for i, f in pairs if i.model == name and not f.cancelled()]
             try:
                 arrays = [self._arrays(item) for item in self._encoded([i for i, _ in waiting])]

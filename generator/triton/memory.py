@@ -17,6 +17,7 @@ from tritonclient.utils import shared_memory
 from generator.engine.card import Card
 
 _ALIGNMENT = 64
+_SECONDS = 5.0
 
 
 class Slots:
@@ -34,8 +35,10 @@ class Slots:
 
     def register(self, client: triton.InferenceServerClient) -> None:
         """Makes the region known to a server, which forgets it when it ends."""
-        client.unregister_system_shared_memory(self._name)
-        client.register_system_shared_memory(self._name, f"/{self._name}", self._total)
+        client.unregister_system_shared_memory(self._name, client_timeout=_SECONDS)
+        client.register_system_shared_memory(
+            self._name, f"/{self._name}", self._total, client_timeout=_SECONDS
+        )
 
     def borrow(self) -> int | None:
         """Returns a free slot, or None: the request then carries its tensors itself."""

@@ -22,7 +22,7 @@ from servicekit.settings import load
 from servicekit.storage import open_store
 
 # How often Triton is asked whether a caller gave up.
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.1
 # Triton's names of gRPC's codes; the classes themselves are not there yet when this is imported.
 _CODES = {
     "INVALID_ARGUMENT": "INVALID_ARG",
