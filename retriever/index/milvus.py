@@ -102,8 +102,8 @@ class MilvusIndex:
         )
 
     def _ask(self, queries: Floats, asked: int, condition: str, visited: int) -> Any:
-        return self._server.call(
-            lambda client: client.search(
+        def search(client: Any) -> Any:
+            return client.search(
                 self._collection,
                 data=list(queries),
                 limit=asked,
@@ -112,7 +112,16 @@ class MilvusIndex:
                 search_params={"params": {"ef": visited}},
                 timeout=_CALL_SECONDS,
             )
-        )
+
+        try:
+            return self._server.call(search)
+        except Precondition:
+            # A Milvus that was started again may not have loaded the collection.
+            self._server.call(self._load)
+            return self._server.call(search)
+
+    def _load(self, client: Any) -> None:
+        client.load_collection(self._collection, timeout=_CALL_SECONDS)
 
     def _condition(self, allowed: Rows) -> str:
         """Names the rows that are allowed or, if that is shorter, those that are not."""
@@ -122,7 +131,7 @@ class MilvusIndex:
         return f"row not in {forbidden.tolist()}"
 
     def _describe(self, client: Any) -> tuple[dict[str, Any], int]:
-        client.load_collection(self._collection, timeout=_CALL_SECONDS)
+        self._load(client)
         stats = client.get_collection_stats(self._collection, timeout=_CALL_SECONDS)
         described = client.describe_collection(self._collection, timeout=_CALL_SECONDS)
         return described, int(stats["row_count"])
