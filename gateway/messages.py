@@ -7,6 +7,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway import resources as res
 from gateway.methods.base import Method
+from gateway.prompt_messages import prompts_from_pb, prompts_to_pb
 from gateway.run.progress import Progress
 
 Resource = res.Dataset | res.Augmentation | res.Study
@@ -100,6 +101,7 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
                 rejected_count=result.rejected_count,
                 rejected_uri=result.rejected_uri,
                 seconds=dict(result.seconds),
+                prompts=map(prompts_to_pb, result.prompts),
             )
         )
         for short in result.shortfalls:
@@ -142,6 +144,7 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
                 for s in made.shortfalls
             ),
             seconds=dict(made.seconds),
+            prompts=prompts_from_pb(made.prompts),
         )
     return res.Augmentation(name or message.name, recipe, result)
 

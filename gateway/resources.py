@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.senses import SenseChoice
+
 
 @dataclass(frozen=True)
 class DatasetSource:
@@ -74,6 +76,23 @@ class Shortfall:
 
 
 @dataclass(frozen=True)
+class ClassPrompts:
+    """The prompts of one class in figures, and what its name was taken to mean.
+
+    Meanings as in variegate.gateway.v1.ClassPrompts.
+    """
+
+    class_name: str
+    prompt_count: int
+    failed_count: int = 0
+    repeated_count: int = 0
+    distinct_1: float = 0.0
+    distinct_2: float = 0.0
+    mean_distance: float = 0.0
+    sense: SenseChoice | None = None
+
+
+@dataclass(frozen=True)
 class AugmentationResult:
     """What an augmentation made. `seconds` is by stage."""
 
@@ -84,6 +103,7 @@ class AugmentationResult:
     rejected_uri: str
     shortfalls: tuple[Shortfall, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    prompts: tuple[ClassPrompts, ...] = ()
 
 
 @dataclass(frozen=True)

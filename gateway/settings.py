@@ -11,7 +11,9 @@ class GatewaySettings:
     "sqlite:////FILE" or "postgresql://...". `executor_id` names this process among replicas: work
     is resumed by the process of the same name. A shard of `shard_size` items is one durable step;
     at most `items_in_flight` items wait at the generator. A service that is away or full is asked
-    again for `patience_seconds`; one call lasts at most `call_seconds`.
+    again for `patience_seconds`; one call lasts at most `call_seconds`. Prompts of a language model
+    that are nearer than `least_prompt_distance` (cosine, in CLIP's space) say the same; what is
+    near depends on the CLIP, and the default is for the one that ships.
     """
 
     captioner: str = "captioner:50051"
@@ -29,3 +31,4 @@ class GatewaySettings:
     call_seconds: float = 900.0
     max_unsafe_score: float = 0.8
     memory_mib: int = 512
+    least_prompt_distance: float = 0.001

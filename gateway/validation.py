@@ -12,6 +12,7 @@ from gateway.datasets.places import locate
 from gateway.digests import sha256_of
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
+from gateway.senses import parse_pins
 from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import ObjectStore, to_key, to_uri
@@ -39,9 +40,10 @@ class Validator:
         """Returns the augmentation with its pool in the store."""
         recipe = augmentation.recipe
         method = method_of(recipe.method)
-        parse_parameters(method, recipe.parameters)
+        values = parse_parameters(method, recipe.parameters)
         dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
         _check_classes(recipe, dataset)
+        parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
         await asyncio.to_thread(self._check_parents, recipe, dataset)
         pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
         if method.needs.pool and not pool_uri:
@@ -59,7 +61,7 @@ class Validator:
             )
         pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
         for number, arm in enumerate(study.arms):
-            _check_arm(arm, number, pool_uri)
+            _check_arm(arm, number, pool_uri, dataset)
         await self._check_recipes(study)
         return replace(study, pool_uri=pool_uri)
 
@@ -134,11 +136,12 @@ def _check_classes(recipe: Recipe, dataset: Dataset) -> None:
             )
 
 
-def _check_arm(arm: StudyArm, number: int, pool_uri: str) -> None:
+def _check_arm(arm: StudyArm, number: int, pool_uri: str, dataset: Dataset) -> None:
     """Checks one arm; errors name it by its number."""
     try:
         method = method_of(arm.method)
-        parse_parameters(method, arm.parameters)
+        values = parse_parameters(method, arm.parameters)
+        parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
     except InvalidArgument as error:
         field = error.field.replace("augmentation", f"study.arms[{number}]")
         raise InvalidArgument(error.message, field=field, reason=error.reason) from error

@@ -48,10 +48,13 @@ async def described(
 
 
 def scored_text(class_name: str, sense: Sense) -> str:
-    """Returns the text of a sense to compare with images: what a caption of one would say."""
+    """Returns the text of a sense to compare with images: a caption that says what kind it is.
+
+    Definitions are left out where there is a hypernym: captions do not sound like dictionaries.
+    """
     name = sense.lemmas[0] if sense.lemmas else class_name
-    kind = f", {with_article(sense.hypernyms[0])}" if sense.hypernyms else ""
-    return f"a photo of {with_article(name)}{kind}: {sense.definition}"
+    kind = sense.hypernyms[0] if sense.hypernyms else sense.definition
+    return f"a photo of {with_article(name)}, {with_article(kind)}"
 
 
 def _is_known(text: str, senses: Sequence[Sense]) -> bool:

@@ -8,15 +8,30 @@ from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
 from gateway.clients.channel import LazyChannel
 from gateway.clients.patience import patiently
+from gateway.senses import Sense
 from gateway.settings import GatewaySettings
 
 
 @dataclass(frozen=True)
-class Prompts:
-    """Prompts in order, and the language model that wrote each (empty for templates)."""
+class Prompt:
+    """A prompt, the language model that wrote it (empty for templates), and its style, if any."""
 
-    prompts: tuple[str, ...]
-    models: tuple[str, ...]
+    text: str
+    model: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class PromptWish:
+    """Prompts to ask for; meanings as in variegate.prompter.v1.WritePromptsRequest."""
+
+    class_name: str
+    strategy: str
+    count: int
+    seed: int
+    sense: str = ""
+    meaning: str = ""
+    other_class_names: tuple[str, ...] = ()
 
 
 class Prompter:
@@ -31,22 +46,38 @@ class Prompter:
     def _stub(self) -> rpc.PrompterServiceStub:
         return rpc.PrompterServiceStub(self._channel.open())
 
-    async def write(self, class_name: str, strategy: str, count: int, seed: int) -> Prompts:
-        """Returns `count` prompts of a class. Raises ServiceError."""
+    async def write(self, wish: PromptWish) -> tuple[list[Prompt], list[str]]:
+        """Returns prompts in order, and why others could not be written. Raises ServiceError."""
         request = pb.WritePromptsRequest(
-            class_name=class_name, strategy=strategy, prompt_count=count, seed=seed
+            class_name=wish.class_name,
+            strategy=wish.strategy,
+            prompt_count=wish.count,
+            seed=wish.seed,
+            sense=wish.sense,
+            meaning=wish.meaning,
+            other_class_names=wish.other_class_names,
         )
 
-        async def call() -> Prompts:
+        async def call() -> tuple[list[Prompt], list[str]]:
             stream = self._stub.WritePrompts(request, timeout=self._settings.call_seconds)
-            answers = [answer async for answer in stream if not answer.HasField("error")]
-            answers.sort(key=lambda answer: answer.index)
-            return Prompts(
-                tuple(answer.prompt for answer in answers),
-                tuple(answer.model for answer in answers),
-            )
+            answers = sorted([answer async for answer in stream], key=lambda one: one.index)
+            failed = [one.error.message for one in answers if one.HasField("error")]
+            written = [one for one in answers if not one.HasField("error")]
+            return [Prompt(one.prompt, one.model, one.style) for one in written], failed
 
         return await patiently(call, self._settings.patience_seconds)
+
+    async def senses(self, class_name: str, other_class_names: tuple[str, ...]) -> list[Sense]:
+        """Returns what a class name can mean, the commonest first. Raises ServiceError."""
+        request = pb.DescribeSensesRequest(
+            class_name=class_name, include_llm=True, other_class_names=other_class_names
+        )
+        timeout = self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.DescribeSenses(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return [Sense(one.name, one.definition, one.text, one.model) for one in answer.senses]
 
     async def close(self) -> None:
         await self._channel.close()

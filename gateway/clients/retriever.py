@@ -1,10 +1,13 @@
 """The retriever: an index of a pool, searches, and verdicts on images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
+import numpy as np
 from google.longrunning import operations_pb2_grpc
+from numpy.typing import NDArray
 from variegate.retriever.v1 import retriever_pb2 as pb
 from variegate.retriever.v1 import retriever_pb2_grpc as rpc
 
@@ -15,6 +18,9 @@ from gateway.digests import digest
 from gateway.settings import GatewaySettings
 
 CANDIDATES_PER_CALL, HITS_PER_SEARCH = 256, 10_000
+EMBEDDINGS_PER_CALL = 256
+
+Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,34 @@ class Retriever:
             Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption)
             for hit in answer.results[0].hits
         ]
+
+    async def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Returns CLIP's unit vectors [n, d] of texts, in order."""
+        return await self._embed(
+            texts,
+            lambda part: self._stub.EmbedTexts(
+                pb.EmbedTextsRequest(texts=part), timeout=self._settings.call_seconds
+            ),
+        )
+
+    async def embed_images(self, image_uris: Sequence[str]) -> Vectors:
+        """Returns CLIP's unit vectors [n, d] of images, in order."""
+        return await self._embed(
+            image_uris,
+            lambda part: self._stub.EmbedImages(
+                pb.EmbedImagesRequest(image_uris=part), timeout=self._settings.call_seconds
+            ),
+        )
+
+    async def _embed(
+        self, inputs: Sequence[str], call: Callable[[Sequence[str]], Awaitable[Any]]
+    ) -> Vectors:
+        vectors: list[Vectors] = []
+        for first in range(0, len(inputs), EMBEDDINGS_PER_CALL):
+            part = inputs[first : first + EMBEDDINGS_PER_CALL]
+            answer = await patiently(partial(call, part), self._settings.patience_seconds)
+            vectors += [np.frombuffer(one.data, "<f4") for one in answer.embeddings]
+        return np.array(vectors, np.float32)
 
     async def screen(
         self,

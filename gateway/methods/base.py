@@ -8,6 +8,7 @@ from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
 from gateway.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
 from gateway.mixing.mvc import Mixes
+from gateway.resources import ClassPrompts
 from servicekit.errors import InvalidArgument
 
 Value = int | float | str
@@ -52,7 +53,10 @@ class Parameter:
 class Needs:
     """What must be known before a method can draft.
 
-    `prompt_count` of 0 asks for one prompt per image; a parameter "prompts_per_class" overrides.
+    `prompt_count` of 0 asks for as many prompts as the parameter "prompts_per_class" says, or one
+    per image. `styled_strategy` writes further prompts, for images that are no photographs. With
+    `senses` the meaning of every class is looked for first, and prompts that say the same are
+    replaced.
     """
 
     captions: bool = False
@@ -61,6 +65,8 @@ class Needs:
     pool: bool = False
     prompt_strategy: str = ""
     prompt_count: int = 0
+    styled_strategy: str = ""
+    senses: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,21 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class StyledPrompt:
+    """A prompt for an image that is no photograph, the language model that wrote it, its style."""
+
+    text: str
+    model: str
+    style: str
+
+
+@dataclass(frozen=True)
 class ClassMaterial:
     """What is known about a class: its possible parents, their captions, prompts, model shapes.
 
     `parents` are sorted by id; `captions` are the different ones, sorted; `prompts` in order,
-    and `prompt_models` the language model that wrote each, empty for a template's.
+    and `prompt_models` the language model that wrote each, empty for a template's. `sense` is what
+    lineages say about the meaning of the class, and `figures` describe all its prompts.
     """
 
     class_name: str
@@ -92,6 +108,9 @@ class ClassMaterial:
     captions: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     prompt_models: tuple[str, ...] = ()
+    styled: tuple[StyledPrompt, ...] = ()
+    sense: Mapping[str, Plain] = field(default_factory=dict)
+    figures: ClassPrompts | None = None
     text_shape: tuple[int, int] = (0, 0)
     image_dimension: int = 0
 
@@ -181,6 +200,8 @@ def prompt_lineage(slot: Slot, material: ClassMaterial, strategy: str) -> dict[s
     writer = material.prompt_models[_prompt_index(slot, material)] if material.prompt_models else ""
     if writer:
         lineage["llm"] = writer
+    if material.sense:
+        lineage["sense"] = material.sense
     return lineage
 
 

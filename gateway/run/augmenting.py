@@ -1,13 +1,13 @@
 """The durable work of an augmentation, from its recipe to its manifests."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.digests import sha256_of
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
-from gateway.resources import Augmentation, AugmentationResult, Dataset, Shortfall
+from gateway.resources import Augmentation, AugmentationResult, ClassPrompts, Dataset, Shortfall
 from gateway.run.context import Context
 from gateway.run.durable import step
 from gateway.run.making import Making
@@ -19,24 +19,31 @@ from servicekit.errors import Precondition
 from servicekit.storage import to_uri
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What an augmentation made: its images, what is missing, and its prompts in figures."""
+
+    output: Output
+    shortfalls: list[Shortfall]
+    prompts: tuple[ClassPrompts, ...]
+
+
 async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
     """Makes the images of an augmentation and writes it into the catalog."""
     progress = context.begin(augmentation.name)
     dataset = await asyncio.to_thread(context.catalog.dataset, augmentation.dataset)
-    output, shortfalls = await _make(context, augmentation, dataset, progress)
+    made = await _make(context, augmentation, dataset, progress)
     progress.start("assemble", 1, "manifests")
     await step(
         "assemble",
-        lambda: asyncio.to_thread(
-            _write, context, augmentation, output, shortfalls, dict(progress.seconds)
-        ),
+        lambda: asyncio.to_thread(_write, context, augmentation, made, dict(progress.seconds)),
     )
     progress.finish()
 
 
 async def _make(
     context: Context, augmentation: Augmentation, dataset: Dataset, progress: Progress
-) -> tuple[Output, list[Shortfall]]:
+) -> _Made:
     recipe = augmentation.recipe
     method = method_of(recipe.method)
     values = parse_parameters(method, recipe.parameters)
@@ -46,11 +53,12 @@ async def _make(
         model = _model(await step("models", lambda: _models(context)), method.model)
         plan = replace(plan, model_digest=model.digest)
     materials = await collect(context, dataset, plan, model, progress)
+    prompts = tuple(material.figures for material in materials.values() if material.figures)
     if model is None:
         search = Searching(context, plan, materials, dataset.manifest_uri, progress)
-        return await search.run()
+        return _Made(*await search.run(), prompts)
     making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
-    return await making.run()
+    return _Made(*await making.run(), prompts)
 
 
 async def _models(context: Context) -> dict[str, dict[str, Any]]:
@@ -72,22 +80,22 @@ def _model(models: dict[str, dict[str, Any]], name: str) -> ModelInfo:
 def _write(
     context: Context,
     augmentation: Augmentation,
-    output: Output,
-    shortfalls: list[Shortfall],
+    made: _Made,
     seconds: dict[str, float],
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
-    accepted, rejected = output.accepted_file(), output.rejected_file()
+    accepted, rejected = made.output.accepted_file(), made.output.rejected_file()
     keys = [f"{augmentation.name}/manifest.parquet", f"{augmentation.name}/rejected.parquet"]
     for key, data in zip(keys, (accepted, rejected), strict=True):
         context.store.put(key, data, overwrite=True)
     result = AugmentationResult(
         manifest_uri=to_uri(keys[0]),
         digest=sha256_of(accepted),
-        accepted_count=len(output.accepted),
-        rejected_count=len(output.rejected),
+        accepted_count=len(made.output.accepted),
+        rejected_count=len(made.output.rejected),
         rejected_uri=to_uri(keys[1]),
-        shortfalls=tuple(shortfalls),
+        shortfalls=tuple(made.shortfalls),
         seconds=seconds,
+        prompts=made.prompts,
     )
     context.catalog.finish(replace(augmentation, result=result))

@@ -61,6 +61,8 @@ class Making:
 
     def _can_start(self, material: ClassMaterial) -> bool:
         needs = self.plan.method.needs
+        if needs.prompt_strategy and not material.prompts:
+            return False
         return bool(material.parents) or not (needs.captions or needs.image_embeddings)
 
     def _checked(self, items: Sequence[Item]) -> frozenset[str] | None:
@@ -128,7 +130,10 @@ class Making:
             if made[name] == wanted:
                 continue
             reason = "the class has no training image to start from"
-            if self._can_start(material):
+            if material.figures and not material.prompts:
+                count = material.figures.failed_count
+                reason = f"the language model failed to write any of {count} prompts"
+            elif self._can_start(material):
                 counts = ", ".join(f"{c} {why}" for why, c in reasons[name].most_common())
                 reason = f"images were rejected in every attempt: {counts}"
             shortfalls.append(Shortfall(name, wanted, made[name], reason))

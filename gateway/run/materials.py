@@ -8,17 +8,14 @@ from typing import Any
 
 from gateway.datasets import manifest
 from gateway.datasets.manifest import TRAIN, DatasetItem
-from gateway.digests import seed_of
 from gateway.methods.base import ClassMaterial
 from gateway.plan import ModelInfo, Plan
 from gateway.resources import Dataset, Recipe
 from gateway.run.captions import caption
 from gateway.run.context import Context
-from gateway.run.durable import steps
 from gateway.run.progress import Progress
+from gateway.run.prompting import with_prompts
 from servicekit.storage import to_key
-
-_MOST_PROMPTS = 10_000
 
 
 async def collect(
@@ -37,7 +34,8 @@ async def collect(
     if plan.method.needs.captions:
         materials = await _with_captions(context, materials, progress)
     if plan.method.needs.prompt_strategy:
-        materials = await _with_prompts(context, plan, materials, progress)
+        every = [one.class_name for one in dataset.classes]
+        materials = await with_prompts(context, plan, materials, every, progress)
     return materials
 
 
@@ -77,30 +75,4 @@ async def _with_captions(
             ),
         )
         for name, material in materials.items()
-    }
-
-
-async def _with_prompts(
-    context: Context, plan: Plan, materials: Mapping[str, ClassMaterial], progress: Progress
-) -> dict[str, ClassMaterial]:
-    needs, recipe = plan.method.needs, plan.recipe
-    wanted = int(plan.values.get("prompts_per_class", needs.prompt_count))
-    count = min(wanted or recipe.images_per_class, recipe.images_per_class, _MOST_PROMPTS)
-    seed = seed_of(recipe.seed, "prompts", plan.method.id)
-    progress.start("prompt", count * len(materials), "prompts")
-
-    async def write(name: str) -> tuple[list[str], list[str]]:
-        answer = await context.clients.prompter.write(name, needs.prompt_strategy, count, seed)
-        return list(answer.prompts), list(answer.models)
-
-    names = list(materials)
-    written = await steps(
-        "prompt",
-        [lambda name=name: write(name) for name in names],  # type: ignore[misc]
-        in_flight=2,
-        done=lambda number, answer: progress.advance(len(answer[0])),
-    )
-    return {
-        name: replace(materials[name], prompts=tuple(prompts), prompt_models=tuple(models))
-        for name, (prompts, models) in zip(names, written, strict=True)
     }

@@ -209,7 +209,8 @@ def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
     )
     study_id = study.name.removeprefix("studies/")
     key = digest(study.name, row.method, dict(row.parameters), seed, _plain(study))
-    name = f"{study.dataset}/augmentations/{study_id[:24]}-{row.method[:24]}-{key[:12]}"
+    method = row.method.replace("+", "-")[:24]
+    name = f"{study.dataset}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
     return Augmentation(name, recipe)
 
 
@@ -243,6 +244,7 @@ def _record(
             f"{s.class_name}: {s.made} of {s.wanted}; {s.reason}" for s in result.shortfalls
         ),
         seconds=dict(result.seconds),
+        prompts=result.prompts,
     )
 
 

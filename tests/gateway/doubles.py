@@ -7,6 +7,7 @@ what a test wants to go wrong is said in `Trouble`.
 import asyncio
 import hashlib
 import io
+import zlib
 from dataclasses import dataclass, field
 
 import grpc
@@ -40,6 +41,9 @@ class Trouble:
     calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
     made: int = 0
     captioned: int = 0
+    failed_prompts: int = 0  # So many prompts of every call cannot be written.
+    senses: tuple[str, ...] = ("first", "real")  # "real" is what the images show.
+    prompts_alike: bool = False  # All texts have the same embedding.
     candidates: list[tuple[str, bool]] = field(default_factory=list)
 
 
@@ -62,12 +66,31 @@ class Captioner(captioner_pb2_grpc.CaptionerServiceServicer):
 
 class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
     def __init__(self, store, trouble):
-        pass
+        self.trouble = trouble
+        self.requests = []
 
     async def WritePrompts(self, request, context):
+        self.requests.append(request)
+        first = "again, " if request.seed in {one.seed for one in self.requests[:-1]} else ""
         for index in range(request.prompt_count):
-            prompt = f"{request.strategy} {index}: a photo of a {request.class_name}"
-            yield prompter_pb2.WritePromptsResponse(index=index, prompt=prompt)
+            prompt = f"{first}{request.strategy} {index}: a photo of a {request.class_name}"
+            answer = prompter_pb2.WritePromptsResponse(index=index, prompt=prompt)
+            if "stylized" in request.strategy:
+                answer.style, answer.model = f"style {index}", "double-llm"
+            if index < self.trouble.failed_prompts:
+                error = to_status(Internal("no prompt", reason="PROMPT_UNUSABLE"), "prompter")
+                answer = prompter_pb2.WritePromptsResponse(index=index, error=error)
+            yield answer
+
+    async def DescribeSenses(self, request, context):
+        name = request.class_name
+        senses = [
+            prompter_pb2.Sense(
+                name=f"{name}.n.0{number}", definition=f"{kind} thing", text=f"{kind} {name}"
+            )
+            for number, kind in enumerate(self.trouble.senses, 1)
+        ]
+        return prompter_pb2.DescribeSensesResponse(senses=senses)
 
 
 class Generator(generator_pb2_grpc.GeneratorServiceServicer):
@@ -182,6 +205,19 @@ class Retriever(
             )
         return retriever_pb2.SearchImagesResponse(results=[answer])
 
+    async def EmbedTexts(self, request, context):
+        same = self.trouble.prompts_alike
+        return retriever_pb2.EmbedTextsResponse(
+            embeddings=[
+                _embedding("same" if same else text, "real" in text) for text in request.texts
+            ]
+        )
+
+    async def EmbedImages(self, request, context):
+        return retriever_pb2.EmbedImagesResponse(
+            embeddings=[_embedding(uri, True) for uri in request.image_uris]
+        )
+
     async def ScreenImages(self, request, context):
         checked = request.policy.HasField("max_unsafe_score")
         protected = self._protected(request.protected_manifest_uri)
@@ -210,6 +246,14 @@ class Retriever(
         rows = pq.read_table(io.BytesIO(self.store.get(to_key(uri)))).to_pylist() if uri else []
         images = {row["image_uri"]: self.store.get(to_key(row["image_uri"])) for row in rows}
         return {pixel_sha256(decode_image(data)): uri for uri, data in images.items()}
+
+
+def _embedding(text, is_real):
+    """Noise, and in one direction if it is real."""
+    vector = np.random.default_rng(zlib.crc32(text.encode())).standard_normal(64)
+    vector[0] = 10 * is_real
+    data = (vector / np.linalg.norm(vector)).astype("<f4").tobytes()
+    return retriever_pb2.Embedding(data=data, encoder="double-clip")
 
 
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):

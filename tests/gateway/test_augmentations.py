@@ -26,7 +26,16 @@ def folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "method", ["simple", "clip_templates", "contextual", "mvc", "cond_embed_cutmix_dropout"]
+    "method",
+    [
+        "simple",
+        "clip_templates",
+        "contextual",
+        "contextual+stylized",
+        "stylized",
+        "mvc",
+        "cond_embed_cutmix_dropout",
+    ],
 )
 async def test_every_method_makes_the_wanted_images_with_their_lineage(folders, method):
     root, train, test = folders

@@ -54,9 +54,11 @@ def test_the_methods_of_this_version_are_found():
         "clip_templates",
         "cond_embed_cutmix_dropout",
         "contextual",
+        "contextual+stylized",
         "mvc",
         "retrieval",
         "simple",
+        "stylized",
     ]
     for method in all_methods().values():
         assert method.description.endswith(".") and method.source

@@ -76,7 +76,7 @@ async def test_the_model_adds_meanings_to_wordnets(stub):
     assert [sense.name for sense in senses[:2]] == ["crane.n.04", "crane.n.05"]
     added = [sense for sense in senses if not sense.name]
     assert all(sense.model == packaged.NAME and sense.definition for sense in added)
-    assert all(sense.text.startswith("a photo of a crane: ") for sense in added)
+    assert all(sense.text.startswith("a photo of a crane, a") for sense in added)
 
 
 async def test_a_server_that_hangs_holds_nobody_past_the_deadline(stub, vllm, fails):

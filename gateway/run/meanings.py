@@ -1,0 +1,90 @@
+"""Finds out what the class names of an augmentation mean, before prompts are written."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gateway.methods.base import ClassMaterial
+from gateway.plan import Plan
+from gateway.run.context import Context
+from gateway.run.durable import step, steps
+from gateway.run.progress import Progress
+from gateway.senses import (
+    Array,
+    Sense,
+    SenseChoice,
+    choice_of,
+    choose,
+    parse_pins,
+    pinned,
+    plain_of,
+)
+
+# Real images of a class that its senses are compared with: those with the lowest item ids.
+IMAGES = 32
+
+
+async def find_senses(
+    context: Context,
+    plan: Plan,
+    materials: Mapping[str, ClassMaterial],
+    class_names: Sequence[str],
+    progress: Progress,
+) -> dict[str, SenseChoice]:
+    """Returns the sense of every class of `materials` that anybody knows a meaning of.
+
+    `class_names` are those of the whole dataset.
+    """
+    names = list(materials)
+    pins = parse_pins(str(plan.values.get("senses", "")), class_names)
+    progress.start("senses", len(names), "classes")
+
+    async def describe(name: str) -> list[dict[str, str]]:
+        others = tuple(other for other in class_names if other != name)
+        return [vars(one) for one in await context.clients.prompter.senses(name, others)]
+
+    described = await steps(
+        "describe senses",
+        [partial(describe, name) for name in names],
+        in_flight=2,
+        done=lambda number, _: progress.advance(),
+    )
+    known = {
+        name: [Sense(**one) for one in senses]
+        for name, senses in zip(names, described, strict=True)
+    }
+    chosen = {name: pinned(pin, known[name]) for name, pin in pins.items() if name in known}
+    chosen |= {
+        name: SenseChoice(senses[0])
+        for name, senses in known.items()
+        if name not in chosen and (len(senses) == 1 or (senses and not materials[name].parents))
+    }
+    open_ = {name: senses for name, senses in known.items() if senses and name not in chosen}
+    if open_:
+        compared = await step("compare senses", lambda: _compare(context, materials, open_))
+        chosen |= {name: choice_of(values) for name, values in compared.items()}
+    return chosen
+
+
+async def _compare(
+    context: Context, materials: Mapping[str, ClassMaterial], senses: Mapping[str, list[Sense]]
+) -> dict[str, Mapping[str, Any]]:
+    """Returns the choice of every class with senses, as plain data."""
+    clip = context.clients.retriever
+    images: dict[str, Array] = {}
+    for name, material in materials.items():
+        if material.parents:
+            uris = [parent.image_uri for parent in material.parents[:IMAGES]]
+            images[name] = await clip.embed_images(uris)
+    background = np.mean([vectors.mean(axis=0) for vectors in images.values()], axis=0)
+    if len(images) == 1:  # nothing to compare the class with
+        background = np.zeros_like(background)
+    choices = {}
+    for name, candidates in senses.items():
+        texts = await clip.embed_texts([sense.text for sense in candidates])
+        choice = await asyncio.to_thread(choose, candidates, texts, images[name], background)
+        choices[name] = plain_of(choice)
+    return choices

@@ -1,0 +1,129 @@
+"""What a class name means: the sense whose text its real images look most like (DIVERSIFY)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.digests import Plain
+from servicekit.errors import InvalidArgument
+
+Array = NDArray[np.float32]
+
+# A sense wins if it is nearer by this much in cosine similarity, and by this many standard errors
+# over the images; the paper gives no threshold.
+LEAST_MARGIN, LEAST_ERRORS = 0.01, 2.0
+
+
+@dataclass(frozen=True)
+class Sense:
+    """A meaning that a class may have, WordNet's or a language model's.
+
+    `name` is WordNet's, empty for others. `text` is what images are compared with.
+    """
+
+    name: str
+    definition: str
+    text: str = ""
+    model: str = ""
+
+    @property
+    def label(self) -> str:
+        """What people read, and what pins it."""
+        return self.name or self.definition
+
+
+@dataclass(frozen=True)
+class SenseChoice:
+    """The sense of a class. `scores` are those of all senses by label, the best first.
+
+    A score is the mean cosine similarity of the class's images to the sense's text, less that of
+    all classes' images. `margin` is what the best has before the second best; a choice that was
+    pinned or had no alternative has none.
+    """
+
+    sense: Sense
+    margin: float = 0.0
+    ambiguous: bool = False
+    pinned: bool = False
+    scores: tuple[tuple[str, float], ...] = ()
+
+    def lineage(self) -> dict[str, Plain]:
+        """Returns what an image's lineage says of it."""
+        return {
+            "sense": self.sense.label,
+            "definition": self.sense.definition,
+            "margin": self.margin,
+            "ambiguous": self.ambiguous,
+            "pinned": self.pinned,
+            "scores": dict(self.scores),
+        }
+
+
+def choose(senses: Sequence[Sense], texts: Array, images: Array, background: Array) -> SenseChoice:
+    """Returns the sense that the images look most like.
+
+    `texts` are unit vectors [senses, d] in order, `images` those of the class [n, d] and
+    `background` the mean image vector [d] of all classes: a text that is near to every image says
+    nothing. Among senses that are too near to each other to tell, the first is taken, and the
+    choice is ambiguous.
+    """
+    each = images @ texts.T - background @ texts.T
+    scores = each.mean(axis=0)
+    order = np.argsort(-scores, kind="stable")
+    best = int(order[0])
+    leads = each[:, [best]] - each
+    close = [i for i in range(len(senses)) if i == best or not _is_clear(leads[:, i])]
+    margin = float(scores[best] - scores[order[1]]) if len(senses) > 1 else 0.0
+    ranked = tuple((senses[i].label, round(float(scores[i]), 5)) for i in order)
+    return SenseChoice(senses[min(close)], round(margin, 5), len(close) > 1, False, ranked)
+
+
+def _is_clear(differences: Array) -> bool:
+    """Says whether one sense is nearer than another, given the difference at each image."""
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return mean >= LEAST_MARGIN
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+    return mean >= max(LEAST_MARGIN, LEAST_ERRORS * error)
+
+
+def parse_pins(text: str, class_names: Sequence[str]) -> dict[str, str]:
+    """Returns senses pinned by hand, by class: "crane=crane.n.05;mailbag=a bag for letters".
+
+    Raises InvalidArgument for another form, or a class that is not there.
+    """
+    pins: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, equals, sense = (word.strip() for word in part.partition("="))
+        if not equals or not sense or name not in class_names:
+            known = ", ".join(class_names[:20])
+            raise InvalidArgument(
+                f"{part!r} pins no sense of a class; write CLASS=SENSE, several separated by ';', "
+                f"with a sense such as crane.n.05 or a meaning in words; the classes are {known}",
+                field="augmentation.parameters.senses",
+                reason="BAD_SENSES",
+            )
+        pins[name] = sense
+    return pins
+
+
+def pinned(sense: str, known: Sequence[Sense]) -> SenseChoice:
+    """Returns the choice of a sense pinned by its name, or by a meaning in words."""
+    for one in known:
+        if sense == one.label:
+            return SenseChoice(one, pinned=True)
+    return SenseChoice(Sense("", sense), pinned=True)
+
+
+def plain_of(choice: SenseChoice) -> Mapping[str, Plain]:
+    """Returns the choice as a step's result."""
+    return {**vars(choice), "sense": vars(choice.sense), "scores": [list(s) for s in choice.scores]}
+
+
+def choice_of(values: Mapping[str, object]) -> SenseChoice:
+    """Returns the choice that a step recorded."""
+    fields = dict(values)
+    sense, scores = fields.pop("sense"), fields.pop("scores")
+    return SenseChoice(Sense(**sense), scores=tuple(map(tuple, scores)), **fields)  # type: ignore

@@ -1,0 +1,51 @@
+"""The prompts of a row in figures, and what its class names were taken to mean."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.study.records import AugmentationRecord
+from gateway.study.statistics import mean
+
+_SUMS = ("prompt_count", "failed_count", "repeated_count")
+_MEANS = ("distinct_1", "distinct_2", "mean_distance")
+
+
+def prompt_figures(augmentations: Sequence[AugmentationRecord]) -> dict[str, float]:
+    """Returns sums of counts and means of shares over classes and seeds; empty without prompts.
+
+    Rows with one prompt a class have no diversity to speak of and are left out.
+    """
+    all_ = [one for made in augmentations for one in made.prompts]
+    if not any(one.prompt_count > 1 for one in all_):
+        return {}
+    sums = {name: sum(getattr(one, name) for one in all_) for name in _SUMS}
+    means = {name: mean([getattr(one, name) for one in all_]) for name in _MEANS}
+    return {**sums, **means}
+
+
+def senses_of(augmentations: Sequence[AugmentationRecord]) -> tuple[Mapping[str, Any], ...]:
+    """Returns the meaning of each class, once: it does not depend on the seed."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in (one for made in augmentations for one in made.prompts):
+        if one.sense is not None and one.class_name not in found:
+            found[one.class_name] = {
+                "class_name": one.class_name,
+                "sense": one.sense.sense.label,
+                "definition": one.sense.sense.definition,
+                "margin": one.sense.margin,
+                "ambiguous": one.sense.ambiguous,
+                "pinned": one.sense.pinned,
+                "scores": dict(one.sense.scores),
+            }
+    return tuple(found.values())
+
+
+def doubts(label: str, senses: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a note on the classes whose meaning the images did not decide."""
+    unsure = [f"{one['class_name']} ({one['sense']})" for one in senses if one["ambiguous"]]
+    if not unsure:
+        return []
+    return [
+        f"{label}: the photographs do not tell for sure what is meant by {', '.join(unsure)}; the "
+        "commoner meaning was taken. Pin another with the parameter senses, CLASS=SENSE."
+    ]
