@@ -2,27 +2,44 @@
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gateway.cli.session import Session
+if TYPE_CHECKING:
+    from gateway.cli.session import Session
 
 
-async def export(session: Session, manifest_uri: str, out: Path) -> None:
-    """Writes an augmentation as an ImageFolder with its manifest; whole files there stay.
+def check_format(form: str) -> None:
+    """Raises CliError for an unknown export format."""
+    from gateway.cli.failures import unknown
+    from gateway.export import format_ids
+
+    if form not in format_ids():
+        raise unknown("format", form, format_ids(), listing="They are the values of --format.")
+
+
+async def export(session: "Session", manifest_uri: str, out: Path, form: str) -> None:
+    """Writes an augmentation in a format, with its manifest; whole files there stay.
 
     The folder is claimed (`outputs.claim`), so what it holds is this run's: the marker alone, or
     an export that was stopped, which goes on.
     """
-    from gateway.export import export_image_folder
+    from gateway.export import export_augmentation
 
     session.view.say(f"writing {out}")
     store = session.connection.need_store()
     begun = (out / ".manifest.sha256").exists()
     await asyncio.to_thread(
-        export_image_folder, store, manifest_uri, out, resume=begun, overwrite=not begun
+        export_augmentation,
+        store,
+        manifest_uri,
+        out,
+        form=form,
+        resume=begun,
+        overwrite=not begun,
     )
 
 
-async def fetch(session: Session, uri: str, path: Path) -> None:
+async def fetch(session: "Session", uri: str, path: Path) -> None:
     """Copies one object into a file."""
     from servicekit.storage import to_key
 

@@ -2,11 +2,30 @@
 
 import hashlib
 import io
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway.cli.failures import CliError
 from servicekit.storage import ObjectStore, to_key, to_uri
+
+_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tiff"}
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture in a file: the whole of it, or `size` bytes of a shard from `offset` on."""
+
+    file: Path
+    suffix: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
 
 
 def store_synthetic(store: ObjectStore, folder: Path) -> str:
@@ -30,9 +49,9 @@ def store_synthetic(store: ObjectStore, folder: Path) -> str:
     files = _by_digest(folder)
     rows = []
     for row in table.to_pylist():
-        file = files.get(row["sha256"])
-        if file is not None:
-            rows.append({**row, "image_uri": _put(store, row, file)})
+        found = files.get(row["sha256"])
+        if found is not None:
+            rows.append({**row, "image_uri": _put(store, row, found)})
     if not rows:
         raise CliError(f"{folder} holds none of the images of its manifest.", exit_code=3)
     buffer = io.BytesIO()
@@ -43,20 +62,30 @@ def store_synthetic(store: ObjectStore, folder: Path) -> str:
     return to_uri(key)
 
 
-def _put(store: ObjectStore, row: dict[str, Any], file: Path) -> str:
+def _put(store: ObjectStore, row: dict[str, Any], found: _Picture) -> str:
     uri = str(row.get("image_uri") or "")
     if uri.startswith("store:") and store.exists(to_key(uri)):
         return uri
     digest = row["sha256"]
-    key = f"images/{digest[:2]}/{digest}{file.suffix.lower()}"
-    store.put(key, file.read_bytes())
+    key = f"images/{digest[:2]}/{digest}{found.suffix}"
+    store.put(key, found.read())
     return to_uri(key)
 
 
-def _by_digest(folder: Path) -> dict[str, Path]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+def _by_digest(folder: Path) -> dict[str, _Picture]:
+    """The pictures of a folder, also those in its .tar shards, by SHA-256."""
+    pictures: list[_Picture] = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.suffix == ".tar":
+            with tarfile.open(path, "r:") as shard:
+                pictures += [
+                    _Picture(path, Path(member.name).suffix, member.offset_data, member.size)
+                    for member in shard
+                ]
+        else:
+            pictures.append(_Picture(path, path.suffix.lower(), 0, path.stat().st_size))
     return {
-        hashlib.sha256(path.read_bytes()).hexdigest(): path
-        for path in files
-        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tiff")
+        hashlib.sha256(picture.read()).hexdigest(): picture
+        for picture in pictures
+        if picture.suffix in _IMAGES
     }

@@ -1,5 +1,5 @@
 """Export of augmentations to folders of this machine."""
 
-from gateway.export.image_folder import ExportSummary, export_image_folder
+from gateway.export.exporting import ExportSummary, export_augmentation, format_ids
 
-__all__ = ["ExportSummary", "export_image_folder"]
+__all__ = ["ExportSummary", "export_augmentation", "format_ids"]

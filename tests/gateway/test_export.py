@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import tarfile
 
 import pytest
 
-from gateway.export import export_image_folder
-from gateway.export.image_folder import folder_of
+from gateway.export import export_augmentation, format_ids
+from gateway.export.formats.image_folder import folder_of
 from gateway.run.output import Row, write_rows
-from servicekit.errors import NotFound, Precondition
+from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import MemoryStore
 from tests.gateway.pictures import picture
+from tests.gateway.test_import import take
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def store():
 
 def test_a_folder_per_class_with_manifest_and_lineage(store, tmp_path):
     out = tmp_path / "out"
-    summary = export_image_folder(store, "store:m.parquet", out)
+    summary = export_augmentation(store, "store:m.parquet", out)
     assert summary.written_count == 6 and summary.class_counts == {"cat": 3, "été/../x": 3}
     assert (out / "cat" / "item00.png").read_bytes() == store.get("generated/00.png")
     lines = [json.loads(line) for line in (out / "lineage.jsonl").read_text().splitlines()]
@@ -44,20 +46,20 @@ def test_a_folder_per_class_with_manifest_and_lineage(store, tmp_path):
 
 def test_an_existing_folder_is_refused_until_told_what_to_do(store, tmp_path):
     out = tmp_path / "out"
-    export_image_folder(store, "store:m.parquet", out)
+    export_augmentation(store, "store:m.parquet", out)
     with pytest.raises(Precondition, match=r"--resume .* --overwrite"):
-        export_image_folder(store, "store:m.parquet", out)
+        export_augmentation(store, "store:m.parquet", out)
     (out / "cat" / "item00.png").unlink()
     (out / "cat" / "item01.png").write_bytes(b"half")
-    summary = export_image_folder(store, "store:m.parquet", out, resume=True)
+    summary = export_augmentation(store, "store:m.parquet", out, resume=True)
     assert (summary.written_count, summary.kept_count) == (2, 4)
-    assert export_image_folder(store, "store:m.parquet", out, overwrite=True).written_count == 6
+    assert export_augmentation(store, "store:m.parquet", out, overwrite=True).written_count == 6
 
 
 def test_resuming_onto_something_else_is_refused(store, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(Precondition, match="something else"):
-        export_image_folder(store, "store:m.parquet", tmp_path, resume=True)
+        export_augmentation(store, "store:m.parquet", tmp_path, resume=True)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
@@ -65,10 +67,10 @@ def test_an_export_that_breaks_off_has_no_manifest_and_goes_on(store, tmp_path):
     out, data = tmp_path / "out", store.get("generated/11.png")
     store.delete("generated/11.png")
     with pytest.raises(NotFound):
-        export_image_folder(store, "store:m.parquet", out)
+        export_augmentation(store, "store:m.parquet", out)
     assert not (out / "manifest.parquet").exists()
     store.put("generated/11.png", data)
-    summary = export_image_folder(store, "store:m.parquet", out, resume=True)
+    summary = export_augmentation(store, "store:m.parquet", out, resume=True)
     assert summary.written_count + summary.kept_count == 6
 
 
@@ -79,3 +81,60 @@ def test_class_names_never_leave_the_folder(name, safe):
     folder = folder_of(name)
     assert "/" not in folder and not folder.startswith(".") and folder
     assert (folder == name) == safe
+
+
+def members(path):
+    with tarfile.open(path) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}
+
+
+def test_shards_hold_images_labels_prompts_and_lineage(store, tmp_path):
+    out = tmp_path / "out"
+    export_augmentation(store, "store:m.parquet", out, form="webdataset")
+    files = members(out / "000000.tar")
+    assert files["item00.png"] == store.get("generated/00.png")
+    assert files["item10.cls"] == b"1"
+    assert json.loads(files["item10.json"])["class_name"] == "été/../x"
+    lines = [json.loads(line) for line in (out / "lineage.jsonl").read_text().splitlines()]
+    assert lines[0]["file"] == "000000.tar/item00.png"
+    assert (out / "manifest.parquet").read_bytes() == store.get("m.parquet")
+
+
+def test_shards_are_imported_again_as_they_were(store, tmp_path):
+    out = tmp_path / "out"
+    export_augmentation(store, "store:m.parquet", out, form="webdataset")
+    dataset, items, _ = take(out, root=tmp_path)
+    assert not dataset.rejected_files
+    assert [(c.class_name, c.train_count) for c in dataset.classes] == [("cat", 3), ("été/../x", 3)]
+    digests = {hashlib.sha256(store.get(key)).hexdigest() for key in store.list("generated/")}
+    assert {item.sha256 for item in items} == digests
+
+
+def test_an_export_in_shards_is_the_same_every_time_and_goes_on(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.export.formats.web_dataset.SHARD_IMAGES", 2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    export_augmentation(store, "store:m.parquet", whole, form="webdataset")
+    assert [path.name for path in sorted(whole.glob("*.tar"))] == [f"00000{n}.tar" for n in "012"]
+    data = store.get("generated/11.png")
+    store.delete("generated/11.png")
+    with pytest.raises(NotFound):
+        export_augmentation(store, "store:m.parquet", broken, form="webdataset")
+    store.put("generated/11.png", data)
+    summary = export_augmentation(store, "store:m.parquet", broken, form="webdataset", resume=True)
+    assert (summary.written_count, summary.kept_count) == (2, 4)
+    for path in whole.iterdir():
+        assert (broken / path.name).read_bytes() == path.read_bytes()
+
+
+def test_one_format_is_not_resumed_as_another(store, tmp_path):
+    export_augmentation(store, "store:m.parquet", tmp_path / "out")
+    with pytest.raises(Precondition, match="something else"):
+        export_augmentation(
+            store, "store:m.parquet", tmp_path / "out", form="webdataset", resume=True
+        )
+
+
+def test_an_unknown_format_is_named_with_the_known_ones(store, tmp_path):
+    assert format_ids() == ["imagefolder", "webdataset"]
+    with pytest.raises(InvalidArgument, match="no format 'zip'; known are imagefolder, webdataset"):
+        export_augmentation(store, "store:m.parquet", tmp_path / "out", form="zip")

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from gateway.cli import inputs, options, outputs
 from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.exporting import check_format
 from gateway.cli.failures import CliError
 from gateway.cli.tables import table
 
@@ -28,6 +29,9 @@ Steps = Annotated[int, typer.Option(min=0, max=200, help="Denoising steps; 0: th
 Guidance = Annotated[
     float | None,
     typer.Option(min=0.0, max=30.0, help="Guidance scale; the model's own by default."),
+]
+Format = Annotated[
+    str, typer.Option("--format", help="Layout of --out: imagefolder, or webdataset (shards).")
 ]
 Classes = Annotated[str | None, typer.Option(help="Only these classes, separated by commas.")]
 
@@ -64,6 +68,7 @@ def augment(
     method: Method = "mvc",
     per_class: PerClass = 100,
     out: Out = Path("augmented"),
+    form: Format = "imagefolder",
     test: options.Test = None,
     shots: options.Shots = 0,
     seed: Seed = 0,
@@ -93,14 +98,16 @@ def augment(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param),
         )  # fmt: skip
+        check_format(form)
         _check(wish, out, own=not gateway)
-        outputs.claim(out, wish.run_id(), resume=resume, overwrite=overwrite, dry=True)
+        marker = _marker(wish, form)
+        outputs.claim(out, marker, resume=resume, overwrite=overwrite, dry=True)
         return wish
 
     wish = checked(common, prepare)
     execute(
         common,
-        lambda session: _augment(session, wish, out, resume=resume, overwrite=overwrite),
+        lambda session: _augment(session, wish, out, form, resume=resume, overwrite=overwrite),
         roots=inputs.import_roots(source, test),
     )
 
@@ -118,7 +125,7 @@ def _check(wish: Wish, out: Path, *, own: bool) -> None:
 
 
 async def _augment(
-    session: "Session", wish: Wish, out: Path, *, resume: bool, overwrite: bool
+    session: "Session", wish: Wish, out: Path, form: str, *, resume: bool, overwrite: bool
 ) -> Outcome:
     from variegate.gateway.v1 import gateway_pb2 as pb
 
@@ -131,11 +138,10 @@ async def _augment(
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
     steps.check_classes(wish.class_names, dataset)
-    run = wish.run_id()
     request = pb.CreateAugmentationRequest(
-        parent=dataset.name, augmentation_id=run, augmentation=_to_pb(wish, pool_uri)
+        parent=dataset.name, augmentation_id=wish.run_id(), augmentation=_to_pb(wish, pool_uri)
     )
-    outputs.claim(out, run, resume=resume, overwrite=overwrite)
+    outputs.claim(out, _marker(wish, form), resume=resume, overwrite=overwrite)
     operation = await session.call(session.gateway.CreateAugmentation, request)
     session.view.say(f"operation {operation.name}")
     made = await session.finished(operation, pb.Augmentation())
@@ -146,11 +152,17 @@ async def _augment(
             remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
             reason="NOTHING_MADE",
         )
-    await export(session, made.result.manifest_uri, out)
+    await export(session, made.result.manifest_uri, out, form)
     document = _document(dataset, made, out)
-    outputs.finish(out, run, augmentation=made.name, accepted=made.result.accepted_count)
+    facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
+    outputs.finish(out, _marker(wish, form), **facts)
     code = SHORTFALL if made.result.shortfalls else 0
     return Outcome(document, lambda console: _print(console, document), code)
+
+
+def _marker(wish: Wish, form: str) -> str:
+    """What an output folder belongs to: a run, in a format."""
+    return f"{wish.run_id()} {form}"
 
 
 def _to_pb(wish: Wish, pool_uri: str) -> "pb.Augmentation":

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.cli.synthetic import store_synthetic
 from gateway.study import Arm, DatasetSummary, RunRecord, StudySpec, build_results
 from servicekit.errors import Precondition
-from servicekit.storage import DirectoryStore, to_uri
+from servicekit.storage import DirectoryStore, MemoryStore, to_key, to_uri
 
 
 def put_augmentation(store):
@@ -105,6 +107,26 @@ def test_augment_writes_a_folder_per_class_with_its_manifest(variegate, made, ph
     assert manifest.num_rows == 4
     assert len(list((tmp_path / "new").rglob("*.png"))) == 4
     assert json.loads((tmp_path / "new" / ".variegate.json").read_text())["state"] == "finished"
+
+
+def test_augment_writes_shards_that_train_takes_again(variegate, made, photos, tmp_path):
+    answer = variegate(
+        "augment", photos, "--out", "new", "--format", "webdataset", "--per-class", 2, *made
+    )
+    assert answer.code == 0, answer.err
+    with tarfile.open(tmp_path / "new" / "000000.tar") as shard:
+        assert len([name for name in shard.getnames() if name.endswith(".png")]) == 4
+    store = MemoryStore()
+    uri = store_synthetic(store, tmp_path / "new")
+    rows = pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
+    assert len(rows) == 4
+    assert all(store.exists(to_key(row["image_uri"])) for row in rows)
+
+
+def test_an_unknown_format_is_told_before_anything_is_started(variegate, photos):
+    refused = variegate("augment", photos, "--format", "webdatset")
+    assert refused.code == 2
+    assert "Did you mean 'webdataset'?" in refused.err
 
 
 def test_augment_passes_on_every_setting(variegate, gateway, made, photos):

@@ -1,0 +1,113 @@
+"""An augmentation as a folder: its images in a chosen format, manifest and lineage beside them."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from gateway.digests import sha256_of
+from gateway.export import formats
+from gateway.export.base import Format, Row, write_file
+from gateway.registry import scan
+from servicekit.errors import Exhausted, InvalidArgument, Precondition
+from servicekit.storage import ObjectStore, to_key
+
+MANIFEST, LINEAGE = "manifest.parquet", "lineage.jsonl"
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was exported. `kept_count` are images that were there already, whole."""
+
+    out: Path
+    written_count: int
+    kept_count: int
+    class_counts: dict[str, int]
+
+
+def format_ids() -> list[str]:
+    """Returns the ids of the export formats."""
+    return list(_formats())
+
+
+def export_augmentation(
+    store: ObjectStore,
+    manifest_uri: str,
+    out: Path,
+    *,
+    form: str = "imagefolder",
+    overwrite: bool = False,
+    resume: bool = False,
+) -> ExportSummary:
+    """Writes the images of an augmentation manifest into OUT, in the format `form`.
+
+    OUT also gets `manifest.parquet`, the manifest itself, and `lineage.jsonl`, one line per image
+    with its file and its full lineage. Every file appears whole or not at all, and the manifest
+    last, so that a folder with a manifest is complete. Raises Precondition if OUT exists with
+    anything in it: `resume` goes on with an export of the same manifest, `overwrite` writes over
+    whatever is there (it deletes nothing else). Raises InvalidArgument for an unknown format.
+    """
+    chosen = _format(form)
+    manifest = store.get(to_key(manifest_uri))
+    rows: list[Row] = pq.read_table(io.BytesIO(manifest)).to_pylist()
+    mark = f"{sha256_of(manifest)} {form}"
+    _check_out(out, mark, overwrite=overwrite, resume=resume)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_file(out / ".manifest.sha256", mark.encode())
+        written = sum(chosen.write(store, rows, out, overwrite=overwrite))
+        lines = (json.dumps(_lineage(chosen, *one), sort_keys=True) for one in enumerate(rows))
+        write_file(out / LINEAGE, "".join(f"{line}\n" for line in lines).encode())
+        write_file(out / MANIFEST, manifest)
+    except OSError as error:
+        raise Exhausted(
+            f"{out} cannot be written: {error.strerror or error}; make room or choose another "
+            "folder, then run the same command with --resume",
+            reason="OUTPUT_UNWRITABLE",
+        ) from error
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["class_name"]] = counts.get(row["class_name"], 0) + 1
+    return ExportSummary(out, written, len(rows) - written, counts)
+
+
+def _formats() -> dict[str, Format]:
+    return scan(formats, "FORMAT")
+
+
+def _format(form: str) -> Format:
+    known = _formats()
+    if form not in known:
+        raise InvalidArgument(
+            f"there is no format {form!r}; known are {', '.join(known)}",
+            field="format",
+            reason="UNKNOWN_FORMAT",
+        )
+    return known[form]
+
+
+def _check_out(out: Path, mark: str, *, overwrite: bool, resume: bool) -> None:
+    if overwrite or not out.exists():
+        return
+    if not out.is_dir():
+        raise Precondition(
+            f"{out} is a file; choose another folder", subject=str(out), reason="OUTPUT_EXISTS"
+        )
+    if not any(out.iterdir()):
+        return
+    file = out / ".manifest.sha256"
+    if resume and file.is_file() and file.read_text() == mark:
+        return
+    what = "holds something else than an export of this augmentation" if resume else "exists"
+    raise Precondition(
+        f"{out} {what}; use --resume to go on with the same export, --overwrite to write over it, "
+        "or choose another folder",
+        subject=str(out),
+        reason="OUTPUT_EXISTS",
+    )
+
+
+def _lineage(form: Format, number: int, row: Row) -> Row:
+    return {**row, "file": form.file_of(number, row), "lineage": json.loads(row["lineage"])}
