@@ -16,6 +16,8 @@ from servicekit.storage import ObjectStore, to_key
 
 # Base64 characters of pictures and lineage in one report; keeps it below about 5 MB.
 BUDGET = 4_000_000
+# The longest that S3 servers grant.
+LINK_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,11 @@ class Parent:
 
 @dataclass(frozen=True)
 class Child:
-    """An accepted image. `lineage` is its full record, `again` how to make it again."""
+    """An accepted image. `lineage` is its full record, `again` how to make it again.
+
+    `original` is a link to the image as it was made, which holds for LINK_SECONDS; "" where the
+    store has no such links.
+    """
 
     item_id: str
     class_name: str
@@ -38,6 +44,7 @@ class Child:
     parents: tuple[Parent, ...]
     lineage: Mapping[str, Any]
     again: tuple[str, ...]
+    original: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,7 @@ class _Picker:
             parents=tuple(parents),
             lineage=lineage,
             again=how_to_make_it_again(row, self._augmentation, self._images_per_class),
+            original=self._store.link(to_key(row["image_uri"]), LINK_SECONDS),
         )
 
     def _rejected(self, row: Mapping[str, Any]) -> Rejected:

@@ -80,6 +80,7 @@ def _lineages(gallery: Gallery) -> dict[str, Any]:
             "title": f"{child.class_name}, {method.label}",
             "prompt": child.prompt,
             "again": list(child.again),
+            "original": child.original,
             # Text, since a browser would round the 64-bit seeds of a parsed record.
             "record": json.dumps(child.lineage, indent=2, ensure_ascii=False, default=str),
         }

@@ -67,6 +67,22 @@ def test_the_report_refers_to_no_network(html, page):
             assert value is None or value == "" or value.startswith(("data:", "#"))
 
 
+def test_originals_are_linked_where_the_store_has_links(sample, results, monkeypatch):
+    monkeypatch.setattr(
+        type(sample.store),
+        "link",
+        lambda self, key, seconds: f"https://s3.test/{key}?for={seconds}",
+    )
+    linked = build_gallery(
+        sample.store, sample.dataset_uri, sample.augmentations, images_per_class=100
+    )
+    entries = json.loads(Page(render_report(results, linked)).text["lineages"])
+    assert entries
+    for entry in entries.values():
+        key = json.loads(entry["record"])["image_uri"].removeprefix("store:")
+        assert entry["original"] == f"https://s3.test/{key}?for=604800"
+
+
 def test_the_report_is_small_enough_to_send(html):
     assert len(html.encode()) < 5_000_000
 

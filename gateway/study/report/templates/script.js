@@ -65,6 +65,8 @@
     part("picture").alt = image ? image.alt : "";
     part("title").textContent = entry.title;
     part("prompt").textContent = entry.prompt;
+    part("original").hidden = !entry.original;
+    if (entry.original) part("original").href = entry.original;
     part("again").replaceChildren(...entry.again.map((text) => {
       const line = document.createElement("li");
       const isCommand = text.startsWith("variegate ");
