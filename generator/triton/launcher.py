@@ -1,9 +1,4 @@
-"""Starts a Triton server on this machine, from the environment that `make triton` makes.
-
-    python -m generator.triton.launcher FOLDER
-
-serves the models of the settings (GENERATOR_..., SERVER_STORE) until it is interrupted.
-"""
+"""Starts a Triton server on this machine, from the environment that `make triton` makes."""
 
 import logging
 import os

@@ -209,6 +209,27 @@ def test_a_half_that_is_too_large_too_says_how_large_the_batch_was(tmp_path):
             assert_close(future.result(60).pixels, expected)
 
 
+def test_images_are_decoded_in_halves_where_the_memory_does_not_hold_all(tmp_path):
+    tiny.save_text(tmp_path / "text")
+    engine = Engine(scan(tmp_path), EngineSettings(decode_batch=4))
+    decode, sizes = engine._models["text"].pipeline.vae.decode, []
+
+    def small_memory(latents, **options):
+        sizes.append(len(latents))
+        if len(latents) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return decode(latents, **options)
+
+    try:
+        expected = made(engine, TEXT)
+        engine._models["text"].pipeline.vae.decode = small_memory
+        for future in engine.submit_all([TEXT] * 4):
+            assert_close(future.result(60).pixels, expected)
+        assert sizes == [4, 2, 2]
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import torch
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
@@ -12,10 +13,11 @@ from generator.engine.settings import EngineSettings
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service
 from servicekit.channels import open_channel
-from servicekit.errors import Exhausted, Precondition
+from servicekit.errors import Exhausted, Precondition, from_status
 from servicekit.server import running
 from servicekit.settings import SettingsError
 from servicekit.storage import MemoryStore
+from tests.generator import tiny
 from tests.generator.calls import TIMEOUT, answers, item, models_of, request, serving, until
 
 
@@ -33,6 +35,26 @@ async def test_a_full_queue_says_when_to_try_again(tiny_folder, store, fails):
     finally:
         gate.set()
         engine.close()
+
+
+async def test_a_batch_that_the_memory_does_not_hold_says_how_large_it_was(tmp_path, store):
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    tiny.save_text(tmp_path / "text")
+    engine = Engine(scan(tmp_path), EngineSettings())
+    engine._models["text"].unet.register_forward_pre_hook(no_memory)
+    try:
+        async with serving(engine, store) as stub:
+            made = await answers(stub, request(item("a"), item("b"), item("c")))
+    finally:
+        engine.close()
+    for answer in made.values():
+        error = from_status(answer.error)
+        assert isinstance(error, Exhausted)
+        assert error.reason == "GPU_OUT_OF_MEMORY"
+        assert error.metadata["batch_size"] == "3"
+        assert error.retry_after > 0
 
 
 async def test_cancelling_the_call_cancels_what_is_queued(tiny_folder, store):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -149,6 +150,32 @@ async def test_a_server_that_is_loading_says_so_and_is_live_but_not_serving(fail
         await loading.loaded
         assert (await health.Check(check(service=NAME))).status == states.SERVING
     await loading.stop(0)
+
+
+async def test_health_follows_the_probe_and_loading_does_not_wait_for_it():
+    well = False
+
+    async def probe():
+        return well
+
+    async with (
+        running(replace(echo(), probe=probe, probe_seconds=0.02)) as server,
+        grpc.aio.insecure_channel(server.target) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        for well in (False, True, False):
+            wanted = "SERVING" if well else "NOT_SERVING"
+            async with asyncio.timeout(5):
+                for name in ("", NAME):
+                    query = health_pb2.HealthCheckRequest(service=name)
+                    while (await health.Check(query, timeout=5)).status != getattr(
+                        health_pb2.HealthCheckResponse, wanted
+                    ):
+                        await asyncio.sleep(0.01)
+        live = await health.Check(health_pb2.HealthCheckRequest(service=LIVENESS), timeout=5)
+        assert live.status == health_pb2.HealthCheckResponse.SERVING
+        answer = await rpc.CaptionerServiceStub(channel).CaptionImage(request(), timeout=5)
+        assert answer.caption, "calls are answered; the handler knows what it cannot do"
 
 
 async def test_reflection_lists_the_service(channel):

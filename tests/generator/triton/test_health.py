@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -12,11 +13,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
+from generator.backends import start_triton
+from generator.engine.items import Item
 from generator.settings import GeneratorSettings
 from generator.triton.launcher import LocalTriton
 from generator.wiring import create_service
-from servicekit.errors import Unavailable, from_status
+from servicekit.errors import Exhausted, Precondition, Unavailable, from_status
 from servicekit.server import running
+from servicekit.storage import MemoryStore
 from tests.generator.calls import TIMEOUT, answers, item, request, until
 from tests.generator.triton.conftest import Observed
 
@@ -130,3 +134,33 @@ async def test_a_stub_that_answers_nothing_is_not_healthy(triton, store, fails):
         error = await fails(stub.GenerateImages(request(item()), timeout=TIMEOUT))
         assert isinstance(error, Unavailable)
         assert "no answer within 1 s" in error.message
+
+
+async def test_a_full_queue_in_triton_says_when_to_try_again(triton, store):
+    await asyncio.to_thread(triton.start)
+    triton.settings = replace(triton.settings, max_queue=1024)
+    backend = start_triton(triton.settings, store)
+    try:
+        assert backend.is_healthy()
+        # Nothing leaves Triton's queue, which holds 256 beside the batch that is handed over.
+        os.kill(Observed(triton).stub().pid, signal.SIGSTOP)
+        futures = backend.submit_all([Item("text", n, 1, 1.0) for n in range(400)])
+        done, _ = wait(futures, 30, FIRST_COMPLETED)
+        error = done.pop().exception()
+        assert isinstance(error, Exhausted)
+        assert "queue of Triton" in error.message
+        assert error.retry_after > 0
+    finally:
+        backend.close()
+    assert all(isinstance(future.exception(0), Exhausted | Unavailable) for future in futures)
+
+
+async def test_a_front_with_other_models_than_triton_is_not_healthy(triton_server, tiny_folder):
+    settings = replace(triton_server.settings, models_folder=tiny_folder)
+    backend = start_triton(settings, MemoryStore())
+    try:
+        assert not backend.is_healthy()
+        with pytest.raises(Precondition, match=r"expects model .* Triton has model"):
+            backend.submit_all([Item("text", 0, 1, 1.0)])
+    finally:
+        backend.close()
