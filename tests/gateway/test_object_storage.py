@@ -1,11 +1,13 @@
 """An augmentation whose object store is a real S3 server that is killed in mid-job."""
 
+import asyncio
 import io
 import threading
 import time
 
 import pyarrow.parquet as pq
 import pytest
+from google.longrunning.operations_pb2 import ListOperationsRequest
 
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_folder
@@ -65,3 +67,39 @@ async def test_an_s3_server_killed_in_mid_job_costs_time_and_nothing_else(tmp_pa
     finally:
         crash.join()
         server.kill()
+
+
+async def test_a_job_that_outlived_its_patience_says_so_and_goes_on_when_asked_again(tmp_path):
+    write_folder(tmp_path / "train", count=4)
+    write_folder(tmp_path / "test", count=2, tag="test")
+    calm, _, _ = await augment(tmp_path / "calm", tmp_path)
+    (tmp_path / "weed").mkdir()
+    server = Seaweed(tmp_path / "weed")
+    server.start()
+    trouble = Trouble(pause=0.05, unsafe_share=0.2)
+    settings = {
+        "patience_seconds": 1.0,
+        "items_in_flight": 4,
+        "wrap": lambda _: server.store(patience="1"),
+    }
+    try:
+        async with open_system(tmp_path / "state", tmp_path, trouble=trouble, **settings) as system:
+            await system.import_folder(tmp_path / "train", tmp_path / "test")
+            await system.start(**RECIPE)
+            await asyncio.sleep(0.5)
+            server.kill()
+            await asyncio.sleep(12)
+            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(until_writable, server)
+            operations = await system.operations.ListOperations(ListOperationsRequest(), timeout=20)
+            [failed] = [one for one in operations.operations if "augmentations" in one.name]
+            assert "the store cannot be reached" in failed.error.message
+            made = await system.augment(**RECIPE)
+            assert made.result.digest == calm.result.digest
+            assert len(list(system.store.list("generated/"))) == 60 + made.result.rejected_count
+    finally:
+        server.kill()
+
+
+def until_writable(server):
+    server.store().put("writable", b"")
