@@ -76,7 +76,8 @@ class TritonBackend:
         for item in items:
             check_item(item, self.card(item.model))
         if self._fault is not None:
-            raise self._fault
+            # It is raised for every call until Triton works, and must not collect their frames.
+            raise self._fault.with_traceback(None)
         futures: list[Future[Made]] = self._take(len(items))
         with self._lock:
             self._unsent += zip(items, futures, strict=True)
@@ -115,7 +116,7 @@ class TritonBackend:
 
     def close(self) -> None:
         """Fails what waits and what runs."""
-        self._encoding.shutdown(cancel_futures=True)
+        self._encoding.shutdown()
         self._connection.close()
 
     def _take(self, count: int) -> list["Future[R]"]:

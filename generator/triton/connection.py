@@ -54,16 +54,19 @@ class Connection:
     def infer(self, arrays: Arrays, future: "Future[Made]") -> None:
         """Sends one item; `future` gets the image. Cancelling it cancels the inference."""
         slot = self._slots.borrow() if self._slots is not None else None
-        inputs = self._inputs(arrays, slot)
         with self._lock:
             self._under_way.add(future)
 
-        def answered(result: triton.InferResult, error: InferenceServerException | None) -> None:
+        def answered(result: triton.InferResult, error: Exception | None) -> None:
             if self._slots is not None and slot is not None:
                 self._slots.give_back(slot)
             self._settle(future, lambda: self._made(result, error))
 
-        call = self._client.async_infer(MODEL, inputs, answered)
+        try:
+            call = self._client.async_infer(MODEL, self._inputs(arrays, slot), answered)
+        except Exception as error:
+            answered(None, error)
+            return
         # Of a call that was answered this changes nothing.
         future.add_done_callback(lambda _: call.cancel())
 
@@ -111,9 +114,9 @@ class Connection:
         except Exception as error:
             future.set_exception(error)
 
-    def _made(self, result: triton.InferResult, error: InferenceServerException | None) -> Made:
+    def _made(self, result: triton.InferResult, error: Exception | None) -> Made:
         if error is not None:
-            raise self._named(error)
+            raise self._named(error) if isinstance(error, InferenceServerException) else error
         self.answered = time.monotonic()
         pixels: NDArray[np.uint8] = result.as_numpy("PIXELS")[0]
         queued, computed = result.as_numpy("SECONDS")[0].tolist()
