@@ -17,7 +17,7 @@ export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton vllm protos demo demo-full test check format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -66,7 +66,7 @@ $(VLLM)/.ready: prompter/vllm/requirements.txt
 	$(BIN)/python -c "from prompter.llms.packaged import export; print(export()[0])"
 	touch $@
 
-demo: setup servers ## See the whole system work on real photographs (about 6 minutes after set-up)
+demo: setup servers ## See the whole system work on real photographs (about 4 minutes after set-up)
 	variegate study --demo --out out/demo
 
 demo-full: setup servers ## The same with every method and more seeds (about an hour)
@@ -74,6 +74,9 @@ demo-full: setup servers ## The same with every method and more seeds (about an 
 
 test: setup triton vllm ## Run all tests
 	python -m pytest
+
+test-fast: setup ## Run the tests that start no server of another project
+	python -m pytest -m "not servers"
 
 check: setup ## Lint, types and protos: everything CI runs short of tests
 	ruff check .
