@@ -38,9 +38,9 @@ class Sense:
 class SenseChoice:
     """The sense of a class. `scores` are those of all senses by label, the best first.
 
-    A score is the mean cosine similarity of the class's images to the sense's text, less that of
-    all classes' images. `margin` is what the best has before the second best; a choice that was
-    pinned or had no alternative has none.
+    A score is the mean cosine similarity of the class's images to the sense's text. `margin` is
+    what the best has before the second best; a choice that was pinned or had no alternative has
+    none.
     """
 
     sense: Sense
@@ -61,15 +61,13 @@ class SenseChoice:
         }
 
 
-def choose(senses: Sequence[Sense], texts: Array, images: Array, background: Array) -> SenseChoice:
+def choose(senses: Sequence[Sense], texts: Array, images: Array) -> SenseChoice:
     """Returns the sense that the images look most like.
 
-    `texts` are unit vectors [senses, d] in order, `images` those of the class [n, d] and
-    `background` the mean image vector [d] of all classes: a text that is near to every image says
-    nothing. Among senses that are too near to each other to tell, the first is taken, and the
-    choice is ambiguous.
+    `texts` are unit vectors [senses, d] in order, `images` those of the class [n, d]. Among senses
+    that are too near to each other to tell, the first is taken, and the choice is ambiguous.
     """
-    each = images @ texts.T - background @ texts.T
+    each = images @ texts.T
     scores = each.mean(axis=0)
     order = np.argsort(-scores, kind="stable")
     best = int(order[0])

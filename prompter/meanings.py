@@ -1,18 +1,20 @@
 """What a class name can mean: WordNet's senses, and those that a language model adds."""
 
+import re
 from collections.abc import Sequence
 
 from prompter.asking import ask
 from prompter.guides import MEANINGS
 from prompter.llm import LanguageModel, Reply, Task
 from prompter.strategy import seed_of
-from prompter.subject import find_subject, with_article
+from prompter.subject import Subject, find_subject, with_article
 from prompter.texts import content_words
 from prompter.wordnet import Sense, WordNet
 
 _MOST = 6
 # A meaning of which this share of words is in a sense of WordNet is that sense.
 _SAME = 0.5
+_EXAMPLES = [content_words(text) for example in MEANINGS.examples for text in example.texts]
 
 
 async def described(
@@ -38,13 +40,12 @@ async def described(
     )
 
     def check(_: int, reply: Reply) -> Reply:
-        clear = [text for text in reply.texts if not subject.other_named_in(text)]
-        return Reply(tuple(clear), reply.raw, "" if clear else "every meaning is another class")
+        clear = [text for text in dict.fromkeys(reply.texts) if _is_clear(text, subject)]
+        problem = "" if clear else "no meaning is a short description of another kind of thing"
+        return Reply(tuple(clear), reply.raw, problem)
 
     [reply] = await ask(llm, [task], check, deadline)
-    if reply.problem:
-        return []
-    return [text for text in dict.fromkeys(reply.texts) if not _is_known(text, senses)]
+    return [] if reply.problem else [text for text in reply.texts if not _is_known(text, senses)]
 
 
 def scored_text(class_name: str, sense: Sense) -> str:
@@ -57,8 +58,16 @@ def scored_text(class_name: str, sense: Sense) -> str:
     return f"a photo of {with_article(name)}, {with_article(kind)}"
 
 
+def _is_clear(text: str, subject: Subject) -> bool:
+    """Says whether a text describes a thing in a few words and names no class, also not its own."""
+    is_short = re.fullmatch(r"(?:an? |the )?[a-z]+(?:[ -][a-z]+){2,9}", text) is not None
+    return is_short and not subject.is_named_in(text) and not subject.other_named_in(text)
+
+
 def _is_known(text: str, senses: Sequence[Sense]) -> bool:
     words = content_words(text)
+    if words in _EXAMPLES:
+        return True
     return any(
         len(words & content_words(f"{sense.definition} {' '.join(sense.hypernyms)}"))
         >= _SAME * len(words)

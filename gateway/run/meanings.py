@@ -5,15 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from gateway.methods.base import ClassMaterial
 from gateway.plan import Plan
 from gateway.run.context import Context
 from gateway.run.durable import step, steps
 from gateway.run.progress import Progress
 from gateway.senses import (
-    Array,
     Sense,
     SenseChoice,
     choice_of,
@@ -74,17 +71,11 @@ async def _compare(
 ) -> dict[str, Mapping[str, Any]]:
     """Returns the choice of every class with senses, as plain data."""
     clip = context.clients.retriever
-    images: dict[str, Array] = {}
-    for name, material in materials.items():
-        if material.parents:
-            uris = [parent.image_uri for parent in material.parents[:IMAGES]]
-            images[name] = await clip.embed_images(uris)
-    background = np.mean([vectors.mean(axis=0) for vectors in images.values()], axis=0)
-    if len(images) == 1:  # nothing to compare the class with
-        background = np.zeros_like(background)
     choices = {}
     for name, candidates in senses.items():
+        uris = [parent.image_uri for parent in materials[name].parents[:IMAGES]]
+        images = await clip.embed_images(uris)
         texts = await clip.embed_texts([sense.text for sense in candidates])
-        choice = await asyncio.to_thread(choose, candidates, texts, images[name], background)
+        choice = await asyncio.to_thread(choose, candidates, texts, images)
         choices[name] = plain_of(choice)
     return choices
