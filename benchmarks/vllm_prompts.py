@@ -27,9 +27,11 @@ REQUIRED = 2.0
 def measure() -> dict[str, float]:
     """Returns the ratio of the two rates, both rates in tokens/s, and the cache's hit rate."""
     folder, _ = packaged.export()
-    with tempfile.TemporaryDirectory() as scratch:
-        with LocalVllm(folder, packaged.NAME, Path(scratch) / "vllm.log") as server:
-            return asyncio.run(_measure(server))
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        LocalVllm(folder, packaged.NAME, Path(scratch) / "vllm.log") as server,
+    ):
+        return asyncio.run(_measure(server))
 
 
 async def _measure(server: LocalVllm) -> dict[str, float]:

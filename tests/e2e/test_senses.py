@@ -1,0 +1,77 @@
+"""Class names are disambiguated by photographs: the prompter's WordNet and the retriever's CLIP.
+
+Nano CLIP knows ten classes, so photographs of those are given names that mean other things, too.
+"""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import models
+from gateway.clients import Clients
+from gateway.senses import choose
+from gateway.settings import GatewaySettings
+from prompter.settings import PrompterSettings
+from prompter.wiring import create_service as create_prompter
+from retriever.settings import RetrieverSettings
+from retriever.wiring import create_service as create_retriever
+from servicekit.server import running
+from servicekit.storage import MemoryStore
+
+NANO = Path(models.__file__).parent / "nano"
+SHOWN = {
+    "boxer": ("dog", "boxer.n.04"),
+    "setter": ("dog", "setter.n.02"),
+    "chestnut": ("horse", "chestnut.n.06"),
+    "fighter": ("airplane", "fighter.n.02"),
+    "tanker": ("ship", "oil_tanker.n.01"),
+    "liner": ("ship", "liner.n.04"),
+    "pickup": ("truck", "pickup.n.01"),
+    "kitty": ("cat", "kitty.n.04"),
+}
+
+
+@pytest.fixture
+async def found():
+    """Returns a function: the choice for a name, given photographs of a CIFAR class."""
+    store = MemoryStore()
+    rows = pq.read_table(NANO / "demo" / "target.parquet").to_pylist()
+    uris = {}
+    for number, row in enumerate(rows):
+        key = f"photos/{number}.jpg"
+        store.put(key, row["image"]["bytes"])
+        uris.setdefault(row["class_name"], []).append(f"store:{key}")
+    async with AsyncExitStack() as stack:
+        retriever = create_retriever(RetrieverSettings(clip=NANO / "clip"), store)
+        prompter = create_prompter(PrompterSettings(llm="none"), store)
+        servers = [await stack.enter_async_context(running(s)) for s in (prompter, retriever)]
+        clients = Clients.of(
+            GatewaySettings(prompter=servers[0].target, retriever=servers[1].target)
+        )
+        stack.push_async_callback(clients.close)
+
+        async def choice(name, shown):
+            senses = await clients.prompter.senses(name, ())
+            texts = await clients.retriever.embed_texts([sense.text for sense in senses])
+            images = await clients.retriever.embed_images(uris[shown][:20])
+            return choose(senses, texts, images)
+
+        yield choice
+
+
+async def test_photographs_tell_which_sense_is_meant(found):
+    chosen = {name: await found(name, shown) for name, (shown, _) in SHOWN.items()}
+    assert {name: one.sense.name for name, one in chosen.items()} == {
+        name: sense for name, (_, sense) in SHOWN.items()
+    }
+    assert not any(one.ambiguous for one in chosen.values())
+    assert all(one.margin >= 0.04 for one in chosen.values())
+
+
+async def test_the_classes_of_the_nano_models_mean_what_everybody_means(found):
+    for name in ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship"):
+        choice = await found(name, name)
+        assert choice.sense.name.endswith(".n.01")
+        assert choice.ambiguous or len(choice.scores) == 1
