@@ -24,8 +24,8 @@ class Place(Protocol):
     def uri(self) -> str:
         """The URI, for messages."""
 
-    def open(self) -> BinaryIO:
-        """Opens the place itself, which is a file."""
+    def open(self, path: str = "") -> BinaryIO:
+        """Opens a file below, or the place itself, which is a file then. Raises OSError."""
 
     def folders(self) -> list[str]:
         """Returns the names of its folders, sorted, hidden ones left out."""
@@ -36,11 +36,8 @@ class Place(Protocol):
     def read(self, path: str) -> bytes:
         """Returns the bytes of a file. Raises ImageRejected."""
 
-    def open_shard(self, path: str) -> BinaryIO:
-        """Opens a file below, or the place itself if `path` is empty. Raises OSError."""
-
     def read_part(self, path: str, offset: int, size: int) -> bytes:
-        """Returns `size` bytes of such a file from `offset` on. Raises ImageRejected."""
+        """Returns `size` bytes of what `open` opens, from `offset` on. Raises ImageRejected."""
 
 
 def locate(uri: str, *, store: ObjectStore, roots: tuple[str, ...], field: str) -> Place:
@@ -83,8 +80,8 @@ class FilePlace:
     root: Path
     uri: str
 
-    def open(self) -> BinaryIO:
-        return self.root.open("rb")
+    def open(self, path: str = "") -> BinaryIO:
+        return (self.root / path).open("rb")
 
     def folders(self) -> list[str]:
         if not self.root.is_dir():
@@ -122,12 +119,9 @@ class FilePlace:
         except OSError as error:
             raise ImageRejected("UNREADABLE", f"{path}: {error.strerror or error}") from error
 
-    def open_shard(self, path: str) -> BinaryIO:
-        return (self.root / path).open("rb")
-
     def read_part(self, path: str, offset: int, size: int) -> bytes:
         try:
-            with self.open_shard(path) as file:
+            with self.open(path) as file:
                 file.seek(offset)
                 return file.read(size)
         except OSError as error:
@@ -136,19 +130,19 @@ class FilePlace:
 
 @dataclass(frozen=True)
 class StorePlace:
-    """A prefix or an object of the object store. The two newest shards are kept in memory."""
+    """A prefix or an object of the object store. The two files opened last stay in memory."""
 
     store: ObjectStore
     key: str
     field: str
-    shards: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    opened: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
         return f"store:{self.key}"
 
-    def open(self) -> BinaryIO:
-        return io.BytesIO(self.store.get(self.key))
+    def open(self, path: str = "") -> BinaryIO:
+        return io.BytesIO(self._file(path))
 
     def folders(self) -> list[str]:
         paths = (PurePosixPath(path) for path in self._paths())
@@ -169,19 +163,16 @@ class StorePlace:
             raise _too_large(path, size)
         return self.store.get(key)
 
-    def open_shard(self, path: str) -> BinaryIO:
-        return io.BytesIO(self._shard(path))
-
     def read_part(self, path: str, offset: int, size: int) -> bytes:
-        return self._shard(path)[offset : offset + size]
+        return self._file(path)[offset : offset + size]
 
-    def _shard(self, path: str) -> bytes:
-        found = self.shards.get(path)
+    def _file(self, path: str) -> bytes:
+        found = self.opened.get(path)
         if found is None:
             found = self.store.get(f"{self.key}/{path}" if path else self.key)
-            for oldest in list(self.shards)[:-1]:
-                self.shards.pop(oldest, None)
-            self.shards[path] = found
+            for oldest in list(self.opened)[:-1]:
+                self.opened.pop(oldest, None)
+            self.opened[path] = found
         return found
 
 

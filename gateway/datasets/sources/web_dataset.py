@@ -57,7 +57,7 @@ def _scan_shard(place: Place, shard: str) -> Iterator[Found]:
     """Yields what a shard holds. One that is damaged is listed, after what could be read of it."""
     name = shard or place.uri.rpartition("/")[2]
     try:
-        with place.open_shard(shard) as file:
+        with place.open(shard) as file:
             for sample in _samples(file):
                 yield from _found(place, shard, name, sample)
     except (tarfile.TarError, OSError, EOFError) as error:
