@@ -18,6 +18,7 @@ from gateway.digests import digest
 from gateway.settings import GatewaySettings
 
 CANDIDATES_PER_CALL, HITS_PER_SEARCH = 256, 10_000
+_AESTHETIC = "aesthetic"
 EMBEDDINGS_PER_CALL = 256
 
 Vectors = NDArray[np.float32]
@@ -31,6 +32,8 @@ class PoolIndex:
     digest: str
     encoder: str
     image_count: int
+    # Whether the pool knows how beautiful its images are.
+    has_aesthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,23 @@ class Retriever:
             look=on_progress,
         )
         done.response.Unpack(index)
-        return PoolIndex(index.name, index.digest, index.encoder, index.image_count)
+        number = pb.Column(name=_AESTHETIC, kind=pb.Column.KIND_NUMBER)
+        return PoolIndex(
+            index.name, index.digest, index.encoder, index.image_count, number in index.columns
+        )
 
-    async def search(self, index: str, text: str, count: int) -> list[Hit]:
-        """Returns the `count` nearest images of a text, the most similar first."""
+    async def search(
+        self, index: str, text: str, count: int, *, least_aesthetic: float | None = None
+    ) -> list[Hit]:
+        """Returns the `count` nearest images of a text, the most similar first.
+
+        `least_aesthetic` is for pools that have aesthetic scores.
+        """
         request = pb.SearchImagesRequest(
             index=index, queries=[pb.Query(text=text)], hit_count=min(count, HITS_PER_SEARCH)
         )
+        if least_aesthetic is not None:
+            request.filters.add(column=_AESTHETIC, between=pb.NumberRange(least=least_aesthetic))
         timeout = self._settings.call_seconds
         answer = await patiently(
             lambda: self._stub.SearchImages(request, timeout=timeout),

@@ -7,7 +7,8 @@ class Retrieval:
     """Looks images up instead of making them.
 
     k grows from 1.4 times what is wanted to six times that, until enough survive the filters. The
-    paper also asks for an aesthetic score of at least 5; there is no aesthetic model here.
+    paper also asks for an aesthetic score of at least 5, which holds for pools with a column
+    `aesthetic`; there is no aesthetic model here.
     """
 
     id = "retrieval"

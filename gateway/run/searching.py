@@ -21,6 +21,8 @@ from gateway.run.shards import shown_text
 
 # k is 1.4 times what is wanted, and grows to six times that.
 MARGIN, GROWTH = 1.4, 6
+# Of pools that have a column of aesthetic scores.
+LEAST_AESTHETIC = 5.0
 _SHARD = 64
 
 Claims = dict[str, list[Hit]]
@@ -62,8 +64,12 @@ class Searching:
         return {name: material.label for name, material in self.materials.items()}
 
     async def _search(self, index: PoolIndex, count: int) -> dict[str, list[Hit]]:
+        least = LEAST_AESTHETIC if index.has_aesthetic else None
+
         async def search(text: str) -> list[dict[str, Any]]:
-            hits = await self.context.clients.retriever.search(index.name, text, count)
+            hits = await self.context.clients.retriever.search(
+                index.name, text, count, least_aesthetic=least
+            )
             return [vars(hit) for hit in hits]
 
         names = list(self.materials)

@@ -183,6 +183,8 @@ class Retriever(
             encoder="double-clip",
             image_count=len(self.pool),
         )
+        if "aesthetic" in self.pool[0]:
+            index.columns.add(name="aesthetic", kind=retriever_pb2.Column.KIND_NUMBER)
         operation = operations_pb2.Operation(name="operations/index", done=True)
         operation.response.Pack(index)
         return operation
@@ -190,7 +192,10 @@ class Retriever(
     async def SearchImages(self, request, context):
         text = request.queries[0].text
         hits = []
+        least = max((one.between.least for one in request.filters), default=0)
         for row in self.pool:
+            if row.get("aesthetic", 0) < least:
+                continue
             noise = int(hashlib.sha256((text + row["sha256"]).encode()).hexdigest()[:4], 16)
             likeness = noise / 65536 * 0.5 + 0.4 * (row["class_name"] in text)
             hits.append((-likeness, row))

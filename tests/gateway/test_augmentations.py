@@ -1,5 +1,6 @@
 """Augmentations through the gateway's real server, in front of small deterministic services."""
 
+import hashlib
 import io
 import json
 import time
@@ -202,6 +203,25 @@ async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
     assert all_.result.accepted_count == 40
     assert all_.result.shortfalls
     assert all("survived the filters" in s.reason for s in all_.result.shortfalls)
+
+
+async def test_retrieval_keeps_to_beautiful_images_where_the_pool_says_which_are(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet")
+    table = pq.read_table(pool)
+    scores = [4 + row % 2 for row in range(table.num_rows)]
+    pq.write_table(table.append_column("aesthetic", [scores]), pool)
+    beautiful = {
+        hashlib.sha256(row["image"]["bytes"]).hexdigest() for row in table.to_pylist()[1::2]
+    }
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval", pool_uri=f"file://{pool}", images_per_class=8
+        )
+        rows = rows_of(system.store, made.result.manifest_uri)
+    assert len(rows) == 16
+    assert {row["sha256"] for row in rows} <= beautiful
 
 
 async def test_retrieval_never_returns_an_image_of_the_dataset(folders):
