@@ -11,8 +11,8 @@ from retriever.index.base import Floats, Neighbours, Rows, exact_search, ranked,
 # Chosen on 1,000,000 x 512 clustered vectors (benchmarks/retriever_scale.py). A query is bound by
 # the bytes it reads: all centres, the codes of the probed lists and the candidates' vectors, there
 # 2 + 8 + 1.5 MB. With whole vectors in the lists (IVF-Flat) it is 130 MB and six times the time.
-_PROBED = 64
-_CANDIDATES_PER_HIT, _FEWEST_CANDIDATES = 4, 256
+PROBED = 64
+CANDIDATES_PER_HIT, _FEWEST_CANDIDATES = 4, 256
 # Vectors per list that the clustering is trained on, and the fewest that codes can be trained on.
 _TRAINED_PER_LIST, _FEWEST_TRAINED = 64, 16
 _BITS = 4
@@ -57,12 +57,12 @@ class IvfPqIndex:
     def _options(self, allowed: Rows | None) -> Any:
         # The number of lists goes with the call: setting it on the index is not thread-safe.
         if allowed is None:
-            return faiss.SearchParametersIVF(nprobe=_PROBED)  # type: ignore[call-arg]
+            return faiss.SearchParametersIVF(nprobe=PROBED)  # type: ignore[call-arg]
         mask = np.zeros(self.count, bool)
         mask[allowed] = True
         bits: Any = np.packbits(mask, bitorder="little")
         chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]
-        return faiss.SearchParametersIVF(nprobe=_PROBED, sel=chosen)  # type: ignore[call-arg]
+        return faiss.SearchParametersIVF(nprobe=PROBED, sel=chosen)  # type: ignore[call-arg]
 
     def _candidates(self, queries: Floats, count: int, options: Any) -> Rows | None:
         """Returns rows [q, count], or None if the lists of a query hold too few."""
@@ -76,7 +76,7 @@ class IvfPqIndex:
 
 
 def _candidate_count(hit_count: int) -> int:
-    return max(hit_count * _CANDIDATES_PER_HIT, _FEWEST_CANDIDATES)
+    return max(hit_count * CANDIDATES_PER_HIT, _FEWEST_CANDIDATES)
 
 
 class IvfPqKind:
