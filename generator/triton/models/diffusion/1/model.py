@@ -45,6 +45,8 @@ class TritonPythonModel:
         # With numpy 2 this backend goes READY and returns empty tensors.
         if int(np.__version__.split(".")[0]) >= 2:
             raise RuntimeError(f"numpy {np.__version__} is installed; Triton needs numpy < 2")
+        if "SERVER_STORE" not in os.environ:
+            raise RuntimeError("SERVER_STORE is not set; give Triton the same store as the front")
         settings = load(GeneratorSettings, os.environ, "GENERATOR")
         if args["model_instance_kind"] == "GPU":
             settings = replace(settings, device=f"cuda:{args['model_instance_device_id']}")
