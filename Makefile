@@ -75,8 +75,8 @@ demo-full: setup servers ## The same with every method and more seeds (about an 
 test: setup triton vllm ## Run all tests
 	python -m pytest
 
-test-fast: setup ## Run the tests that start no server of another project
-	python -m pytest -m "not servers"
+test-fast: setup ## Run the tests without servers of other projects and without the slow ones (3 minutes)
+	python -m pytest -m "not servers and not slow"
 
 check: setup ## Lint, types and protos: everything CI runs short of tests
 	ruff check .
