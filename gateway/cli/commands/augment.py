@@ -209,6 +209,9 @@ def _document(dataset: "pb.Dataset", made: "pb.Augmentation", out: Path) -> dict
             }
             for short in result.shortfalls
         ],
+        "ambiguous_senses": {
+            one.class_name: one.sense.sense for one in result.prompts if one.sense.ambiguous
+        },
         "seconds": {stage: round(spent, 3) for stage, spent in sorted(result.seconds.items())},
         "warnings": list(dataset.warnings),
     }
@@ -229,4 +232,8 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
             shown.add_row(escape(short["class_name"]), *counts, escape(short["reason"]))
         console.print("[bold yellow]some classes fell short[/bold yellow]")
         console.print(shown)
+    if document["ambiguous_senses"]:
+        unsure = ", ".join(f"{n} = {s}" for n, s in document["ambiguous_senses"].items())
+        console.print(f"  meanings your images do not decide: {escape(unsure)}")
+        console.print("  pin others with --param senses='CLASS=SENSE;…'", style="dim")
     console.print(f"  next: variegate train FOLDER --test DIR --synthetic {out}", style="dim")
