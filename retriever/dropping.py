@@ -115,8 +115,11 @@ class Dropper:
     ) -> None:
         self._store, self._library, self._safety = store, protected, safety
 
-    async def judge(self, policy: DropPolicy) -> Judge:
-        """Returns a judge for one query. Raises what loading the manifest raises."""
+    async def protected(self, policy: DropPolicy) -> ProtectedSet | None:
+        """Returns what must not be copied. Raises what loading the manifest raises."""
         uri = policy.protected_manifest_uri
-        protected = await self._library.load(uri) if uri else None
+        return await self._library.load(uri) if uri else None
+
+    def judge(self, policy: DropPolicy, protected: ProtectedSet | None) -> Judge:
+        """Returns a judge for one query."""
         return Judge(policy, protected, self._store, self._safety)

@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import faiss
 import numpy as np
 
-from retriever.dropping import Drop, Dropper, DropPolicy, Picture
+from retriever.dropping import Drop, Dropper, DropPolicy, Judge, Picture
 from retriever.encoder import Vectors
-from retriever.index.base import Floats, Rows
+from retriever.index.base import Floats, Neighbours, Rows
 from retriever.library import LoadedIndex
 from retriever.metadata import Filter
 from retriever.screening.fingerprint import SIDE
@@ -81,50 +81,43 @@ class Searcher:
         if policy is None:
             return await self._run(_search, index, queries, hit_count, filters)
         allowed = await self._run(index.metadata.matching, filters)
-        return [
-            await self._search_dropping(index, query[None], hit_count, allowed, policy)
-            for query in queries
-        ]
+        protected = await self._dropper.protected(policy)
+        results = []
+        for query in queries:
+            judge = self._dropper.judge(policy, protected)
+            search = partial(self._run, index.vectors.search, query[None], allowed=allowed)
+            available = index.vectors.count if allowed is None else len(allowed)
+            results.append(await self._gather(index, search, judge, hit_count, available))
+        return results
 
-    async def _search_dropping(
+    async def _gather(
         self,
         index: LoadedIndex,
-        query: Vectors,
+        search: Callable[[int], Awaitable[Neighbours]],
+        judge: Judge,
         wanted: int,
-        allowed: Rows | None,
-        policy: DropPolicy,
+        available: int,
     ) -> Found:
-        available = index.vectors.count if allowed is None else len(allowed)
-        judge = await self._dropper.judge(policy)
-        hits: list[FoundImage] = []
-        drops: Counter[Drop] = Counter()
-        seen: dict[int, None] = {}
+        """Looks further until enough is kept."""
+        found, seen = Found([], 0), set[int]()
         for asked in _growing(wanted, available):
-            found = await self._run(index.vectors.search, query, asked, allowed)
-            fresh = [
-                (row, similarity)
-                for row, similarity in zip(
-                    found.rows[0].tolist(), found.similarities[0].tolist(), strict=True
-                )
-                if row not in seen
-            ]
+            near = await search(asked)
+            pairs = zip(near.rows[0].tolist(), near.similarities[0].tolist(), strict=True)
+            fresh = [(row, similarity) for row, similarity in pairs if row not in seen]
+            seen.update(row for row, _ in fresh)
             for start in range(0, len(fresh), _JUDGED):
-                group = fresh[start : start + _JUDGED]
-                verdicts = await judge.judge(await self._run(_pictures, index, group))
-                images = await self._run(_images, index, *zip(*group, strict=True))
-                for (row, _), image, drop in zip(group, images, verdicts, strict=True):
-                    seen[row] = None
-                    if drop is not None:
-                        drops[drop] += 1
-                        continue
-                    hits.append(image)
-                    if len(hits) == wanted:
-                        return Found(hits, len(seen), drops)
-        return Found(hits, len(seen), drops)
+                if len(found.hits) < wanted:
+                    group = fresh[start : start + _JUDGED]
+                    drops = await judge.judge(await self._run(_pictures, index, group))
+                    images = await self._run(_images, index, *zip(*group, strict=True))
+                    found = _extended(found, images, drops, wanted)
+            if len(found.hits) == wanted:
+                break
+        return found
 
-    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _run(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, partial(work, *arguments))
+        return await loop.run_in_executor(self._pool, partial(work, *arguments, **named))
 
 
 def _search(
@@ -135,6 +128,22 @@ def _search(
         Found(_images(index, rows, similarities), len(rows))
         for rows, similarities in zip(found.rows, found.similarities, strict=True)
     ]
+
+
+def _extended(
+    found: Found, images: Sequence[FoundImage], verdicts: Sequence[Drop | None], wanted: int
+) -> Found:
+    """Adds images in order until `wanted` are kept; what lies behind was not looked at."""
+    hits, count, drops = list(found.hits), found.searched_count, Counter(found.drops)
+    for image, drop in zip(images, verdicts, strict=True):
+        if len(hits) == wanted:
+            break
+        count += 1
+        if drop is None:
+            hits.append(image)
+        else:
+            drops[drop] += 1
+    return Found(hits, count, drops)
 
 
 def _images(
