@@ -1,5 +1,6 @@
 """What a class name means: the sense whose text its real images look most like (DIVERSIFY)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,11 +109,15 @@ def parse_pins(text: str, class_names: Sequence[str]) -> dict[str, str]:
 
 
 def pinned(sense: str, known: Sequence[Sense]) -> SenseChoice:
-    """Returns the choice of a sense pinned by its name, or by a meaning in words."""
+    """Returns the choice of a sense pinned by its name, or by a meaning in words.
+
+    A name that is not among the known senses is left to the prompter, which knows all of WordNet.
+    """
     for one in known:
         if sense == one.label:
             return SenseChoice(one, pinned=True)
-    return SenseChoice(Sense("", sense), pinned=True)
+    is_name = re.fullmatch(r"\S+\.n\.\d{1,3}", sense) is not None
+    return SenseChoice(Sense(sense, "") if is_name else Sense("", sense), pinned=True)
 
 
 def plain_of(choice: SenseChoice) -> Mapping[str, Plain]:

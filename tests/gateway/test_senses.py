@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.diversity import distinct, first_of_alike, mean_distance
 from gateway.methods.base import ClassMaterial, Slot, StyledPrompt
 from gateway.methods.registry import method_of
-from gateway.senses import Sense, choose, parse_pins
+from gateway.senses import Sense, choose, parse_pins, pinned
 from servicekit.errors import InvalidArgument
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system
@@ -61,6 +61,14 @@ def test_senses_are_pinned_by_name_or_in_words():
         with pytest.raises(InvalidArgument, match="CLASS=SENSE") as caught:
             parse_pins(text, ["crane"])
         assert caught.value.field == "augmentation.parameters.senses"
+
+
+def test_a_pin_is_a_known_sense_or_another_one_of_wordnet_or_words():
+    assert pinned("crane.n.05", SENSES).sense == SENSES[1]
+    assert pinned("a poet", SENSES).sense == SENSES[2]
+    assert pinned("wader.n.01", SENSES).sense == Sense("wader.n.01", "")
+    assert pinned("a paper bird", SENSES).sense == Sense("", "a paper bird")
+    assert all(pinned(pin, SENSES).pinned for pin in ("crane.n.05", "a paper bird"))
 
 
 def test_distinct_n_counts_different_n_grams():
