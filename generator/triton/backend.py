@@ -22,7 +22,7 @@ from generator.engine.registry import Registry
 from generator.settings import GeneratorSettings
 from generator.triton.connection import Connection, unavailable
 from generator.triton.memory import Slots, slot_size
-from generator.triton.signature import Arrays, expectation, to_arrays
+from generator.triton.signature import Arrays, Request, expectation, to_arrays
 from servicekit.errors import Exhausted, ServiceError
 
 R = TypeVar("R")
@@ -52,7 +52,7 @@ class TritonBackend:
         self._fault: ServiceError | None = unavailable(settings.triton, "not reached yet")
         with torch.inference_mode():
             probes = self._encoded([_probe_item(cards)] if cards else [])
-        self._probe_arrays = self._arrays(probes[0]) if probes else {}
+        self._probe_arrays = self._arrays(probes[0], is_urgent=True) if probes else {}
 
     @property
     def cards(self) -> Mapping[str, Card]:
@@ -177,12 +177,13 @@ class TritonBackend:
             encoded.append(replace(whole, condition=condition))
         return encoded
 
-    def _arrays(self, item: Item) -> Arrays:
+    def _arrays(self, item: Item, *, is_urgent: bool = False) -> Arrays:
         engine = self.signature(deterministic=item.deterministic)
-        return to_arrays(item, expectation(self.card(item.model).digest, engine))
+        expected = expectation(self.card(item.model).digest, engine)
+        return to_arrays(Request(item, expected, is_urgent))
 
     def _probe(self) -> ServiceError | None:
-        """Returns why images cannot be made, None if one was made or others keep Triton busy."""
+        """Returns why images cannot be made; None if one was, be it for somebody else."""
         started = time.monotonic()
         future: Future[Made] = Future()
         try:

@@ -5,6 +5,7 @@ with and without it from sharing a batch.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,18 +30,30 @@ _NO_IMAGE: NDArray[np.uint8] = np.zeros((1, 1, 3), dtype=np.uint8)
 _NO_EMBEDDING: FloatArray = np.zeros(1, dtype=np.float32)
 
 
-def to_arrays(item: Item, expected: str) -> dict[str, NDArray[Any]]:
-    """Returns the inputs of an item whose texts and image embedding are encoded already.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An item and how it is wanted.
 
-    `expected` says which weights and engine the caller counts on, see `expectation`.
+    `expected` says which weights and engine the caller counts on, see `expectation`. An urgent item
+    does not wait in the engine's line; it is for probes.
     """
+
+    item: Item
+    expected: str
+    is_urgent: bool = False
+
+
+def to_arrays(request: Request) -> dict[str, NDArray[Any]]:
+    """Returns the inputs of an item whose texts and image embedding are encoded already."""
+    item = request.item
     condition = item.condition
     image = condition.image if isinstance(condition, Start | Concat) else None
     embedding = condition.source if isinstance(condition, Unclip) else None
     variant = f"{item.variant.sha256} {item.variant.uri}" if item.variant else ""
     arrays: dict[str, NDArray[Any]] = {
         "MODEL": _words(item.model),
-        "EXPECTED": _words(expected),
+        "EXPECTED": _words(request.expected),
+        "URGENT": np.array([request.is_urgent]),
         "VARIANT": _words(variant),
         "SEED": np.array([item.seed], np.uint64),
         "STEPS": np.array([item.steps], np.int32),
@@ -63,8 +76,8 @@ def to_arrays(item: Item, expected: str) -> dict[str, NDArray[Any]]:
     return {name: values[None] for name, values in arrays.items()}
 
 
-def to_item(arrays: Arrays) -> tuple[Item, str]:
-    """Returns the item and what its caller expects. Raises ValueError for more than one row."""
+def to_request(arrays: Arrays) -> Request:
+    """Returns the item and how it is wanted. Raises ValueError for more than one row."""
     if any(len(values) != 1 for values in arrays.values()):
         raise ValueError("a request is one image: send tensors with a batch dimension of 1")
     one = {name: values[0] for name, values in arrays.items()}
@@ -81,7 +94,7 @@ def to_item(arrays: Arrays) -> tuple[Item, str]:
         deterministic=bool(one["DETERMINISTIC"].item()),
         variant=Variant(uri, digest) if digest else None,
     )
-    return item, one["EXPECTED"].item().decode()
+    return Request(item, one["EXPECTED"].item().decode(), bool(one["URGENT"].item()))
 
 
 def expectation(digest: str, engine: str) -> str:

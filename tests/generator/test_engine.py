@@ -305,6 +305,21 @@ def test_a_cancelled_item_leaves_in_the_middle_of_its_steps(tiny_engine):
     assert len(steps) < 150
 
 
+def test_an_urgent_item_does_not_wait_for_room(tiny_folder):
+    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=1))
+    try:
+        long = engine.submit_all([dataclasses.replace(TEXT, steps=1000)] * 2)
+        urgent = engine.submit_urgent(TEXT).result(60).pixels
+        assert not any(future.done() for future in long)
+        for future in long:
+            future.cancel()
+        assert_close(urgent, made(engine, TEXT))
+        with pytest.raises(BadCondition):
+            engine.submit_urgent(dataclasses.replace(TEXT, steps=0))
+    finally:
+        engine.close()
+
+
 def test_closing_fails_what_waits_and_what_runs(tiny_folder):
     engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=1))
     futures = engine.submit_all([dataclasses.replace(TEXT, steps=200)] * 2)

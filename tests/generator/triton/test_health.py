@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -153,6 +154,21 @@ async def test_a_full_queue_in_triton_says_when_to_try_again(triton, store):
     finally:
         backend.close()
     assert all(isinstance(future.exception(0), Exhausted | Unavailable) for future in futures)
+
+
+def test_a_triton_that_is_full_of_long_items_is_healthy(triton_server):
+    settings = replace(triton_server.settings, probe_timeout_seconds=3.0)
+    backend = start_triton(settings, MemoryStore())
+    try:
+        assert backend.is_healthy()
+        futures = backend.submit_all([Item("text", n, 1000, 1.0) for n in range(64)])
+        time.sleep(1.0)
+        assert all(backend.is_healthy() for _ in range(3))
+        assert not any(future.done() for future in futures)
+        for future in futures:
+            future.cancel()
+    finally:
+        backend.close()
 
 
 async def test_a_front_with_other_models_than_triton_is_not_healthy(triton_server, tiny_folder):

@@ -11,7 +11,7 @@ from generator.engine.errors import BadCondition, BrokenImage, QueueFull, Unknow
 from generator.engine.items import Concat, Item, Start, Unclip, Variant
 from generator.errors import translate
 from generator.triton.faults import from_text, to_text
-from generator.triton.signature import to_arrays, to_item
+from generator.triton.signature import Request, to_arrays, to_request
 from servicekit.errors import Exhausted, to_status
 
 FLOATS = st.floats(-1e3, 1e3, width=32)
@@ -52,10 +52,11 @@ def as_bytes(condition):
 
 
 @settings(max_examples=200, deadline=None, database=None)
-@given(ITEMS)
-def test_an_item_comes_back_as_it_was(item):
-    other, expected = to_item(to_arrays(item, "these weights"))
-    assert expected == "these weights"
+@given(ITEMS, st.booleans())
+def test_an_item_comes_back_as_it_was(item, is_urgent):
+    found = to_request(to_arrays(Request(item, "these weights", is_urgent)))
+    other = found.item
+    assert (found.expected, found.is_urgent) == ("these weights", is_urgent)
     for name in ("model", "seed", "steps", "guidance_scale", "deterministic", "variant"):
         assert getattr(other, name) == getattr(item, name), name
     assert np.array_equal(other.text, item.text)
@@ -66,22 +67,22 @@ def test_an_item_comes_back_as_it_was(item):
 @settings(max_examples=50, deadline=None, database=None)
 @given(ITEMS, ITEMS)
 def test_every_item_has_every_input(first, second):
-    assert to_arrays(first, "").keys() == to_arrays(second, "").keys()
+    assert to_arrays(Request(first, "")).keys() == to_arrays(Request(second, "")).keys()
 
 
 def test_a_batch_in_one_request_is_refused():
     text = np.zeros((2, 3), np.float32)
     batch = {
         name: np.concatenate([values, values])
-        for name, values in to_arrays(Item("text", 0, 1, 1.0, text, text), "").items()
+        for name, values in to_arrays(Request(Item("text", 0, 1, 1.0, text, text), "")).items()
     }
     with pytest.raises(ValueError, match="batch dimension of 1"):
-        to_item(batch)
+        to_request(batch)
 
 
 def test_a_prompt_must_be_encoded_first():
     with pytest.raises(TypeError, match="encoded"):
-        to_arrays(Item("text", 0, 1, 1.0, "a dog"), "")
+        to_arrays(Request(Item("text", 0, 1, 1.0, "a dog"), ""))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from generator.engine.items import Item, Made
 from generator.errors import translate
 from generator.settings import GeneratorSettings
 from generator.triton.faults import to_text
-from generator.triton.signature import expectation, to_item
+from generator.triton.signature import Request, expectation, to_request
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.settings import load
 from servicekit.storage import open_store
@@ -33,8 +33,8 @@ _CODES = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Request:
-    item: Item
+class _Taken:
+    request: Request
     sender: Any
 
 
@@ -68,37 +68,40 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> None:
         """Returns at once; the answers follow through the requests' senders."""
         accepted = [taken for request in requests if (taken := self._take(request)) is not None]
+        together = [taken for taken in accepted if not taken.request.is_urgent]
+        alone = [taken for taken in accepted if taken.request.is_urgent]
         try:
-            futures = self._engine.submit_all([request.item for request in accepted])
+            futures = self._engine.submit_all([taken.request.item for taken in together])
         except Exception:
             # One of them cannot wait or cannot be made; the others can.
-            for request in accepted:
-                self._submit(request)
-            return
-        for request, future in zip(accepted, futures, strict=True):
-            self._follow(request.sender, future)
+            alone += together
+        else:
+            for taken, future in zip(together, futures, strict=True):
+                self._follow(taken.sender, future)
+        for taken in alone:
+            self._submit(taken)
 
     def finalize(self) -> None:
         self._closing.set()
         self._watcher.join()
         self._engine.close()
 
-    def _take(self, request: Any) -> _Request | None:
+    def _take(self, request: Any) -> _Taken | None:
         sender = request.get_response_sender()
         try:
-            item, expected = to_item(
+            wanted = to_request(
                 {
                     name: triton.get_input_tensor_by_name(request, name).as_numpy()
                     for name in self._inputs
                 }
             )
-            self._refuse_another_engine(item, expected)
+            self._refuse_another_engine(wanted.item, wanted.expected)
         except ValueError as error:
             _fail(sender, InvalidArgument(str(error), field="inputs", reason="BAD_TENSORS"))
         except Exception as error:
             _fail(sender, error)
         else:
-            return _Request(item, sender)
+            return _Taken(wanted, sender)
         return None
 
     def _refuse_another_engine(self, item: Item, expected: str) -> None:
@@ -112,13 +115,15 @@ class TritonPythonModel:
                 reason="ENGINE_MISMATCH",
             )
 
-    def _submit(self, request: _Request) -> None:
+    def _submit(self, taken: _Taken) -> None:
+        engine, item = self._engine, taken.request.item
         try:
-            [future] = self._engine.submit_all([request.item])
+            urgent = taken.request.is_urgent
+            future = engine.submit_urgent(item) if urgent else engine.submit(item)
         except Exception as error:
-            _fail(request.sender, error)
+            _fail(taken.sender, error)
         else:
-            self._follow(request.sender, future)
+            self._follow(taken.sender, future)
 
     def _follow(self, sender: Any, future: "Future[Made]") -> None:
         with self._lock:
