@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 32
 _TEMPERATURE = 0.7
+_IDLE_SECONDS = 2.0
 # The longest reply that the schemas allow, and then some; a reply that is cut off is refused.
 _MAX_TOKENS = 160
 
@@ -49,13 +50,20 @@ class OpenAiLanguageModel:
     lists = True
 
     def __init__(self, url: str, model: str, timeout_seconds: float) -> None:
-        from openai import AsyncOpenAI
+        from httpx2 import Limits
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self.id = model
         self._url = url
         self._timeout = timeout_seconds
-        # The server asks for no key unless it was given one, but the client insists on sending one.
-        self._client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+        # vLLM closes connections that were idle for 5 s; one that is reused just then is lost.
+        limits = Limits(max_connections=None, keepalive_expiry=_IDLE_SECONDS)
+        self._client = AsyncOpenAI(
+            base_url=url,
+            api_key="none",  # the server asks for none unless it was given one
+            max_retries=0,
+            http_client=DefaultAsyncHttpxClient(limits=limits),
+        )
         self._room = asyncio.Semaphore(IN_FLIGHT)
 
     async def complete(self, tasks: Sequence[Task], deadline: float | None) -> list[Reply]:
