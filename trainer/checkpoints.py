@@ -5,8 +5,9 @@ No state of random generators is kept: every draw depends on the seed and the st
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,11 +18,15 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: steps done, seconds trained, and the losses of the latest steps."""
+    """How far a run is: steps done, seconds trained, and the losses of the latest steps.
+
+    `reports` are the metrics so far: each has "step" and "values", by name.
+    """
 
     step: int = 0
     seconds: float = 0.0
     recent_losses: tuple[float, ...] = ()
+    reports: tuple[Mapping[str, Any], ...] = ()
 
 
 def save(
@@ -31,8 +36,7 @@ def save(
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    facts = {"spec": spec_digest, "step": progress.step, "seconds": progress.seconds}
-    facts["recent_losses"] = list(progress.recent_losses)
+    facts = {"spec": spec_digest, "progress": asdict(progress)}
     _write(path, tensors, {"facts": json.dumps(facts)})
 
 
@@ -58,7 +62,9 @@ def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -
         number, _, key = name.partition(".")
         state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    return Progress(facts["step"], facts["seconds"], tuple(facts["recent_losses"]))
+    kept = facts["progress"]
+    lists = {name: tuple(kept[name]) for name in ("recent_losses", "reports")}
+    return Progress(**{**kept, **lists})
 
 
 def save_weights(path: Path, model: Module, facts: Mapping[str, object]) -> None:

@@ -106,6 +106,8 @@ def train(spec: RunSpec, emit: Emit) -> RunResult:
     # Go on from the checkpoint, if there is one.
     checkpoint = Path(spec.folder) / CHECKPOINT
     progress = restore(checkpoint, spec.digest(), setup.model, setup.optimizer)
+    for report in progress.reports:  # The store may have kept fewer of them.
+        emit({"event": "metrics", **report, "images_per_second": 0.0})
 
     # Train.
     progress = _optimise(setup, progress, emit)
@@ -137,8 +139,10 @@ def _optimise(setup: Setup, progress: Progress, emit: Emit) -> Progress:
         rate = window * spec.batch_size / max(now - reported_at, 1e-9)
         values = {"loss": float(np.mean(losses[-window:])), "train_accuracy": hits / window}
         values["learning_rate"] = setup.optimizer.param_groups[0]["lr"]
-        emit({"event": "metrics", "step": done, "values": values, "images_per_second": rate})
-        progress = Progress(done, now - started, tuple(losses))
+        report = {"step": done, "values": values}
+        emit({"event": "metrics", **report, "images_per_second": rate})
+        reports = (*progress.reports, report)
+        progress = Progress(done, now - started, tuple(losses), reports)
         hits, window, reported_at = 0.0, 0, now
 
         # Keep what is done.
