@@ -107,4 +107,4 @@ up: setup servers ## Start all six services on this machine and leave them runni
 	variegate up
 
 clean: ## Remove what was made: environment, generated code, outputs
-	rm -rf $(VENV) $(TRITON) $(VLLM) protos/gen out .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TRITON) $(VLLM) protos/gen out build .venv-clip-retrieval .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis
