@@ -100,7 +100,7 @@ nano-eval: setup ## Measure the small models: make nano-eval PHOTOS=FOLDER
 	@test -n "$(PHOTOS)" || { echo "say where the photographs are: make nano-eval PHOTOS=FOLDER"; exit 2; }
 	python -m models.nano.recipe.evaluate --photos "$(PHOTOS)"
 
-bench: setup ## Measure performance as ratios, into benchmarks/results.json
+bench: setup triton vllm ## Measure performance as ratios, into benchmarks/results.json
 	python -m benchmarks
 
 up: setup servers ## Start all six services on this machine and leave them running
