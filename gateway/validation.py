@@ -83,19 +83,23 @@ class Validator:
             )
 
     async def _pool(self, uri: str, field: str) -> str:
-        """Returns the store URI of a pool; a file is copied into the store."""
+        """Returns the store URI of a pool, object or prefix; a file is copied into the store."""
         if not uri:
             return ""
         if uri.startswith("store:"):
-            key = to_key(uri, field)
-            if not await asyncio.to_thread(self._store.exists, key):
-                raise InvalidArgument(
-                    f"there is no pool {uri} in the store; check the key",
-                    field=field,
-                    reason="POOL_MISSING",
-                )
+            await asyncio.to_thread(self._check_pool, uri, field)
             return uri
         return await asyncio.to_thread(self._copy_pool, uri, field)
+
+    def _check_pool(self, uri: str, field: str) -> None:
+        key = to_key(uri, field)
+        if self._store.exists(key) or any(self._store.list(key.rstrip("/") + "/")):
+            return
+        raise InvalidArgument(
+            f"there is no pool {uri} in the store, nor an object below it; check the key",
+            field=field,
+            reason="POOL_MISSING",
+        )
 
     def _copy_pool(self, uri: str, field: str) -> str:
         place = locate(uri, store=self._store, roots=self._settings.import_roots, field=field)

@@ -63,8 +63,14 @@ async def make_oracle(
 
 
 def has_labels(store: ObjectStore, pool_uri: str) -> bool:
-    """Says whether the pool has classes, without which there is no oracle row."""
-    names = set(pq.read_schema(io.BytesIO(store.get(to_key(pool_uri)))).names)
+    """Says whether the pool has classes, without which there is no oracle row.
+
+    Pools of several files and archives are taken to have none.
+    """
+    key = to_key(pool_uri)
+    if not store.exists(key) or not (data := store.get(key)).startswith(b"PAR1"):
+        return False
+    names = set(pq.read_schema(io.BytesIO(data)).names)
     return bool(names & {"class_name", "label"})
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from servicekit.storage import to_key
+from gateway.run.oracle import has_labels
+from servicekit.storage import DirectoryStore, to_key
 from tests.gateway.pictures import write_folder, write_pool
 from tests.gateway.system import open_system
 
@@ -62,6 +63,15 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
 async def _augmentations(system):
     request = pb.ListAugmentationsRequest(parent="datasets/pets")
     return (await system.stub.ListAugmentations(request, timeout=10)).augmentations
+
+
+def test_a_pool_that_is_no_single_parquet_file_has_no_labels_for_an_oracle(tmp_path):
+    store = DirectoryStore(tmp_path)
+    store.put("pools/shards/00000.tar", b"no matter what")
+    assert not has_labels(store, "store:pools/shards")
+    assert not has_labels(store, "store:pools/shards/00000.tar")
+    store.put("pools/one.parquet", write_pool(tmp_path / "one.parquet").read_bytes())
+    assert has_labels(store, "store:pools/one.parquet")
 
 
 async def test_without_a_pool_there_is_no_oracle(folders):

@@ -219,7 +219,10 @@ def test_half_of_the_credentials_is_an_error():
 
 
 def test_the_style_of_addresses_can_be_chosen():
-    for style, start in (("path", "https://s3.test/pets/k?"), ("virtual", "https://pets.s3.test/k?")):
+    for style, start in (
+        ("path", "https://s3.test/pets/k?"),
+        ("virtual", "https://pets.s3.test/k?"),
+    ):
         options = {"endpoint": "s3.test", "style": style}
         assert S3Store.from_options("pets", options, CREDENTIALS).link("k", 9).startswith(start)
 
