@@ -15,6 +15,7 @@ from typing import Self
 
 from generator.settings import GeneratorSettings
 from servicekit.errors import Precondition, Unavailable
+from servicekit.leash import signal_group, start_leashed, stop_leashed
 
 # Names another environment than the checkout's .venv-triton.
 ENVIRONMENT_KEY = "VARIEGATE_TRITON_VENV"
@@ -24,18 +25,6 @@ _MODELS = Path(__file__).resolve().parent / "models"
 _SHARED_MEMORY = Path("/dev/shm")
 _SHM_PREFIX = "variegate-triton-"
 _log = logging.getLogger(__name__)
-
-# Runs the command and ends it when standard input closes, which the system does if we are killed.
-_LEASH = """
-exec 3<&0
-"$@" 3<&- &
-child=$!
-{ read -r _ <&3; kill -TERM $child; } 2>/dev/null &
-wait $child
-code=$?
-kill $! 2>/dev/null
-exit $code
-"""
 
 
 @dataclass(frozen=True)
@@ -101,14 +90,8 @@ class LocalTriton:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["bash", "-c", _LEASH, "triton", *self._command(environment)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._variables(environment),
-                start_new_session=True,
-            )
+            command = self._command(environment)
+            self._process = start_leashed(command, log, self._variables(environment))
         try:
             self._wait()
         except BaseException:
@@ -120,19 +103,14 @@ class LocalTriton:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            _log.warning("Triton did not end within %g s and is killed", seconds)
-        _kill_group(process.pid)
-        process.wait()
+        if not stop_leashed(process, seconds):
+            _log.warning("Triton did not end within %g s and was killed", seconds)
         self._sweep()
 
     def kill(self) -> None:
         """Ends Triton at once, as a crash would."""
-        _kill_group(self.pid)
+        if self._process is not None:
+            signal_group(self._process, signal.SIGKILL)
         self.stop()
 
     def _command(self, environment: Path) -> Sequence[str]:
@@ -262,10 +240,3 @@ def _link_backend(server: Path, folder: Path) -> None:
 
 def _text(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # All of it has ended.

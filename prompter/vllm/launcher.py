@@ -4,7 +4,6 @@
 to. In a cluster vLLM runs in a container of its own beside the prompter, and this is not used.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -12,10 +11,12 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from servicekit.errors import Precondition, Unavailable
+from servicekit.leash import signal_group, start_leashed, stop_leashed
 
 ROOT = Path(__file__).parents[2]
 # Made by `make vllm`; vLLM wants other packages than we do.
@@ -68,40 +69,27 @@ class LocalVllm:
         self.url = f"http://127.0.0.1:{port}/v1"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [str(self._python), *_arguments(self._folder, self._model, port)],
-                env={**os.environ, **_ENVIRONMENT},
-                cwd=self._log.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a process group of its own, to be stopped as one
-            )
-        self._wait(self.process)
+            command = [str(self._python), *_arguments(self._folder, self._model, port)]
+            environment = {**os.environ, **_ENVIRONMENT}
+            self.process = start_leashed(command, out, environment, self._log.parent)
+        try:
+            self._wait(self.process)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stops the server and all processes that it started, also paused ones; twice is fine."""
-        if self.process is None:
-            return
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_STOP_SECONDS)
-        self.signal(signal.SIGKILL)
-        self.process.wait()
+        if self.process is not None:
+            stop_leashed(self.process, _STOP_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the server and all processes that it started."""
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+            signal_group(self.process, number)
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -181,7 +169,7 @@ def main() -> None:
     print(f"starting vLLM, log in {log}", flush=True)
     with LocalVllm(folder, packaged.NAME, log) as server:
         print(f"PROMPTER_LLM={server.setting}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
             signal.pause()
 
 
