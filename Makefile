@@ -75,7 +75,7 @@ demo-full: setup servers ## The same with every method and more seeds (about an 
 test: setup triton vllm ## Run all tests
 	python -m pytest
 
-test-fast: setup ## Run the tests without servers of other projects and without the slow ones (3 minutes)
+test-fast: setup ## Run the tests without servers of other projects and without the slow ones (4 minutes)
 	python -m pytest -m "not servers and not slow"
 
 check: setup ## Lint, types and protos: everything CI runs short of tests
