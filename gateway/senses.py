@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +126,7 @@ def plain_of(choice: SenseChoice) -> Mapping[str, Plain]:
     return {**vars(choice), "sense": vars(choice.sense), "scores": [list(s) for s in choice.scores]}
 
 
-def choice_of(values: Mapping[str, object]) -> SenseChoice:
+def choice_of(values: Mapping[str, Any]) -> SenseChoice:
     """Returns the choice that a step recorded."""
-    fields = dict(values)
-    sense, scores = fields.pop("sense"), fields.pop("scores")
-    return SenseChoice(Sense(**sense), scores=tuple(map(tuple, scores)), **fields)  # type: ignore
+    scores = tuple((str(label), float(score)) for label, score in values["scores"])
+    return SenseChoice(**{**values, "sense": Sense(**values["sense"]), "scores": scores})
