@@ -7,7 +7,6 @@ what a test wants to go wrong is said in `Trouble`.
 import asyncio
 import hashlib
 import io
-import zlib
 from dataclasses import dataclass, field
 
 import grpc
@@ -17,14 +16,13 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
 from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
 from variegate.prompter.v1 import prompter_pb2, prompter_pb2_grpc
-from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
-from imaging.decode import decode_image
 from imaging.encode import encode_png
-from imaging.hashing import perceptual_hash, pixel_sha256
 from servicekit.errors import Exhausted, Internal, InvalidArgument, to_status
 from servicekit.storage import to_key, to_uri
+from tests.gateway.double_retriever import Retriever
 
 SHAPE, DIMENSION = (6, 4), 8
 
@@ -162,103 +160,6 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             steps=request.sampling.steps or 3,
             guidance_scale=2.0,
         )
-
-
-class Retriever(
-    retriever_pb2_grpc.RetrieverServiceServicer, operations_pb2_grpc.OperationsServicer
-):
-    def __init__(self, store, trouble):
-        self.store, self.trouble = store, trouble
-
-    async def CreateIndex(self, request, context):
-        data = self.store.get(to_key(request.pool_uri))
-        self.pool = pq.read_table(io.BytesIO(data)).to_pylist()
-        for row in self.pool:
-            row["sha256"] = hashlib.sha256(row["image"]["bytes"]).hexdigest()
-            row["uri"] = to_uri(f"pool/{row['sha256']}.jpg")
-            self.store.put(to_key(row["uri"]), row["image"]["bytes"])
-        index = retriever_pb2.Index(
-            name=f"indexes/{request.index_id}",
-            digest="d1d1",
-            encoder="double-clip",
-            image_count=len(self.pool),
-        )
-        if "aesthetic" in self.pool[0]:
-            index.columns.add(name="aesthetic", kind=retriever_pb2.Column.KIND_NUMBER)
-        operation = operations_pb2.Operation(name="operations/index", done=True)
-        operation.response.Pack(index)
-        return operation
-
-    async def SearchImages(self, request, context):
-        text = request.queries[0].text
-        hits = []
-        least = max((one.between.least for one in request.filters), default=0)
-        for row in self.pool:
-            if row.get("aesthetic", 0) < least:
-                continue
-            noise = int(hashlib.sha256((text + row["sha256"]).encode()).hexdigest()[:4], 16)
-            likeness = noise / 65536 * 0.5 + 0.4 * (row["class_name"] in text)
-            hits.append((-likeness, row))
-        hits.sort(key=lambda hit: hit[0])
-        answer = retriever_pb2.HitList()
-        for likeness, row in hits[: request.hit_count]:
-            answer.hits.add(
-                image_uri=row["uri"],
-                sha256=row["sha256"],
-                similarity=-likeness,
-                caption=row.get("caption", ""),
-            )
-        return retriever_pb2.SearchImagesResponse(results=[answer])
-
-    async def EmbedTexts(self, request, context):
-        same = self.trouble.prompts_alike
-        return retriever_pb2.EmbedTextsResponse(
-            embeddings=[
-                _embedding("same" if same else text, "real" in text) for text in request.texts
-            ]
-        )
-
-    async def EmbedImages(self, request, context):
-        return retriever_pb2.EmbedImagesResponse(
-            embeddings=[_embedding(uri, True) for uri in request.image_uris]
-        )
-
-    async def ScreenImages(self, request, context):
-        checked = request.policy.HasField("max_unsafe_score")
-        protected = self._protected(request.protected_manifest_uri)
-        answer = retriever_pb2.ScreenImagesResponse()
-        for candidate in request.candidates:
-            self.trouble.candidates.append((candidate.image_uri, checked))
-            image = decode_image(self.store.get(to_key(candidate.image_uri)))
-            pixels = pixel_sha256(image)
-            reasons = []
-            if int(pixels[:6], 16) / 2**24 < self.trouble.unsafe_share:
-                reasons.append("UNSAFE")
-            if pixels in protected:
-                reasons.append("EXACT_DUPLICATE")
-            answer.verdicts.add(
-                accepted=not reasons,
-                reasons=reasons,
-                unsafe_score=0.1 if checked else -1,
-                clip_score=int(pixels[6:10], 16) / 65536,
-                pixel_sha256=pixels,
-                perceptual_hash=perceptual_hash(image),
-                duplicate_of_uri=protected.get(pixels, ""),
-            )
-        return answer
-
-    def _protected(self, uri):
-        rows = pq.read_table(io.BytesIO(self.store.get(to_key(uri)))).to_pylist() if uri else []
-        images = {row["image_uri"]: self.store.get(to_key(row["image_uri"])) for row in rows}
-        return {pixel_sha256(decode_image(data)): uri for uri, data in images.items()}
-
-
-def _embedding(text, is_real):
-    """Noise, and in one direction if it is real."""
-    vector = np.random.default_rng(zlib.crc32(text.encode())).standard_normal(64)
-    vector[0] = 10 * is_real
-    data = (vector / np.linalg.norm(vector)).astype("<f4").tobytes()
-    return retriever_pb2.Embedding(data=data, encoder="double-clip")
 
 
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):

@@ -1,8 +1,6 @@
 """The engine makes what diffusers' own pipelines make, and survives what goes wrong."""
 
 import dataclasses
-import threading
-import time
 from contextlib import contextmanager
 
 import diffusers
@@ -14,9 +12,7 @@ from generator.engine.engine import Engine
 from generator.engine.errors import (
     BadCondition,
     BrokenImage,
-    EngineClosed,
     OutOfMemory,
-    QueueFull,
     UnknownModel,
 )
 from generator.engine.items import Concat, Item, Start, Unclip
@@ -260,78 +256,3 @@ def test_an_unknown_model_is_told_the_known_ones(tiny_engine):
         tiny_engine.submit(dataclasses.replace(TEXT, model="sd9"))
     with pytest.raises(BadCondition, match="no image encoder"):
         tiny_engine.encode_images("text", [picture(0)])
-
-
-def test_items_of_different_models_take_turns(tiny_engine, photo):
-    items = [TEXT, dataclasses.replace(TEXT, model="pix2pix", condition=Concat(photo))] * 3
-    for item, future in zip(items, tiny_engine.submit_all(items), strict=True):
-        assert_close(future.result(60).pixels, made(tiny_engine, item))
-
-
-def test_a_full_queue_refuses_all_or_nothing_and_cancelled_items_make_room(tiny_folder):
-    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_queue=3, max_batch=1))
-    try:
-        gate = threading.Event()
-        engine._line.put_job(lambda: gate.wait(60) and None)
-        time.sleep(0.05)
-        waiting = engine.submit_all([TEXT, TEXT])
-        with pytest.raises(QueueFull, match="2 items wait and 2 more do not fit"):
-            engine.submit_all([TEXT, TEXT])
-        assert engine.waiting_count() == 2
-        assert waiting[0].cancel()
-        more = engine.submit_all([TEXT, TEXT])
-        gate.set()
-        for future in [waiting[1], *more]:
-            future.result(60)
-    finally:
-        engine.close()
-
-
-def test_a_cancelled_item_leaves_in_the_middle_of_its_steps(tiny_engine):
-    steps = []
-    unet = tiny_engine._models["text"].pipeline.unet
-    started = threading.Event()
-
-    def note(*_):
-        steps.append(1)
-        started.set()
-
-    hook = unet.register_forward_pre_hook(note)
-    future = tiny_engine.submit(dataclasses.replace(TEXT, steps=200))
-    assert started.wait(60)
-    assert future.cancel()
-    made(tiny_engine, TEXT)
-    hook.remove()
-    assert len(steps) < 150
-
-
-def test_an_urgent_item_does_not_wait_for_room(tiny_folder):
-    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=1))
-    try:
-        long = engine.submit_all([dataclasses.replace(TEXT, steps=1000)] * 2)
-        urgent = engine.submit_urgent(TEXT).result(60).pixels
-        assert not any(future.done() for future in long)
-        for future in long:
-            future.cancel()
-        assert_close(urgent, made(engine, TEXT))
-        with pytest.raises(BadCondition):
-            engine.submit_urgent(dataclasses.replace(TEXT, steps=0))
-    finally:
-        engine.close()
-
-
-def test_closing_fails_what_waits_and_what_runs(tiny_folder):
-    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=1))
-    futures = engine.submit_all([dataclasses.replace(TEXT, steps=200)] * 2)
-    engine.close()
-    for future in futures:
-        with pytest.raises(EngineClosed):
-            future.result(10)
-    with pytest.raises(EngineClosed):
-        engine.submit(TEXT)
-
-
-def test_the_timings_say_where_the_time_went(tiny_engine):
-    result = tiny_engine.submit(TEXT).result(60)
-    assert result.compute_seconds > 0
-    assert 0 <= result.queue_seconds < 30

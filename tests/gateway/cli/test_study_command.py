@@ -1,0 +1,52 @@
+"""variegate study against a real gRPC server."""
+
+import pytest
+
+from gateway.study import Arm, DatasetSummary, RunRecord, StudySpec, build_results
+from servicekit.storage import DirectoryStore
+
+
+@pytest.fixture
+def studied(gateway, tmp_path):
+    """The arguments that lead to a gateway whose study is done."""
+    arms = [Arm("baseline", "real"), Arm("mvc", "combined")]
+    dataset = DatasetSummary("datasets/d", "ab", ("cat", "dog [x]"), (2, 2), (1, 1))
+    spec = StudySpec("s", dataset, 2, (0, 1, 2), (arms[1],))
+    records = [
+        RunRecord(arm, seed, 0.4 + 0.1 * at + 0.01 * seed, {"cat": 0.5, "dog [x]": 0.4 - 0.1 * at})
+        for at, arm in enumerate(arms)
+        for seed in range(3)
+    ]
+    results = build_results(spec, records, machine={})
+    store = DirectoryStore(tmp_path / "objects")
+    store.put("results.json", results.to_json().encode())
+    store.put("report.html", b"<!doctype html>")
+    return ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri()]
+
+
+def test_study_prints_the_table_and_writes_both_files(
+    variegate, gateway, studied, photos, tmp_path
+):
+    command = ["study", photos, "--test", photos, "--methods", "mvc", "--out", "s", *studied]
+    answer = variegate(*command)
+    assert answer.code == 0, answer.err
+    assert "mvc beats the baseline" in answer.out
+    assert "+10.0 ± 0.0" in answer.out and "dog [x] -10.0" in answer.out
+    assert (tmp_path / "s" / "report.html").exists()
+    assert list(gateway.requests[-1].study.seeds) == [0, 1, 2]
+    again = variegate(*command, "--resume", "--json")
+    assert again.document["best"] == "mvc"
+    assert again.document["rows"][1]["accuracies"] == pytest.approx([0.5, 0.51, 0.52])
+
+
+def test_the_demo_studies_the_shipped_photographs_again_and_again(
+    variegate, gateway, studied, tmp_path
+):
+    # This gateway knows two methods only, which is what --full asks for: all that there are.
+    for _ in range(2):
+        answer = variegate("study", "--demo", "--full", *studied)
+        assert answer.code == 0, answer.err
+    assert (tmp_path / "out" / "demo" / "results.json").exists()
+    asked = gateway.requests[-1].study
+    assert [arm.method for arm in asked.arms] == ["mvc", "retrieval"]
+    assert asked.pool_uri
