@@ -1,16 +1,14 @@
 """The prompter's language model in a vLLM server, where VARIEGATE_PROMPTER says so."""
 
 import asyncio
-import os
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from embedded.choice import chosen
 from prompter.settings import PrompterSettings
-from servicekit.errors import Precondition
 
 PROMPTER_KEY = "VARIEGATE_PROMPTER"
-_PLACES = ("embedded", "vllm")
 
 
 async def place_language_model(
@@ -21,14 +19,7 @@ async def place_language_model(
     By default that is its own process. With VARIEGATE_PROMPTER=vllm a vLLM server is started
     first, and ended with `exit_stack`. Raises Precondition if vLLM is not installed.
     """
-    place = os.environ.get(PROMPTER_KEY) or _PLACES[0]
-    if place not in _PLACES:
-        raise Precondition(
-            f"{PROMPTER_KEY} is {place!r}; use {' or '.join(_PLACES)}",
-            subject=PROMPTER_KEY,
-            reason="BAD_PROMPTER",
-        )
-    if place == _PLACES[0]:
+    if chosen(PROMPTER_KEY, ("embedded", "vllm")) == "embedded":
         return settings
     from prompter.llms import packaged
     from prompter.vllm.launcher import LocalVllm
