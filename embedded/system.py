@@ -1,5 +1,6 @@
 """All six services in one process, on loopback: the composition root of the embedded default."""
 
+import asyncio
 import fcntl
 import importlib
 import logging
@@ -16,7 +17,7 @@ from embedded.triton import place_engine
 from embedded.vllm import place_language_model
 from servicekit.errors import Precondition
 from servicekit.server import RunningServer, Service, start
-from servicekit.storage import ObjectStore, open_store
+from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import JsonFormatter
 
 NANO = Path(models.__file__).parent / "nano"
@@ -102,6 +103,7 @@ class EmbeddedSystem:
         _log_to(state / "variegate.log")
         url = self.settings.store or (state / "objects").as_uri()
         store = open_store(url)
+        await asyncio.to_thread(check_store, store)
         # The gateway comes last: it is told where the others are.
         for name in [*SERVICES[1:], SERVICES[0]]:
             service = await self._create(name, store, url)

@@ -28,6 +28,8 @@ class ServiceError(Exception):
     """An error with a code, a machine-readable reason and a sentence for people."""
 
     code = grpc.StatusCode.INTERNAL
+    # Of a process that ends with this error.
+    exit_code = 1
     default_reason = "INTERNAL"
 
     def __init__(
@@ -47,6 +49,7 @@ class InvalidArgument(ServiceError):
     """The request can never work. `field` is the path of the field at fault."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
+    exit_code = 2
     default_reason = "FIELD_INVALID"
 
     def __init__(
@@ -68,6 +71,8 @@ class InvalidArgument(ServiceError):
 
 
 class _ResourceError(ServiceError):
+    exit_code = 3
+
     def __init__(
         self,
         message: str,
@@ -105,6 +110,7 @@ class Precondition(ServiceError):
     """The system's state forbids it now; do something about `subject`, then try again."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+    exit_code = 3
     default_reason = "PRECONDITION"
 
     def __init__(
@@ -126,6 +132,8 @@ class Precondition(ServiceError):
 
 
 class _RetryableError(ServiceError):
+    exit_code = 4
+
     def __init__(
         self,
         message: str,
@@ -161,6 +169,7 @@ class DeadlineExceeded(ServiceError):
     """The caller's time ran out."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
+    exit_code = 4
     default_reason = "DEADLINE_EXCEEDED"
 
 

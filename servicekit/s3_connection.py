@@ -17,6 +17,7 @@ _PATIENCE = 45.0
 _CONNECTIONS = 32
 _OPTIONS = {"endpoint", "secure", "region", "style", "ca", "connections", "patience"}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
 _FORM = (
     "an S3 store is s3://BUCKET?endpoint=HOST:PORT, and if needed &secure=false, &region=NAME, "
@@ -50,6 +51,8 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
     if bool(key) != bool(secret):
         absent = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
         raise _bad(f"{absent} is not set; set both or neither of the S3 credentials")
+    if not _ENDPOINT.fullmatch(options["endpoint"]):
+        raise _bad(f"{options['endpoint']!r} is no endpoint; write HOST:PORT")
     style = options.get("style", "path")
     if style not in ("path", "virtual"):
         raise _bad(f"style is {style!r}; it is path or virtual")

@@ -19,7 +19,8 @@ _PASSING = {
 }  # fmt: skip
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
 _REFUSED = {
-    "AccessDenied": "its user may not do this; allow it in the bucket's policy",
+    "AccessDenied": "its user may not do this; allow it in the bucket's policy, or name the user "
+    "with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY where they are not set",
     "InvalidAccessKeyId": "it does not know AWS_ACCESS_KEY_ID; correct that",
     "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID; "
     "correct it",
@@ -138,5 +139,7 @@ def _skew(error: S3Error) -> float:
 
 def _unreachable(error: Exception, bucket: str, key: str) -> Unavailable:
     return Unavailable(
-        f"the store cannot be reached for {bucket}/{key}: {error}", reason="STORE_UNREACHABLE"
+        f"the store cannot be reached for {bucket}/{key}: {error}; check that its server runs, and "
+        "the endpoint in the store's URL",
+        reason="STORE_UNREACHABLE",
     )

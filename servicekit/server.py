@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from servicekit.errors import Precondition
+from servicekit.errors import Precondition, ServiceError
 from servicekit.interceptors import GuardInterceptor
-from servicekit.settings import load
-from servicekit.storage import ObjectStore, open_store
+from servicekit.settings import SettingsError, load
+from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging, configure_tracing
 
 _log = logging.getLogger(__name__)
@@ -177,8 +178,17 @@ async def running(service: Service, address: str = "127.0.0.1:0") -> AsyncIterat
 def run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], name: str) -> None:
     """Runs a service process until SIGTERM or SIGINT, configured by the environment.
 
-    The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings.
+    The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings. What
+    keeps it from starting is told in a sentence, with the exit code of the error.
     """
+    try:
+        _run(create_service, settings, name)
+    except (SettingsError, ServiceError) as error:
+        print(f"the {name} cannot start: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], name: str) -> None:
     # Waiting OpenMP threads would spin and starve the process's other threads; see embedded/.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     server_settings = load(ServerSettings, os.environ, "SERVER")
@@ -188,6 +198,7 @@ def run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], 
     own_settings = load(settings, os.environ, name.upper())
     _log.info("settings", extra={"fields": {"server": server_settings, name: own_settings}})
     store = open_store(server_settings.store)
+    check_store(store)
     asyncio.run(_serve(create_service(own_settings, store), server_settings))
 
 

@@ -14,6 +14,9 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 class SettingsError(ValueError):
     """A setting is missing or has a bad value; the sentence names the key and the value."""
 
+    # Of a process that ends with this error.
+    exit_code = 2
+
 
 def load(cls: type[T], environ: Mapping[str, str], prefix: str) -> T:
     """Returns `cls` filled from `environ`, where the field `max_batch` is PREFIX_MAX_BATCH.

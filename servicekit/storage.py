@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -222,8 +223,8 @@ def open_store(url: str) -> ObjectStore:
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Raises InvalidArgument.
     """
     parts = urlsplit(url)
-    if parts.scheme == "file":
-        return DirectoryStore(Path(unquote(parts.path)))
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/":
+        return _open_folder(Path(unquote(parts.path)))
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "s3":
@@ -236,3 +237,21 @@ def open_store(url: str) -> ObjectStore:
         field="store",
         reason="BAD_STORE",
     )
+
+
+def check_store(store: ObjectStore) -> None:
+    """Raises the ServiceError that keeps the store from being read, such as a missing bucket."""
+    with suppress(NotFound):
+        store.get("health")  # Nobody puts it there: only the way to it matters.
+
+
+def _open_folder(root: Path) -> DirectoryStore:
+    try:
+        return DirectoryStore(root)
+    except OSError as error:
+        raise InvalidArgument(
+            f"the store's folder {root} cannot be made: {error.strerror or error}; use another, "
+            "as file:///FOLDER",
+            field="store",
+            reason="BAD_STORE",
+        ) from error

@@ -103,14 +103,14 @@ async def _run(
 
 
 def _translate(error: Exception) -> CliError:
-    from gateway.cli.exits import exit_code_of, remedy_of
+    from gateway.cli.remedies import remedy_of
     from servicekit.errors import ServiceError
 
     if isinstance(error, ServiceError):
         message = error.message[:1].upper() + error.message[1:]
         failure = CliError(
             message if message.endswith((".", "!", "?")) else f"{message}.",
-            exit_code=exit_code_of(error),
+            exit_code=error.exit_code,
             remedy=remedy_of(error),
             reason=error.reason,
         )

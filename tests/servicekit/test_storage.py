@@ -131,7 +131,10 @@ def test_a_full_disk_says_so_and_leaves_no_half_object(tmp_path, monkeypatch):
 def test_a_store_opens_by_url(tmp_path):
     open_store(f"file://{tmp_path}").put("a", b"x")
     assert (Path(tmp_path) / "a").read_bytes() == b"x"
-    with pytest.raises(InvalidArgument, match="is not a store"):
-        open_store("ftp://somewhere")
+    for url in ("ftp://somewhere", "file://folder", "file:folder", ""):
+        with pytest.raises(InvalidArgument, match="is not a store; use file:///FOLDER"):
+            open_store(url)
+    with pytest.raises(InvalidArgument, match="/proc/no/folder cannot be made"):
+        open_store("file:///proc/no/folder")
     with pytest.raises(InvalidArgument, match="s3://BUCKET"):
         open_store("s3://pets")
