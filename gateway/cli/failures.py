@@ -6,6 +6,9 @@ Light on purpose: `variegate --help` imports this, and neither gRPC nor the serv
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# The exit code of work that ended, with fewer images in some class than asked for.
+SHORTFALL = 5
+
 
 class CliError(Exception):
     """Ends the command with `message`, the `remedy` below it, and `exit_code`."""

@@ -1,6 +1,5 @@
 """`variegate study`: methods compared on the same images, budget and seeds."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from gateway.cli import demo as shipped
 from gateway.cli import inputs, options, outputs
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
+from gateway.cli.wishes import StudyWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -28,28 +28,6 @@ Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, m
 StepCount = Annotated[
     int, typer.Option("--train-steps", min=0, help="Optimiser steps; 0: default.")
 ]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What was asked for; equal wishes are one run. No methods means all of them."""
-
-    source: str
-    test: str
-    pool: str | None
-    shots: int
-    methods: tuple[str, ...]
-    strategy: str
-    per_class: int
-    seeds: int
-    train_steps: int
-    deterministic: bool
-    check_safety: bool
-    name: str
-
-    def run_id(self) -> str:
-        """The id of the run."""
-        return inputs.run_id(self.name, vars(self))
 
 
 def study(
@@ -81,8 +59,8 @@ def study(
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
 
-    def prepare() -> Wish:
-        wish = Wish(
+    def prepare() -> StudyWish:
+        wish = StudyWish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
             per_class or 100, seeds or 3, train_steps, deterministic, check_safety, "study",
         )  # fmt: skip
@@ -92,22 +70,16 @@ def study(
         return wish
 
     wish = checked(common, prepare)
-    execute(
-        common,
-        lambda session: _study(session, wish, folder, resume=redo, overwrite=overwrite),
-        roots=inputs.import_roots(wish.source, wish.test),
-    )
+
+    async def work(session: "Session") -> Outcome:
+        from gateway.cli.work import study
+
+        return await study.run(session, wish, folder, resume=redo, overwrite=overwrite)
+
+    execute(common, work, roots=inputs.import_roots(wish.source, wish.test))
 
 
-async def _study(
-    session: "Session", wish: Wish, out: Path, *, resume: bool, overwrite: bool
-) -> Outcome:
-    from gateway.cli.comparison import compare
-
-    return await compare(session, wish, out, resume=resume, overwrite=overwrite)
-
-
-def _demo(wish: Wish, source: str | None, seeds: int, per_class: int, full: bool) -> Wish:
+def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full: bool) -> StudyWish:
     if source or wish.test:
         raise CliError("--demo brings its own photographs.", remedy="Leave FOLDER and --test out.")
     from dataclasses import replace
@@ -126,7 +98,7 @@ def _demo(wish: Wish, source: str | None, seeds: int, per_class: int, full: bool
     )
 
 
-def _check(wish: Wish, out: Path, *, full: bool, own: bool) -> None:
+def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
     from gateway.cli.known import check_methods, own_methods
 
     if full:

@@ -9,22 +9,19 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.cli import outputs, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
-from gateway.cli.failures import CliError
+from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import plus_minus, table
+from gateway.cli.wishes import StudyWish
 from gateway.study.results import ResultRow, StudyResults
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.cli.commands.study import Wish
 
-SHORTFALL = 5
-
-
-async def compare(
-    session: Session, wish: "Wish", out: Path, *, resume: bool, overwrite: bool
+async def run(
+    session: Session, wish: StudyWish, out: Path, *, resume: bool, overwrite: bool
 ) -> Outcome:
     """Runs the study and writes results.json and report.html into `out`."""
     session.connection.need_store()
@@ -36,9 +33,9 @@ async def compare(
     dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
-    run = wish.run_id()
+    run_id = wish.run_id()
     request = pb.CreateStudyRequest(
-        study_id=run,
+        study_id=run_id,
         study=pb.Study(
             dataset=dataset.name,
             arms=[pb.StudyArm(method=name, strategy=wish.strategy) for name in methods],
@@ -50,13 +47,13 @@ async def compare(
             check_safety=wish.check_safety,
         ),
     )
-    outputs.claim(out, run, resume=resume, overwrite=overwrite)
+    outputs.claim(out, run_id, resume=resume, overwrite=overwrite)
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
     await fetch(session, study.result.results_uri, out / "results.json")
     await fetch(session, study.result.report_uri, out / "report.html")
-    outputs.finish(out, run, study=study.name)
+    outputs.finish(out, run_id, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
     code = SHORTFALL if any(row.shortfalls for row in results.rows) else 0
     document = _document(results, study.name, out)

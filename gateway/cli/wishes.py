@@ -1,0 +1,75 @@
+"""What was asked for on the command line, as plain values that load nothing."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.cli import inputs
+
+
+@dataclass(frozen=True)
+class AugmentWish:
+    """What was asked for on the command line; equal wishes are one run."""
+
+    source: str
+    test: str | None
+    shots: int
+    method: str
+    per_class: int
+    seed: int
+    steps: int
+    guidance: float | None
+    pool: str | None
+    deterministic: bool
+    check_safety: bool
+    class_names: list[str] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def asked(self) -> list[tuple[str, dict[str, str]]]:
+        """The method and its parameters, to be checked."""
+        return [(self.method, self.parameters)]
+
+    def run_id(self) -> str:
+        """The id of the run."""
+        return inputs.run_id(self.method, vars(self))
+
+    def output_id(self, form: str) -> str:
+        """What an output folder belongs to: a run, in a format."""
+        return f"{self.run_id()} {form}"
+
+
+@dataclass(frozen=True)
+class TrainWish:
+    """What was asked for on the command line."""
+
+    source: str
+    test: str
+    synthetic: Path | None
+    strategy: str
+    seeds: int
+    shots: int
+    policy: str
+    classifier: str
+    step_count: int
+    compare: bool
+
+
+@dataclass(frozen=True)
+class StudyWish:
+    """What was asked for; equal wishes are one run. No methods means all of them."""
+
+    source: str
+    test: str
+    pool: str | None
+    shots: int
+    methods: tuple[str, ...]
+    strategy: str
+    per_class: int
+    seeds: int
+    train_steps: int
+    deterministic: bool
+    check_safety: bool
+    name: str
+
+    def run_id(self) -> str:
+        """The id of the run."""
+        return inputs.run_id(self.name, vars(self))

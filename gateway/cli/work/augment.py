@@ -1,0 +1,122 @@
+"""The work of `variegate augment`: ask the gateway, fetch the images, say what came of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from gateway.cli import outputs, steps
+from gateway.cli.execute import Outcome
+from gateway.cli.exporting import export
+from gateway.cli.failures import SHORTFALL, CliError
+from gateway.cli.known import check_methods, methods_of
+from gateway.cli.session import Session
+from gateway.cli.tables import table
+from gateway.cli.wishes import AugmentWish
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+async def run(
+    session: Session, wish: AugmentWish, out: Path, form: str, *, resume: bool, overwrite: bool
+) -> Outcome:
+    """Makes the images and writes them into `out`, in the format `form`."""
+    session.connection.need_store()
+    check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
+    pool_uri = await steps.store_pool(session, wish.pool)
+    dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
+    steps.check_classes(wish.class_names, dataset)
+    request = pb.CreateAugmentationRequest(
+        parent=dataset.name, augmentation_id=wish.run_id(), augmentation=_to_pb(wish, pool_uri)
+    )
+    outputs.claim(out, wish.output_id(form), resume=resume, overwrite=overwrite)
+    operation = await session.call(session.gateway.CreateAugmentation, request)
+    session.view.say(f"operation {operation.name}")
+    made = await session.finished(operation, pb.Augmentation())
+    if not made.result.accepted_count:
+        raise CliError(
+            "No image was accepted: " + _reasons(made),
+            exit_code=1,
+            remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
+            reason="NOTHING_MADE",
+        )
+    await export(session, made.result.manifest_uri, out, form)
+    document = _document(dataset, made, out)
+    facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
+    outputs.finish(out, wish.output_id(form), **facts)
+    code = SHORTFALL if made.result.shortfalls else 0
+    return Outcome(document, lambda console: _print(console, document), code)
+
+
+def _to_pb(wish: AugmentWish, pool_uri: str) -> pb.Augmentation:
+    return pb.Augmentation(
+        method=wish.method,
+        images_per_class=wish.per_class,
+        seed=wish.seed,
+        parameters=wish.parameters,
+        class_names=wish.class_names,
+        pool_uri=pool_uri,
+        steps=wish.steps,
+        guidance_scale=wish.guidance,
+        deterministic=wish.deterministic,
+        check_safety=wish.check_safety,
+    )
+
+
+def _reasons(made: pb.Augmentation) -> str:
+    reasons = [f"{s.class_name}: {s.reason}" for s in made.result.shortfalls[:5]]
+    return "; ".join(reasons) or f"{made.result.rejected_count} were rejected."
+
+
+def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str, Any]:
+    result = made.result
+    return {
+        "augmentation": made.name,
+        "dataset": dataset.name,
+        "method": made.method,
+        "out": str(out),
+        "images_per_class": made.images_per_class,
+        "accepted_count": result.accepted_count,
+        "rejected_count": result.rejected_count,
+        "digest": result.digest,
+        "manifest_uri": result.manifest_uri,
+        "rejected_uri": result.rejected_uri,
+        "shortfalls": [
+            {
+                "class_name": short.class_name,
+                "wanted_count": short.wanted_count,
+                "made_count": short.made_count,
+                "reason": short.reason,
+            }
+            for short in result.shortfalls
+        ],
+        "ambiguous_senses": {
+            one.class_name: one.sense.sense for one in result.prompts if one.sense.ambiguous
+        },
+        "seconds": {stage: round(spent, 3) for stage, spent in sorted(result.seconds.items())},
+        "warnings": list(dataset.warnings),
+    }
+
+
+def _print(console: "Console", document: dict[str, Any]) -> None:
+    out, count = escape(document["out"]), document["accepted_count"]
+    console.print(f"[bold green]✓[/bold green] {count} images by {document['method']} in {out}")
+    if document["rejected_count"]:
+        console.print(f"  {document['rejected_count']} images were rejected and replaced")
+    spent = [f"{stage} {seconds:.1f} s" for stage, seconds in document["seconds"].items()]
+    if spent:
+        console.print(f"  {', '.join(spent)}", style="dim")
+    if document["shortfalls"]:
+        shown = table("class", "wanted", "made", "why", right=("wanted", "made"))
+        for short in document["shortfalls"]:
+            counts = (str(short["wanted_count"]), str(short["made_count"]))
+            shown.add_row(escape(short["class_name"]), *counts, escape(short["reason"]))
+        console.print("[bold yellow]some classes fell short[/bold yellow]")
+        console.print(shown)
+    if document["ambiguous_senses"]:
+        unsure = ", ".join(f"{n} = {s}" for n, s in document["ambiguous_senses"].items())
+        console.print(f"  meanings your images do not decide: {escape(unsure)}")
+        console.print("  pin others with --param senses='CLASS=SENSE;…'", style="dim")
+    console.print(f"  next: variegate train FOLDER --test DIR --synthetic {out}", style="dim")
