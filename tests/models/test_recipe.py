@@ -133,11 +133,11 @@ def test_a_mirrored_copy_is_found_as_a_copy() -> None:
     assert float(metrics.nearest(images.flip(3), images).max()) < 0.05
 
 
-def test_the_guidance_with_the_best_recall_above_the_floor_is_chosen() -> None:
+def test_the_guidance_nearest_to_the_photographs_above_the_floor_is_chosen() -> None:
     trials = {
-        "1": {"class_share": 0.4, "recall": 0.9},
-        "2": {"class_share": 0.7, "recall": 0.6},
-        "3": {"class_share": 0.8, "recall": 0.5},
+        "1": {"class_share": 0.4, "frechet": 9.0},
+        "2": {"class_share": 0.7, "frechet": 10.0},
+        "3": {"class_share": 0.8, "frechet": 11.0},
     }
     assert evaluate.choose(trials) == "2"
-    assert evaluate.choose({"1": trials["1"], "2": {"class_share": 0.5, "recall": 0.1}}) == "2"
+    assert evaluate.choose({"1": trials["1"], "2": {"class_share": 0.5, "frechet": 12.0}}) == "2"

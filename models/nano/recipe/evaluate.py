@@ -30,7 +30,7 @@ from models.nano.recipe.settings import NANO
 from models.nano.recipe.split import divide
 
 GUIDANCES = (1.0, 2.0, 3.0, 4.0, 5.0)
-FLOOR = 0.6  # of the class share, by which the guidance is chosen
+FLOOR = 0.6  # of the class share, below which no guidance is chosen
 PARTS = ("judge", "clip", "captioner", *sampling.MODES)
 CLASS_KEYS = {"text": "generator_class", "pix2pix": "pix2pix_class", "unclip": "unclip_class"}
 Values = dict[str, Any]
@@ -195,10 +195,13 @@ def rate(referee: judge.Judge, images: Tensor, labels: Tensor, real: Tensor) -> 
 
 
 def choose(trials: dict[str, dict[str, float]]) -> str:
-    """The guidance with the best recall among those well above the floor, else the surest one."""
-    sure = {g: trial for g, trial in trials.items() if trial["class_share"] >= FLOOR + 0.05}
+    """The guidance of the smallest Frechet distance among those above the floor, else the surest.
+
+    Recall alone would rest on a few images: two sweeps chose differently by it, and alike by this.
+    """
+    sure = {g: trial for g, trial in trials.items() if trial["class_share"] >= FLOOR}
     if sure:
-        return max(sure, key=lambda g: sure[g]["recall"])
+        return min(sure, key=lambda g: sure[g]["frechet"])
     return max(trials, key=lambda g: trials[g]["class_share"])
 
 
