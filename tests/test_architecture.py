@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SERVICES = ["captioner", "prompter", "generator", "retriever", "trainer", "gateway"]
 SHARED = {"servicekit", "imaging"}
-PACKAGES = [*SERVICES, *SHARED, "embedded", "models"]
+PACKAGES = [*SERVICES, *sorted(SHARED), "embedded", "models"]
 OWN = set(PACKAGES)
 
 
