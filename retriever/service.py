@@ -12,8 +12,9 @@ from retriever import messages
 from retriever.building import BuildProgress, IndexBuilder
 from retriever.embedder import Embedder
 from retriever.images import read_images
-from retriever.library import IndexLibrary, check_encoder
+from retriever.library import IndexLibrary, LoadedIndex, check_encoder
 from retriever.queries import embed_queries
+from retriever.sampling import Draw, sample
 from retriever.screening import Screener
 from retriever.screening.protected import ProtectedLibrary
 from retriever.searching import Searcher
@@ -61,6 +62,10 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
         if self._attached is None:
             raise Unavailable("the retriever is still loading", reason="MODEL_LOADING")
         return self._attached
+
+    async def _load(self, name: str) -> LoadedIndex:
+        parts = self._parts
+        return await parts.library.load(name.removeprefix("indexes/"), parts.embedder.encoder_id)
 
     async def EmbedTexts(
         self, request: pb.EmbedTextsRequest, context: grpc.aio.ServicerContext
@@ -118,8 +123,7 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
         self, request: pb.SearchImagesRequest, context: grpc.aio.ServicerContext
     ) -> pb.SearchImagesResponse:
         parts = self._parts
-        index_id = request.index.removeprefix("indexes/")
-        index = await parts.library.load(index_id, parts.embedder.encoder_id)
+        index = await self._load(request.index)
         queries = messages.from_queries(request.queries)
         vectors = await embed_queries(queries, index.record, parts.embedder, parts.store)
         results = await parts.searcher.search(
@@ -139,6 +143,15 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
                 reason="RESPONSE_TOO_LARGE",
             )
         return response
+
+    async def SampleImages(
+        self, request: pb.SampleImagesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.SampleImagesResponse:
+        index = await self._load(request.index)
+        filters = messages.from_filters(request.filters)
+        draw = Draw(request.seed, request.skip_count, request.image_count)
+        images = await asyncio.to_thread(sample, index.metadata, filters, draw)
+        return pb.SampleImagesResponse(images=[pb.SampledImage(**vars(one)) for one in images])
 
     async def ScreenImages(
         self, request: pb.ScreenImagesRequest, context: grpc.aio.ServicerContext

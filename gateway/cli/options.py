@@ -29,7 +29,9 @@ Shots = Annotated[
 Pool = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="Parquet file of images to retrieve from.", show_default=False
+        metavar="FILE",
+        help="Parquet file of images to retrieve from; or store:PREFIX, shards in the store.",
+        show_default=False,
     ),
 ]
 Parameters = Annotated[

@@ -47,6 +47,14 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class PoolImage:
+    """An image of a pool."""
+
+    image_uri: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Candidate:
     """An image to judge, and the text that it should show."""
 
@@ -127,6 +135,32 @@ class Retriever:
             Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption)
             for hit in answer.results[0].hits
         ]
+
+    async def sample(
+        self,
+        index: str,
+        count: int,
+        labels: Sequence[str] | range,
+        *,
+        seed: int = 0,
+        skip: int = 0,
+    ) -> list[PoolImage]:
+        """Returns `count` images of some classes, after `skip` others of the draw with that seed.
+
+        `labels` are at most 1000 names of classes, or a range of their numbers.
+        """
+        request = pb.SampleImagesRequest(index=index, image_count=count, skip_count=skip, seed=seed)
+        if isinstance(labels, range):
+            ends = pb.NumberRange(least=labels[0], most=labels[-1])
+            request.filters.add(column="label", between=ends)
+        else:
+            request.filters.add(column="class_name", one_of=pb.TextSet(texts=labels))
+        timeout = self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.SampleImages(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return [PoolImage(image.image_uri, image.sha256) for image in answer.images]
 
     async def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Returns CLIP's unit vectors [n, d] of texts, in order."""

@@ -38,7 +38,7 @@ T = TypeVar("T")
 Handler = Callable[[str], Awaitable[None]]
 
 # Raise it when steps change their order or meaning: older work is then started anew.
-VERSION = "2"
+VERSION = "3"
 _THREADS = 32
 _WORKFLOW = "gateway.work"
 _DONE, _ENDED = "SUCCESS", {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}

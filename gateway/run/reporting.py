@@ -25,9 +25,10 @@ def write_report(
     dataset: Dataset,
     runs: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord],
+    notes: Sequence[str] = (),
 ) -> None:
     """Writes both files below the study's name, and the finished study into the catalog."""
-    results = build_results(_spec(study, dataset), runs, augmentations)
+    results = build_results(_spec(study, dataset), runs, augmentations, notes=notes)
     gallery = build_gallery(
         context.store,
         dataset.manifest_uri,

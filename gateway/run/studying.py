@@ -27,7 +27,7 @@ from gateway.resources import (
 from gateway.run.augmenting import run_augmentation
 from gateway.run.context import Context
 from gateway.run.durable import Step, step
-from gateway.run.oracle import has_labels, make_oracle
+from gateway.run.oracle import LabelledPool, look_at_pool, make_oracle
 from gateway.run.progress import Progress
 from gateway.run.reporting import write_report
 from gateway.study import Arm, AugmentationRecord, RunRecord
@@ -47,6 +47,9 @@ class Studying:
     progress: Progress
     runs: list[RunRecord] = field(default_factory=list)
     augmentations: list[AugmentationRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    # Of the oracle's images, by seed and stage.
+    oracle_seconds: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._room = asyncio.Semaphore(self.context.settings.training_runs_in_flight)
@@ -56,16 +59,16 @@ class Studying:
     async def run(self) -> None:
         """Does all of it."""
         study = self.study
-        labels = bool(study.pool_uri) and await step("pool", self._has_labels)
+        pool = await self._labelled_pool() if study.pool_uri else None
         arms = [arm_of(arm) for arm in study.arms]
-        rows = [Arm(BASELINE, "real"), *([Arm(ORACLE, "combined")] if labels else []), *arms]
+        rows = [Arm(BASELINE, "real"), *([Arm(ORACLE, "combined")] if pool else []), *arms]
         # Training takes its steps' places before anything else runs, because its order varies.
         places = {(seed, row.key): Step("train") for seed in study.seeds for row in rows}
         tasks: list[asyncio.Task[None]] = []
         try:
             for seed in study.seeds:
                 for row in rows:
-                    uri = await self._images(row, seed)
+                    uri = await self._images(row, seed, pool)
                     work = self._train(places[seed, row.key], row, seed, uri)
                     tasks.append(asyncio.create_task(work))
                     _raise_failed(tasks)
@@ -78,31 +81,49 @@ class Studying:
         await step("report", self._report)
         self.progress.finish()
 
-    async def _has_labels(self) -> bool:
-        return await asyncio.to_thread(has_labels, self.context.store, self.study.pool_uri)
+    async def _labelled_pool(self) -> LabelledPool | None:
+        uri = self.study.pool_uri
 
-    async def _images(self, row: Arm, seed: int) -> str:
+        async def look() -> dict[str, Any] | None:
+            pool = await look_at_pool(self.context, self.dataset, uri, self.progress)
+            return asdict(pool) if pool else None
+
+        found = await step("pool", look)
+        if found:
+            return LabelledPool(**found)
+        self.notes.append(
+            f"There is no oracle row: the pool {uri} says of no image that it shows one of these "
+            "classes. It would take that from a column class_name or label, from .cls or .json "
+            "files, or from a folder per class."
+        )
+        return None
+
+    async def _images(self, row: Arm, seed: int, pool: LabelledPool | None) -> str:
         """Returns the manifest of the images that a row adds; nothing for the baseline."""
         if row.method == BASELINE:
             return ""
         self.progress.part = f"{row.method}, seed {seed}"
-        if row.method == ORACLE:
-            self.progress.child = None
-            self.progress.start("oracle", 1, "manifests")
-            key = f"{self.study.name}/oracle-{seed}.parquet"
-            made = await step(
-                "oracle",
-                lambda: make_oracle(
-                    self.context,
-                    self.dataset,
-                    self.study.pool_uri,
-                    self.study.images_per_class,
-                    seed,
-                    key,
-                ),
-            )
-            return str(made["manifest_uri"])
+        if row.method == ORACLE and pool:
+            return await self._draw(pool, seed)
         return await self._augment(row, seed)
+
+    async def _draw(self, pool: LabelledPool, seed: int) -> str:
+        self.progress.child = None
+        self.progress.start("oracle", 1, "manifests")
+        key, each = f"{self.study.name}/oracle-{seed}.parquet", self.study.images_per_class
+        made = await step(
+            "oracle", lambda: make_oracle(self.context, self.dataset, pool, each, seed, key)
+        )
+        # One index serves all seeds.
+        index = {} if self.oracle_seconds else {"index": pool.seconds}
+        self.oracle_seconds[seed] = {"oracle": made["seconds"], **index}
+        wanted = each * len(self.dataset.classes)
+        if made["count"] < wanted:
+            self.notes.append(
+                f"The oracle of seed {seed} has {made['count']} of {wanted} images: the pool has "
+                "no more that are labelled with these classes and no copies."
+            )
+        return str(made["manifest_uri"])
 
     async def _augment(self, row: Arm, seed: int) -> str:
         augmentation = augmentation_of(self.study, row, seed)
@@ -140,6 +161,7 @@ class Studying:
                 added_image_count=tested.synthetic_image_count,
                 test_image_count=tested.test_image_count,
                 seconds=tested.seconds,
+                stage_seconds=self.oracle_seconds[seed] if row.method == ORACLE else {},
             )
         )
 
@@ -178,7 +200,13 @@ class Studying:
         # The report says what the trainer's defaults were, not that they were left open.
         study = replace(self.study, training=self._recipe)
         await asyncio.to_thread(
-            write_report, self.context, study, self.dataset, self.runs, self.augmentations
+            write_report,
+            self.context,
+            study,
+            self.dataset,
+            self.runs,
+            self.augmentations,
+            self.notes,
         )
 
 

@@ -159,12 +159,13 @@ def _timings(
 ) -> tuple[Timing, ...]:
     timings = []
     for arm in arms:
+        parts = [one.seconds for one in augmentations if one.arm.key == arm.key]
+        runs = [record for record in records if record.arm.key == arm.key]
+        parts += [{**record.stage_seconds, "train": record.seconds} for record in runs]
         seconds: dict[str, float] = {}
-        for augmentation in augmentations:
-            if augmentation.arm.key == arm.key:
-                for stage, spent in augmentation.seconds.items():
-                    seconds[stage] = seconds.get(stage, 0.0) + spent
-        seconds["train"] = sum(r.seconds for r in records if r.arm.key == arm.key)
+        for part in parts:
+            for stage, spent in part.items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
         timings += [
             Timing(arm.label, SERVICES.get(stage, "gateway"), stage, float(spent))
             for stage, spent in seconds.items()

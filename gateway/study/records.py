@@ -69,6 +69,8 @@ class RunRecord:
     added_image_count: int = 0
     test_image_count: int = 0
     seconds: float = 0.0
+    # By stage, of getting the row's images where no augmentation made them.
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

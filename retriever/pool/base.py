@@ -1,5 +1,6 @@
 """What every form of pool gives: shards of rows."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,6 +12,7 @@ from servicekit.storage import ObjectStore
 Scalar = float | str
 # What a pool may know about an image besides: most columns that are kept.
 _MOST_EXTRAS = 64
+_NUMBER = re.compile(r"-?\d{1,18}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,27 @@ class PoolRow:
     class_name: str = ""
     # Further columns, for filters: numbers and texts.
     extras: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+def class_of(label: object, name: object, folder: str = "") -> tuple[int, str]:
+    """Returns number and name of a class; -1 and "" for what is not known.
+
+    A label is the number, or the name where no other is given; without either the folder names the
+    class, unless that is a number, as a shard's is.
+    """
+    number, other = -1, ""
+    match label:
+        case int():
+            number = int(label)
+        case float() if label.is_integer():
+            number = int(label)
+        case str() if _NUMBER.fullmatch(label.strip()):
+            number = int(label)
+        case str():
+            other = label.strip()
+    if abs(number) >= 2**63:  # More than a column holds.
+        number = -1
+    return number, str(name or other or ("" if folder.isdigit() else folder))
 
 
 class ShardBroken(Exception):

@@ -4,16 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from retriever.pool.base import PoolRow
-from retriever.pool.samples import image_of, samples, to_row
+from retriever.pool.samples import folder_of, image_of, samples, to_row
 from servicekit.storage import ObjectStore, to_uri
 
 
 @dataclass(frozen=True)
 class FilesShard:
-    """Some of the files under a prefix; images stay where they are.
-
-    The folder an image is in names its class, unless it is the pool's own or a shard's number.
-    """
+    """Some of the files under a prefix; images stay where they are."""
 
     uri: str
     identity: str
@@ -27,6 +24,5 @@ class FilesShard:
 
     def _row(self, store: ObjectStore, files: Mapping[str, str]) -> PoolRow:
         image = image_of(files)
-        folder = image.removeprefix(self.prefix).rpartition("/")[0].rpartition("/")[2]
-        name = "" if folder.isdigit() else folder
-        return to_row(files, store.get, image_uri=to_uri(image), class_name=name)
+        folder = folder_of(image.removeprefix(self.prefix))
+        return to_row(files, store.get, image_uri=to_uri(image), folder=folder)

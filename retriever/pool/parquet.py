@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retriever.pool.base import PoolRow, ShardBroken, scalars
+from retriever.pool.base import PoolRow, ShardBroken, class_of, scalars
 from servicekit.storage import ObjectStore, to_key
 
 # Columns that hold an image: ours, then img2dataset's, which names them after the encoding.
@@ -74,11 +74,12 @@ def _row(values: dict[str, Any], image: str | None) -> PoolRow:
     if isinstance(data, dict):
         data = data.get("bytes")
     known = {name: values.pop(name, None) for name in _KNOWN}
+    number, class_name = class_of(known["label"], known["class_name"])
     return PoolRow(
         data=data,
-        image_uri=known["image_uri"] or "",
-        caption=known["caption"] or "",
-        label=-1 if known["label"] is None else int(known["label"]),
-        class_name=known["class_name"] or "",
+        image_uri=str(known["image_uri"] or ""),
+        caption=str(known["caption"] or ""),
+        label=number,
+        class_name=class_name,
         extras=scalars(values),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from retriever.pool.base import PoolRow, scalars
+from retriever.pool.base import PoolRow, class_of, scalars
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 
@@ -28,23 +28,23 @@ def to_row(
     read: Callable[[str], bytes],
     *,
     image_uri: str = "",
-    class_name: str = "",
+    folder: str = "",
 ) -> PoolRow:
     """Returns the row of a sample that has an image.
 
     The image is read unless its URI is given. `txt` is the caption, `cls` the label, `json` holds
-    both and whatever else is known.
+    both and whatever else is known; see `class_of` for what names the class.
     """
     notes = _notes(read(files["json"])) if "json" in files else {}
-    label = _text(read(files["cls"])) if "cls" in files else str(notes.pop("label", ""))
+    label = _text(read(files["cls"])) if "cls" in files else notes.pop("label", None)
     caption = _text(read(files["txt"])) if "txt" in files else notes.pop("caption", "")
-    number = label if label.lstrip("-").isdigit() else "-1"
+    number, class_name = class_of(label, notes.pop("class_name", ""), folder)
     return PoolRow(
         data=None if image_uri else read(image_of(files)),
         image_uri=image_uri,
         caption=str(caption or ""),
-        label=int(number),
-        class_name=str(notes.pop("class_name", "") or class_name),
+        label=number,
+        class_name=class_name,
         extras=scalars(notes),
     )
 
@@ -52,6 +52,11 @@ def to_row(
 def image_of(files: Mapping[str, str]) -> str:
     """Returns the name of a sample's image."""
     return next(files[kind] for kind in IMAGES if kind in files)
+
+
+def folder_of(path: str) -> str:
+    """Returns the name of the folder that a file is in; "" if it is in none."""
+    return path.rpartition("/")[0].rpartition("/")[2].strip(".")
 
 
 def _stem(name: str) -> str:

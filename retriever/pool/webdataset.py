@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from retriever.pool.base import PoolRow, ShardBroken
-from retriever.pool.samples import samples, to_row
+from retriever.pool.samples import folder_of, image_of, samples, to_row
 from servicekit.storage import ObjectStore, to_key
 
 _END = bytes(tarfile.BLOCKSIZE)
@@ -37,4 +37,5 @@ class TarShard:
             return data[start : start + members[name].size]
 
         found = list(samples(members))
-        return len(found), (to_row(files, read) for files in found)
+        rows = (to_row(files, read, folder=folder_of(image_of(files))) for files in found)
+        return len(found), rows

@@ -60,6 +60,20 @@ class Retriever(
             )
         return retriever_pb2.SearchImagesResponse(results=[answer])
 
+    async def SampleImages(self, request, context):
+        [condition] = request.filters
+        if condition.column == "label":
+            numbers = range(int(condition.between.least), int(condition.between.most) + 1)
+            found = [row for row in self.pool if row.get("label", -1) in numbers]
+        else:
+            names = set(condition.one_of.texts)
+            found = [row for row in self.pool if row.get("class_name", "") in names]
+        found.sort(key=lambda row: zlib.crc32(f"{request.seed} {row['sha256']}".encode()))
+        answer = retriever_pb2.SampleImagesResponse()
+        for row in found[request.skip_count :][: request.image_count]:
+            answer.images.add(image_uri=row["uri"], sha256=row["sha256"])
+        return answer
+
     async def EmbedTexts(self, request, context):
         same = self.trouble.prompts_alike
         return retriever_pb2.EmbedTextsResponse(

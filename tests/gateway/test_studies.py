@@ -1,13 +1,16 @@
 """Studies: every row on the same images, budget and seeds."""
 
+import io
 import json
+from hashlib import sha256
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.run.oracle import has_labels
-from servicekit.storage import DirectoryStore, to_key
-from tests.gateway.pictures import write_folder, write_pool
+from servicekit.storage import to_key
+from tests.gateway.pictures import picture, write_folder, write_pool
 from tests.gateway.system import open_system
 
 
@@ -65,13 +68,78 @@ async def _augmentations(system):
     return (await system.stub.ListAugmentations(request, timeout=10)).augmentations
 
 
-def test_a_pool_that_is_no_single_parquet_file_has_no_labels_for_an_oracle(tmp_path):
-    store = DirectoryStore(tmp_path)
-    store.put("pools/shards/00000.tar", b"no matter what")
-    assert not has_labels(store, "store:pools/shards")
-    assert not has_labels(store, "store:pools/shards/00000.tar")
-    store.put("pools/one.parquet", write_pool(tmp_path / "one.parquet").read_bytes())
-    assert has_labels(store, "store:pools/one.parquet")
+async def compared(folders, pool):
+    """Returns the results of a study with this pool, and the manifest of its oracle."""
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        request = study_of(pool, arms=("simple",))
+        study = await system.finish(await system.stub.CreateStudy(request, timeout=10))
+        results = json.loads(system.store.get(to_key(study.result.results_uri)))
+        key = "studies/s1/oracle-1.parquet"
+        drawn = system.store.get(key) if system.store.exists(key) else b""
+    return results, pq.read_table(io.BytesIO(drawn)).to_pylist() if drawn else []
+
+
+def rewrite(pool, drop=(), keep=lambda row: True):
+    rows = [row for row in pq.read_table(pool).to_pylist() if keep(row)]
+    pq.write_table(pa.Table.from_pylist(rows).drop_columns(list(drop)), pool)
+    return pool
+
+
+async def test_the_oracle_has_labelled_images_of_the_pool_and_its_time(folders):
+    results, drawn = await compared(folders, write_pool(folders[0] / "pool.parquet"))
+    pictures = {
+        sha256(picture(("pool", name, number))).hexdigest(): name
+        for name in ("cat", "dog")
+        for number in range(20)
+    }
+    assert [row["class_name"] for row in drawn] == ["cat"] * 3 + ["dog"] * 3
+    assert all(pictures[row["sha256"]] == row["class_name"] for row in drawn)
+    assert len({row["sha256"] for row in drawn}) == 6
+    spent = [one["stage"] for one in results["timings"] if one["label"] == "oracle"]
+    assert {"index", "oracle", "train"} == set(spent)
+    assert not results["notes"]
+
+
+async def test_where_the_pool_names_no_classes_their_numbers_are_taken(folders):
+    pool = rewrite(write_pool(folders[0] / "pool.parquet"), drop=["class_name"])
+    _, drawn = await compared(folders, pool)
+    assert [(row["label"], row["class_name"]) for row in drawn] == [(0, "cat")] * 3 + [
+        (1, "dog")
+    ] * 3
+
+
+async def test_numbers_are_names_where_the_classes_are_named_by_numbers(tmp_path):
+    folders = (
+        tmp_path,
+        write_folder(tmp_path / "train", classes=("2", "10")),
+        write_folder(tmp_path / "test", classes=("2", "10"), count=2, tag="test"),
+    )
+    names = [str(number) for number in range(11)]
+    pool = rewrite(write_pool(tmp_path / "pool.parquet", classes=names), drop=["class_name"])
+    _, drawn = await compared(folders, pool)
+    twos = {sha256(picture(("pool", "2", number))).hexdigest() for number in range(20)}
+    assert [row["label"] for row in drawn] == [0] * 3 + [1] * 3
+    assert [row["class_name"] for row in drawn if row["sha256"] in twos] == ["2"] * 3
+
+
+async def test_a_pool_without_labels_has_no_oracle_and_the_report_says_so(folders):
+    pool = rewrite(write_pool(folders[0] / "pool.parquet"), drop=["class_name", "label"])
+    results, _ = await compared(folders, pool)
+    assert [row["method"] for row in results["rows"]] == ["baseline", "simple"]
+    [note] = results["notes"]
+    assert "no oracle row" in note and "class_name or label" in note
+
+
+async def test_an_oracle_that_is_short_of_images_is_told(folders):
+    pool = rewrite(
+        write_pool(folders[0] / "pool.parquet"),
+        keep=lambda row: row["class_name"] == "cat" or row["image"]["path"] == "dog/7.png",
+    )
+    results, drawn = await compared(folders, pool)
+    assert [row["class_name"] for row in drawn] == ["cat"] * 3 + ["dog"]
+    assert any("oracle of seed 1 has 4 of 6 images" in note for note in results["notes"])
 
 
 async def test_without_a_pool_there_is_no_oracle(folders):
