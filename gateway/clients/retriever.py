@@ -117,12 +117,12 @@ class Retriever:
     async def search(
         self, index: str, text: str, count: int, *, least_aesthetic: float | None = None
     ) -> list[Hit]:
-        """Returns the `count` nearest images of a text, the most similar first.
+        """Returns the `count` nearest images of a text, at most HITS_PER_SEARCH, best first.
 
         `least_aesthetic` is for pools that have aesthetic scores.
         """
         request = pb.SearchImagesRequest(
-            index=index, queries=[pb.Query(text=text)], hit_count=min(count, HITS_PER_SEARCH)
+            index=index, queries=[pb.Query(text=text)], hit_count=count
         )
         if least_aesthetic is not None:
             request.filters.add(column=_AESTHETIC, between=pb.NumberRange(least=least_aesthetic))

@@ -44,12 +44,13 @@ class Searching:
         plan = replace(self.plan, model_digest=index.digest)
         judged: dict[str, Outcome] = {}
         wanted = plan.recipe.images_per_class
+        most = min(index.image_count, HITS_PER_SEARCH)
         for growth in range(1, GROWTH + 1):
-            count = min(math.ceil(MARGIN * wanted * growth), index.image_count)
+            count = min(math.ceil(MARGIN * wanted * growth), most)
             claims = share_out(await self._search(index, count), self._labels())
             await self._judge(claims, judged)
             output = self._choose(plan, index, claims, judged)
-            if len(output.accepted) == wanted * len(self.materials) or count == index.image_count:
+            if len(output.accepted) == wanted * len(self.materials) or count == most:
                 break
         return output, self._shortfalls(output, count)
 

@@ -19,6 +19,7 @@ class Retriever(
 ):
     def __init__(self, store, trouble):
         self.store, self.trouble = store, trouble
+        self.asked = []
 
     async def CreateIndex(self, request, context):
         data = self.store.get(to_key(request.pool_uri))
@@ -41,6 +42,7 @@ class Retriever(
 
     async def SearchImages(self, request, context):
         text = request.queries[0].text
+        self.asked.append(request.hit_count)
         hits = []
         least = max((one.between.least for one in request.filters), default=0)
         for row in self.pool:

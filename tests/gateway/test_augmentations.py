@@ -205,6 +205,22 @@ async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
     assert all("survived the filters" in s.reason for s in all_.result.shortfalls)
 
 
+async def test_retrieval_searches_no_further_than_one_search_goes_and_says_so(folders, monkeypatch):
+    root, train, test = folders
+    monkeypatch.setattr("gateway.run.searching.HITS_PER_SEARCH", 20)
+    pool = write_pool(root / "pool.parquet")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval", pool_uri=f"file://{pool}", images_per_class=18
+        )
+        asked = system.doubles["retriever"].asked
+    assert asked == [20, 20], "a search that finds nothing new is not made"
+    assert {one.reason for one in made.result.shortfalls} == {
+        "of the 20 nearest images of the pool no more survived the filters"
+    }
+
+
 async def test_retrieval_keeps_to_beautiful_images_where_the_pool_says_which_are(folders):
     root, train, test = folders
     pool = write_pool(root / "pool.parquet")
