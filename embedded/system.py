@@ -123,12 +123,12 @@ class EmbeddedSystem:
         kind = getattr(importlib.import_module(f"{name}.settings"), f"{name.capitalize()}Settings")
         settings = kind(**self._options(name))
         if name == "generator":
-            settings = await place_engine(settings, self.settings.state, url, self._exit)
+            settings, keep = await place_engine(settings, self.settings.state, url, self._exit)
         if name == "prompter":
             settings = await place_language_model(settings, self.settings.state, self._exit)
         wiring = importlib.import_module(f"{name}.wiring")
         service: Service = wiring.create_service(settings, store)
-        return service
+        return keep(service) if name == "generator" else service
 
     def _options(self, name: str) -> dict[str, Any]:
         state, folder = self.settings.state, Path(os.environ.get(MODELS_KEY, NANO)).absolute()

@@ -57,7 +57,8 @@ class LocalTriton:
         self.target = f"{_HOST}:{self.ports.grpc}"
         self.log = folder / "triton.log"
         self.settings = replace(settings, backend="triton", triton=self.target)
-        self._folder, self._store, self._ready_seconds = folder, store, ready_seconds
+        self.ready_seconds = ready_seconds
+        self._folder, self._store = folder, store
         self._shm_prefix = f"{_SHM_PREFIX}{os.getpid()}-{self.ports.grpc}-"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +68,11 @@ class LocalTriton:
         if self._process is None:
             raise RuntimeError("Triton is not started")
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server does not run, though its models may be dead in one that does."""
+        return self._process is None or self._process.poll() is not None
 
     def __enter__(self) -> Self:
         self.start()
@@ -86,17 +92,21 @@ class LocalTriton:
         Raises Precondition if `make triton` was not run or Triton ends, Unavailable if it takes too
         long; both with the end of its log.
         """
+        self.launch()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Starts the server and does not wait. Raises Precondition if `make triton` was not run."""
         environment = _environment()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         with self.log.open("ab") as log:
             command = self._command(environment)
             self._process = start_leashed(command, log, self._variables(environment))
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
 
     def stop(self, seconds: float = 15.0) -> None:
         """Lets Triton finish what it is doing for up to `seconds`, and ends it."""
@@ -124,7 +134,7 @@ class LocalTriton:
             f"--backend-directory={backends.absolute()}",
             # The stub makes its shared memory under this prefix, so that it can be swept.
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-            f"--backend-config=python,stub-timeout-seconds={self._ready_seconds:.0f}",
+            f"--backend-config=python,stub-timeout-seconds={self.ready_seconds:.0f}",
             "--disable-auto-complete-config",
             "--allow-gpu-metrics=false",
             "--exit-timeout-secs=10",
@@ -153,7 +163,7 @@ class LocalTriton:
         from servicekit.storage import MemoryStore
 
         backend = start_triton(self.settings, MemoryStore())
-        deadline = time.monotonic() + self._ready_seconds
+        deadline = time.monotonic() + self.ready_seconds
         try:
             while not backend.is_healthy():
                 if self._process is not None and (code := self._process.poll()) is not None:
@@ -164,7 +174,7 @@ class LocalTriton:
                     )
                 if time.monotonic() > deadline:
                     raise Unavailable(
-                        f"Triton made no image within {self._ready_seconds:g} s; {self._tail()}",
+                        f"Triton made no image within {self.ready_seconds:g} s; {self._tail()}",
                         reason="TRITON_UNAVAILABLE",
                     )
                 time.sleep(0.2)

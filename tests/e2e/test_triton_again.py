@@ -1,0 +1,97 @@
+"""A Triton that dies under the embedded system is started anew, but not for ever."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from embedded.system import EmbeddedSystem
+from embedded.triton import ENGINE_KEY, Keeper
+from servicekit.server import Service
+from tests.e2e.test_triton import images_of
+
+
+def processes_of(name):
+    """Returns the processes below this one whose command line has the name in it."""
+    family = psutil.Process().children(recursive=True)
+    return [one for one in family if any(name in part for part in one.cmdline()[:1])]
+
+
+async def images_again(target):
+    """Asks until all images are made, as the gateway does."""
+    async with asyncio.timeout(90):
+        while True:
+            try:
+                made = await images_of(target)
+                if all(digest for _, digest in made.values()):
+                    return made
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+            await asyncio.sleep(0.5)
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(240)
+async def test_a_triton_that_was_killed_makes_images_again(tmp_path, monkeypatch):
+    monkeypatch.setenv(ENGINE_KEY, "triton")
+    options = {"generator.probe_seconds": 0.5}
+    async with EmbeddedSystem(tmp_path / "state", options=options) as system:
+        for name in ("triton_python_backend_stub", "tritonserver"):
+            [victim] = processes_of(name)
+            victim.kill()
+            assert len(await images_again(system.targets["generator"])) == 5
+        assert not victim.is_running()
+    assert not processes_of("triton")
+    log = (tmp_path / "state" / "variegate.log").read_text()
+    assert "started anew, 1 of at most 5 times in 10 minutes" in log
+    assert "started anew, 2 of at most 5 times" in log
+
+
+class Mortal:
+    """A server that ends as soon as it is launched, or never gets well."""
+
+    log, ready_seconds = Path("triton.log"), 60.0
+
+    def __init__(self, *, has_ended):
+        self.has_ended, self.launched = has_ended, []
+
+    def kill(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def launch(self):
+        self.launched.append(self.now)
+
+
+async def probed(server, seconds):
+    """Probes every five seconds in vain; returns when the server was launched."""
+    keeper = Keeper(server, clock=lambda: server.now)
+
+    async def probe():
+        return False
+
+    async def nothing():
+        pass
+
+    service = keeper.watch(Service("generator", (), lambda server: None, nothing, nothing, probe))
+    for server.now in range(0, seconds, 5):
+        assert await service.probe() is False
+    keeper.close()
+    server.now += 10_000
+    await service.probe()
+    return server.launched
+
+
+async def test_one_that_ends_at_once_is_started_ever_more_slowly_and_five_times(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert await probed(Mortal(has_ended=True), 600) == [0, 5, 10, 20, 40]
+    assert "5 of at most 5 times in 10 minutes; see triton.log" in caplog.text
+
+
+async def test_one_that_is_starting_gets_its_time():
+    assert await probed(Mortal(has_ended=False), 200) == [0, 65, 130, 195]
