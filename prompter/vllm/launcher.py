@@ -127,7 +127,9 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
-    "PYTHONPATH": "",  # its packages are its own
+    # Its packages are its own, and none is in the folder where it runs.
+    "PYTHONPATH": "",
+    "PYTHONSAFEPATH": "1",
 }
 
 

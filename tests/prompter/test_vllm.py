@@ -149,6 +149,14 @@ def test_a_folder_without_a_model_ends_with_the_log(tmp_path):
     assert "config.json" in caught.value.message
 
 
+def test_a_folder_named_like_a_package_beside_the_log_is_not_taken_for_it(tmp_path):
+    # The place of Triton's own files, which vLLM once took for the compiler of that name.
+    (tmp_path / "triton").mkdir()
+    with pytest.raises(Unavailable) as caught:
+        LocalVllm(tmp_path, "none", tmp_path / "vllm.log").start()
+    assert "config.json" in caught.value.message
+
+
 def test_a_taken_port_is_named(vllm, tmp_path):
     port = int(vllm.url.removesuffix("/v1").rpartition(":")[2])
     with pytest.raises(Precondition, match=f"127.0.0.1:{port}.*choose another port"):
