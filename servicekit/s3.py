@@ -16,7 +16,6 @@ from datetime import timedelta
 from hashlib import md5
 from typing import TypeVar
 
-import urllib3
 from minio import Minio
 
 from servicekit.s3_connection import Connection, connect
@@ -38,7 +37,6 @@ _PART, _PARTS_AT_ONCE = 8 * 2**20, 4
 # A server that never answered is likely to be a wrong address, so little patience is lost on it.
 _FIRST_PATIENCE = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_PUT_SECONDS = 900
 
 
 class S3Store:
@@ -52,7 +50,7 @@ class S3Store:
 
     def __init__(self, connection: Connection, bucket: str) -> None:
         self._client: Minio = connection.client
-        self._pool: urllib3.PoolManager = connection.pool
+        self._connection = connection
         self._patience = connection.patience
         self._bucket = bucket
         self._has_answered = False
@@ -99,7 +97,8 @@ class S3Store:
         self._attempt(key, lambda: self._client.remove_object(self._bucket, check_key(key)))
 
     def link(self, key: str, seconds: int) -> str:
-        return self._url("GET", check_key(key), seconds)
+        lasting = timedelta(seconds=seconds)
+        return self._client.presigned_get_object(self._bucket, check_key(key), lasting)
 
     def _put_new(self, key: str, data: bytes) -> bool:
         """Stores the object in one request unless it exists.
@@ -111,8 +110,7 @@ class S3Store:
             "Content-Type": _type_of(key),
             "Content-MD5": b64encode(md5(data, usedforsecurity=False).digest()).decode(),
         }
-        url = self._url("PUT", key, _PUT_SECONDS)
-        response = self._pool.urlopen("PUT", url, body=data, headers=headers)
+        response = self._connection.send("PUT", key, data, **headers)
         if response.status == 412:
             return False
         if response.status != 200:
@@ -131,12 +129,10 @@ class S3Store:
         )
 
     def _read(self, key: str) -> bytes:
-        response = self._client.get_object(self._bucket, key)
-        try:
-            return bytes(response.read())
-        finally:
-            response.close()
-            response.release_conn()
+        response = self._connection.send("GET", key)
+        if response.status != 200:
+            raise answer_error(response)
+        return response.data
 
     def _find(self, key: str) -> int | None:
         """Returns the size of an object; None if there is none."""
@@ -152,10 +148,6 @@ class S3Store:
                 raise
 
         return self._attempt(key, look)
-
-    def _url(self, method: str, key: str, seconds: int) -> str:
-        lasting = timedelta(seconds=seconds)
-        return self._client.get_presigned_url(method, self._bucket, key, lasting)
 
     def _attempt(self, key: str, call: Callable[[], T]) -> T:
         """Returns what `call` does, tried again while that may help. Raises ServiceError."""

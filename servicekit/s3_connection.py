@@ -5,16 +5,22 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 import certifi
 import urllib3
 from minio import Minio
+from minio import time as minio_time
+from minio.credentials import Credentials
+from minio.signer import sign_v4_s3
 
 from servicekit.errors import InvalidArgument
 
 # Less than the 60 seconds that callers wait for an answer, so that they hear what is wrong.
 _PATIENCE = 45.0
 _CONNECTIONS = 32
+_REGION = "us-east-1"
+_UNSIGNED = "UNSIGNED-PAYLOAD"
 _OPTIONS = {"endpoint", "secure", "region", "style", "ca", "connections", "patience"}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
@@ -27,11 +33,45 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Connection:
-    """A client, the pool of connections that it uses, and seconds to wait for a lost server."""
+    """A client, the pool of connections that it uses, and seconds to wait for a lost server.
+
+    `bucket` is the bucket's address, `credentials` are None where requests are not signed.
+    """
 
     client: Minio
     pool: urllib3.PoolManager
     patience: float
+    bucket: SplitResult
+    region: str
+    credentials: Credentials | None
+
+    def send(
+        self, method: str, key: str, body: bytes | None = None, **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        """Sends one request for an object as it is, and returns the whole answer.
+
+        It is for what the client has no call for, and for what is done a thousand times.
+        """
+        url = self.bucket._replace(path=self.bucket.path + quote(key))
+        if self.credentials is not None:
+            now = minio_time.utcnow()
+            headers |= {
+                "Host": url.netloc,
+                "x-amz-content-sha256": _UNSIGNED,
+                "x-amz-date": minio_time.to_amz_date(now),
+            }
+            if self.credentials.session_token:
+                headers["x-amz-security-token"] = self.credentials.session_token
+            headers = sign_v4_s3(
+                method=method,
+                url=url,
+                region=self.region,
+                headers=headers,
+                credentials=self.credentials,
+                content_sha256=_UNSIGNED,
+                date=now,
+            )
+        return self.pool.urlopen(method, urlunsplit(url), body=body, headers=headers)
 
 
 def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str]) -> Connection:
@@ -56,15 +96,18 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
     style = options.get("style", "path")
     if style not in ("path", "virtual"):
         raise _bad(f"style is {style!r}; it is path or virtual")
+    token = environ.get("AWS_SESSION_TOKEN")
+    credentials = Credentials(key, secret, session_token=token) if key and secret else None
+    region = options.get("region", _REGION)
     pool = _pool(options, int(_number(options, "connections", _CONNECTIONS)))
     try:
         client = Minio(
             options["endpoint"],
             access_key=key,
             secret_key=secret,
-            session_token=environ.get("AWS_SESSION_TOKEN"),
+            session_token=token,
             secure=_flag(options, "secure"),
-            region=options.get("region", "us-east-1"),
+            region=region,
             http_client=pool,
         )
     except ValueError as error:
@@ -73,7 +116,14 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
         client.enable_virtual_style_endpoint()
     else:
         client.disable_virtual_style_endpoint()
-    return Connection(client, pool, _number(options, "patience", _PATIENCE))
+    patience = _number(options, "patience", _PATIENCE)
+    return Connection(client, pool, patience, _address(client, bucket), region, credentials)
+
+
+def _address(client: Minio, bucket: str) -> SplitResult:
+    """Returns the address of a bucket, ending in "/": the client knows the styles and AWS."""
+    link = urlsplit(client.get_presigned_url("GET", bucket, "-"))
+    return link._replace(path=link.path.removesuffix("-"), query="")
 
 
 def _pool(options: Mapping[str, str], connections: int) -> urllib3.PoolManager:
