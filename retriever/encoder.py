@@ -8,8 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 
 from servicekit.errors import Precondition
+
+_WEIGHTS = "open_clip_model.safetensors"
 
 Vectors = NDArray[np.float32]
 # What a tower takes: token ids [m] or preprocessed pixels [3, height, width].
@@ -43,7 +46,8 @@ class ClipEncoder:
     """An open_clip model of a local folder.
 
     The id is the folder's name and the digest of its weights and configuration, so two encoders
-    of equal id give equal vectors. Raises Precondition if the folder is not an open_clip model.
+    of equal id give equal vectors. Raises Precondition if the folder is not an open_clip model
+    of safetensors.
     """
 
     def __init__(self, folder: Path, device: str = "auto") -> None:
@@ -91,7 +95,7 @@ class ClipEncoder:
 
 def _checked(folder: Path) -> Path:
     """Returns the absolute folder, having looked for what open_clip would need."""
-    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+    for name in ("open_clip_config.json", _WEIGHTS):
         if not (folder / name).is_file():
             raise Precondition(
                 f"{folder} is not an open_clip model: {name} is missing; point RETRIEVER_CLIP at "
@@ -99,7 +103,16 @@ def _checked(folder: Path) -> Path:
                 subject=str(folder),
                 reason="MODEL_MISSING",
             )
-    return folder.absolute()
+    try:
+        with safe_open(folder / _WEIGHTS, "np"):
+            return folder.absolute()
+    except SafetensorError as error:
+        raise Precondition(
+            f"{folder / _WEIGHTS} is not a whole safetensors file ({error}); get it again, or "
+            "convert it if it is a pickle, which is never loaded",
+            subject=str(folder),
+            reason="MODEL_BROKEN",
+        ) from error
 
 
 def _digest(folder: Path) -> str:
