@@ -19,6 +19,7 @@ from gateway.settings import GatewaySettings
 
 CANDIDATES_PER_CALL, HITS_PER_SEARCH = 256, 10_000
 _AESTHETIC = "aesthetic"
+_NAMED_SHARDS = 3
 EMBEDDINGS_PER_CALL = 256
 
 Vectors = NDArray[np.float32]
@@ -34,6 +35,8 @@ class PoolIndex:
     image_count: int
     # Whether the pool knows how beautiful its images are.
     has_aesthetic: bool = False
+    # Which shards could not be read, for people; "" if all could.
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,13 @@ class Retriever:
         return operations_pb2_grpc.OperationsStub(self._channel.open())
 
     async def index(self, pool_uri: str, look: Callable[[int, int], None]) -> PoolIndex:
-        """Returns the index of a pool, built if it is not there; `look` gets done and total."""
-        request = pb.CreateIndexRequest(index_id=f"pool-{digest(pool_uri)}", pool_uri=pool_uri)
+        """Returns the index of a pool, built if it is not there; `look` gets done and total.
+
+        It is the one of the encoder that serves now: one of an older encoder is in nobody's way.
+        """
+        encoder = await self._encoder()
+        index_id = f"pool-{digest(pool_uri, encoder)}"
+        request = pb.CreateIndexRequest(index_id=index_id, pool_uri=pool_uri)
         patience = self._settings.patience_seconds
         progress, index = pb.CreateIndexMetadata(), pb.Index()
 
@@ -111,8 +119,21 @@ class Retriever:
         done.response.Unpack(index)
         number = pb.Column(name=_AESTHETIC, kind=pb.Column.KIND_NUMBER)
         return PoolIndex(
-            index.name, index.digest, index.encoder, index.image_count, number in index.columns
+            index.name,
+            index.digest,
+            index.encoder,
+            index.image_count,
+            number in index.columns,
+            _left_out(index.broken_shards),
         )
+
+    async def _encoder(self) -> str:
+        request, timeout = pb.EmbedTextsRequest(texts=["a"]), self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.EmbedTexts(request, timeout=timeout),
+            self._settings.patience_seconds,
+        )
+        return str(answer.embeddings[0].encoder)
 
     async def search(
         self, index: str, text: str, count: int, *, least_aesthetic: float | None = None
@@ -214,6 +235,14 @@ class Retriever:
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+def _left_out(broken: Sequence[pb.BrokenShard]) -> str:
+    if not broken:
+        return ""
+    named = "; ".join(shard.message for shard in broken[:_NAMED_SHARDS])
+    rest = f"; and {len(broken) - _NAMED_SHARDS} more" if len(broken) > _NAMED_SHARDS else ""
+    return f"of the pool these shards were left out: {named}{rest}"
 
 
 def _verdict(verdict: pb.Verdict) -> Verdict:

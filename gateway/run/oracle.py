@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gateway.clients.retriever import CANDIDATES_PER_CALL, Candidate, PoolImage, Verdict
 from gateway.digests import canonical, digest
@@ -26,42 +26,44 @@ _NAMES = 1000
 
 
 @dataclass(frozen=True)
-class LabelledPool:
-    """An indexed pool that knows classes of a dataset: by their names, or by numbers only.
+class IndexedPool:
+    """An indexed pool, and how it tells a dataset's classes: "" if of no image.
 
-    `seconds` is the time that it took to build the index.
+    `seconds` is the time that it took to build the index; `left_out` says what is not in it.
     """
 
     uri: str
     index: str
-    by_name: bool
+    told_by: Literal["class_name", "label", ""]
     seconds: float
+    left_out: str
 
     def labels(self, one: DatasetClass, dataset: Dataset) -> Sequence[str] | range:
         """Returns what the pool calls a class."""
         number = _numbers(dataset)[one.label]
-        return (one.class_name,) if self.by_name else range(number, number + 1)
+        return range(number, number + 1) if self.told_by == "label" else (one.class_name,)
 
 
 async def look_at_pool(
     context: Context, dataset: Dataset, uri: str, progress: Progress
-) -> LabelledPool | None:
-    """Returns the pool, indexed; None if it knows no class of the dataset."""
+) -> IndexedPool:
+    """Returns the pool, indexed."""
     began, retriever = time.monotonic(), context.clients.retriever
     index = await retriever.index(
         uri, lambda done, total: progress.set("index", done, total, "images")
     )
     seconds = time.monotonic() - began
     names, numbers = [one.class_name for one in dataset.classes], _numbers(dataset).values()
+    told_by: Literal["class_name", "label", ""] = ""
     if await retriever.sample(index.name, 1, names[:_NAMES]):
-        return LabelledPool(uri, index.name, True, seconds)
-    if await retriever.sample(index.name, 1, range(min(numbers), max(numbers) + 1)):
-        return LabelledPool(uri, index.name, False, seconds)
-    return None
+        told_by = "class_name"
+    elif await retriever.sample(index.name, 1, range(min(numbers), max(numbers) + 1)):
+        told_by = "label"
+    return IndexedPool(uri, index.name, told_by, seconds, index.left_out)
 
 
 async def make_oracle(
-    context: Context, dataset: Dataset, pool: LabelledPool, per_class: int, seed: int, key: str
+    context: Context, dataset: Dataset, pool: IndexedPool, per_class: int, seed: int, key: str
 ) -> dict[str, Any]:
     """Writes the manifest of labelled pool images under `key`; returns its URI, count and seconds.
 
@@ -82,7 +84,7 @@ async def make_oracle(
 async def _draw(
     context: Context,
     dataset: Dataset,
-    pool: LabelledPool,
+    pool: IndexedPool,
     one: DatasetClass,
     wanted: int,
     seed: int,

@@ -52,7 +52,7 @@ class Searching:
             output = self._choose(plan, index, claims, judged)
             if len(output.accepted) == wanted * len(self.materials) or count == most:
                 break
-        return output, self._shortfalls(output, count)
+        return output, self._shortfalls(output, count, index.left_out)
 
     async def _index(self) -> dict[str, Any]:
         pool_uri = self.plan.recipe.pool_uri
@@ -177,12 +177,13 @@ class Searching:
         item_id = plan.item_id(name, (), draft.prompt, 0, hit.sha256)
         return Item(item_id, slot, (), draft.prompt, None, None, lineage)
 
-    def _shortfalls(self, output: Output, count: int) -> list[Shortfall]:
+    def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
         wanted = self.plan.recipe.images_per_class
         made = dict.fromkeys(self.materials, 0)
         for _, row in output.accepted:
             made[row.class_name] += 1
         reason = f"of the {count} nearest images of the pool no more survived the filters"
+        reason += f"; {left_out}" if left_out else ""
         return [Shortfall(name, wanted, n, reason) for name, n in made.items() if n < wanted]
 
 

@@ -27,7 +27,7 @@ from gateway.resources import (
 from gateway.run.augmenting import run_augmentation
 from gateway.run.context import Context
 from gateway.run.durable import Step, step
-from gateway.run.oracle import LabelledPool, look_at_pool, make_oracle
+from gateway.run.oracle import IndexedPool, look_at_pool, make_oracle
 from gateway.run.progress import Progress
 from gateway.run.reporting import write_report
 from gateway.study import Arm, AugmentationRecord, RunRecord
@@ -59,9 +59,10 @@ class Studying:
     async def run(self) -> None:
         """Does all of it."""
         study = self.study
-        pool = await self._labelled_pool() if study.pool_uri else None
+        pool = await self._indexed_pool()
         arms = [arm_of(arm) for arm in study.arms]
-        rows = [Arm(BASELINE, "real"), *([Arm(ORACLE, "combined")] if pool else []), *arms]
+        oracle = [Arm(ORACLE, "combined")] if pool and pool.told_by else []
+        rows = [Arm(BASELINE, "real"), *oracle, *arms]
         # Training takes its steps' places before anything else runs, because its order varies.
         places = {(seed, row.key): Step("train") for seed in study.seeds for row in rows}
         tasks: list[asyncio.Task[None]] = []
@@ -81,24 +82,25 @@ class Studying:
         await step("report", self._report)
         self.progress.finish()
 
-    async def _labelled_pool(self) -> LabelledPool | None:
-        uri = self.study.pool_uri
+    async def _indexed_pool(self) -> IndexedPool | None:
+        if not (uri := self.study.pool_uri):
+            return None
 
-        async def look() -> dict[str, Any] | None:
-            pool = await look_at_pool(self.context, self.dataset, uri, self.progress)
-            return asdict(pool) if pool else None
+        async def look() -> dict[str, Any]:
+            return asdict(await look_at_pool(self.context, self.dataset, uri, self.progress))
 
-        found = await step("pool", look)
-        if found:
-            return LabelledPool(**found)
-        self.notes.append(
-            f"There is no oracle row: the pool {uri} says of no image that it shows one of these "
-            "classes. It would take that from a column class_name or label, from .cls or .json "
-            "files, or from a folder per class."
-        )
-        return None
+        pool = IndexedPool(**await step("pool", look))
+        if pool.left_out:
+            self.notes.append(f"{pool.left_out[0].upper()}{pool.left_out[1:]}.")
+        if not pool.told_by:
+            self.notes.append(
+                f"There is no oracle row: the pool {uri} says of no image that it shows one of "
+                "these classes. It would take that from a column class_name or label, from .cls "
+                "or .json files, or from a folder per class."
+            )
+        return pool
 
-    async def _images(self, row: Arm, seed: int, pool: LabelledPool | None) -> str:
+    async def _images(self, row: Arm, seed: int, pool: IndexedPool | None) -> str:
         """Returns the manifest of the images that a row adds; nothing for the baseline."""
         if row.method == BASELINE:
             return ""
@@ -107,7 +109,7 @@ class Studying:
             return await self._draw(pool, seed)
         return await self._augment(row, seed)
 
-    async def _draw(self, pool: LabelledPool, seed: int) -> str:
+    async def _draw(self, pool: IndexedPool, seed: int) -> str:
         self.progress.child = None
         self.progress.start("oracle", 1, "manifests")
         key, each = f"{self.study.name}/oracle-{seed}.parquet", self.study.images_per_class

@@ -19,9 +19,10 @@ class Retriever(
 ):
     def __init__(self, store, trouble):
         self.store, self.trouble = store, trouble
-        self.asked = []
+        self.asked, self.indexes, self.encoder, self.broken = [], [], "double-clip", []
 
     async def CreateIndex(self, request, context):
+        self.indexes.append(request.index_id)
         data = self.store.get(to_key(request.pool_uri))
         self.pool = pq.read_table(io.BytesIO(data)).to_pylist()
         for row in self.pool:
@@ -31,8 +32,9 @@ class Retriever(
         index = retriever_pb2.Index(
             name=f"indexes/{request.index_id}",
             digest="d1d1",
-            encoder="double-clip",
+            encoder=self.encoder,
             image_count=len(self.pool),
+            broken_shards=self.broken,
         )
         if "aesthetic" in self.pool[0]:
             index.columns.add(name="aesthetic", kind=retriever_pb2.Column.KIND_NUMBER)
@@ -80,13 +82,14 @@ class Retriever(
         same = self.trouble.prompts_alike
         return retriever_pb2.EmbedTextsResponse(
             embeddings=[
-                _embedding("same" if same else text, "real" in text) for text in request.texts
+                _embedding("same" if same else text, "real" in text, self.encoder)
+                for text in request.texts
             ]
         )
 
     async def EmbedImages(self, request, context):
         return retriever_pb2.EmbedImagesResponse(
-            embeddings=[_embedding(uri, True) for uri in request.image_uris]
+            embeddings=[_embedding(uri, True, self.encoder) for uri in request.image_uris]
         )
 
     async def ScreenImages(self, request, context):
@@ -119,9 +122,9 @@ class Retriever(
         return {pixel_sha256(decode_image(data)): uri for uri, data in images.items()}
 
 
-def _embedding(text, is_real):
+def _embedding(text, is_real, encoder):
     """Noise, and in one direction if it is real."""
     vector = np.random.default_rng(zlib.crc32(text.encode())).standard_normal(64)
     vector[0] = 10 * is_real
     data = (vector / np.linalg.norm(vector)).astype("<f4").tobytes()
-    return retriever_pb2.Embedding(data=data, encoder="double-clip")
+    return retriever_pb2.Embedding(data=data, encoder=encoder)

@@ -221,6 +221,20 @@ async def test_retrieval_searches_no_further_than_one_search_goes_and_says_so(fo
     }
 
 
+async def test_a_pool_is_indexed_anew_for_another_encoder(folders):
+    root, train, test = folders
+    pool = f"file://{write_pool(root / 'pool.parquet')}"
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        retriever = system.doubles["retriever"]
+        for name, encoder in (("a1", "double-clip"), ("a2", "double-clip"), ("a3", "newer-clip")):
+            retriever.encoder = encoder
+            made = await system.augment(name, method="retrieval", pool_uri=pool)
+            assert made.result.accepted_count == 6
+    first, second, third = retriever.indexes
+    assert first == second != third
+
+
 async def test_retrieval_keeps_to_beautiful_images_where_the_pool_says_which_are(folders):
     root, train, test = folders
     pool = write_pool(root / "pool.parquet")

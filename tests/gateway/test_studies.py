@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
+from variegate.retriever.v1 import retriever_pb2
 
 from servicekit.storage import to_key
 from tests.gateway.pictures import picture, write_folder, write_pool
@@ -68,10 +69,11 @@ async def _augmentations(system):
     return (await system.stub.ListAugmentations(request, timeout=10)).augmentations
 
 
-async def compared(folders, pool):
+async def compared(folders, pool, broken=()):
     """Returns the results of a study with this pool, and the manifest of its oracle."""
     root, train, test = folders
     async with open_system(root / "state", root) as system:
+        system.doubles["retriever"].broken = broken
         await system.import_folder(train, test)
         request = study_of(pool, arms=("simple",))
         study = await system.finish(await system.stub.CreateStudy(request, timeout=10))
@@ -130,6 +132,18 @@ async def test_a_pool_without_labels_has_no_oracle_and_the_report_says_so(folder
     assert [row["method"] for row in results["rows"]] == ["baseline", "simple"]
     [note] = results["notes"]
     assert "no oracle row" in note and "class_name or label" in note
+
+
+async def test_shards_that_were_left_out_are_told(folders):
+    broken = [
+        retriever_pb2.BrokenShard(reason="NOT_TAR", message=f"store:p/{number}.tar is no tar")
+        for number in range(5)
+    ]
+    results, _ = await compared(folders, write_pool(folders[0] / "pool.parquet"), broken)
+    assert results["notes"] == [
+        "Of the pool these shards were left out: store:p/0.tar is no tar; store:p/1.tar is no tar; "
+        "store:p/2.tar is no tar; and 2 more."
+    ]
 
 
 async def test_an_oracle_that_is_short_of_images_is_told(folders):
