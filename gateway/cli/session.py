@@ -14,12 +14,16 @@ from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from gateway.cli.connect import Connection
 from gateway.cli.progress import Step, View
 from servicekit.channels import open_channel
-from servicekit.errors import from_rpc_error, from_status
+from servicekit.errors import Unavailable, from_rpc_error, from_status
 
 CALL_SECONDS = 60.0
 # A gateway that restarts while we wait goes on with its work, so we wait for it as well.
 PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 0.3
+_LOST = (
+    "The system has not answered for {:.0f} s. What it finished is kept: start it again, repeat "
+    "the command, and it goes on from there."
+)
 
 M = TypeVar("M", bound=Message)
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
@@ -54,7 +58,7 @@ class Session:
         self, operation: operations_pb2.Operation, answer: M, *, part: str = ""
     ) -> M:
         """Waits for an operation of the gateway and unpacks its response into `answer`."""
-        done = await wait(self.operations, operation, lambda op: self._show(op, part))
+        done = await wait(self.operations, operation, self.view, lambda op: self._show(op, part))
         done.response.Unpack(answer)
         return answer
 
@@ -86,13 +90,15 @@ def step_of(progress: gateway_pb2.OperationProgress, part: str = "") -> Step:
 async def wait(
     operations: Any,
     operation: operations_pb2.Operation,
+    view: View,
     show: Callable[[operations_pb2.Operation], None],
 ) -> operations_pb2.Operation:
     """Polls until the operation is done. Raises its ServiceError if it failed.
 
-    A server that cannot be reached is waited for, up to `PATIENCE_SECONDS`.
+    A server that cannot be reached is waited for, which `view` says; after `PATIENCE_SECONDS`
+    raises Unavailable.
     """
-    heard_at = time.monotonic()
+    heard_at, is_lost = time.monotonic(), False
     while True:
         show(operation)
         if operation.done:
@@ -101,11 +107,15 @@ async def wait(
         request = operations_pb2.GetOperationRequest(name=operation.name)
         try:
             operation = await operations.GetOperation(request, timeout=CALL_SECONDS)
-            heard_at = time.monotonic()
+            heard_at, is_lost = time.monotonic(), False
         except grpc.aio.AioRpcError as error:
-            silent = time.monotonic() - heard_at
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or silent > PATIENCE_SECONDS:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise from_rpc_error(error) from error
+            if time.monotonic() - heard_at > PATIENCE_SECONDS:
+                raise Unavailable(_LOST.format(PATIENCE_SECONDS), reason="SYSTEM_LOST") from error
+            if not is_lost:
+                view.say(f"the system does not answer; waiting {PATIENCE_SECONDS:.0f} s for it")
+                is_lost = True
     if operation.HasField("error"):
         raise from_status(operation.error)
     return operation

@@ -52,7 +52,7 @@ async def _train(session: Session, channel: Any, lesson: Lesson, seed: int) -> p
             done, total = progress.done_step_count, progress.total_step_count
             session.view.show(Step(title, done, total, unit="steps"))
 
-    done = await wait(operations_pb2_grpc.OperationsStub(channel), operation, show)
+    done = await wait(operations_pb2_grpc.OperationsStub(channel), operation, session.view, show)
     run = pb.TrainingRun()
     done.response.Unpack(run)
     return run

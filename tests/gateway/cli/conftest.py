@@ -20,6 +20,7 @@ from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from gateway.cli.main import main
 from servicekit.errors import to_status
+from tests.tests_ports import free_port
 
 
 def packed(message):
@@ -199,3 +200,8 @@ def photos(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (90 * at, 50 * number, 30)).save(path)
     return Path(root)
+
+
+@pytest.fixture
+def unused_port():
+    return free_port()

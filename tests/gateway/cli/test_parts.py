@@ -10,14 +10,18 @@ import sys
 import time
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli import inputs, outputs
 from gateway.cli.checks import all_checks
+from gateway.cli.execute import settle
 from gateway.cli.failures import CliError
+from gateway.cli.options import Common
 from gateway.cli.progress import LiveView, PlainView, Step, _bars, clock
 from gateway.cli.running import publish, running_in
+from servicekit.errors import Precondition
 
 
 @given(st.text(max_size=80), st.text())
@@ -58,6 +62,23 @@ def test_live_progress_survives_text_that_looks_like_markup():
         view.show(Step("generate", 1, 4, 2.0, "images", 1, "dog [/x]", (("i", "bad [/red]"),)))
         view.show(Step("filter", 0, 0))
     assert "bad [/red]" in bars.console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("the store is full", "The store is full."),
+        ("store:a/b has no rows", "store:a/b has no rows."),
+    ],
+)
+def test_a_message_becomes_a_sentence_and_a_uri_in_front_stays_one(capsys, message, said):
+    def work():
+        raise Precondition(message, subject="x")
+
+    with pytest.raises(typer.Exit) as caught:
+        settle(Common(), work)
+    assert caught.value.exit_code == 3
+    assert said in capsys.readouterr().err
 
 
 def test_a_foreign_folder_is_never_deleted(tmp_path):
@@ -135,15 +156,6 @@ def test_up_names_the_port_that_is_taken(variegate, unused_port):
         answer = variegate("up", "--port-base", unused_port - 3)
     assert answer.code == 3
     assert f"Port {unused_port} of 127.0.0.1 is in use" in answer.err
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_ctrl_c_ends_with_130_and_says_that_work_is_kept(gateway, photos, tmp_path):

@@ -1,0 +1,76 @@
+"""Waiting for work in a system that goes away meanwhile."""
+
+import asyncio
+
+import pytest
+from google.longrunning import operations_pb2_grpc
+from variegate.retriever.v1.retriever_pb2 import CreateIndexRequest, Index
+
+from gateway.cli import session
+from gateway.cli.progress import PlainView
+from servicekit.channels import open_channel
+from servicekit.errors import Unavailable
+from servicekit.operations import OperationRunner, OperationsServicer
+from servicekit.server import Service, running
+from servicekit.storage import MemoryStore
+
+
+class System:
+    """A server of one operation, which goes on while the server is away."""
+
+    def __init__(self, address):
+        self._address = address
+        self._runner = OperationRunner(MemoryStore(), "retriever")
+        self.gate = asyncio.Event()
+
+    def served(self):
+        def register(server):
+            servicer = OperationsServicer(self._runner)
+            operations_pb2_grpc.add_OperationsServicer_to_server(servicer, server)
+
+        async def nothing():
+            pass
+
+        names = ("google.longrunning.Operations",)
+        return running(Service("retriever", names, register, nothing, nothing), self._address)
+
+    async def begin(self):
+        async def work(progress):
+            await self.gate.wait()
+            return Index(name="indexes/pool")
+
+        request = CreateIndexRequest(index_id="pool", pool_uri="store:a")
+        return await self._runner.start("pool", request, work)
+
+
+@pytest.fixture
+def system(unused_port):
+    return System(f"127.0.0.1:{unused_port}")
+
+
+async def test_a_system_that_comes_back_is_waited_for_and_that_is_said_once(system, capsys):
+    operation = await system.begin()
+    async with system.served() as server, open_channel(server.target) as channel:
+        stub = operations_pb2_grpc.OperationsStub(channel)
+        task = asyncio.create_task(
+            session.wait(stub, operation, PlainView(), lambda operation: None)
+        )
+        await asyncio.sleep(0.5)
+        await server.stop(grace=0)
+        await asyncio.sleep(1.5)
+        assert not task.done()
+        system.gate.set()
+        async with system.served():
+            done = await asyncio.wait_for(task, 20)
+    assert done.response.Is(Index.DESCRIPTOR)
+    assert capsys.readouterr().err.count("waiting 120 s for it") == 1
+
+
+async def test_a_system_that_stays_away_is_named_with_what_to_do(system, monkeypatch):
+    monkeypatch.setattr(session, "PATIENCE_SECONDS", 1.0)
+    operation = await system.begin()
+    async with system.served() as server, open_channel(server.target) as channel:
+        await server.stop(grace=0)
+        stub = operations_pb2_grpc.OperationsStub(channel)
+        with pytest.raises(Unavailable, match=r"not answered for 1 s.*repeat the command"):
+            await session.wait(stub, operation, PlainView(), lambda operation: None)
