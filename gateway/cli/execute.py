@@ -107,7 +107,9 @@ def _translate(error: Exception) -> CliError:
     from servicekit.errors import ServiceError
 
     if isinstance(error, ServiceError):
-        message = error.message[:1].upper() + error.message[1:]
+        message = error.message
+        if message.partition(" ")[0].isalpha():  # It may begin with a URI or a name.
+            message = message[:1].upper() + message[1:]
         failure = CliError(
             message if message.endswith((".", "!", "?")) else f"{message}.",
             exit_code=error.exit_code,

@@ -101,7 +101,7 @@ class Studying:
         return pool
 
     async def _images(self, row: Arm, seed: int, pool: IndexedPool | None) -> str:
-        """Returns the manifest of the images that a row adds; nothing for the baseline."""
+        """Returns the manifest of the images that a row adds; "" for none."""
         if row.method == BASELINE:
             return ""
         self.progress.part = f"{row.method}, seed {seed}"
@@ -125,7 +125,7 @@ class Studying:
                 f"The oracle of seed {seed} has {made['count']} of {wanted} images: the pool has "
                 "no more that are labelled with these classes and no copies."
             )
-        return str(made["manifest_uri"])
+        return str(made["manifest_uri"]) if made["count"] else ""
 
     async def _augment(self, row: Arm, seed: int) -> str:
         augmentation = augmentation_of(self.study, row, seed)
@@ -145,7 +145,7 @@ class Studying:
             _record, self.context.store, row, seed, name, finished.result
         )
         self.augmentations.append(record)
-        return record.manifest_uri
+        return record.manifest_uri if record.accepted_count else ""
 
     async def _train(self, place: Step, row: Arm, seed: int, synthetic_uri: str) -> None:
         async with self._room:
@@ -169,7 +169,8 @@ class Studying:
 
     async def _test(self, row: Arm, seed: int, synthetic_uri: str) -> dict[str, Any]:
         study = self.study
-        strategy = "" if row.method == BASELINE else row.strategy
+        # A row that got no images is trained as the baseline is, and says how many it got.
+        strategy = row.strategy if synthetic_uri else ""
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
         key = digest(study.name, row.method, strategy, content, seed, _plain(study))
         wish = TrainingWish(

@@ -156,6 +156,26 @@ async def test_an_oracle_that_is_short_of_images_is_told(folders):
     assert any("oracle of seed 1 has 4 of 6 images" in note for note in results["notes"])
 
 
+async def test_rows_that_get_no_images_are_trained_as_the_baseline_is(folders):
+    root, train, test = folders
+    rows = [
+        {"image": {"bytes": path.read_bytes()}, "class_name": path.parent.name}
+        for path in sorted(test.rglob("*.png"))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), root / "pool.parquet")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        request = study_of(root / "pool.parquet", arms=("retrieval", "simple"))
+        study = await system.finish(await system.stub.CreateStudy(request, timeout=10))
+        results = json.loads(system.store.get(to_key(study.result.results_uri)))
+    added = {row.method: row.added_image_count for row in study.result.rows}
+    assert added == {"baseline": 0, "oracle": 0, "retrieval": 0, "simple": 6}
+    rows = {row["method"]: row for row in results["rows"]}
+    assert rows["oracle"]["accuracies"] == rows["baseline"]["accuracies"]
+    assert any("oracle of seed 1 has 0 of 6 images" in note for note in results["notes"])
+    assert any("0 of 3" in text for text in rows["retrieval"]["shortfalls"])
+
+
 async def test_without_a_pool_there_is_no_oracle(folders):
     root, train, test = folders
     async with open_system(root / "state", root) as system:

@@ -1,0 +1,105 @@
+"""Retrieval through the gateway's real server, in front of a small deterministic pool."""
+
+import hashlib
+import io
+
+import pyarrow.parquet as pq
+import pytest
+
+from servicekit.storage import to_key
+from tests.gateway.pictures import write_folder, write_pool
+from tests.gateway.system import open_system
+
+
+def rows_of(store, uri):
+    return pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    train = write_folder(tmp_path / "train")
+    test = write_folder(tmp_path / "test", count=2, tag="test")
+    return tmp_path, train, test
+
+
+async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        some = await system.augment("a1", method="retrieval", pool_uri=f"file://{pool}")
+        all_ = await system.augment(
+            "a2", method="retrieval", pool_uri=f"file://{pool}", images_per_class=30
+        )
+        rows = rows_of(system.store, some.result.manifest_uri)
+    assert some.result.accepted_count == 6 and not some.result.shortfalls
+    assert len({row["sha256"] for row in rows}) == 6
+    assert {row["source"] for row in rows} == {"retrieved"}
+    assert all(not row["parents"] for row in rows)
+    assert all_.result.accepted_count == 40
+    assert all_.result.shortfalls
+    assert all("survived the filters" in s.reason for s in all_.result.shortfalls)
+
+
+async def test_retrieval_searches_no_further_than_one_search_goes_and_says_so(folders, monkeypatch):
+    root, train, test = folders
+    monkeypatch.setattr("gateway.run.searching.HITS_PER_SEARCH", 20)
+    pool = write_pool(root / "pool.parquet")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval", pool_uri=f"file://{pool}", images_per_class=25
+        )
+        asked = system.doubles["retriever"].asked
+    assert asked == [20, 20], "a search that finds nothing new is not made"
+    assert {one.reason for one in made.result.shortfalls} == {
+        "of the 20 nearest images of the pool no more survived the filters"
+    }
+
+
+async def test_a_pool_is_indexed_anew_for_another_encoder(folders):
+    root, train, test = folders
+    pool = f"file://{write_pool(root / 'pool.parquet')}"
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        retriever = system.doubles["retriever"]
+        for name, encoder in (("a1", "double-clip"), ("a2", "double-clip"), ("a3", "newer-clip")):
+            retriever.encoder = encoder
+            made = await system.augment(name, method="retrieval", pool_uri=pool)
+            assert made.result.accepted_count == 6
+    first, second, third = retriever.indexes
+    assert first == second != third
+
+
+async def test_retrieval_keeps_to_beautiful_images_where_the_pool_says_which_are(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet")
+    table = pq.read_table(pool)
+    scores = [4 + row % 2 for row in range(table.num_rows)]
+    pq.write_table(table.append_column("aesthetic", [scores]), pool)
+    beautiful = {
+        hashlib.sha256(row["image"]["bytes"]).hexdigest() for row in table.to_pylist()[1::2]
+    }
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval", pool_uri=f"file://{pool}", images_per_class=8
+        )
+        rows = rows_of(system.store, made.result.manifest_uri)
+    assert len(rows) == 16
+    assert {row["sha256"] for row in rows} <= beautiful
+
+
+async def test_retrieval_never_returns_an_image_of_the_dataset(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet", count=4)
+    table = pq.read_table(pool).to_pylist()
+    (test / "cat" / "leak.png").write_bytes(table[0]["image"]["bytes"])
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval", pool_uri=f"file://{pool}", images_per_class=4
+        )
+        rejected = rows_of(system.store, made.result.rejected_uri)
+    assert made.result.accepted_count == 7
+    assert [row["reason"] for row in rejected] == ["EXACT_DUPLICATE"]
