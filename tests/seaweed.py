@@ -10,7 +10,7 @@ from pathlib import Path
 import urllib3
 from minio import Minio
 
-from servicekit.s3 import S3Store
+from servicekit.storage.s3 import S3Store
 from tests.tests_ports import free_port
 
 WEED = str(Path(sys.executable).with_name("weed"))

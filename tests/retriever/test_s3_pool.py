@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from servicekit.s3 import S3Store
+from servicekit.storage.s3 import S3Store
 from tests.retriever.conftest import SETTINGS, put_image, serving
 from tests.retriever.test_create_index import index_of
 from tests.retriever.test_pools import put_tar

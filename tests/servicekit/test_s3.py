@@ -13,8 +13,8 @@ import pytest
 from tests_ports import free_port
 
 from servicekit.errors import InvalidArgument, NotFound, Precondition, Unavailable
-from servicekit.s3 import S3Store
 from servicekit.storage import open_store
+from servicekit.storage.s3 import S3Store
 from tests.seaweed import BUCKET, CREDENTIALS, READER, Seaweed
 from tests.servicekit.faulty_proxy import proxied
 
@@ -155,13 +155,13 @@ def test_a_wrong_clock_is_named(seaweed, monkeypatch):
     hour, now, utcnow = 3600, time.time, minio.time.utcnow
     for shift in (-hour, hour):
         monkeypatch.setattr("minio.time.utcnow", lambda s=shift: utcnow() + timedelta(seconds=s))
-        monkeypatch.setattr("servicekit.s3_errors.time.time", lambda s=shift: now() + s)
+        monkeypatch.setattr("servicekit.storage.s3_errors.time.time", lambda s=shift: now() + s)
         for call in (seaweed.store().get, seaweed.store().exists):
             with pytest.raises(Precondition, match="clock and ours differ by 60 min") as caught:
                 call("clock")
             assert caught.value.reason == "STORE_CLOCK_SKEW"
     monkeypatch.setattr("minio.time.utcnow", lambda: utcnow() - timedelta(hours=1))
-    monkeypatch.setattr("servicekit.s3_errors.time.time", lambda: now() - hour)
+    monkeypatch.setattr("servicekit.storage.s3_errors.time.time", lambda: now() - hour)
     with pytest.raises(Precondition, match="clock and ours differ by 60 minutes; set the clock"):
         seaweed.store().put("late", b"x")
 

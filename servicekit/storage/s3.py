@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from minio import Minio
 
-from servicekit.s3_connection import Connection, connect
-from servicekit.s3_errors import (
+from servicekit.storage.base import check_key, missing
+from servicekit.storage.s3_connection import Connection, connect
+from servicekit.storage.s3_errors import (
     answer_error,
     is_absent,
     is_passing,
@@ -27,7 +28,6 @@ from servicekit.s3_errors import (
     translate,
     was_answered,
 )
-from servicekit.storage import check_key, missing
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import urllib3
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from servicekit.errors import Exhausted, Precondition, ServiceError, Unavailable
-from servicekit.storage import missing
+from servicekit.storage.base import missing
 
 _ABSENT = {"NoSuchKey", "NoSuchObject", "NotFound"}
 # Conflicts of racing writers, and a body that was damaged on its way.

@@ -1,0 +1,86 @@
+"""What every object store is: where everything that outlives a call is kept.
+
+A put of an existing key is a no-op, so keys are content digests or deterministic ids, and nothing
+is ever half-visible. Keys are paths of letters, digits and ``-_.=+@`` joined by "/".
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Protocol
+
+from servicekit.errors import InvalidArgument, NotFound
+
+_KEY = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9_.=+@-]*(/[A-Za-z0-9_=+@-][A-Za-z0-9_.=+@-]*)*")
+_SCHEME = "store:"
+
+
+class ObjectStore(Protocol):
+    """Bytes by key. Thread-safe and synchronous; wrap calls in asyncio.to_thread."""
+
+    def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
+        """Stores `data` atomically. Returns False, changing nothing, if the key exists."""
+
+    def get(self, key: str) -> bytes:
+        """Returns the bytes. Raises NotFound."""
+
+    def exists(self, key: str) -> bool:
+        """Says whether the key exists."""
+
+    def size(self, key: str) -> int:
+        """Returns the number of bytes. Raises NotFound."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yields the keys that start with `prefix`, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Removes the key; a no-op if it does not exist."""
+
+    def link(self, key: str, seconds: int) -> str:
+        """Returns a URL by which whoever has it may read the object, at most 7 days (604,800
+        seconds) long; "" from a store that has no such URLs."""
+
+
+def to_uri(key: str) -> str:
+    """Returns the URI of a key, "store:KEY", which holds in any kind of store."""
+    return _SCHEME + check_key(key)
+
+
+def to_key(uri: str, field: str = "uri") -> str:
+    """Returns the key of a "store:KEY" URI. Raises InvalidArgument naming `field`."""
+    if not uri.startswith(_SCHEME):
+        raise InvalidArgument(
+            f"{uri!r} is not an object store URI; write store:KEY", field=field, reason="BAD_URI"
+        )
+    return check_key(uri.removeprefix(_SCHEME), field)
+
+
+def check_key(key: str, field: str = "key") -> str:
+    """Returns the key. Raises InvalidArgument if it could leave the store or break a back end."""
+    if not _KEY.fullmatch(key) or len(key) > 900:
+        raise InvalidArgument(
+            f"{key!r} is not an object key; use letters, digits and -_.=+@ in parts joined by /",
+            field=field,
+            reason="BAD_KEY",
+        )
+    return key
+
+
+def missing(key: str) -> NotFound:
+    """Returns the error of a key that does not exist."""
+    return NotFound(f"no object {key} in the store", resource=f"store:{key}")
+
+
+def get_many(store: ObjectStore, keys: Sequence[str], workers: int = 8) -> list[bytes]:
+    """Returns the bytes of all keys, in order, reading `workers` at a time."""
+    if len(keys) < 2 or workers < 2:
+        return [store.get(key) for key in keys]
+    with ThreadPoolExecutor(min(workers, len(keys))) as pool:
+        return list(pool.map(store.get, keys))
+
+
+def check_store(store: ObjectStore) -> None:
+    """Raises the ServiceError that keeps the store from being read, such as a missing bucket."""
+    with suppress(NotFound):
+        store.get("health")  # Nobody puts it there: only the way to it matters.

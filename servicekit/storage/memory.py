@@ -1,0 +1,42 @@
+"""An object store in memory."""
+
+import threading
+from collections.abc import Iterator
+
+from servicekit.storage.base import check_key, missing
+
+
+class MemoryStore:
+    """A store in memory, for tests of one class."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
+        with self._lock:
+            if check_key(key) in self._objects and not overwrite:
+                return False
+            self._objects[key] = bytes(data)
+            return True
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._objects[check_key(key)]
+        except KeyError:
+            raise missing(key) from None
+
+    def exists(self, key: str) -> bool:
+        return check_key(key) in self._objects
+
+    def size(self, key: str) -> int:
+        return len(self.get(key))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        yield from sorted(key for key in self._objects if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        self._objects.pop(check_key(key), None)
+
+    def link(self, key: str, seconds: int) -> str:
+        return ""
