@@ -13,12 +13,12 @@ from servicekit.errors import Exhausted, InvalidArgument, NotFound
 from servicekit.storage import (
     DirectoryStore,
     MemoryStore,
-    check_key,
     get_many,
     open_store,
     to_key,
     to_uri,
 )
+from servicekit.storage.base import check_key
 
 
 @pytest.fixture(params=["memory", "directory", pytest.param("s3", marks=pytest.mark.servers)])
