@@ -32,6 +32,19 @@ def source_uri(text: str) -> str:
     return path.resolve().as_uri()
 
 
+def pool_file(text: str) -> Path | None:
+    """The file of a pool, or None if it is in the object store. Raises CliError without a file."""
+    path = local_path(text)
+    if path is None or path.is_file():
+        return path
+    raise CliError(
+        f"The pool {text} is not a file.",
+        exit_code=3,
+        remedy="Give a .parquet file with the columns image, label and class_name.",
+        reason="POOL_MISSING",
+    )
+
+
 def import_roots(*texts: str | None) -> tuple[Path, ...]:
     """The folders that the system must be allowed to read for these sources."""
     return tuple(
@@ -98,7 +111,7 @@ def names(text: str | None) -> list[str]:
 
 def _listing(text: str) -> Iterator[list[object]]:
     path = local_path(text)
-    if path is None:
+    if path is None or not path.exists():  # There may be one where the gateway is.
         yield [text]
         return
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

@@ -6,8 +6,8 @@ from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli.failures import CliError, unknown
-from gateway.cli.inputs import dataset_id, local_path, source_uri
+from gateway.cli.failures import unknown
+from gateway.cli.inputs import dataset_id, pool_file, source_uri
 from gateway.cli.session import Session
 
 
@@ -44,20 +44,13 @@ def check_classes(asked: Iterable[str], dataset: pb.Dataset) -> None:
 
 async def store_pool(session: Session, pool: str | None) -> str:
     """Puts a pool file into the object store, once, and returns its URI; "" without one."""
-    if not pool or pool.startswith("store:"):
+    path = pool_file(pool) if pool else None
+    if path is None:
         return pool or ""
     from hashlib import sha256
 
     from servicekit.storage import to_uri
 
-    path = local_path(pool)
-    if path is None or not path.is_file():
-        raise CliError(
-            f"The pool {pool} is not a file.",
-            exit_code=3,
-            remedy="Give a .parquet file with the columns image, label and class_name.",
-            reason="POOL_MISSING",
-        )
     data = await asyncio.to_thread(path.read_bytes)
     key = f"pools/{sha256(data).hexdigest()}.parquet"
     await asyncio.to_thread(session.connection.need_store().put, key, data)

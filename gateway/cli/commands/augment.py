@@ -85,6 +85,8 @@ def _check(wish: AugmentWish, out: Path, *, own: bool) -> None:
     sources = [text for text in (wish.source, wish.test) if text]
     for text in sources:
         inputs.source_uri(text)
+    if wish.pool:
+        inputs.pool_file(wish.pool)
     outputs.apart(out, *map(inputs.local_path, sources))
     if own:
         check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))

@@ -116,6 +116,8 @@ def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
         )
     inputs.source_uri(wish.source)
     inputs.source_uri(wish.test)
+    if wish.pool:
+        inputs.pool_file(wish.pool)
     outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test)))
     if own:
         asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in wish.methods]

@@ -60,6 +60,15 @@ def test_a_missing_folder_is_named_with_the_nearest_one(variegate, photos):
     assert str(photos) in answer.err
 
 
+@pytest.mark.parametrize("command", [["augment"], ["study", "--test", "tests"]])
+def test_a_pool_that_is_not_there_is_refused_before_anything_starts(variegate, photos, command):
+    images = [str(photos) if word == "tests" else word for word in command]
+    answer = variegate(*images, photos, "--pool", "none.parquet", "--out", "out")
+    assert answer.code == 3
+    assert "The pool none.parquet is not a file." in answer.err
+    assert "starting" not in answer.err
+
+
 def test_a_file_instead_of_a_folder_is_refused(variegate, tmp_path):
     path = tmp_path / "cat.jpg"
     path.write_bytes(b"x")
