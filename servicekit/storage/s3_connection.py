@@ -11,7 +11,7 @@ import certifi
 import urllib3
 from minio import Minio
 from minio import time as minio_time
-from minio.credentials import Credentials
+from minio.credentials import Credentials, StaticProvider
 from minio.signer import sign_v4_s3
 
 from servicekit.errors import InvalidArgument
@@ -87,28 +87,21 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
         raise _bad(f"there is no option {unknown[0]!r}: {_FORM}" if unknown else _FORM)
     if not _BUCKET.fullmatch(bucket):
         raise _bad(f"{bucket!r} is no bucket name; it has 3 to 63 of a-z, 0-9, - and .")
-    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-    if bool(key) != bool(secret):
-        absent = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
-        raise _bad(f"{absent} is not set; set both or neither of the S3 credentials")
     if not _ENDPOINT.fullmatch(options["endpoint"]):
         raise _bad(f"{options['endpoint']!r} is no endpoint; write HOST:PORT")
     style = options.get("style", "path")
     if style not in ("path", "virtual"):
         raise _bad(f"style is {style!r}; it is path or virtual")
-    token = environ.get("AWS_SESSION_TOKEN")
-    credentials = Credentials(key, secret, session_token=token) if key and secret else None
+    provider = _provider(environ)
     region = options.get("region", _REGION)
     pool = _pool(options, int(_number(options, "connections", _CONNECTIONS)))
     try:
         client = Minio(
             options["endpoint"],
-            access_key=key,
-            secret_key=secret,
-            session_token=token,
             secure=_flag(options, "secure"),
             region=region,
             http_client=pool,
+            credentials=provider,
         )
     except ValueError as error:
         raise _bad(f"{options['endpoint']!r} is no endpoint: {error}; write HOST:PORT") from error
@@ -117,7 +110,17 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
     else:
         client.disable_virtual_style_endpoint()
     patience = _number(options, "patience", _PATIENCE)
+    credentials = provider.retrieve() if provider else None
     return Connection(client, pool, patience, _address(client, bucket), region, credentials)
+
+
+def _provider(environ: Mapping[str, str]) -> StaticProvider | None:
+    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if bool(key) != bool(secret):
+        absent = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
+        raise _bad(f"{absent} is not set; set both or neither of the S3 credentials")
+    token = environ.get("AWS_SESSION_TOKEN")
+    return StaticProvider(key, secret, token) if key and secret else None
 
 
 def _address(client: Minio, bucket: str) -> SplitResult:
