@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 import grpc
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from embedded.system import EmbeddedSystem
@@ -14,9 +16,9 @@ from servicekit.server import Service
 from tests.e2e.test_triton import images_of
 
 
-def processes_of(name):
-    """Returns the processes below this one whose command line has the name in it."""
-    family = psutil.Process().children(recursive=True)
+def processes_of(name, parent=None):
+    """Returns the processes below this one, or another, whose program has the name in it."""
+    family = (parent or psutil.Process()).children(recursive=True)
     return [one for one in family if any(name in part for part in one.cmdline()[:1])]
 
 
@@ -43,11 +45,34 @@ async def test_a_triton_that_was_killed_makes_images_again(tmp_path, monkeypatch
             [victim] = processes_of(name)
             victim.kill()
             assert len(await images_again(system.targets["generator"])) == 5
-        assert not victim.is_running()
     assert not processes_of("triton")
     log = (tmp_path / "state" / "variegate.log").read_text()
     assert "started anew, 1 of at most 5 times in 10 minutes" in log
     assert "started anew, 2 of at most 5 times" in log
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_job_whose_triton_dies_goes_on_and_loses_nothing(
+    variegate, photographs, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(ENGINE_KEY, "triton")
+    process = variegate.start(
+        "augment", photographs / "train", "--method", "mvc", "--per-class", "30",
+        "--steps", "20", "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    objects = tmp_path / ".variegate" / "objects" / "generated"
+    while len(list(objects.rglob("*.png"))) < 4:
+        assert process.poll() is None, "the job was over before Triton was killed"
+        time.sleep(0.05)
+    [stub] = processes_of("triton_python_backend_stub", psutil.Process(process.pid))
+    stub.kill()
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    rows = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
+    assert len({row["item_id"] for row in rows}) == len(rows) == 90
+    assert "started anew, 1 of" in (tmp_path / ".variegate" / "variegate.log").read_text()
 
 
 class Mortal:
