@@ -20,7 +20,7 @@ from gateway.senses import (
     plain_of,
 )
 
-# Real images of a class that its senses are compared with: those with the lowest item ids.
+# Real images of a class that senses are compared with: those with the lowest item ids.
 IMAGES = 32
 
 
@@ -71,11 +71,15 @@ async def _compare(
 ) -> dict[str, Mapping[str, Any]]:
     """Returns the choice of every class with senses, as plain data."""
     clip = context.clients.retriever
+    images = {
+        name: await clip.embed_images([parent.image_uri for parent in material.parents[:IMAGES]])
+        for name, material in materials.items()
+        if material.parents
+    }
     choices = {}
     for name, candidates in senses.items():
-        uris = [parent.image_uri for parent in materials[name].parents[:IMAGES]]
-        images = await clip.embed_images(uris)
         texts = await clip.embed_texts([sense.text for sense in candidates])
-        choice = await asyncio.to_thread(choose, candidates, texts, images)
+        others = [vectors for other, vectors in images.items() if other != name]
+        choice = await asyncio.to_thread(choose, candidates, texts, images[name], others)
         choices[name] = plain_of(choice)
     return choices

@@ -46,6 +46,6 @@ def doubts(label: str, senses: Sequence[Mapping[str, Any]]) -> list[str]:
     if not unsure:
         return []
     return [
-        f"{label}: the photographs do not tell for sure what is meant by {', '.join(unsure)}; the "
-        "commoner meaning was taken. Pin another with the parameter senses, CLASS=SENSE."
+        f"{label}: the photographs do not tell for sure what is meant by {', '.join(unsure)}. "
+        "Pin a meaning with the parameter senses, CLASS=SENSE."
     ]

@@ -11,6 +11,7 @@ import pytest
 
 import models
 from gateway.clients import Clients
+from gateway.run.meanings import IMAGES
 from gateway.senses import choose
 from gateway.settings import GatewaySettings
 from prompter.settings import PrompterSettings
@@ -30,6 +31,15 @@ SHOWN = {
     "liner": ("ship", "liner.n.04"),
     "pickup": ("truck", "pickup.n.01"),
     "kitty": ("cat", "kitty.n.04"),
+}
+# Photographs and a name, of none of whose senses nano CLIP has ever read a word.
+UNHEARD_OF = {
+    "barnacle": "bird",
+    "gobbler": "bird",
+    "lhasa": "dog",
+    "secretariat": "horse",
+    "submarine": "ship",
+    "fanjet": "airplane",
 }
 
 
@@ -55,8 +65,12 @@ async def found():
         async def choice(name, shown):
             senses = await clients.prompter.senses(name, ())
             texts = await clients.retriever.embed_texts([sense.text for sense in senses])
-            images = await clients.retriever.embed_images(uris[shown][:20])
-            return choose(senses, texts, images)
+            images = {
+                label: await clients.retriever.embed_images(photos[:IMAGES])
+                for label, photos in uris.items()
+            }
+            own = images.pop(shown)
+            return choose(senses, texts, own, list(images.values()))
 
         yield choice
 
@@ -68,6 +82,11 @@ async def test_photographs_tell_which_sense_is_meant(found):
     }
     assert not any(one.ambiguous for one in chosen.values())
     assert all(one.margin >= 0.04 for one in chosen.values())
+
+
+async def test_names_that_clip_has_never_heard_are_not_decided(found):
+    for name, shown in UNHEARD_OF.items():
+        assert (await found(name, shown)).ambiguous, name
 
 
 async def test_the_classes_of_the_nano_models_mean_what_everybody_means(found):

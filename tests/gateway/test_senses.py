@@ -34,15 +34,40 @@ def test_the_sense_that_the_images_look_like_wins_with_its_margin_and_all_scores
     assert choice.lineage()["scores"] == dict(choice.scores)
 
 
-def test_what_the_images_cannot_tell_is_ambiguous_and_the_commoner_sense_is_taken():
+def test_of_senses_as_near_as_each_other_the_commoner_is_taken_and_called_ambiguous():
     choice = choose(SENSES, TEXTS, images(1, 1.005, 0))
     assert (choice.sense.name, choice.ambiguous) == ("crane.n.04", True)
     assert choice.scores[0][0] == "crane.n.05"
 
 
-def test_a_difference_within_the_scatter_of_the_images_is_ambiguous():
+def test_a_difference_within_the_scatter_of_the_images_is_ambiguous_and_the_nearest_is_taken():
     vectors = np.concatenate([images(1, 0, 0, count=3), images(0, 1, 0, count=4)])
-    assert choose(SENSES, TEXTS, vectors).ambiguous
+    choice = choose(SENSES, TEXTS, vectors)
+    assert (choice.sense.name, choice.ambiguous) == ("crane.n.05", True)
+
+
+def test_few_images_must_agree_more_than_many():
+    near = np.concatenate([images(0.1, 1, 0, count=1), images(0.7, 1, 0, count=1)])
+    assert choose(SENSES, TEXTS, near).ambiguous
+    assert not choose(SENSES, TEXTS, np.repeat(near, 8, axis=0)).ambiguous
+    assert choose(SENSES, TEXTS, near[:1]).ambiguous
+
+
+def test_a_text_that_suits_another_class_better_does_not_decide():
+    birds, ships = images(0.1, 1, 0.3), images(0, 1, 0, noise=0.01)
+    assert not choose(SENSES, TEXTS, birds, [images(1, 0, 0)]).ambiguous
+    choice = choose(SENSES, TEXTS, birds, [images(1, 0, 0), ships])
+    assert (choice.sense.name, choice.ambiguous) == ("crane.n.05", True)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 32])
+def test_chance_alone_hardly_ever_decides_however_few_images_there_are(count):
+    rng = np.random.default_rng(count)
+    choices = [
+        choose(SENSES[:2], TEXTS[:2], images(1, 1, 0, count=count, noise=0.3, seed=seed))
+        for seed in rng.integers(0, 2**32, 1000)
+    ]
+    assert sum(not choice.ambiguous for choice in choices) <= 65  # 4.6 % by chance
 
 
 @settings(max_examples=50, deadline=None)
