@@ -19,6 +19,7 @@ BENCHMARKS = (
     "clip_batching",
     "vllm_prompts",
     "duplicates",
+    "senses",
     "system_throughput",
     "gateway_overhead",
     "object_store",
