@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pyarrow import ArrowException
 
 from retriever.index import IndexKinds, VectorIndex
 from retriever.metadata import PART_ROWS, Metadata
@@ -184,16 +185,17 @@ class IndexLibrary:
                 reason="INDEX_VERSION",
             )
         kind = self._kinds.named(record.kind, record.name)
-        files = self._files(record, kind.keeps_vectors)
-        prepared = self._store.get(_key(index_id, "prepared.bin"))
-        mapped = files.vectors(record.dimension) if kind.keeps_vectors else _NO_VECTORS
-        vectors = kind.open(record.content, mapped, prepared)
+        try:
+            files = self._files(record, kind.keeps_vectors)
+            prepared = self._store.get(_key(index_id, "prepared.bin"))
+            mapped = files.vectors(record.dimension) if kind.keeps_vectors else _NO_VECTORS
+            vectors = kind.open(record.content, mapped, prepared)
+        except (NotFound, ArrowException, ValueError, RuntimeError) as error:
+            raise _damaged(record, str(error)) from error
         metadata = Metadata(files.metadata, record.columns)
         if not vectors.count == metadata.count == record.image_count:
-            raise Internal(
-                f"{record.name} is damaged: {vectors.count} vectors, {metadata.count} rows of "
-                f"metadata, {record.image_count} images; make it again under another id"
-            )
+            counts = f"{vectors.count} vectors, {metadata.count} rows of metadata"
+            raise _damaged(record, f"{counts}, {record.image_count} images")
         return LoadedIndex(record, vectors, metadata)
 
     def _files(self, record: IndexRecord, with_vectors: bool) -> Files:
@@ -220,6 +222,12 @@ def check_encoder(record: IndexRecord, encoder_id: str) -> None:
             reason="ENCODER_MISMATCH",
             metadata={"index_encoder": record.encoder, "serving_encoder": encoder_id},
         )
+
+
+def _damaged(record: IndexRecord, why: str) -> Internal:
+    return Internal(
+        f"{record.name} is damaged: {why}; make it again under another id", reason="INDEX_DAMAGED"
+    )
 
 
 def _record(document: bytes) -> IndexRecord:
