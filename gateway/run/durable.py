@@ -22,7 +22,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID, StepReservation
+from dbos import error as dbos_error
 from google.rpc import status_pb2
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.run.database import engine_of
 from servicekit.errors import (
@@ -68,12 +71,16 @@ class Durable:
             enable_otlp=False,
         )
         self._handler = handler
+        self._engine: Engine | None = None
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._forgetting: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
 
     async def launch(self) -> None:
-        """Opens the database and goes on with what was interrupted."""
+        """Opens the database and goes on with what was interrupted.
+
+        Raises Precondition if the database cannot be used.
+        """
         global _launched
         if _launched is not None:
             raise Precondition(
@@ -82,10 +89,18 @@ class Durable:
                 reason="GATEWAY_RUNNING",
             )
         _launched = self
-        self._engine = engine_of(self._database_url)
-        DBOS(config={**self._config, "system_database_engine": self._engine})
-        # DBOS adopts the loop it is launched on, so this must not move to a thread.
-        DBOS.launch()
+        try:
+            self._engine = engine_of(self._database_url)
+            DBOS(config={**self._config, "system_database_engine": self._engine})
+            # DBOS adopts the loop it is launched on, so this must not move to a thread.
+            DBOS.launch()
+        except (dbos_error.DBOSException, SQLAlchemyError, OSError) as error:
+            raise Precondition(
+                f"the gateway's database cannot be used: {str(error).splitlines()[0]}; correct "
+                "GATEWAY_DATABASE_URL, or start its server",
+                subject="GATEWAY_DATABASE_URL",
+                reason="DATABASE_UNUSABLE",
+            ) from error
         for found in await DBOS.list_workflows_async(name=_WORKFLOW, status=_DONE):
             self._forget_later(found.workflow_id.rpartition("~")[0])
 

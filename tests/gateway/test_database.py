@@ -1,0 +1,35 @@
+"""A database that cannot be used is told at the start, without its password, and can be mended."""
+
+from pathlib import Path
+
+import pytest
+from tests_ports import free_port
+
+from gateway.run.durable import Durable
+from servicekit.errors import Precondition
+
+
+async def nothing(subject):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "Could not parse"),
+        ("sqlite:////proc/no/gateway.sqlite", "No such file or directory"),
+        ("sqlite:////proc/gateway.sqlite", "unable to open database file"),
+        (f"postgresql://me:secret@127.0.0.1:{free_port()}/jobs", "Connection refused"),
+    ],
+    ids=["url", "folder", "file", "server"],
+)
+async def test_a_database_that_cannot_be_used_is_told(tmp_path: Path, url, why):
+    broken = Durable(url, "one", nothing)
+    with pytest.raises(Precondition, match=why) as caught:
+        await broken.launch()
+    assert "correct GATEWAY_DATABASE_URL, or start its server" in caught.value.message
+    assert "secret" not in caught.value.message
+    await broken.close()
+    mended = Durable(f"sqlite:///{tmp_path}/gateway.sqlite", "one", nothing)
+    await mended.launch()
+    await mended.close()
