@@ -1,6 +1,6 @@
 """The methods that there are, and whether what was asked for is among them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.cli.failures import CliError, unknown
@@ -32,13 +32,28 @@ async def methods_of(session: "Session") -> list["pb.Method"]:
     return list(answer.methods)
 
 
-def check_methods(methods: Iterable["pb.Method"], asked: Asked, *, has_pool: bool) -> None:
+def with_parameters(
+    methods: Sequence["pb.Method"], names: Iterable[str], parameters: Mapping[str, str]
+) -> list[tuple[str, dict[str, str]]]:
+    """Gives every named method those of the parameters that it has.
+
+    Raises CliError for an unknown method, or a parameter that none of them has.
+    """
+    own = {name: _parameters(methods, name) for name in names}
+    for parameter in parameters:
+        if not any(parameter in has for has in own.values()):
+            raise unknown("parameter", parameter, set().union(*own.values()), listing=LISTING)
+    return [
+        (name, {key: value for key, value in parameters.items() if key in has})
+        for name, has in own.items()
+    ]
+
+
+def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: bool) -> None:
     """Raises CliError for an unknown method or parameter, or for a pool that is missing."""
     known = {method.id: method for method in methods}
     for name, parameters in asked:
-        if name not in known:
-            raise unknown("method", name, known, listing=LISTING)
-        names = {parameter.name for parameter in known[name].parameters}
+        names = _parameters(methods, name)
         for parameter in parameters:
             if parameter not in names:
                 raise unknown("parameter", parameter, names, listing=LISTING)
@@ -48,3 +63,10 @@ def check_methods(methods: Iterable["pb.Method"], asked: Asked, *, has_pool: boo
                 remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
                 reason="POOL_MISSING",
             )
+
+
+def _parameters(methods: Sequence["pb.Method"], name: str) -> set[str]:
+    known = {method.id: {entry.name for entry in method.parameters} for method in methods}
+    if name not in known:
+        raise unknown("method", name, known, listing=LISTING)
+    return known[name]

@@ -68,6 +68,7 @@ class StudyWish:
     train_steps: int
     deterministic: bool
     check_safety: bool
+    parameters: dict[str, str]
     name: str
 
     def run_id(self) -> str:

@@ -14,6 +14,12 @@ from gateway.cli.wishes import StudyWish
 if TYPE_CHECKING:
     from gateway.cli.session import Session
 
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="Parameter of all methods that have it; repeatable."
+    ),
+]
 OptionalSource = Annotated[
     str | None,
     typer.Argument(metavar="[FOLDER]", help="As for augment; not with --demo.", show_default=False),
@@ -39,6 +45,7 @@ def study(
     seeds: Seeds = 0,
     out: Out = None,
     shots: options.Shots = 0,
+    param: Parameters = None,
     pool: options.Pool = None,
     train_steps: StepCount = 0,
     demo: Demo = False,
@@ -62,7 +69,8 @@ def study(
     def prepare() -> StudyWish:
         wish = StudyWish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
-            per_class or 100, seeds or 3, train_steps, deterministic, check_safety, "study",
+            per_class or 100, seeds or 3, train_steps, deterministic, check_safety,
+            inputs.parameters(param), "study",
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         _check(wish, folder, full=full and not demo, own=not gateway)
@@ -99,7 +107,7 @@ def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full:
 
 
 def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
-    from gateway.cli.known import check_methods, own_methods
+    from gateway.cli.known import check_methods, own_methods, with_parameters
 
     if full:
         raise CliError("--full belongs to --demo.", remedy="Name --methods for your own images.")
@@ -120,5 +128,7 @@ def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
         inputs.pool_file(wish.pool)
     outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test)))
     if own:
-        asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in wish.methods]
-        check_methods(own_methods(), asked, has_pool=bool(wish.pool))
+        known = own_methods()
+        names = wish.methods or [method.id for method in known]
+        asked = with_parameters(known, names, wish.parameters)
+        check_methods(known, asked, has_pool=bool(wish.pool))

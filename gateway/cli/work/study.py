@@ -10,7 +10,7 @@ from gateway.cli import outputs, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
-from gateway.cli.known import check_methods, methods_of
+from gateway.cli.known import check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
 from gateway.cli.tables import plus_minus, table
 from gateway.cli.wishes import StudyWish
@@ -26,8 +26,8 @@ async def run(
     """Runs the study and writes results.json and report.html into `out`."""
     session.connection.need_store()
     known = await methods_of(session)
-    methods = wish.methods or tuple(method.id for method in known)
-    asked: list[tuple[str, dict[str, str]]] = [(name, {}) for name in methods]
+    names = wish.methods or tuple(method.id for method in known)
+    asked = with_parameters(known, names, wish.parameters)
     check_methods(known, asked, has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
@@ -38,7 +38,10 @@ async def run(
         study_id=run_id,
         study=pb.Study(
             dataset=dataset.name,
-            arms=[pb.StudyArm(method=name, strategy=wish.strategy) for name in methods],
+            arms=[
+                pb.StudyArm(method=name, strategy=wish.strategy, parameters=parameters)
+                for name, parameters in asked
+            ],
             images_per_class=wish.per_class,
             seeds=range(wish.seeds),
             pool_uri=pool_uri,

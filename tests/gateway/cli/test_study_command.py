@@ -50,3 +50,17 @@ def test_the_demo_studies_the_shipped_photographs_again_and_again(
     asked = gateway.requests[-1].study
     assert [arm.method for arm in asked.arms] == ["mvc", "retrieval"]
     assert asked.pool_uri
+
+
+def test_a_parameter_goes_to_every_method_that_has_it(variegate, gateway, studied):
+    answer = variegate("study", "--demo", "--full", "--param", "coarse_steps=4", *studied)
+    assert answer.code == 0, answer.err
+    asked = {arm.method: dict(arm.parameters) for arm in gateway.requests[-1].study.arms}
+    assert asked == {"mvc": {"coarse_steps": "4"}, "retrieval": {}}
+
+
+def test_a_parameter_that_no_method_has_is_named_before_anything_starts(variegate, photos):
+    command = ["study", photos, "--test", photos, "--methods", "mvc,simple"]
+    answer = variegate(*command, "--param", "fine_step=4")
+    assert answer.code == 2
+    assert "no parameter 'fine_step'. Did you mean 'fine_steps'?" in answer.err
