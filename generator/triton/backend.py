@@ -84,8 +84,10 @@ class TritonBackend:
             raise self._fault.with_traceback(None)
         futures: list[Future[Made]] = self._take(len(items))
         with self._lock:
+            is_first = not self._unsent
             self._unsent += zip(items, futures, strict=True)
-        self._encoding.submit(self._send)
+        if is_first:
+            self._encoding.submit(self._send)
         return futures
 
     def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
@@ -146,7 +148,7 @@ class TritonBackend:
     @torch.inference_mode()
     def _send(self) -> None:
         """Encodes and sends all that came meanwhile: few full calls of the encoders."""
-        time.sleep(_COMPANY_SECONDS)
+        self._await_company()
         with self._lock:
             pairs, self._unsent = self._unsent, []
         for name in dict.fromkeys(item.model for item, _ in pairs):
@@ -159,6 +161,13 @@ class TritonBackend:
                 continue
             for (_, future), values in zip(waiting, arrays, strict=True):
                 self._connection.infer(values, future)
+
+    def _await_company(self) -> None:
+        """Waits while more items come, but not for more than the engine runs at a time."""
+        seen = 0
+        while seen < len(self._unsent) < self._settings.max_batch:
+            seen = len(self._unsent)
+            time.sleep(_COMPANY_SECONDS)
 
     def _encoded(self, items: Sequence[Item]) -> list[Item]:
         """Returns items of one model with embeddings for texts, and images of the model's size."""

@@ -16,7 +16,7 @@ from generator.engine.items import Made
 from generator.triton.faults import from_text
 from generator.triton.memory import Slots
 from generator.triton.signature import MODEL, Arrays
-from servicekit.errors import Exhausted, Internal, ServiceError, Unavailable
+from servicekit.errors import Internal, ServiceError, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +128,6 @@ class Connection:
         if known is not None:
             self.answered = time.monotonic()
             return known
-        if "maximum queue size" in text:
-            return Exhausted(f"the queue of Triton at {self.target} is full; try again shortly")
         if "INVALID_ARGUMENT" in status and "shared memory" not in text:
             _log.error("Triton refused a request: %s", text)
             return Internal("internal error; the server's log has the trace")
