@@ -33,12 +33,15 @@ class BlipCaptioner:
         folder = find_model(model, revision)
         self.id = f"{name or model.name}@{digest_of(folder)[:12]}"
         self._device = torch.device(device)
-        self._processor = Blip2Processor.from_pretrained(folder)
-        self._tokenizer = self._processor.tokenizer
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
-        self._model = Blip2ForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True
-        )
+        try:
+            self._processor = Blip2Processor.from_pretrained(folder)
+            self._model = Blip2ForConditionalGeneration.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _no_blip(folder, error) from error
+        self._tokenizer = self._processor.tokenizer
         self._model.to(self._device).eval()
         self._context: int = self._model.config.text_config.max_position_embeddings
         if self._model.config.text_config.is_encoder_decoder:
@@ -165,3 +168,13 @@ class BlipCaptioner:
     def _pad_id(self) -> int:
         pad: int | None = self._tokenizer.pad_token_id
         return self._tokenizer.eos_token_id if pad is None else pad
+
+
+def _no_blip(folder: Path, error: Exception) -> Precondition:
+    said = str(error).partition("\n")[0]
+    return Precondition(
+        f"{folder} does not load as a BLIP-2 ({said}); point CAPTIONER_MODEL at what its "
+        "save_pretrained and its processor's wrote",
+        subject=str(folder),
+        reason="MODEL_BROKEN",
+    )

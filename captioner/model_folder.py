@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from servicekit.errors import Precondition
 
 _FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
@@ -11,16 +13,19 @@ _FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 def find_model(model: Path, revision: str) -> Path:
     """Returns the folder of a model: `model` itself, or a hub id's files, downloaded once.
 
-    Raises Precondition if there is neither.
+    Raises Precondition if there is neither, or no whole weights of safetensors in it.
     """
     folder = model if model.is_dir() else _download(str(model), revision)
-    if not list(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise Precondition(
             f"there is no *.safetensors file in {folder}; other weight formats are not loaded, "
             "convert the model with save_pretrained",
             subject=str(model),
             reason="MODEL_NOT_SAFETENSORS",
         )
+    for file in weights:
+        _check_weights(file)
     return folder
 
 
@@ -32,6 +37,19 @@ def digest_of(folder: Path) -> str:
         with file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()
+
+
+def _check_weights(file: Path) -> None:
+    try:
+        with safe_open(file, "np"):
+            return
+    except SafetensorError as error:
+        raise Precondition(
+            f"{file} is not a whole safetensors file ({error}); get it again, or convert the model "
+            "with save_pretrained if it is a pickle, which is never loaded",
+            subject=str(file),
+            reason="MODEL_BROKEN",
+        ) from error
 
 
 def _download(model: str, revision: str) -> Path:

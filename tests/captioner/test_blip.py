@@ -1,4 +1,6 @@
+import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +84,35 @@ def test_weights_that_are_not_safetensors_are_refused(tiny_folder, tmp_path):
     with pytest.raises(Precondition, match=r"no .*safetensors file") as caught:
         BlipCaptioner(copy)
     assert caught.value.reason == "MODEL_NOT_SAFETENSORS"
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "words"),
+    [
+        ("model.safetensors", cut, "model.safetensors is not a whole safetensors file .* get it"),
+        (
+            "model.safetensors",
+            lambda file: file.write_bytes(pickle.dumps({"bias": 1.0})),
+            "convert the model with save_pretrained if it is a pickle, which is never loaded",
+        ),
+        ("config.json", Path.unlink, "does not load as a BLIP-2 .*; point CAPTIONER_MODEL at"),
+        ("config.json", cut, "does not load as a BLIP-2"),
+        ("processor_config.json", Path.unlink, "does not load as a BLIP-2"),
+        ("tokenizer.json", Path.unlink, "does not load as a BLIP-2"),
+    ],
+    ids=["cut off", "a pickle", "no config", "half a config", "no processor", "no tokenizer"],
+)
+def test_a_folder_that_is_not_whole_is_told(tiny_folder, tmp_path, name, spoil, words):
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    spoil(copy / name)
+    with pytest.raises(Precondition, match=words) as caught:
+        BlipCaptioner(copy)
+    assert caught.value.reason == "MODEL_BROKEN"
+    assert str(copy) in caught.value.message and "\n" not in caught.value.message
 
 
 def test_a_model_that_is_nowhere_is_named(tmp_path):
