@@ -1,9 +1,13 @@
 """Puts the trainer together: settings and store in, service out."""
 
+from pathlib import Path
+from tempfile import TemporaryFile
+
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
+from servicekit.errors import InvalidArgument
 from servicekit.operations import OperationRunner, OperationsServicer
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
@@ -23,7 +27,7 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(runner), server)
 
     async def load() -> None:
-        settings.scratch.mkdir(parents=True, exist_ok=True)  # fails now rather than in mid-run
+        _check_scratch(settings.scratch)
 
     async def close() -> None:
         await runner.close()
@@ -34,3 +38,18 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
         operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
     )
     return Service("trainer", names, register, load, close)
+
+
+def _check_scratch(folder: Path) -> None:
+    """Fails now rather than in mid-run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise InvalidArgument(
+            f"nothing can be written into the scratch folder {folder}: {error.strerror or error}; "
+            "set TRAINER_SCRATCH to a local folder that can be lost",
+            field="scratch",
+            reason="BAD_SCRATCH",
+        ) from error
