@@ -5,7 +5,7 @@ calls full.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,7 +18,7 @@ from generator.engine.line import Ticket
 from generator.engine.model import Model
 from generator.engine.modes import mode_of
 from generator.engine.pixels import to_pixels
-from generator.engine.sample import Row, Sample, new_sample
+from generator.engine.sample import Row, Sample, new_sample, step
 
 
 @dataclass(eq=False)
@@ -113,9 +113,13 @@ class Denoising:
             latents, times, conditions.texts, conditions.labels, fixed=self._fixed
         )
         parts = predictions.split([len(r.rows) for r in self._running])
+        by_pace: dict[Hashable, list[tuple[Sample, Tensor]]] = {}
         for running, part in zip(self._running, parts, strict=True):
             sample = running.sample
-            sample.step(mode_of(sample.item).combine(sample, part))
+            guided = mode_of(sample.item).combine(sample, part)
+            by_pace.setdefault(sample.pace, []).append((sample, guided))
+        for group in by_pace.values():
+            step([sample for sample, _ in group], [guided for _, guided in group])
 
     def _stack(self) -> _Conditions:
         rows = [row for running in self._running for row in running.rows]

@@ -5,7 +5,8 @@ a U-Net call.
 """
 
 import inspect
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 from generator.engine.items import Item
 from generator.engine.model import Model
 from generator.engine.noise import generator_of, normal
+
+# Schedulers whose step depends on its arguments alone. Others remember earlier steps of a sample.
+_FORGETFUL = ("DDIMScheduler", "DDPMScheduler")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,10 @@ class Row:
 
 @dataclass(eq=False)
 class Sample:
-    """An item on its way. A mode's `begin` sets `latent` [1, c, h, w] and the conditions."""
+    """An item on its way. A mode's `begin` sets `latent` [1, c, h, w] and the conditions.
+
+    `draws_noise` says whether the scheduler draws noise at every step.
+    """
 
     item: Item
     generator: torch.Generator
@@ -36,10 +43,17 @@ class Sample:
     text: Tensor
     negative: Tensor
     latent: Tensor
+    draws_noise: bool
     position: int = 0
     beside: Tensor | None = None
     label: Tensor | None = None
-    _options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pace(self) -> Hashable:
+        """Samples of equal pace are moved by the same step."""
+        if type(self.scheduler).__name__ not in _FORGETFUL:
+            return id(self)
+        return (self.item.steps, len(self.times) - self.position)
 
     @property
     def is_done(self) -> bool:
@@ -55,14 +69,6 @@ class Sample:
         """Returns the latent as the U-Net wants it, [1, c, h, w]."""
         scaled: Tensor = self.scheduler.scale_model_input(self.latent, self.time)
         return scaled
-
-    def step(self, prediction: Tensor) -> None:
-        """Moves one step on, by the U-Net's guided output [1, c, h, w]."""
-        outcome = self.scheduler.step(
-            prediction, self.time, self.latent, return_dict=False, **self._options
-        )
-        self.latent = outcome[0]
-        self.position += 1
 
     def start_from_noise(self, noise: Tensor) -> None:
         """Begins at the first step with standard normal noise [1, c, h, w]."""
@@ -83,19 +89,33 @@ class Sample:
 def new_sample(model: Model, item: Item, text: Tensor, negative: Tensor) -> Sample:
     """Returns a sample at the start of its schedule; its latent is still to be drawn."""
     scheduler = model.schedule(item.steps)
-    generator = generator_of(item.seed)
-    # A scheduler that draws noise at every step draws it from the item's own generator.
-    draws = "generator" in inspect.signature(scheduler.step).parameters
     return Sample(
         item=item,
-        generator=generator,
+        generator=generator_of(item.seed),
         scheduler=scheduler,
         times=list(scheduler.timesteps),
         text=text,
         negative=negative,
         latent=torch.empty(0),
-        _options={"generator": generator} if draws else {},
+        draws_noise="generator" in inspect.signature(scheduler.step).parameters,
     )
+
+
+def step(samples: Sequence[Sample], predictions: Sequence[Tensor]) -> None:
+    """Moves samples of one pace one step on, by the U-Net's guided outputs [1, c, h, w]."""
+    first = samples[0]
+    # Each item's noise comes from its own generator.
+    options = {"generator": [s.generator for s in samples]} if first.draws_noise else {}
+    moved = first.scheduler.step(
+        torch.cat(list(predictions)),
+        first.time,
+        torch.cat([sample.latent for sample in samples]),
+        return_dict=False,
+        **options,
+    )
+    for sample, latent in zip(samples, moved[0].split(1), strict=True):
+        sample.latent = latent
+        sample.position += 1
 
 
 def draw_noise(model: Model, sample: Sample) -> Tensor:

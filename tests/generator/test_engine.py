@@ -85,7 +85,12 @@ def test_unclip_equals_the_pipeline(tiny_engine, tiny_folder, photo, scale):
 
 @pytest.mark.parametrize(
     "kind",
-    ["EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"],
+    [
+        "DDPMScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "HeunDiscreteScheduler",
+    ],
 )
 def test_any_scheduler_draws_from_the_item_alone(tmp_path, kind):
     folder = tiny.save_text(tmp_path / "text", getattr(diffusers, kind)())
