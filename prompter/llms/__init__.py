@@ -6,10 +6,9 @@ http:// or https:// an OpenAI-compatible server such as vLLM's, "http://HOST:POR
 "none"             no language model
 """
 
-from pathlib import Path
-
 from prompter.llm import LanguageModel, LanguageModelSource
 from prompter.llms import folder, openai_server, packaged
+from servicekit.errors import InvalidArgument
 
 
 def find_language_model(
@@ -18,15 +17,21 @@ def find_language_model(
     """Returns the source of the language model that `setting` names; loads nothing.
 
     `threads` limits the processor threads of a local model; 0 leaves torch's own number. A server
-    has `timeout_seconds` for one text.
+    has `timeout_seconds` for one text. Raises InvalidArgument for any other setting.
     """
     if setting == "none":
         return _unusable("language models are switched off; set PROMPTER_LLM=packaged")
     if setting == "packaged":
         return packaged.find(threads)
-    if setting.startswith(("http://", "https://")):
-        return openai_server.find(setting, timeout_seconds)
-    return folder.find(Path(setting), threads)
+    source = openai_server.find(setting, timeout_seconds) or folder.find(setting, threads)
+    if source is None:
+        raise InvalidArgument(
+            f"PROMPTER_LLM is {setting!r}; use packaged, a model folder with a *.safetensors file, "
+            "http://HOST:PORT/v1#MODEL (or https), or none",
+            field="llm",
+            reason="BAD_LLM",
+        )
+    return source
 
 
 def _unusable(problem: str) -> LanguageModelSource:

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from prompter.llm import LanguageModel, LanguageModelSource, Reply, Task
-from servicekit.errors import DeadlineExceeded
+from servicekit.errors import DeadlineExceeded, Precondition
 
 TEMPERATURE = 0.7
 TOP_K = 40
@@ -19,16 +21,25 @@ _MAX_TOKENS = 20
 _SYSTEM = "Write one image caption."
 
 
-def find(path: Path, threads: int) -> LanguageModelSource:
-    """Returns the model in `path`; unusable if there is no safetensors file in it."""
-    problem = None
+def find(setting: str, threads: int) -> LanguageModelSource | None:
+    """Returns the model in a folder; None if `setting` is none with a safetensors file in it."""
+    path = Path(setting)
     if not list(path.glob("*.safetensors")):
-        problem = f"there is no *.safetensors file in {path}; set PROMPTER_LLM to a model folder"
+        return None
 
     def load() -> LanguageModel:
-        return FolderLanguageModel(path, path.name, digest_of(path), threads)
+        try:
+            return FolderLanguageModel(path, path.name, digest_of(path), threads)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            said = str(error).partition("\n")[0]
+            raise Precondition(
+                f"{path} does not load as a language model ({said}); set PROMPTER_LLM to a folder "
+                "that save_pretrained wrote",
+                subject=str(path),
+                reason="LLM_BROKEN",
+            ) from error
 
-    return LanguageModelSource(load, problem)
+    return LanguageModelSource(load, None)
 
 
 def digest_of(path: Path) -> str:

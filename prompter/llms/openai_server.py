@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from prompter.llm import LanguageModel, LanguageModelSource, Reply, Task
 from prompter.llms import replies
@@ -26,17 +27,25 @@ _IDLE_SECONDS = 2.0
 _MAX_TOKENS = 160
 
 
-def find(setting: str, timeout_seconds: float) -> LanguageModelSource:
-    """Returns the model "URL#MODEL"; unusable if the model's name is missing."""
+def find(setting: str, timeout_seconds: float) -> LanguageModelSource | None:
+    """Returns the model of a server, which need not run yet; None if `setting` is no URL#MODEL."""
     url, _, model = setting.partition("#")
-    problem = None
-    if not model:
-        problem = f"PROMPTER_LLM={setting} names no model; write it as {url}#MODEL"
+    if not (model and _is_url(url)):
+        return None
 
     def connect() -> LanguageModel:
         return OpenAiLanguageModel(url.rstrip("/"), model, timeout_seconds)
 
-    return LanguageModelSource(connect, problem)
+    return LanguageModelSource(connect, None)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        # Reading the port says whether it is one.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class OpenAiLanguageModel:

@@ -98,7 +98,7 @@ def http_model():
     """Returns a context manager: a server that answers every request with `answer`."""
 
     @contextmanager
-    def serving(answer, pause=0.0):
+    def serving(answer, pause=0.0, port=0):
         bodies = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -120,7 +120,7 @@ def http_model():
         class Server(ThreadingHTTPServer):
             daemon_threads, request_queue_size = True, 64
 
-        with Server(("127.0.0.1", 0), Handler) as http:
+        with Server(("127.0.0.1", port), Handler) as http:
             threading.Thread(target=http.serve_forever, daemon=True).start()
             yield HttpModel(f"http://127.0.0.1:{http.server_port}/v1", bodies)
             http.shutdown()

@@ -132,11 +132,6 @@ async def test_the_first_failure_stops_the_other_questions(http_model):
     assert len(server.bodies) < 70
 
 
-def test_a_url_without_a_model_says_how_to_write_it():
-    problem = find_language_model("http://somewhere/v1").problem
-    assert problem is not None and "http://somewhere/v1#MODEL" in problem
-
-
 async def written(stub, **fields):
     request = pb.WritePromptsRequest(
         **{"class_name": "dog", "strategy": "contextual", "prompt_count": 3, **fields}

