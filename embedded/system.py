@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import models
+from embedded.keeper import Keep
 from embedded.triton import place_engine
 from embedded.vllm import place_language_model
 from servicekit.errors import Precondition
@@ -122,13 +123,14 @@ class EmbeddedSystem:
     async def _create(self, name: str, store: ObjectStore, url: str) -> Service:
         kind = getattr(importlib.import_module(f"{name}.settings"), f"{name.capitalize()}Settings")
         settings = kind(**self._options(name))
+        keep: Keep | None = None
         if name == "generator":
             settings, keep = await place_engine(settings, self.settings.state, url, self._exit)
         if name == "prompter":
-            settings = await place_language_model(settings, self.settings.state, self._exit)
+            settings, keep = await place_language_model(settings, self.settings.state, self._exit)
         wiring = importlib.import_module(f"{name}.wiring")
         service: Service = wiring.create_service(settings, store)
-        return keep(service) if name == "generator" else service
+        return keep(service) if keep else service
 
     def _options(self, name: str) -> dict[str, Any]:
         state, folder = self.settings.state, Path(os.environ.get(MODELS_KEY, NANO)).absolute()

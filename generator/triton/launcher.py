@@ -43,6 +43,8 @@ class LocalTriton:
     object store's URL. It may take `ready_seconds` to start.
     """
 
+    name = "Triton"
+
     def __init__(
         self,
         folder: Path,

@@ -31,8 +31,10 @@ class LocalVllm:
     """A vLLM server that serves the model in `folder` as `model`; a context manager, too.
 
     `url` ends in "/v1" and `setting` is what PROMPTER_LLM takes, once it is started. Port 0 picks
-    a free one.
+    a free one. It may take `ready_seconds` to start.
     """
+
+    name = "vLLM"
 
     def __init__(
         self,
@@ -42,10 +44,11 @@ class LocalVllm:
         *,
         port: int = 0,
         python: Path = PYTHON,
-        timeout_seconds: float = 240.0,
+        ready_seconds: float = 240.0,
     ) -> None:
-        self._folder, self._model, self._log = folder, model, log
-        self._port, self._python, self._timeout = port, python, timeout_seconds
+        self.log, self.ready_seconds = log, ready_seconds
+        self._folder, self._model = folder, model
+        self._port, self._python = port, python
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -53,35 +56,57 @@ class LocalVllm:
     def setting(self) -> str:
         return f"{self.url}#{self._model}"
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server does not run."""
+        return self.process is None or self.process.poll() is not None
+
     def start(self) -> None:
         """Starts the server and waits until it writes.
 
         Raises Precondition if vLLM is not installed or the port is taken, and Unavailable with the
         end of the log if the server ends, is stopped, or writes nothing in time.
         """
+        process = self.launch()
+        try:
+            self._wait(process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Starts the server and does not wait; at the same port each time. Raises Precondition."""
         if not self._python.exists():
             raise Precondition(
                 f"vLLM is not installed: there is no {self._python}; run: make vllm",
                 subject="vllm",
                 reason="VLLM_MISSING",
             )
-        port = _free_port(self._port)
-        self.url = f"http://127.0.0.1:{port}/v1"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("wb") as out:
-            command = [str(self._python), *_arguments(self._folder, self._model, port)]
+        self._port = _free_port(self._port)
+        self.url = f"http://127.0.0.1:{self._port}/v1"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as out:
+            command = [str(self._python), *_arguments(self._folder, self._model, self._port)]
             environment = {**os.environ, **_ENVIRONMENT}
-            self.process = start_leashed(command, out, environment, self._log.parent)
-        try:
-            self._wait(self.process)
-        except BaseException:
-            self.stop()
-            raise
+            self.process = start_leashed(command, out, environment, self.log.parent)
+        return self.process
 
     def stop(self) -> None:
         """Stops the server and all processes that it started, also paused ones; twice is fine."""
         if self.process is not None:
             stop_leashed(self.process, _STOP_SECONDS)
+
+    def kill(self) -> None:
+        """Ends the server at once, as a crash would."""
+        self.signal(signal.SIGKILL)
+        self.stop()
+
+    def is_well(self) -> bool:
+        """Asks the server whether its engine lives."""
+        url = f"{self.url.removesuffix('/v1')}/health"
+        with suppress(OSError), urllib.request.urlopen(url, timeout=30) as response:
+            return bool(response.status == 200)
+        return False
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the server and all processes that it started."""
@@ -97,12 +122,12 @@ class LocalVllm:
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         """Waits until the server has written: health alone comes before the engine works."""
-        until = time.monotonic() + self._timeout
+        until = time.monotonic() + self.ready_seconds
         while not self._writes():
             if process.poll() is not None:
                 raise self._failed(f"ended with {process.returncode}")
             if time.monotonic() > until:
-                raise self._failed(f"did not write anything within {self._timeout:.0f} s")
+                raise self._failed(f"did not write anything within {self.ready_seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
 
     def _writes(self) -> bool:
@@ -116,9 +141,9 @@ class LocalVllm:
             return False
 
     def _failed(self, what: str) -> Unavailable:
-        lines = self._log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         tail = "\n".join(lines)
-        return Unavailable(f"vLLM {what}; {self._log} ends with:\n{tail}", reason="VLLM_FAILED")
+        return Unavailable(f"vLLM {what}; {self.log} ends with:\n{tail}", reason="VLLM_FAILED")
 
 
 _JSON = {"backend": "xgrammar", "disable_any_whitespace": True}

@@ -10,8 +10,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from embedded.keeper import Keeper
 from embedded.system import EmbeddedSystem
-from embedded.triton import ENGINE_KEY, Keeper
+from embedded.triton import ENGINE_KEY
 from servicekit.server import Service
 from tests.e2e.test_triton import images_of
 
@@ -78,7 +79,7 @@ def test_a_job_whose_triton_dies_goes_on_and_loses_nothing(
 class Mortal:
     """A server that ends as soon as it is launched, or never gets well."""
 
-    log, ready_seconds = Path("triton.log"), 60.0
+    name, log, ready_seconds = "Triton", Path("triton.log"), 60.0
 
     def __init__(self, *, has_ended):
         self.has_ended, self.launched = has_ended, []

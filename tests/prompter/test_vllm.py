@@ -114,7 +114,7 @@ async def test_the_embedded_systems_own_server_killed_in_mid_call_is_a_clear_err
 ):
     monkeypatch.setenv("VARIEGATE_PROMPTER", "vllm")
     async with AsyncExitStack() as stack:
-        settings = await place_language_model(PrompterSettings(), tmp_path, stack)
+        settings, _ = await place_language_model(PrompterSettings(), tmp_path, stack)
         [own] = [
             one
             for one in psutil.Process().children()

@@ -1,0 +1,57 @@
+"""A vLLM that dies under the embedded system is started anew."""
+
+import asyncio
+
+import grpc
+import psutil
+import pytest
+from variegate.prompter.v1 import prompter_pb2 as pb
+from variegate.prompter.v1 import prompter_pb2_grpc as rpc
+
+from embedded.system import EmbeddedSystem
+from embedded.vllm import PROMPTER_KEY
+
+pytestmark = pytest.mark.servers
+
+
+def kill(words):
+    """Kills the one process below this one whose program, or its arguments, say the words."""
+    family = psutil.Process().children(recursive=True)
+    [victim] = [one for one in family if words in " ".join(one.cmdline()) and one.name() != "bash"]
+    victim.kill()
+    victim.wait()
+
+
+async def prompts(stub, strategy):
+    request = pb.WritePromptsRequest(class_name="dog", strategy=strategy, prompt_count=2)
+    return [answer.prompt async for answer in stub.WritePrompts(request, timeout=60)]
+
+
+async def prompts_again(stub):
+    """Asks until the language model writes, as the gateway does."""
+    async with asyncio.timeout(180):
+        while True:
+            try:
+                return await prompts(stub, "contextual")
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert len(await prompts(stub, "simple")) == 2
+            await asyncio.sleep(1)
+
+
+@pytest.mark.timeout(540)
+async def test_a_vllm_that_was_killed_writes_again(tmp_path, monkeypatch):
+    monkeypatch.setenv(PROMPTER_KEY, "vllm")
+    async with (
+        EmbeddedSystem(tmp_path / "state") as system,
+        grpc.aio.insecure_channel(system.targets["prompter"]) as channel,
+    ):
+        stub = rpc.PrompterServiceStub(channel)
+        for part in ("vllm.entrypoints.openai.api_server", "VLLM::EngineCore"):
+            kill(part)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await prompts(stub, "contextual")
+            assert len(await prompts_again(stub)) == 2
+    log = (tmp_path / "state" / "variegate.log").read_text()
+    for times in (1, 2):
+        assert f"vLLM does not work and is started anew, {times} of at most 5 times" in log
