@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from variegate.retriever.v1 import retriever_pb2 as pb
@@ -23,7 +24,8 @@ NANO = Path(__file__).parents[1] / "models" / "nano"
 CLIENTS, ROUNDS = 32, 4
 REQUIRED = 1.5
 
-Stub = retriever_pb2_grpc.RetrieverServiceStub
+# The generated stubs have no types.
+Stub = Any
 
 
 def measure() -> dict[str, float]:
@@ -36,7 +38,7 @@ async def _measure() -> dict[str, float]:
     uris = _put_images(store)
     service = create_service(RetrieverSettings(clip=NANO / "clip"), store)
     async with running(service) as server, open_channel(server.target) as channel:
-        stub = Stub(channel)
+        stub = retriever_pb2_grpc.RetrieverServiceStub(channel)
         await _together(stub, uris)  # warms up: threads, connections, torch's kernels
         # Taken in turns, so that what else the machine does weighs on both alike.
         rounds = [(await _alone(stub, uris), await _together(stub, uris)) for _ in range(ROUNDS)]
@@ -53,7 +55,8 @@ async def _measure() -> dict[str, float]:
 def _put_images(store: ObjectStore) -> list[str]:
     column = pq.read_table(NANO / "demo" / "pool.parquet", columns=["image"])["image"]
     uris = []
-    for row, image in enumerate(column.slice(0, CLIENTS).to_pylist()):
+    images: list[Any] = column.slice(0, CLIENTS).to_pylist()
+    for row, image in enumerate(images):
         store.put(f"images/{row}.jpg", image["bytes"])
         uris.append(to_uri(f"images/{row}.jpg"))
     return uris

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -89,7 +90,7 @@ def _subject(image: Image.Image) -> Subject:
 def _read(name: str, count: int | None = None) -> list[Image.Image]:
     column = pq.read_table(DEMO / f"{name}.parquet", columns=["image"])["image"]
     step = len(column) // count if count else 1  # the pool is sorted by class: take some of each
-    rows = column.take(list(range(0, len(column), step))).to_pylist()
+    rows: list[Any] = column.take(list(range(0, len(column), step))).to_pylist()
     return [decode_image(row["bytes"]) for row in rows]
 
 

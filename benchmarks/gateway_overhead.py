@@ -45,13 +45,14 @@ async def _measure() -> dict[str, float | None]:
         add_to(server, store, Trouble())
         target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
-        services = dict.fromkeys(
-            ("captioner", "prompter", "generator", "retriever", "trainer"), target
-        )
         settings = GatewaySettings(
+            captioner=target,
+            prompter=target,
+            generator=target,
+            retriever=target,
+            trainer=target,
             import_roots=(str(folder),),
             database_url=f"sqlite:///{folder / 'gateway.sqlite'}",
-            **services,
         )
         async with running(create_service(settings, store)) as gateway:
             through = await _through(gateway.target, folder)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from google.longrunning import operations_pb2_grpc
@@ -117,7 +118,8 @@ async def _augment(
 
 def _names() -> list[str]:
     table = pq.read_table(NANO / "demo" / "target.parquet", columns=["class_name"])
-    return sorted(set(table["class_name"].to_pylist()))
+    names: list[Any] = table["class_name"].to_pylist()
+    return sorted(set(names))
 
 
 if __name__ == "__main__":
