@@ -5,4 +5,4 @@ from prompter.wiring import create_service
 from servicekit.server import run
 
 if __name__ == "__main__":
-    run(create_service, PrompterSettings, "prompter")
+    run(create_service, PrompterSettings, "prompter", uses_store=False)

@@ -175,20 +175,32 @@ async def running(service: Service, address: str = "127.0.0.1:0") -> AsyncIterat
         await server.stop(grace=1.0)
 
 
-def run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], name: str) -> None:
+def run(
+    create_service: Callable[[S, ObjectStore], Service],
+    settings: type[S],
+    name: str,
+    *,
+    uses_store: bool = True,
+) -> None:
     """Runs a service process until SIGTERM or SIGINT, configured by the environment.
 
     The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings. What
-    keeps it from starting is told in a sentence, with the exit code of the error.
+    keeps it from starting is told in a sentence, with the exit code of the error. Without
+    `uses_store` the store is an empty one in memory, and SERVER_STORE does not matter.
     """
     try:
-        _run(create_service, settings, name)
+        _run(create_service, settings, name, uses_store)
     except (SettingsError, ServiceError) as error:
         print(f"the {name} cannot start: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
-def _run(create_service: Callable[[S, ObjectStore], Service], settings: type[S], name: str) -> None:
+def _run(
+    create_service: Callable[[S, ObjectStore], Service],
+    settings: type[S],
+    name: str,
+    uses_store: bool,
+) -> None:
     # Waiting OpenMP threads would spin and starve the process's other threads; see embedded/.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     server_settings = load(ServerSettings, os.environ, "SERVER")
@@ -197,7 +209,7 @@ def _run(create_service: Callable[[S, ObjectStore], Service], settings: type[S],
         configure_tracing(name, server_settings.trace_endpoint)
     own_settings = load(settings, os.environ, name.upper())
     _log.info("settings", extra={"fields": {"server": server_settings, name: own_settings}})
-    store = open_store(server_settings.store)
+    store = open_store(server_settings.store if uses_store else "memory:")
     check_store(store)
     asyncio.run(_serve(create_service(own_settings, store), server_settings))
 

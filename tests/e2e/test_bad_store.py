@@ -1,18 +1,21 @@
-"""A store that cannot be used is told at the start, by every service and by the command line: one
+"""A store that cannot be used is told at the start, by all who use it and the command line: one
 sentence with the remedy, an exit code, and no trace."""
 
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from command_line import ROOT
 from tests_ports import free_port
 
 from embedded.system import SERVICES
+from tests.e2e.test_running_system import is_serving
 from tests.seaweed import CREDENTIALS, Seaweed
 
 NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+USERS = [service for service in SERVICES if service != "prompter"]
 FORMS = "use file:///FOLDER or s3://BUCKET?endpoint=HOST:PORT"
 
 
@@ -27,7 +30,7 @@ def starting(service, **environ):
     return done.returncode, [line for line in said if not line.startswith("{")]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", USERS)
 def test_a_service_tells_a_bad_store_in_one_sentence(service):
     code, said = starting(service, SERVER_STORE="ftp://photos")
     assert (code, said) == (
@@ -56,9 +59,25 @@ def test_a_service_tells_a_bad_store_in_one_sentence(service):
     ids=["folder", "endpoint", "credentials", "server", "setting"],
 )
 def test_each_fault_has_its_sentence_and_exit_code(tmp_path, environ, code, remedy):
-    answer, said = starting("prompter", **{"SERVER_STORE": f"file://{tmp_path}", **environ})
+    answer, said = starting("captioner", **{"SERVER_STORE": f"file://{tmp_path}", **environ})
     assert (answer, len(said)) == (code, 1), said
-    assert said[0].startswith("the prompter cannot start: ") and remedy in said[0]
+    assert said[0].startswith("the captioner cannot start: ") and remedy in said[0]
+
+
+def test_the_prompter_needs_no_store():
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prompter"], cwd=ROOT, stderr=subprocess.DEVNULL,
+        env={**os.environ, "SERVER_PORT": str(port), "SERVER_STORE": "s3://away?endpoint=h:1"},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not is_serving(port):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 def test_variegate_up_tells_a_bad_store(variegate, monkeypatch):
@@ -78,7 +97,7 @@ def weed(tmp_path_factory):
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", USERS)
 def test_a_service_tells_a_missing_bucket_at_its_start(weed, service):
     url = weed.url.replace("s3://variegate", "s3://elsewhere")
     code, [said] = starting(service, SERVER_STORE=url, **CREDENTIALS)
