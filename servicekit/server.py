@@ -118,7 +118,7 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     async def load_then_serve() -> None:
         await service.load()
         ready.set()
-        await show(service.probe is None or await service.probe())
+        await show(await _is_well(service))
 
     loaded = asyncio.create_task(load_then_serve(), name=f"load {service.name}")
     watching = asyncio.create_task(_watch(service, loaded, show), name=f"watch {service.name}")
@@ -135,7 +135,16 @@ async def _watch(
         return
     while True:
         await asyncio.sleep(service.probe_seconds)
-        await show(await service.probe())
+        await show(await _is_well(service))
+
+
+async def _is_well(service: Service) -> bool:
+    """Asks the probe. One that breaks has not found the service well, and is asked again."""
+    try:
+        return service.probe is None or await service.probe()
+    except Exception:
+        _log.exception("the probe of the %s broke", service.name)
+        return False
 
 
 def _bind(server: grpc.aio.Server, name: str, address: str) -> int:

@@ -178,6 +178,28 @@ async def test_health_follows_the_probe_and_loading_does_not_wait_for_it():
         assert answer.caption, "calls are answered; the handler knows what it cannot do"
 
 
+async def test_a_probe_that_breaks_counts_as_failed_and_is_asked_again():
+    answers = [True, OSError("gone"), True]
+
+    async def probe():
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with (
+        running(replace(echo(), probe=probe, probe_seconds=0.3)) as server,
+        grpc.aio.insecure_channel(server.target) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        query = health_pb2.HealthCheckRequest(service=NAME)
+        for wanted in ("SERVING", "NOT_SERVING", "SERVING"):
+            status = getattr(health_pb2.HealthCheckResponse, wanted)
+            async with asyncio.timeout(5):
+                while (await health.Check(query, timeout=5)).status != status:
+                    await asyncio.sleep(0.01)
+
+
 async def test_reflection_lists_the_service(channel):
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
