@@ -1,6 +1,7 @@
 """A vLLM that dies under the embedded system is started anew."""
 
 import asyncio
+import contextlib
 
 import grpc
 import psutil
@@ -16,8 +17,12 @@ pytestmark = pytest.mark.servers
 
 def kill(words):
     """Kills the one process below this one whose program, or its arguments, say the words."""
-    family = psutil.Process().children(recursive=True)
-    [victim] = [one for one in family if words in " ".join(one.cmdline()) and one.name() != "bash"]
+    victims = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # It may end meanwhile.
+            is_meant = words in " ".join(one.cmdline()) and one.name() != "bash"
+            victims += [one] if is_meant else []
+    [victim] = victims
     victim.kill()
     victim.wait()
 
