@@ -71,8 +71,8 @@ def test_a_job_whose_triton_dies_goes_on_and_loses_nothing(
     while len(list(objects.rglob("*.png"))) < 4:
         assert process.poll() is None, "the job was over before Triton was killed"
         time.sleep(0.05)
-    [stub] = processes_of("triton_python_backend_stub", psutil.Process(process.pid))
-    stub.kill()
+    [server] = processes_of("tritonserver", psutil.Process(process.pid))
+    server.kill()
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     rows = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
