@@ -75,7 +75,7 @@ demo-full: setup servers ## The same with every method and more seeds (about an 
 test: setup triton vllm ## Run all tests
 	python -m pytest
 
-test-fast: setup ## Run the tests without servers of other projects and without the slow ones (2 minutes on two cores)
+test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile
 
 check: setup ## Lint, types and protos: everything CI runs short of tests

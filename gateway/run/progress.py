@@ -21,12 +21,13 @@ class Progress:
     seconds: dict[str, float] = field(default_factory=dict)
     child: "Progress | None" = None  # The part of a study that is being done now.
     _began: float = field(default_factory=time.monotonic)
+    _done_before: int = 0
 
-    def start(self, stage: str, total: int, unit: str) -> None:
-        """Begins a stage of `total` units and ends the one before."""
+    def start(self, stage: str, total: int, unit: str, done: int = 0) -> None:
+        """Begins a stage of `total` units, `done` of them already, and ends the one before."""
         self.finish()
-        self.stage, self.total, self.unit, self.done = stage, total, unit, 0
-        self._began = time.monotonic()
+        self.stage, self.total, self.unit, self.done = stage, total, unit, done
+        self._began, self._done_before = time.monotonic(), done
 
     def finish(self) -> None:
         """Ends the stage and adds up its time."""
@@ -52,4 +53,4 @@ class Progress:
 
     def rate(self) -> float:
         """Returns units per second in this stage."""
-        return self.done / max(time.monotonic() - self._began, 1e-3)
+        return (self.done - self._done_before) / max(time.monotonic() - self._began, 1e-3)

@@ -193,8 +193,7 @@ class Studying:
     async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:
         self.progress.child = None
         self.progress.part = ""
-        self.progress.start("train", len(tasks), "classifiers")
-        self.progress.advance(self._trained)
+        self.progress.start("train", len(tasks), "classifiers", self._trained)
         for finished in asyncio.as_completed(tasks):
             await finished
             self.progress.done = self._trained
