@@ -1,8 +1,10 @@
 """A gateway in front of the doubles, on real channels, with its own state folder."""
 
+import io
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pyarrow.parquet as pq
 from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
@@ -12,7 +14,7 @@ from gateway.wiring import create_service
 from servicekit.channels import open_channel
 from servicekit.operations import wait_for
 from servicekit.server import Service, running
-from servicekit.storage import DirectoryStore
+from servicekit.storage import DirectoryStore, to_key
 from tests.gateway import doubles
 
 FIVE = ("captioner", "prompter", "generator", "retriever", "trainer")
@@ -98,3 +100,8 @@ async def open_system(state, *roots, trouble=None, wrap=lambda store: store, **s
                 values,
             )
             await channel.close()
+
+
+def rows_of(store, uri):
+    """Returns the rows of a parquet file in the store."""
+    return pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()

@@ -1,28 +1,14 @@
 """Augmentations through the gateway's real server, in front of small deterministic services."""
 
-import io
 import json
 import time
 
-import pyarrow.parquet as pq
 import pytest
 
 from servicekit.errors import Exhausted
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
-from tests.gateway.pictures import write_folder
-from tests.gateway.system import open_system
-
-
-def rows_of(store, uri):
-    return pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
-
-
-@pytest.fixture
-def folders(tmp_path):
-    train = write_folder(tmp_path / "train")
-    test = write_folder(tmp_path / "test", count=2, tag="test")
-    return tmp_path, train, test
+from tests.gateway.system import open_system, rows_of
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,11 @@
 """Retrieval through the gateway's real server, in front of a small deterministic pool."""
 
 import hashlib
-import io
 
 import pyarrow.parquet as pq
-import pytest
 
-from servicekit.storage import to_key
-from tests.gateway.pictures import write_folder, write_pool
-from tests.gateway.system import open_system
-
-
-def rows_of(store, uri):
-    return pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
-
-
-@pytest.fixture
-def folders(tmp_path):
-    train = write_folder(tmp_path / "train")
-    test = write_folder(tmp_path / "test", count=2, tag="test")
-    return tmp_path, train, test
+from tests.gateway.pictures import write_pool
+from tests.gateway.system import open_system, rows_of
 
 
 async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):

@@ -15,13 +15,6 @@ from tests.gateway.pictures import picture, write_folder, write_pool
 from tests.gateway.system import open_system
 
 
-@pytest.fixture
-def folders(tmp_path):
-    train = write_folder(tmp_path / "train")
-    test = write_folder(tmp_path / "test", count=2, tag="test")
-    return tmp_path, train, test
-
-
 def study_of(pool=None, arms=("mvc", "retrieval"), **fields):
     study = pb.Study(dataset="datasets/pets", images_per_class=3, seeds=[1, 2], **fields)
     for arm in arms:
