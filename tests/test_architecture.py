@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SERVICES = ["captioner", "prompter", "generator", "retriever", "trainer", "gateway"]
-SHARED = {"servicekit", "imaging"}
+SHARED = {"servicekit", "imaging", "datafiles"}
 PACKAGES = [*SERVICES, *sorted(SHARED), "embedded", "models"]
 OWN = set(PACKAGES)
 
@@ -45,6 +45,7 @@ def test_services_import_only_what_is_shared(package):
 
 def test_shared_packages_import_no_service():
     assert list(own_imports("imaging")) == []
+    assert list(own_imports("datafiles")) == []
     assert list(own_imports("servicekit")) == []
 
 
