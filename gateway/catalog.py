@@ -1,11 +1,14 @@
 """Datasets, augmentations and studies in the object store: what was asked for, and what came of it.
 
-Each resource has two objects below its name: `request.json`, written once before work starts, and
-`resource.json`, written when the work is done. They outlive the process and its database.
+Each resource has objects below its name: `request.json` and `times.json`, written before work
+starts, and `resource.json`, written when the work is done. They outlive the process and its
+database. Times are apart, because equal requests have equal resources.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from google.protobuf import json_format
@@ -23,7 +26,15 @@ from gateway.resources import Dataset
 from servicekit.errors import AlreadyExists, NotFound
 from servicekit.storage import ObjectStore
 
-_REQUEST, _RESOURCE = "request.json", "resource.json"
+_REQUEST, _RESOURCE, _TIMES = "request.json", "resource.json", "times.json"
+
+
+@dataclass(frozen=True)
+class Times:
+    """When a resource was first asked for and finished, in seconds since 1970; 0 if not known."""
+
+    created: float = 0.0
+    ended: float = 0.0
 
 
 class Catalog:
@@ -42,10 +53,24 @@ class Catalog:
                 resource=resource.name,
                 reason="DIFFERENT_REQUEST",
             )
+        self._write_times(resource.name, Times(time.time()), overwrite=False)
+
+    def times(self, name: str) -> Times:
+        """Returns when a resource was asked for and finished."""
+        try:
+            return Times(**json.loads(self._store.get(f"{name}/{_TIMES}")))
+        except NotFound:
+            return Times()
 
     def finish(self, resource: Resource) -> None:
         """Writes down what came of it."""
+        times = replace(self.times(resource.name), ended=time.time())
+        self._write_times(resource.name, times, overwrite=True)
         self._store.put(f"{resource.name}/{_RESOURCE}", _to_json(resource), overwrite=True)
+
+    def _write_times(self, name: str, times: Times, *, overwrite: bool) -> None:
+        data = json.dumps(asdict(times)).encode()
+        self._store.put(f"{name}/{_TIMES}", data, overwrite=overwrite)
 
     def requested(self, name: str) -> Resource:
         """Returns what was asked for under a name. Raises NotFound."""

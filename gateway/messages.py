@@ -12,6 +12,8 @@ from gateway.run.progress import Progress
 
 Resource = res.Dataset | res.Augmentation | res.Study
 
+_MOST_WAITING = 1024
+
 
 @overload
 def to_pb(resource: res.Dataset) -> pb.Dataset: ...
@@ -255,6 +257,7 @@ def progress_to_pb(progress: Progress) -> pb.OperationProgress:
         unit=shown.unit,
         failed_count=shown.failed,
         part=progress.part,
+        waiting=progress.waits.text()[:_MOST_WAITING],
     )
     for item_id, text in shown.failures:
         message.failures.add(item_id=item_id, message=text)

@@ -3,6 +3,7 @@
 import asyncio
 
 from google.longrunning import operations_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.catalog import Catalog
 from gateway.messages import Resource, progress_to_pb, to_pb
@@ -60,25 +61,35 @@ class DurableOperations:
 
     async def _operation(self, subject: str) -> operations_pb2.Operation:
         operation = operations_pb2.Operation(name=_PREFIX + subject.replace("/", "."))
-        if progress := self._progress.get(subject):
-            operation.metadata.Pack(progress_to_pb(progress))
+        progress = progress_to_pb(self._progress.get(subject) or Progress())
         # The work writes its resource before it ends, so its end is looked up first: the other way
         # round, work that ends between the two looks would seem to have made nothing.
-        error = await self._error(subject)
+        error, ended = await self._error(subject)
         finished = await asyncio.to_thread(self._catalog.finished, subject)
+        times = await asyncio.to_thread(self._catalog.times, subject)
         if finished is not None:
             operation.done = True
             operation.response.Pack(to_pb(finished))
         elif error is not None:
             operation.done = True
             operation.error.CopyFrom(to_status(error, "gateway"))
+        if operation.done:
+            _set(progress.end_time, times.ended if finished is not None else ended)
+        _set(progress.create_time, times.created)
+        operation.metadata.Pack(progress)
         return operation
 
-    async def _error(self, subject: str) -> ServiceError | None:
+    async def _error(self, subject: str) -> tuple[ServiceError | None, float]:
+        """Returns what the work ended with, if it failed, and when."""
         state = await self._durable.state(subject)
         if state is None or state.status == "done":
             # Done without a resource: its objects were taken away.
-            return Unavailable(
-                f"the work on {subject} was not started; ask for it again", reason="NOT_STARTED"
-            )
-        return state.error
+            text = f"the work on {subject} was not started; ask for it again"
+            return Unavailable(text, reason="NOT_STARTED"), 0.0
+        return state.error, state.changed
+
+
+def _set(time: Timestamp, seconds: float) -> None:
+    """Sets a time, if it is known."""
+    if seconds:
+        time.FromMicroseconds(round(seconds * 1e6))

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,7 +18,10 @@ _STILL_EVERY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Step:
-    """Where an operation is. `total` is 0 while unknown; `rate` is in units per second."""
+    """Where an operation is. `total` is 0 while unknown; `rate` is in units per second.
+
+    `waiting` says what keeps it waiting, "" if nothing does.
+    """
 
     stage: str
     done: int = 0
@@ -28,6 +31,7 @@ class Step:
     failed: int = 0
     part: str = ""
     failures: tuple[tuple[str, str], ...] = field(default=())
+    waiting: str = ""
 
     @property
     def title(self) -> str:
@@ -72,6 +76,24 @@ def view() -> Iterator[View]:
         yield LiveView(bars)
 
 
+class Asides:
+    """What is said beside the steps, once: items that failed, and what is waited for."""
+
+    def __init__(self) -> None:
+        self._failures: set[tuple[str, str]] = set()
+        self._waiting = ""
+
+    def say(self, step: Step, say: Callable[[str], None]) -> None:
+        """Says what of the step was not said yet."""
+        for failure in step.failures:
+            if failure not in self._failures:
+                self._failures.add(failure)
+                say(f"failed: {failure[0]}: {failure[1]}")
+        if step.waiting != self._waiting:
+            say(f"waiting for {step.waiting}" if step.waiting else "it goes on")
+        self._waiting = step.waiting
+
+
 class PlainView:
     """A line when the stage changes, and one every few seconds; for logs and pipes."""
 
@@ -79,15 +101,12 @@ class PlainView:
         self._title = ""
         self._done = -1
         self._said_at = 0.0
-        self._failures: set[tuple[str, str]] = set()
+        self._asides = Asides()
 
     def show(self, step: Step) -> None:
         """Prints the step unless one of the same stage was printed lately."""
         now = time.monotonic()
-        for failure in step.failures:
-            if failure not in self._failures:
-                self._failures.add(failure)
-                self.say(f"failed: {failure[0]}: {failure[1]}")
+        self._asides.say(step, self.say)
         pause = _PLAIN_EVERY_SECONDS if step.done != self._done else _STILL_EVERY_SECONDS
         if step.title == self._title and now - self._said_at < pause:
             return
@@ -111,16 +130,13 @@ class LiveView:
         self._bars = bars
         self._title = ""
         self._task: TaskID | None = bars.add_task("starting", total=None, pace="")
-        self._failures: set[tuple[str, str]] = set()
+        self._asides = Asides()
 
     def show(self, step: Step) -> None:
         """Moves the bar, or finishes it and starts the next."""
         if step.title != self._title:
             self._next(step.title)
-        for failure in step.failures:
-            if failure not in self._failures:
-                self._failures.add(failure)
-                self.say(f"failed: {failure[0]}: {failure[1]}")
+        self._asides.say(step, self.say)
         pace = step.pace + (f"  {step.failed} failed" if step.failed else "")
         if self._task is not None:
             self._bars.update(self._task, completed=step.done, total=step.total or None, pace=pace)

@@ -19,6 +19,9 @@ from servicekit.errors import Unavailable, from_rpc_error, from_status
 CALL_SECONDS = 60.0
 # A gateway that restarts while we wait goes on with its work, so we wait for it as well.
 PATIENCE_SECONDS = 120.0
+# One that is there and says nothing is busy, or behind a network that loses what is sent.
+BUSY_SECONDS = 600.0
+POLL_TIMEOUT_SECONDS = 10.0
 _POLL_SECONDS = 0.3
 _LOST = (
     "The system has not answered for {:.0f} s. What it finished is kept: start it again, repeat "
@@ -83,6 +86,7 @@ def step_of(progress: gateway_pb2.OperationProgress, part: str = "") -> Step:
         unit=progress.unit,
         failed=progress.failed_count,
         part=progress.part or part,
+        waiting=progress.waiting,
         failures=tuple((failure.item_id, failure.message) for failure in progress.failures),
     )
 
@@ -95,8 +99,8 @@ async def wait(
 ) -> operations_pb2.Operation:
     """Polls until the operation is done. Raises its ServiceError if it failed.
 
-    A server that cannot be reached is waited for, which `view` says; after `PATIENCE_SECONDS`
-    raises Unavailable.
+    A server that cannot be reached is waited for, which `view` says, and so is one that is too
+    busy to answer. Raises Unavailable after `PATIENCE_SECONDS` or `BUSY_SECONDS`.
     """
     heard_at, is_lost = time.monotonic(), False
     while True:
@@ -106,16 +110,23 @@ async def wait(
         await asyncio.sleep(_POLL_SECONDS)
         request = operations_pb2.GetOperationRequest(name=operation.name)
         try:
-            operation = await operations.GetOperation(request, timeout=CALL_SECONDS)
+            operation = await operations.GetOperation(request, timeout=POLL_TIMEOUT_SECONDS)
             heard_at, is_lost = time.monotonic(), False
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if (patience := _patience(error)) is None:
                 raise from_rpc_error(error) from error
-            if time.monotonic() - heard_at > PATIENCE_SECONDS:
-                raise Unavailable(_LOST.format(PATIENCE_SECONDS), reason="SYSTEM_LOST") from error
+            if time.monotonic() - heard_at > patience:
+                raise Unavailable(_LOST.format(patience), reason="SYSTEM_LOST") from error
             if not is_lost:
-                view.say(f"the system does not answer; waiting {PATIENCE_SECONDS:.0f} s for it")
+                view.say(f"the system does not answer; waiting {patience:.0f} s for it")
                 is_lost = True
     if operation.HasField("error"):
         raise from_status(operation.error)
     return operation
+
+
+def _patience(error: grpc.aio.AioRpcError) -> float | None:
+    """For how long a poll that failed so is repeated; None if that would not help."""
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return PATIENCE_SECONDS
+    return BUSY_SECONDS if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else None

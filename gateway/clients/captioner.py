@@ -51,13 +51,14 @@ class Captioner:
         answer = await patiently(
             lambda: self._stub.CaptionImage(wish.to_pb(), timeout=timeout),
             self._settings.patience_seconds,
+            "captioner",
         )
         return Caption(answer.caption.text, answer.caption.model)
 
     async def caption(self, wishes: Mapping[str, CaptionWish]) -> dict[str, Caption | ServiceError]:
         """Captions many images by id. What passes is tried again; what does not is returned."""
         results: dict[str, Caption | ServiceError] = {}
-        patience = Patience(self._settings.patience_seconds)
+        patience = Patience(self._settings.patience_seconds, "captioner")
         while missing := {key: wish for key, wish in wishes.items() if key not in results}:
             found, trouble = await self._stream(missing)
             if found:

@@ -81,6 +81,7 @@ class Generator:
         answer = await patiently(
             lambda: self._stub.ListModels(request, timeout=timeout),
             self._settings.patience_seconds,
+            "generator",
         )
         return {model.name: _model_info(model) for model in answer.models}
 
@@ -91,6 +92,7 @@ class Generator:
         answer = await patiently(
             lambda: self._stub.EncodePrompts(request, timeout=timeout),
             self._settings.patience_seconds,
+            "generator",
         )
         return np.stack([to_array(tensor) for tensor in answer.embeddings])
 
@@ -101,6 +103,7 @@ class Generator:
         answer = await patiently(
             lambda: self._stub.EncodeImages(request, timeout=timeout),
             self._settings.patience_seconds,
+            "generator",
         )
         return np.stack([to_array(tensor) for tensor in answer.embeddings])
 
@@ -121,7 +124,7 @@ class Generator:
         self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling
     ) -> dict[str, MadeImage | ServiceError]:
         results: dict[str, MadeImage | ServiceError] = {}
-        patience = Patience(self._settings.patience_seconds)
+        patience = Patience(self._settings.patience_seconds, "generator")
         async with self._budget.take(len(items)):
             while missing := [item for item in items if item.item_id not in results]:
                 found, trouble = await self._call(model, missing, sampling)

@@ -19,6 +19,7 @@ async def finish(
     stub: operations_pb2_grpc.OperationsStub,
     create: Create,
     *,
+    service: str,
     patience_seconds: float,
     look: Look | None = None,
 ) -> operations_pb2.Operation:
@@ -26,9 +27,9 @@ async def finish(
 
     `create` is an idempotent call. It is made again after every failed one, because a service that
     was started again goes on with its work only when asked. Raises the ServiceError that the
-    operation ended with, or the last one of a service that stays away for `patience_seconds`.
+    operation ended with, or the last one of a `service` that stays away for `patience_seconds`.
     """
-    patience = Patience(patience_seconds)
+    patience = Patience(patience_seconds, service)
     operation: operations_pb2.Operation | None = None
     while operation is None or not operation.done:
         try:

@@ -65,7 +65,7 @@ class Prompter:
             written = [one for one in answers if not one.HasField("error")]
             return [Prompt(one.prompt, one.model, one.style) for one in written], failed
 
-        return await patiently(call, self._settings.patience_seconds)
+        return await patiently(call, self._settings.patience_seconds, "prompter")
 
     async def senses(self, class_name: str, other_class_names: tuple[str, ...]) -> list[Sense]:
         """Returns what a class name can mean, the commonest first. Raises ServiceError."""
@@ -76,6 +76,7 @@ class Prompter:
         answer = await patiently(
             lambda: self._stub.DescribeSenses(request, timeout=timeout),
             self._settings.patience_seconds,
+            "prompter",
         )
         return [Sense(one.name, one.definition, one.text, one.model) for one in answer.senses]
 

@@ -113,6 +113,7 @@ class Retriever:
         done = await finish(
             self._operations,
             lambda: self._stub.CreateIndex(request, timeout=60),
+            service="retriever",
             patience_seconds=patience,
             look=on_progress,
         )
@@ -132,6 +133,7 @@ class Retriever:
         answer = await patiently(
             lambda: self._stub.EmbedTexts(request, timeout=timeout),
             self._settings.patience_seconds,
+            "retriever",
         )
         return str(answer.embeddings[0].encoder)
 
@@ -151,6 +153,7 @@ class Retriever:
         answer = await patiently(
             lambda: self._stub.SearchImages(request, timeout=timeout),
             self._settings.patience_seconds,
+            "retriever",
         )
         return [
             Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption)
@@ -180,6 +183,7 @@ class Retriever:
         answer = await patiently(
             lambda: self._stub.SampleImages(request, timeout=timeout),
             self._settings.patience_seconds,
+            "retriever",
         )
         return [PoolImage(image.image_uri, image.sha256) for image in answer.images]
 
@@ -207,7 +211,9 @@ class Retriever:
         vectors: list[Vectors] = []
         for first in range(0, len(inputs), EMBEDDINGS_PER_CALL):
             part = inputs[first : first + EMBEDDINGS_PER_CALL]
-            answer = await patiently(partial(call, part), self._settings.patience_seconds)
+            answer = await patiently(
+                partial(call, part), self._settings.patience_seconds, "retriever"
+            )
             vectors += [np.frombuffer(one.data, "<f4") for one in answer.embeddings]
         return np.array(vectors, np.float32)
 
@@ -230,6 +236,7 @@ class Retriever:
         answer = await patiently(
             lambda: self._stub.ScreenImages(request, timeout=timeout),
             self._settings.patience_seconds,
+            "retriever",
         )
         return [_verdict(verdict) for verdict in answer.verdicts]
 

@@ -64,7 +64,9 @@ class Trainer:
         """Returns the ids of "strategies", "policies" and "classifiers"."""
         request = pb.ListRecipesRequest()
         answer = await patiently(
-            lambda: self._stub.ListRecipes(request, timeout=30), self._settings.patience_seconds
+            lambda: self._stub.ListRecipes(request, timeout=30),
+            self._settings.patience_seconds,
+            "trainer",
         )
         return {
             "strategy": tuple(recipe.id for recipe in answer.strategies),
@@ -91,6 +93,7 @@ class Trainer:
         done = await finish(
             self._operations,
             lambda: self._stub.CreateTrainingRun(request, timeout=60),
+            service="trainer",
             patience_seconds=self._settings.patience_seconds,
         )
         finished = pb.TrainingRun()

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID, StepReservation
@@ -50,10 +51,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class State:
-    """Where a piece of work stands. `error` is set if it failed or was cancelled."""
+    """Where a piece of work stands. `error` is set if it failed or was cancelled.
+
+    `changed` is when it came to stand there, in seconds since 1970; 0 if not known.
+    """
 
     status: Literal["running", "done", "failed"]
     error: ServiceError | None = None
+    changed: float = 0.0
 
 
 class Durable:
@@ -139,13 +144,15 @@ class Durable:
                 return None
             if status not in _ENDED:
                 return State("running")
-            if status == "CANCELLED":
-                return State("failed", Cancelled("cancelled; the same request goes on with it"))
-            if status != _DONE:
-                return State("failed", Internal("the work failed; the gateway's log has the trace"))
             handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
+            ended = (await handle.get_status()).completed_at or 0
+            failed = partial(State, "failed", changed=ended / 1000)
+            if status == "CANCELLED":
+                return failed(Cancelled("cancelled; the same request goes on with it"))
+            if status != _DONE:
+                return failed(Internal("the work failed; the gateway's log has the trace"))
             error = await handle.get_result()
-        return State("failed", _unpack(error)) if error else State("done")
+        return failed(_unpack(error)) if error else State("done")
 
     async def cancel(self, subject: str) -> None:
         """Stops the work; what it had finished stays."""

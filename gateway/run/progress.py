@@ -4,6 +4,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from gateway.clients.patience import Waits
+
 _LISTED_FAILURES = 20
 
 
@@ -20,6 +22,7 @@ class Progress:
     failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LISTED_FAILURES))
     seconds: dict[str, float] = field(default_factory=dict)
     child: "Progress | None" = None  # The part of a study that is being done now.
+    waits: Waits = field(default_factory=Waits)
     _began: float = field(default_factory=time.monotonic)
     _done_before: int = 0
 

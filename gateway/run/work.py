@@ -1,5 +1,6 @@
 """Which work a subject is."""
 
+from gateway.clients.patience import note_waits
 from gateway.resources import Augmentation, Dataset
 from gateway.run.augmenting import run_augmentation
 from gateway.run.context import Context
@@ -10,6 +11,7 @@ from gateway.run.studying import run_study
 async def do(context: Context, subject: str) -> None:
     """Does the work that was asked for under a name."""
     context.progress.pop(subject, None)
+    note_waits(context.begin(subject).waits)
     resource = context.catalog.requested(subject)
     if isinstance(resource, Dataset):
         await run_import(context, resource)

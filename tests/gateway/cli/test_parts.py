@@ -40,6 +40,16 @@ def test_clock(seconds, text):
     assert clock(seconds) == text
 
 
+def test_what_is_waited_for_is_said_once_and_so_is_its_end(capsys):
+    view = PlainView()
+    for waiting in ("", "the generator: the store is full", "the generator: the store is full", ""):
+        view.show(Step("generate", 1, 4, waiting=waiting))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "generate, 1/4", "waiting for the generator: the store is full", "it goes on"
+    ]  # fmt: skip
+
+
 def test_plain_progress_is_a_line_per_stage_and_every_failure_once(capsys):
     view = PlainView()
     for done in range(5):

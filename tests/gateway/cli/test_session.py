@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from google.longrunning import operations_pb2_grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.retriever.v1.retriever_pb2 import CreateIndexRequest, Index
 
 from gateway.cli import session
@@ -74,3 +74,32 @@ async def test_a_system_that_stays_away_is_named_with_what_to_do(system, monkeyp
         stub = operations_pb2_grpc.OperationsStub(channel)
         with pytest.raises(Unavailable, match=r"not answered for 1 s.*repeat the command"):
             await session.wait(stub, operation, PlainView(), lambda operation: None)
+
+
+class BusyOperations(operations_pb2_grpc.OperationsServicer):
+    """Answers the first poll too late."""
+
+    def __init__(self, seconds):
+        self.seconds = [seconds]
+
+    async def GetOperation(self, request, context):
+        await asyncio.sleep(self.seconds.pop() if self.seconds else 0)
+        return operations_pb2.Operation(name=request.name, done=True)
+
+
+async def test_a_system_that_is_too_busy_to_answer_a_poll_is_waited_for(monkeypatch, capsys):
+    monkeypatch.setattr(session, "POLL_TIMEOUT_SECONDS", 0.3)
+
+    def register(server):
+        operations_pb2_grpc.add_OperationsServicer_to_server(BusyOperations(1.0), server)
+
+    async def nothing():
+        pass
+
+    service = Service("busy", ("google.longrunning.Operations",), register, nothing, nothing)
+    async with running(service) as server, open_channel(server.target) as channel:
+        stub = operations_pb2_grpc.OperationsStub(channel)
+        begun = operations_pb2.Operation(name="operations/a")
+        done = await session.wait(stub, begun, PlainView(), lambda operation: None)
+    assert done.done
+    assert "does not answer; waiting 600 s" in capsys.readouterr().err
