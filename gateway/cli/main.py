@@ -16,6 +16,7 @@ from gateway.cli.commands.status import status
 from gateway.cli.commands.study import study
 from gateway.cli.commands.train import train
 from gateway.cli.commands.up import up
+from gateway.cli.parsing import Command
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 wrong usage or argument · 3 something is missing, exists "
@@ -49,7 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _name, _command in _COMMANDS.items():
-    app.command(_name, epilog=EPILOG)(_command)
+    app.command(_name, cls=Command, epilog=EPILOG)(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
+
+from gateway.cli.main import app
 
 COMMANDS = [
     "import", "augment", "train", "study", "status", "cancel", "methods", "up", "doctor"
@@ -51,6 +54,28 @@ def test_wrong_usage_with_json_is_one_document(variegate):
     assert answer.code == 2
     assert answer.document["error"]["reason"] == "USAGE"
     assert "--per-class" in answer.document["error"]["message"]
+
+
+def every_option():
+    """Every option of every command, also of those that come later."""
+    for name, command in typer.main.get_command(app).commands.items():
+        for option in command.params:
+            if option.param_type_name == "option" and not option.is_eager:
+                for flag in (option.opts[0], *option.secondary_opts):
+                    yield pytest.param(name, option, flag, id=f"{name} {flag}")
+
+
+@pytest.mark.parametrize(("command", "option", "flag"), every_option())
+def test_no_option_swallows_one_given_before(variegate, command, option, flag):
+    words = [flag] if option.is_flag else [flag, "1"]
+    spelt = [option.opts[0]] if option.is_flag else [f"{option.opts[0]}=2"]
+    answer = variegate(command, "x", *words, *spelt)
+    said = answer.out + answer.err
+    if option.multiple:
+        assert "give it once" not in said
+    else:
+        assert answer.code == 2
+        assert flag in said and "is given 2 times" in said
 
 
 def test_a_missing_folder_is_named_with_the_nearest_one(variegate, photos):

@@ -1,0 +1,27 @@
+"""How a command reads its words: no option swallows another that was given before it."""
+
+from collections import Counter
+from typing import Any
+
+from typer.core import TyperCommand, TyperOption
+
+
+class Command(TyperCommand):
+    """A command that refuses an option given twice, unless it collects its values.
+
+    Otherwise the last one would win, and what was asked for first would be lost without a word.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments. Wrong usage if an option that counts once was given again."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for parameter, times in Counter(order).items():
+            if isinstance(parameter, TyperOption) and times > 1 and _is_single(parameter):
+                names = "/".join([*parameter.opts, *parameter.secondary_opts])
+                ctx.fail(f"{names} is given {times} times, and only one counts; give it once.")
+        return super().parse_args(ctx, args)
+
+
+def _is_single(option: TyperOption) -> bool:
+    """Eager ones, as --help, answer at once however often they are given."""
+    return not (option.multiple or option.count or option.is_eager)
