@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
-from gateway.cli.running import running_in
+from gateway.cli.running import Running, holder_of, published, running_in
 from servicekit.storage import ObjectStore, open_store
 
 EMBEDDED = ("embedded.system", "EmbeddedSystem")
@@ -73,21 +73,45 @@ async def connected(
         yield Connection(common.gateway, common.trainer, store, is_own=False)
         return
     running = running_in(common.state)
-    if running:
+    if running and (running.is_shared or not start):
         say(f"using the system on {running.targets['gateway']} (process {running.pid})")
         yield _connection(common.state, running.targets, running.store, is_own=False)
         return
     if not start:
-        raise CliError(
-            f"No system is running in {common.state}.",
-            exit_code=3,
-            remedy="Name one with --gateway HOST:PORT, or start one with `variegate up`. A run "
-            "that was stopped goes on when its command is given again.",
-            reason="NOT_RUNNING",
-        )
+        raise _nothing_runs(common.state)
+    if running:
+        raise _in_use(common.state, running)
     say("starting the services")
     async with embedded(common.state, roots, store=url) as system:
-        yield _connection(common.state, system.targets, url, is_own=True)
+        with published(common.state, system.targets, url, is_shared=False):
+            yield _connection(common.state, system.targets, url, is_own=True)
+
+
+def _nothing_runs(state: Path) -> CliError:
+    if holder := holder_of(state):
+        return CliError(
+            f"The system of process {holder} in {state} is starting, or ending.",
+            exit_code=4,
+            remedy="Ask again in a moment.",
+            reason="NOT_READY",
+        )
+    return CliError(
+        f"No system is running in {state}.",
+        exit_code=3,
+        remedy="Name one with --gateway HOST:PORT, or start one with `variegate up`. A run "
+        "that was stopped goes on when its command is given again.",
+        reason="NOT_RUNNING",
+    )
+
+
+def _in_use(state: Path, running: Running) -> CliError:
+    return CliError(
+        f"The state folder {state} is in use by process {running.pid}: {running.command}",
+        exit_code=3,
+        remedy="Wait for it (`variegate status` shows how far it is), stop it, or choose another "
+        "folder with --state. `variegate up` is a system that takes work from several commands.",
+        reason="STATE_IN_USE",
+    )
 
 
 def store_url(common: Common) -> str:

@@ -1,10 +1,18 @@
-"""Where a system that `variegate up` left running listens, for the commands beside it."""
+"""Which process holds a state folder, what it runs, and where its services listen.
+
+Whoever starts the embedded system publishes it: `variegate up`, for all commands beside it, and
+every other command for `status` and `cancel` only, since such a system ends with its command.
+"""
 
 import fcntl
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 # The embedded system holds a lock on this file while it runs, and writes its process id into it.
@@ -14,23 +22,34 @@ _FACTS = "system.json"
 
 @dataclass(frozen=True)
 class Running:
-    """A running system. `targets` maps service to HOST:PORT; `store` is "" for its own folder."""
+    """A running system. `targets` maps service to HOST:PORT; `store` is "" for its own folder.
+
+    `command` is what was typed to start it, at `started` (seconds since 1970). `is_shared` if
+    other commands may give it work.
+    """
 
     pid: int
     targets: Mapping[str, str]
     store: str = ""
+    is_shared: bool = False
+    command: str = ""
+    started: float = field(default_factory=time.time)
 
 
-def publish(state: Path, targets: Mapping[str, str], store: str = "") -> None:
-    """Tells other commands where the system of this process listens and keeps its objects."""
+@contextmanager
+def published(
+    state: Path, targets: Mapping[str, str], store: str = "", *, is_shared: bool
+) -> Iterator[None]:
+    """Tells other commands of the system of this process while the block runs."""
+    command = shlex.join(["variegate", *sys.argv[1:]])
+    running = Running(os.getpid(), dict(targets), store, is_shared, command)
     staged = state / f"{_FACTS}.new"
-    staged.write_text(json.dumps(asdict(Running(os.getpid(), dict(targets), store))))
+    staged.write_text(json.dumps(asdict(running)))
     staged.replace(state / _FACTS)
-
-
-def withdraw(state: Path) -> None:
-    """Takes back what `publish` told."""
-    (state / _FACTS).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        (state / _FACTS).unlink(missing_ok=True)
 
 
 def running_in(state: Path) -> Running | None:
@@ -39,16 +58,17 @@ def running_in(state: Path) -> Running | None:
         running = Running(**json.loads((state / _FACTS).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return running if _holder(state / _LOCK) == str(running.pid) else None
+    return running if holder_of(state) == str(running.pid) else None
 
 
-def _holder(path: Path) -> str:
-    """The process id in a lock file that is held; "" if nobody holds it."""
-    if not path.exists():
-        return ""
-    with path.open("r+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return lock.read().strip()
+def holder_of(state: Path) -> str:
+    """The process id of the system that holds the folder, published or not; "" if none does."""
+    try:
+        with (state / _LOCK).open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read().strip()
+    except OSError:
+        pass
     return ""

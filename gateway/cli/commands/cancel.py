@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from gateway.cli import options
 from gateway.cli.execute import Outcome, execute
@@ -17,26 +16,26 @@ Name = Annotated[str, typer.Argument(help="The operation, as `variegate status` 
 def cancel(
     name: Name,
     gateway: options.Gateway = None,
+    trainer: options.Trainer = None,
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Stop an operation; what is finished is kept."""
-    common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
+    """Stop an operation; what is finished is kept.
+
+    Any command that runs in the state folder is found, as by status.
+    """
+    common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
 
     async def work(session: "Session") -> Outcome:
-        from google.longrunning import operations_pb2 as pb
+        from gateway.cli import operations
 
-        # Asked first: cancelling what does not exist or is over would be silent.
-        request = pb.GetOperationRequest(name=name)
-        operation = await session.call(session.operations.GetOperation, request)
-        if not operation.done:
-            order = pb.CancelOperationRequest(name=name)
-            await session.call(session.operations.CancelOperation, order)
-        text = "was over already" if operation.done else "is being cancelled"
+        found = await operations.cancel(session, name)
+        runs = found.state == "running"
+        text = "is being cancelled" if runs else f"was over already: {found.state}"
         return Outcome(
-            {"name": name, "cancelled": not operation.done},
-            lambda console: console.print(f"{escape(name)} {text}"),
+            {"name": name, "cancelled": runs},
+            lambda console: console.print(f"{name} {text}", markup=False, soft_wrap=True),
         )
 
     execute(common, work, start=False)

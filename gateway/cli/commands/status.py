@@ -1,5 +1,6 @@
 """`variegate status`: the operations of a running system."""
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -7,89 +8,109 @@ from rich.markup import escape
 
 from gateway.cli import options
 from gateway.cli.execute import Outcome, execute
-from gateway.cli.tables import table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gateway.cli.operations import Seen
+    from gateway.cli.running import Running
     from gateway.cli.session import Session
 
 Name = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", help="One operation; all without it.", show_default=False),
 ]
+_COLOURS = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}
 
 
 def status(
     name: Name = None,
     gateway: options.Gateway = None,
+    trainer: options.Trainer = None,
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what a running system does and has done."""
-    common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
+    """Show what a running system does and has done.
+
+    Any command that runs in the state folder is found: up, augment, study, train, import.
+    """
+    common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
 
     async def work(session: "Session") -> Outcome:
-        from google.longrunning import operations_pb2 as pb
+        from gateway.cli import operations
+        from gateway.cli.running import running_in
 
-        if name:
-            request = pb.GetOperationRequest(name=name)
-            found = [await session.call(session.operations.GetOperation, request)]
-        else:
-            found = await _all(session)
-        rows = [_document(operation) for operation in found]
-        return Outcome({"operations": rows}, lambda console: _print(console, rows))
+        found = [await operations.one(session, name)] if name else await operations.every(session)
+        running = None if gateway else running_in(state)
+        document: dict[str, Any] = {"operations": [_document(one) for one in found]}
+        if running:
+            facts = {"process": running.pid, "command": running.command}
+            document["system"] = {**facts, "start_time": _moment(running.started)}
+        return Outcome(document, lambda console: _print(console, running, document["operations"]))
 
     execute(common, work, start=False)
 
 
-async def _all(session: "Session") -> list[Any]:
-    from google.longrunning import operations_pb2 as pb
-
-    found: list[Any] = []
-    token = ""
-    while True:
-        request = pb.ListOperationsRequest(page_size=100, page_token=token)
-        page = await session.call(session.operations.ListOperations, request)
-        found += page.operations
-        token = page.next_page_token
-        if not token:
-            return found
-
-
-def _document(operation: Any) -> dict[str, Any]:
-    from variegate.gateway.v1 import gateway_pb2
-
-    from gateway.cli.session import step_of
-
-    progress = gateway_pb2.OperationProgress()
-    operation.metadata.Unpack(progress)
-    step = step_of(progress)
-    failed = operation.HasField("error")
+def _document(seen: "Seen") -> dict[str, Any]:
+    step, runs = seen.step, seen.state == "running"
+    ended = time.time() if runs else seen.ended
     return {
-        "name": operation.name,
-        "state": "failed" if failed else "done" if operation.done else "running",
-        "stage": step.title if not operation.done else "",
+        "name": seen.name,
+        "state": seen.state,
+        "stage": step.title if runs else "",
         "done_count": step.done,
         "total_count": step.total,
+        "unit": step.unit,
         "failed_count": step.failed,
-        "pace": step.pace if not operation.done else "",
-        "error": operation.error.message,
+        "pace": step.pace if runs else "",
+        "waiting": step.waiting if runs else "",
+        "start_time": _moment(seen.started),
+        "end_time": _moment(seen.ended),
+        "seconds": round(ended - seen.started, 1) if seen.started and ended else None,
+        "error": seen.error,
     }
 
 
-def _print(console: "Console", rows: list[dict[str, Any]]) -> None:
+def _moment(seconds: float) -> str | None:
+    """Seconds since 1970 as text with the zone, as in RFC 3339; None if not known."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(round(seconds)).astimezone().isoformat() if seconds else None
+
+
+def _print(console: "Console", running: "Running | None", rows: list[dict[str, Any]]) -> None:
+    """Prints a line for the name of each operation, which no width breaks, and its facts below."""
+    from functools import partial
+
+    line = partial(console.print, soft_wrap=True, highlight=False)
+    if running:
+        since = time.strftime("%H:%M:%S", time.localtime(running.started))
+        line(f"process {running.pid} since {since}: {running.command}", style="dim", markup=False)
     if not rows:
-        console.print("no operations")
-        return
-    colours = {"running": "cyan", "done": "green", "failed": "red"}
-    shown = table("operation", "state", "stage", "done", "", right=("done",))
+        line("no operations")
     for row in rows:
-        state = f"[{colours[row['state']]}]{row['state']}[/]"
-        count = f"{row['done_count']}/{row['total_count']}" if row["total_count"] else ""
-        shown.add_row(
-            escape(row["name"]), state, escape(row["stage"]), count,
-            escape(row["error"] or row["pace"]),
-        )  # fmt: skip
-    console.print(shown)
+        colour = _COLOURS[row["state"]]
+        line(f"{escape(row['name'])}  [{colour}]{row['state']}[/]")
+        facts = [fact for fact in _facts(row) if fact]
+        if facts:
+            line(f"  {', '.join(facts)}", markup=False)
+
+
+def _facts(row: dict[str, Any]) -> list[str]:
+    from gateway.cli.progress import clock
+
+    runs = row["state"] == "running"
+    began = (row["start_time"] or "").replace("T", " ")[:19]
+    return [
+        row["stage"],
+        f"{row['done_count']}/{row['total_count']} {row['unit']}".rstrip()
+        if runs and row["total_count"]
+        else "",
+        row["pace"],
+        f"waiting for {row['waiting']}" if row["waiting"] else "",
+        f"{row['failed_count']} failed" if row["failed_count"] else "",
+        f"began {began}" if began else "",
+        f"{'so far' if runs else 'took'} {clock(row['seconds'])}" if row["seconds"] else "",
+        row["error"],
+    ]

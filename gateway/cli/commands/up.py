@@ -44,7 +44,7 @@ def up(
 
 async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int) -> Outcome:
     from gateway.cli.connect import embedded, store_url
-    from gateway.cli.running import publish, withdraw
+    from gateway.cli.running import published
 
     check_ports(port_base)
     stop = asyncio.Event()
@@ -53,12 +53,9 @@ async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int
     Console(stderr=True).print("starting the services", style="dim")
     url = store_url(common)
     async with embedded(common.state, roots, port_base=port_base, store=url) as system:
-        publish(common.state, system.targets, url)
-        try:
+        with published(common.state, system.targets, url, is_shared=True):
             _announce(common, system, roots)
             await stop.wait()
-        finally:
-            withdraw(common.state)
     document = {"targets": dict(system.targets), "stopped": True}
     return Outcome(document, lambda console: console.print("stopped"))
 

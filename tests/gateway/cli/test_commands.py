@@ -208,18 +208,6 @@ def test_a_gateway_without_its_store_is_explained(variegate, gateway, photos):
     assert "--store" in answer.err
 
 
-def test_status_lists_operations_and_cancel_stops_one(variegate, gateway):
-    gateway.stay_running = True
-    gateway.operation("operations/slow", pb.Augmentation())
-    listed = variegate("status", "--gateway", gateway.target, "--json")
-    assert listed.document["operations"][0]["state"] == "running"
-    assert listed.document["operations"][0]["pace"] == "2.0 images/s, 0:01 left"
-    assert "generate" in variegate("status", "--gateway", gateway.target).out
-    answer = variegate("cancel", "operations/slow", "--gateway", gateway.target)
-    assert answer.code == 0
-    assert gateway.requests[-1].name == "operations/slow"
-
-
 def test_progress_goes_to_stderr_and_json_alone_to_stdout(variegate, made, photos):
     answer = variegate("augment", photos, "--json", *made)
     assert answer.document["accepted_count"] == 4

@@ -20,7 +20,7 @@ from gateway.cli.execute import settle
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
 from gateway.cli.progress import LiveView, PlainView, Step, _bars, clock
-from gateway.cli.running import publish, running_in
+from gateway.cli.running import published, running_in
 from servicekit.errors import Precondition
 
 
@@ -115,29 +115,31 @@ def test_overwrite_replaces_an_output_of_another_run(tmp_path):
 def test_a_running_system_is_found_while_it_lives_and_forgotten_when_killed(tmp_path):
     code = (
         "import fcntl, os, sys, time, pathlib\n"
-        "from gateway.cli.running import publish\n"
+        "from gateway.cli.running import published\n"
         "state = pathlib.Path(sys.argv[1])\n"
         "lock = (state / 'lock').open('a+')\n"
         "fcntl.flock(lock, fcntl.LOCK_EX)\n"
         "lock.write(str(os.getpid())); lock.flush()\n"
-        "publish(state, {'gateway': '127.0.0.1:1'})\n"
-        "print('up', flush=True)\n"
-        "time.sleep(60)"
+        "with published(state, {'gateway': '127.0.0.1:1'}, is_shared=False):\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"up\n"
-        assert running_in(tmp_path).targets == {"gateway": "127.0.0.1:1"}
+        found = running_in(tmp_path)
+        assert (found.pid, found.targets) == (process.pid, {"gateway": "127.0.0.1:1"})
+        assert not found.is_shared and found.command.startswith("variegate ")
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert running_in(tmp_path) is None
 
 
 def test_a_published_system_whose_lock_is_not_held_does_not_run(tmp_path):
-    publish(tmp_path, {"gateway": "127.0.0.1:1"})
-    (tmp_path / "lock").write_text(str(os.getpid()))
-    assert running_in(tmp_path) is None
+    with published(tmp_path, {"gateway": "127.0.0.1:1"}, is_shared=True):
+        (tmp_path / "lock").write_text(str(os.getpid()))
+        assert running_in(tmp_path) is None
 
 
 def test_every_failed_check_of_doctor_has_a_remedy(tmp_path):
