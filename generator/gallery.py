@@ -34,8 +34,8 @@ class Stored:
 def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: str) -> str:
     """Returns the object key of an item: PREFIX/ab/DIGEST.png.
 
-    `source_sha256` is that of the condition's image file, empty without one. What is not read, such
-    as the negative text without guidance, does not count.
+    `source_sha256` is that of the condition's image file, empty without one; it stands for what was
+    made of the file. What is not read, such as the negative text without guidance, does not count.
     """
     guidance = item.guidance_scale if item.is_guided else 1.0
     determining = {
@@ -73,7 +73,9 @@ def _condition(item: Item, source_sha256: str) -> dict[str, Any] | None:
             used = scale if item.is_guided else 1.0
             return {"concat": source_sha256, "scale": float(np.float32(used))}
         case Unclip(source=source, noise_level=level):
-            what = _array(source) if isinstance(source, np.ndarray) else {"image": source_sha256}
+            what: dict[str, Any] = {"image": source_sha256}
+            if isinstance(source, np.ndarray) and not source_sha256:
+                what = _array(source)
             return {"unclip": what, "noise_level": level}
         case _:
             return None

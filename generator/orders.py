@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 
 from generator import tensors
@@ -10,12 +11,22 @@ from generator.backend import Backend
 from generator.engine.card import Card
 from generator.engine.checks import check_item
 from generator.engine.errors import EngineError
-from generator.engine.items import Concat, Condition, Item, Start, Text, Unclip, Variant
+from generator.engine.items import (
+    Concat,
+    Condition,
+    FloatArray,
+    Item,
+    Start,
+    Text,
+    Unclip,
+    Variant,
+)
+from generator.engine.pixels import fit
 from generator.errors import translate
 from generator.gallery import Gallery, Stored, key_of
 from generator.sources import Sources
 from servicekit.errors import InvalidArgument, ServiceError
-from servicekit.storage import to_key
+from servicekit.storage import ObjectStore, to_key
 
 
 @dataclass(frozen=True)
@@ -71,11 +82,21 @@ class OrderBook:
         prefix: str,
         backend: Backend,
         gallery: Gallery,
-        sources: Sources,
+        store: ObjectStore,
+        room: asyncio.Semaphore,
     ) -> None:
         self._card, self._sampling, self._prefix = card, sampling, prefix
         self._signature = backend.signature(deterministic=sampling.deterministic)
-        self._gallery, self._sources = gallery, sources
+        self._gallery, self._backend = gallery, backend
+        self._pictures = Sources(store, room, self._fit)
+        self._embeddings = Sources(store, room, self._embed)
+
+    async def _fit(self, image: Image.Image) -> Image.Image:
+        return await asyncio.to_thread(fit, image, self._card.width, self._card.height)
+
+    async def _embed(self, image: Image.Image) -> FloatArray:
+        [row] = await asyncio.wrap_future(self._backend.encode_images(self._card.name, [image]))
+        return row
 
     async def take(self, index: int, wanted: pb.Item) -> Order | Refused:
         """Reads the item's image, checks it, and looks for it in the store."""
@@ -117,13 +138,13 @@ class OrderBook:
         """Returns the condition and the SHA-256 of its image file, empty without one."""
         match image.WhichOneof("condition"):
             case "start":
-                read = await self._sources.read(image.start.image_uri, f"{field}.start.image_uri")
-                return Start(read.image, image.start.strength), read.sha256
+                read = await self._pictures.read(image.start.image_uri, f"{field}.start.image_uri")
+                return Start(read.value, image.start.strength), read.sha256
             case "concat":
                 concat = image.concat
-                read = await self._sources.read(concat.image_uri, f"{field}.concat.image_uri")
+                read = await self._pictures.read(concat.image_uri, f"{field}.concat.image_uri")
                 scale = concat.image_guidance_scale if concat.image_guidance_scale > 0 else 1.0
-                return Concat(read.image, scale), read.sha256
+                return Concat(read.value, scale), read.sha256
             case "unclip":
                 return await self._unclip(image.unclip, f"{field}.unclip")
             case _:
@@ -131,9 +152,6 @@ class OrderBook:
 
     async def _unclip(self, unclip: pb.UnclipImage, field: str) -> tuple[Condition, str]:
         card = self._card
-        if unclip.WhichOneof("source") == "image_uri":
-            read = await self._sources.read(unclip.image_uri, f"{field}.image_uri")
-            return Unclip(read.image, unclip.noise_level), read.sha256
         if card.mode != "unclip":
             raise InvalidArgument(
                 f"the image condition 'unclip' is for models of mode 'unclip'; model "
@@ -141,6 +159,9 @@ class OrderBook:
                 field=field,
                 reason="WRONG_MODE",
             )
+        if unclip.WhichOneof("source") == "image_uri":
+            read = await self._embeddings.read(unclip.image_uri, f"{field}.image_uri")
+            return Unclip(read.value, unclip.noise_level), read.sha256
         name = f"{field}.embedding"
         values = tensors.from_pb(unclip.embedding, name, card.image_encoder, card.name)
         return Unclip(values, unclip.noise_level), ""

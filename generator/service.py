@@ -4,23 +4,25 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import count
 
 import grpc
 import numpy as np
+from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
 from generator import tensors
 from generator.backend import Backend
 from generator.engine.card import Card
+from generator.engine.encoders import ENCODER_ROWS
 from generator.engine.items import FloatArray, Made
 from generator.errors import translate, translated
 from generator.gallery import Gallery, Stored
 from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
-from generator.sources import Sources
+from generator.sources import AT_ONCE, read_group
 from servicekit.errors import InvalidArgument, Precondition, Unavailable, to_status
 from servicekit.storage import ObjectStore, to_key, to_uri
+from servicekit.together import together
 
 _NAME = "generator"
 _DEFAULT_OUTPUT = "store:generated"
@@ -43,6 +45,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         self.backend: Backend | None = None
         self._store = store
         self._gallery = Gallery(store)
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def EncodePrompts(
         self, request: pb.EncodePromptsRequest, context: grpc.aio.ServicerContext
@@ -60,7 +63,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
     async def EncodeImages(
         self, request: pb.EncodeImagesRequest, context: grpc.aio.ServicerContext
     ) -> pb.EncodeImagesResponse:
-        backend, sources = self._loaded(), Sources(self._store)
+        backend = self._loaded()
         with translated():
             card = backend.card(request.model)
         if not card.image_encoder:
@@ -70,15 +73,27 @@ class GeneratorService(rpc.GeneratorServiceServicer):
                 subject=card.name,
                 reason="NO_IMAGE_ENCODER",
             )
-        reads = zip(count(), request.image_uris, strict=False)
-        read = await asyncio.gather(*(sources.read(u, f"image_uris[{n}]") for n, u in reads))
-        with translated():
-            future = backend.encode_images(card.name, [source.image for source in read])
-        rows = await asyncio.wrap_future(future)
-        for number, row in enumerate(rows):
-            _refuse_not_finite(row, f"image_uris[{number}]")
+        numbers = {uri: n for n, uri in reversed(list(enumerate(request.image_uris)))}
+
+        async def embed(images: list[Image.Image]) -> list[FloatArray]:
+            with translated():
+                return await asyncio.wrap_future(backend.encode_images(card.name, images))
+
+        async def group(uris: list[str]) -> dict[str, FloatArray]:
+            fields = [f"image_uris[{numbers[uri]}]" for uri in uris]
+            found = await read_group(self._store, self._room, uris, fields, embed)
+            for row, field in zip(found, fields, strict=True):
+                _refuse_not_finite(row, field)
+            return dict(zip(uris, found, strict=True))
+
+        rows: dict[str, FloatArray] = {}
+        uris = list(numbers)
+        # Encoders run in calls of so many rows, and so many images are decoded for each.
+        parts = [uris[n : n + ENCODER_ROWS] for n in range(0, len(uris), ENCODER_ROWS)]
+        for found in await together(group(part) for part in parts):
+            rows |= found
         return pb.EncodeImagesResponse(
-            embeddings=[tensors.to_pb(row, card.image_encoder) for row in rows]
+            embeddings=[tensors.to_pb(rows[uri], card.image_encoder) for uri in request.image_uris]
         )
 
     async def ListModels(
@@ -96,9 +111,10 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         _refuse_duplicates([item.item_id for item in request.items])
         prefix = to_key(request.output_uri or _DEFAULT_OUTPUT, "output_uri").rstrip("/")
         call = _Call(card, sampling_of(request, card))
-        sources = Sources(self._store)
-        book = OrderBook(card, call.sampling, prefix, backend, self._gallery, sources)
-        taken = await asyncio.gather(*(book.take(n, item) for n, item in enumerate(request.items)))
+        book = OrderBook(
+            card, call.sampling, prefix, backend, self._gallery, self._store, self._room
+        )
+        taken = await together(book.take(n, item) for n, item in enumerate(request.items))
         to_make: list[Order] = []
         for order in taken:
             if isinstance(order, Refused):
