@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
+from datafiles.samples import BY_THE_RULES
 from gateway.datasets import manifest
 from gateway.datasets.inspect import Inspected, inspect
 from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
@@ -71,7 +72,7 @@ def _read_split(
     entries: list[Entry] = []
     rejected: list[RejectedFile] = []
     notes: list[str] = []
-    for found in source_of(place, field).scan(place, field):
+    for found in source_of(place, field).scan(place, field, BY_THE_RULES):
         if isinstance(found, Entry):
             entries.append(found)
         elif isinstance(found, Note):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from datafiles.samples import Chosen
 from gateway.datasets import sources
 from gateway.datasets.places import Place
 from gateway.registry import scan
@@ -38,13 +39,11 @@ class Source(Protocol):
     def fits(self, place: Place) -> bool:
         """Says whether the place is of this kind."""
 
-    def scan(self, place: Place, field: str) -> Iterator[Found]:
-        """Yields what is there, in one order. Raises InvalidArgument if nothing can be read."""
+    def scan(self, place: Place, field: str, chosen: Chosen) -> Iterator[Found]:
+        """Yields what is there, in one order. Raises InvalidArgument if nothing can be read.
 
-
-def is_shard(path: str) -> bool:
-    """Says whether a file is a WebDataset shard, by its name."""
-    return path.lower().endswith(".tar")
+        `chosen` names the columns of images and labels where the user did.
+        """
 
 
 def source_of(place: Place, field: str) -> Source:
@@ -55,7 +54,7 @@ def source_of(place: Place, field: str) -> Source:
             return kind
     raise InvalidArgument(
         f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, a "
-        "folder of .tar shards, or a parquet file",
+        "folder of .tar or .parquet files, or one such file",
         field=field,
         reason="UNKNOWN_SOURCE",
     )

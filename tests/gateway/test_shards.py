@@ -131,9 +131,11 @@ def test_bad_samples_are_listed_with_reasons(tmp_path):
     assert found.pop("a.tar/broken.png") in ("NOT_AN_IMAGE", "UNKNOWN_FORMAT", "BAD_IMAGE")
     assert found == {
         "a.tar/none.png": "NO_CLASS",
-        "a.tar/text": "NO_IMAGE",
+        "a.tar/text.cls": "NO_IMAGE",
         "a.tar/json.png": "NO_CLASS",
+        "a.tar/json.json": "BAD_JSON",
         "a.tar/list.png": "NO_CLASS",
+        "a.tar/list.json": "BAD_JSON",
     }
     assert [c.class_name for c in dataset.classes] == ["7", "cat", "dog"]
 

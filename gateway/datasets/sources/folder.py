@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
+from datafiles.samples import Chosen
+from datafiles.shards import shards_among
 from gateway.datasets.places import Place
-from gateway.datasets.source import Entry, Found, Note, is_shard
+from gateway.datasets.source import Entry, Found, Note
 from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
@@ -18,9 +20,9 @@ class FolderSource:
         if place.folders():
             return True
         files = [found if isinstance(found, str) else found.path for found in place.files()]
-        return bool(files) and not any(map(is_shard, files))
+        return bool(files) and not shards_among(files)
 
-    def scan(self, place: Place, field: str) -> Iterator[Found]:
+    def scan(self, place: Place, field: str, chosen: Chosen) -> Iterator[Found]:
         classes = place.folders()
         if not classes:
             raise InvalidArgument(

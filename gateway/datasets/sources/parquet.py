@@ -1,65 +1,105 @@
-"""A parquet file with the columns image{bytes,path} (or binary) and class_name or label."""
+"""Parquet files: image{bytes,path} (or binary) and class_name or label, as Hugging Face has them.
 
-from collections.abc import Iterator
+Which columns these are: see `datafiles.columns`.
+"""
+
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datafiles.columns import Columns, columns_of, rows_of
+from datafiles.samples import Chosen
+from datafiles.shards import shards_among
+from datafiles.suffixes import is_table
+from datafiles.texts import Unreadable
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found
 from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
+_ROWS = 256
+
 
 class ParquetSource:
-    """Takes the class from class_name, else from label."""
+    """Takes the class from class_name, else from label, else from the one column of classes."""
 
     id = "parquet"
 
     def fits(self, place: Place) -> bool:
-        return place.uri.lower().endswith(".parquet")
+        return is_table(place.uri) or bool(_tables(place))
 
-    def scan(self, place: Place, field: str) -> Iterator[Found]:
-        table = _read(place, field)
-        names = set(table.column_names)
-        label = next((name for name in ("class_name", "label") if name in names), None)
-        if "image" not in names or label is None:
-            raise InvalidArgument(
-                f"{place.uri} has the columns {', '.join(sorted(names))}; it needs image and "
-                "class_name or label",
-                field=field,
-                reason="COLUMNS_MISSING",
-            )
-        number = 0
-        for batch in table.select(["image", label]).to_batches(max_chunksize=1024):
-            for row in batch.to_pylist():
-                yield _entry(row["image"], row[label], f"row {number}")
-                number += 1
+    def scan(self, place: Place, field: str, chosen: Chosen) -> Iterator[Found]:
+        if is_table(place.uri):
+            yield from _scan(place, "", field, chosen)
+            return
+        yield from (found for found in place.files() if isinstance(found, RejectedFile))
+        for path in _tables(place):
+            try:
+                yield from _scan(place, path, field, chosen)
+            except InvalidArgument as error:
+                yield RejectedFile(path, error.reason, error.message)
 
 
-def _read(place: Place, field: str) -> pa.Table:
+def _tables(place: Place) -> Sequence[str]:
+    """Returns the parquet files below a place; none if there are archives, which they describe."""
+    paths = [found for found in place.files() if isinstance(found, str)]
+    found = shards_among(paths)
+    return found if all(map(is_table, found)) else ()
+
+
+def _scan(place: Place, path: str, field: str, chosen: Chosen) -> Iterator[Found]:
+    """Yields the rows of a file. Raises InvalidArgument if it cannot be read at all."""
+    name = path or place.uri
+    prefix = f"{path}/" if path else ""
     try:
-        with place.open() as file:
-            return pq.read_table(file)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        with place.open(path) as file:
+            yield from _rows(file, prefix, chosen)
+    except Unreadable as error:
+        hint = "" if chosen.image or chosen.label else "; name others as image and label column"
         raise InvalidArgument(
-            f"{place.uri} is not a parquet file that can be read: {error}",
+            f"{name} {error.message}{hint}", field=field, reason=error.reason
+        ) from error
+    # Corruption shows as any of these, at the start or in the middle.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise InvalidArgument(
+            f"{name} is not a parquet file that can be read: {error}",
             field=field,
             reason="BAD_PARQUET",
         ) from error
 
 
-def _entry(image: Any, class_name: Any, path: str) -> Found:
-    data = image
-    if isinstance(image, dict):
-        data, path = image.get("bytes"), image.get("path") or path
-    if class_name is None or str(class_name).strip() == "":
+def _rows(file: BinaryIO, prefix: str, chosen: Chosen) -> Iterator[Found]:
+    table = pq.ParquetFile(file)
+    columns = columns_of(table.schema_arrow, chosen)
+    if not columns.image or not columns.labels:
+        names = ", ".join(sorted(table.schema_arrow.names))
+        needed = "it needs image and class_name or label"
+        raise Unreadable("COLUMNS_MISSING", f"has the columns {names}; {needed}")
+    wanted = [columns.image, *columns.labels]
+    number = 0
+    for batch in table.iter_batches(batch_size=_ROWS, columns=wanted):
+        for row in rows_of(batch):
+            yield _entry(row, columns, prefix, number)
+            number += 1
+
+
+def _entry(row: dict[str, Any], columns: Columns, prefix: str, number: int) -> Found:
+    data, path = row[columns.image], f"{prefix}row {number}"
+    if isinstance(data, dict):
+        inner = data.get("path")
+        data, path = data.get("bytes"), f"{prefix}{inner}" if isinstance(inner, str) else path
+    try:
+        label = columns.label(row)
+    except Unreadable as error:
+        return RejectedFile(path, error.reason, f"{path}: {error.message}")
+    if not label.text:
         return RejectedFile(path, "NO_CLASS", f"{path} has no class")
     if not isinstance(data, bytes):
         return RejectedFile(path, "EMPTY", f"{path} has no image bytes")
-    return Entry(path, str(class_name), partial(bytes, data))
+    return Entry(path, label.text, partial(bytes, data))
 
 
 SOURCE = ParquetSource()

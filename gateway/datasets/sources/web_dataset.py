@@ -1,95 +1,92 @@
 """WebDataset shards: .tar files in which KEY.jpg stands beside KEY.cls or KEY.json.
 
+Which files belong together and which of them is the photograph: see `datafiles.samples`.
 img2dataset's output is of this kind; its .parquet and _stats.json files beside the shards are not
 needed and not read.
 """
 
-import json
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
+from datafiles.facts import facts_of
+from datafiles.ignored import is_ignored_path
+from datafiles.samples import Chosen, LeftOut, Member, Sample, samples
+from datafiles.shards import shards_among
+from datafiles.suffixes import is_archive
+from datafiles.texts import check_size
 from gateway.datasets.places import MAX_BYTES, Place
-from gateway.datasets.source import Entry, Found, is_shard
+from gateway.datasets.source import Entry, Found
 from gateway.resources import RejectedFile
 
-_IMAGES = {"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"}
-_TEXTS = {"cls", "json"}
-_LONGEST_TEXT = 2**20
 _BLOCK = 512
 
 
-@dataclass
-class _Sample:
-    """The files of one key. `images` are (name, offset, size) in the shard."""
+@dataclass(frozen=True)
+class _Span:
+    """Where a file is in its shard, in bytes."""
 
-    key: str
-    images: list[tuple[str, int, int]] = field(default_factory=list)
-    texts: dict[str, bytes] = field(default_factory=dict)
+    offset: int
+    size: int
 
 
 class WebDatasetSource:
-    """Takes the class from class_name or label of the .json, else from the .cls."""
+    """Takes the class from class_name or label of the .json and from the .cls."""
 
     id = "webdataset"
 
     def fits(self, place: Place) -> bool:
-        return is_shard(place.uri) or any(is_shard(path) for path in _names(place))
+        return is_archive(place.uri) or any(
+            isinstance(found, str) and is_archive(found) for found in place.files()
+        )
 
-    def scan(self, place: Place, field: str) -> Iterator[Found]:
-        if is_shard(place.uri):
-            yield from _scan_shard(place, "")
+    def scan(self, place: Place, field: str, chosen: Chosen) -> Iterator[Found]:
+        if is_archive(place.uri):
+            yield from _scan_shard(place, "", chosen)
             return
-        for found in place.files():
-            if isinstance(found, RejectedFile):
-                yield found
-            elif is_shard(found):
-                yield from _scan_shard(place, found)
+        files = list(place.files())
+        yield from (found for found in files if isinstance(found, RejectedFile))
+        for path in shards_among([found for found in files if isinstance(found, str)]):
+            if is_archive(path):
+                yield from _scan_shard(place, path, chosen)
+            else:
+                message = f"{path} is a table among archives; import tables by themselves"
+                yield RejectedFile(path, "MIXED_SHARDS", message)
 
 
-def _names(place: Place) -> list[str]:
-    return [found for found in place.files() if isinstance(found, str)]
-
-
-def _scan_shard(place: Place, shard: str) -> Iterator[Found]:
+def _scan_shard(place: Place, shard: str, chosen: Chosen) -> Iterator[Found]:
     """Yields what a shard holds. One that is damaged is listed, after what could be read of it."""
     name = shard or place.uri.rpartition("/")[2]
     try:
         with place.open(shard) as file:
-            for sample in _samples(file):
-                yield from _found(place, shard, name, sample)
-    except (tarfile.TarError, OSError, EOFError) as error:
+            damages: list[Exception] = []
+            for sample in samples(_members(file, name, damages), chosen):
+                yield from _found(place, shard, file, sample, chosen)
+            for damage in damages:
+                raise damage
+    # What tarfile makes of damage is not of one kind.
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         message = f"{name} is damaged from here on: {error}; get it again"
         yield RejectedFile(name, "BAD_SHARD", message)
 
 
-def _samples(file: BinaryIO) -> Iterator[_Sample]:
-    """Yields the samples of a shard: the files that follow each other with one key."""
-    sample: _Sample | None = None
+def _members(file: BinaryIO, name: str, damages: list[Exception]) -> Iterator[Member[_Span]]:
+    """Yields the files of a shard up to where it is damaged, which is added to `damages`.
+
+    Only one header is held at a time. Names that are no UTF-8 are escaped.
+    """
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                folder, slash, base = member.name.rpartition("/")
-                stem, _, suffix = base.partition(".")
-                if not member.isreg() or member.issparse() or not stem:
-                    continue
-                key = f"{folder}{slash}{stem}"
-                if sample is None or sample.key != key:
-                    if sample is not None:
-                        yield sample
-                    sample = _Sample(key)
-                kind = suffix.lower().rpartition(".")[2]
-                if kind in _IMAGES:
-                    sample.images.append((f"{key}.{suffix}", member.offset_data, member.size))
-                elif kind in _TEXTS and member.size <= _LONGEST_TEXT:
-                    reader = tar.extractfile(member)
-                    sample.texts[kind] = reader.read() if reader else b""
+        with tarfile.open(fileobj=file, mode="r:", errors="backslashreplace") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # It would keep them all.
+                if member.isreg() and not member.issparse() and not is_ignored_path(member.name):
+                    span = _Span(member.offset_data, member.size)
+                    yield Member(f"{name}/{member.name}", span)
             _check_end(file, tar.offset)
-    finally:
-        if sample is not None:
-            yield sample
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+        damages.append(error)
 
 
 def _check_end(file: BinaryIO, offset: int) -> None:
@@ -99,34 +96,47 @@ def _check_end(file: BinaryIO, offset: int) -> None:
         raise tarfile.ReadError("the mark of the end is missing")
 
 
-def _found(place: Place, shard: str, name: str, sample: _Sample) -> Iterator[Found]:
-    path = f"{name}/{sample.key}"
-    if not sample.images:
-        yield RejectedFile(path, "NO_IMAGE", f"{path} has no image")
+def _found(
+    place: Place, shard: str, file: BinaryIO, sample: Sample[_Span], chosen: Chosen
+) -> Iterator[Found]:
+    yield from map(_rejected, sample.left_out)
+    image = sample.image
+    if image is None:
+        if not sample.left_out:
+            yield _without_image(sample)
         return
-    class_name = _class_of(sample)
-    for image, offset, size in sample.images:
-        path = f"{name}/{image}"
-        if not class_name:
-            message = f"{path} has no class; add class_name to its .json, or a .cls"
-            yield RejectedFile(path, "NO_CLASS", message)
-        elif size > MAX_BYTES:
-            message = f"{path} has {size} bytes; at most {MAX_BYTES} are read"
-            yield RejectedFile(path, "TOO_MANY_BYTES", message)
-        else:
-            yield Entry(path, class_name, partial(place.read_part, shard, offset, size))
+
+    def read(member: Member[_Span]) -> bytes:
+        check_size(member.where.size)
+        file.seek(member.where.offset)
+        return file.read(member.where.size)
+
+    facts = facts_of(sample, read, chosen)
+    yield from map(_rejected, facts.problems)
+    if any(problem.name == image.name for problem in facts.problems):
+        return
+    span = image.where
+    if not facts.label.text or (facts.problems and not facts.label.name):
+        # What cannot be read might have named the number.
+        why = "; what could tell it cannot be used" if facts.problems else ""
+        message = f"{image.name} has no class{why}; add class_name to its .json, or a .cls"
+        yield RejectedFile(image.name, "NO_CLASS", message)
+    elif span.size > MAX_BYTES:
+        message = f"{image.name} has {span.size} bytes; at most {MAX_BYTES} are read"
+        yield RejectedFile(image.name, "TOO_MANY_BYTES", message)
+    else:
+        read_image = partial(place.read_part, shard, span.offset, span.size)
+        yield Entry(image.name, facts.label.text, read_image)
 
 
-def _class_of(sample: _Sample) -> str:
-    """Returns the class; "" if there is none."""
-    try:
-        facts = json.loads(sample.texts.get("json", b"{}"))
-    except ValueError:
-        facts = {}
-    found = [facts.get(name) for name in ("class_name", "label")] if isinstance(facts, dict) else []
-    found.append(sample.texts.get("cls", b"").decode("utf-8", "replace"))
-    names = (str(value).strip() for value in found if isinstance(value, str | int))
-    return next((name for name in names if name), "")
+def _without_image(sample: Sample[_Span]) -> RejectedFile:
+    if sample.has("label", "notes", "caption"):
+        return RejectedFile(sample.name, "NO_IMAGE", f"{sample.name} has no image beside it")
+    return RejectedFile(sample.name, "UNKNOWN_SUFFIX", f"{sample.name} is no image by its name")
+
+
+def _rejected(left_out: LeftOut) -> RejectedFile:
+    return RejectedFile(left_out.name, left_out.reason, left_out.message)
 
 
 SOURCE = WebDatasetSource()

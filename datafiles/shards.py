@@ -1,0 +1,26 @@
+"""Which files of a place are shards: archives and tables of images, read as a whole."""
+
+from collections.abc import Sequence
+
+from datafiles.ignored import is_ignored_path
+from datafiles.suffixes import ARCHIVE, TABLE, is_archive, is_table
+
+
+def shards_among(paths: Sequence[str]) -> list[str]:
+    """Returns the tar archives and parquet files among paths, in their order.
+
+    A parquet file that describes an archive or a folder of the same name, as img2dataset writes
+    it, is none.
+    """
+    described = {_stem(path, ARCHIVE) for path in paths if is_archive(path)}
+    described |= {path.rpartition("/")[0] for path in paths}
+    return [
+        path
+        for path in paths
+        if not is_ignored_path(path)
+        and (is_archive(path) or (is_table(path) and _stem(path, TABLE) not in described))
+    ]
+
+
+def _stem(path: str, suffix: str) -> str:
+    return path[: -len(suffix) - 1]
