@@ -57,16 +57,16 @@ def test_dots_in_names_do_not_make_one_sample_of_many(tmp_path):
 @pytest.mark.parametrize(
     ("names", "photograph", "left_out"),
     [
-        (["00000.jpg", "00000.seg.png"], "00000.jpg", {"00000.seg.png": "NOT_A_PHOTOGRAPH"}),
-        (["00000.depth.png", "00000.png"], "00000.png", {"00000.depth.png": "NOT_A_PHOTOGRAPH"}),
-        (["00000.png", "00000.jpg"], "00000.jpg", {"00000.png": "SECOND_IMAGE"}),
-        (["00000.seg.png", "00000.rgb.png"], "00000.rgb.png", {"00000.seg.png": "NOT_A_PHOTOGRAPH"}),
-        (["00000.front.png"], "00000.front.png", {}),
-        (["00000.mask.png"], None, {"00000.mask.png": "NOT_A_PHOTOGRAPH"}),
+        (["0.jpg", "0.seg.png"], "0.jpg", {"0.seg.png": "NOT_A_PHOTOGRAPH"}),
+        (["0.depth.png", "0.png"], "0.png", {"0.depth.png": "NOT_A_PHOTOGRAPH"}),
+        (["0.png", "0.jpg"], "0.jpg", {"0.png": "SECOND_IMAGE"}),
+        (["0.seg.png", "0.rgb.png"], "0.rgb.png", {"0.seg.png": "NOT_A_PHOTOGRAPH"}),
+        (["0.front.png"], "0.front.png", {}),
+        (["0.mask.png"], None, {"0.mask.png": "NOT_A_PHOTOGRAPH"}),
         (
-            ["00000.left.png", "00000.right.png"],
+            ["0.left.png", "0.right.png"],
             None,
-            {"00000.left.png": "AMBIGUOUS_IMAGE", "00000.right.png": "AMBIGUOUS_IMAGE"},
+            {"0.left.png": "AMBIGUOUS_IMAGE", "0.right.png": "AMBIGUOUS_IMAGE"},
         ),
     ],
 )  # fmt: skip
@@ -75,7 +75,7 @@ def test_one_image_of_a_key_is_the_photograph_and_the_others_are_listed(
 ):
     other = ["other.png", ("other.cls", b"dog")]
     for order in (names, reversed(names)):
-        files = [*order, ("00000.cls", b"cat"), *other]
+        files = [*order, ("0.cls", b"cat"), *other]
         dataset, classes = take_shard(tmp_path, *files)
         assert classes == {**({photograph: "cat"} if photograph else {}), "other.png": "dog"}
         assert reasons(dataset) == {f"a.tar/{name}": why for name, why in left_out.items()}
