@@ -37,6 +37,7 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
             train_uri=dataset.source.train_uri,
             test_uri=dataset.source.test_uri,
             shots=dataset.source.shots,
+            display_names=dict(dataset.source.display_names),
         ),
         manifest_uri=dataset.manifest_uri,
         digest=dataset.digest,
@@ -48,6 +49,7 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
             label=one.label,
             train_count=one.train_count,
             test_count=one.test_count,
+            display_name=one.display_name,
         )
     for file in dataset.rejected_files:
         message.rejected_files.add(path=file.path, reason=file.reason, message=file.message)
@@ -56,7 +58,9 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
 
 def source_from_pb(source: pb.DatasetSource) -> res.DatasetSource:
     """Returns where a dataset is to be imported from."""
-    return res.DatasetSource(source.train_uri, source.test_uri, source.shots)
+    return res.DatasetSource(
+        source.train_uri, source.test_uri, source.shots, dict(source.display_names)
+    )
 
 
 def dataset_from_pb(message: pb.Dataset) -> res.Dataset:
@@ -67,7 +71,7 @@ def dataset_from_pb(message: pb.Dataset) -> res.Dataset:
         manifest_uri=message.manifest_uri,
         digest=message.digest,
         classes=tuple(
-            res.DatasetClass(c.class_name, c.label, c.train_count, c.test_count)
+            res.DatasetClass(c.class_name, c.label, c.train_count, c.test_count, c.display_name)
             for c in message.classes
         ),
         rejected_files=tuple(

@@ -76,6 +76,7 @@ class Plan:
         parents = tuple(parent.item_id for parent in draft.parents)
         lineage: dict[str, Plain] = {
             "method": self.method.id,
+            "display_name": material.display_name,
             "parameters": dict(self.values),
             "index": slot.index,
             "dataset": self.dataset_digest,

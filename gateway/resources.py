@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.datasets.display_names import readable
 from gateway.senses import SenseChoice
 
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Where the images of a dataset are. `shots` of 0 means all of them."""
+    """Where the images of a dataset are. `shots` of 0 means all of them.
+
+    `display_names` are what people chose to call classes in texts, by class.
+    """
 
     train_uri: str
     test_uri: str = ""
     shots: int = 0
+    display_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,18 @@ class RejectedFile:
 
 @dataclass(frozen=True)
 class DatasetClass:
-    """One class of a dataset."""
+    """One class of a dataset. `display_name` is what texts call it."""
 
     class_name: str
     label: int
     train_count: int
     test_count: int
+    display_name: str = ""
+
+    @property
+    def called(self) -> str:
+        """What texts call it, also for a dataset of before it was written down."""
+        return self.display_name or readable(self.class_name)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from prompter.asking import ask
 from prompter.guides import MEANINGS
 from prompter.llm import LanguageModel, Reply, Task
 from prompter.strategy import seed_of
-from prompter.subject import Subject, find_subject, with_article
+from prompter.subject import Subject, find_subject, senses_of, with_article
 from prompter.texts import content_words
 from prompter.wordnet import Sense, WordNet
 
@@ -23,13 +23,14 @@ async def described(
     others: Sequence[str],
     llm: LanguageModel,
     deadline: float | None,
+    display_name: str = "",
 ) -> list[str]:
     """Returns the meanings that the model knows and WordNet does not, as short descriptions.
 
     None if the model's replies cannot be used.
     """
-    subject = find_subject(wordnet, class_name, others=others)
-    senses = wordnet.senses(class_name)
+    subject = find_subject(wordnet, class_name, others=others, display_name=display_name)
+    senses = senses_of(wordnet, class_name, display_name)
     known = "; ".join(sense.definition for sense in senses[:_MOST])
     context = f" A dictionary has: {known}." if known else ""
     task = Task(

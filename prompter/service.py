@@ -32,6 +32,7 @@ class PrompterService(rpc.PrompterServiceServicer):
             sense=request.sense,
             meaning=request.meaning,
             others=tuple(request.other_class_names),
+            display_name=request.display_name,
         )
         index = 0
         async for prompt in self._writer.write(wish, context.time_remaining()):
@@ -42,11 +43,14 @@ class PrompterService(rpc.PrompterServiceServicer):
         self, request: pb.DescribeSensesRequest, context: grpc.aio.ServicerContext
     ) -> pb.DescribeSensesResponse:
         """Answers with WordNet's senses of the name, and the language model's if asked for."""
-        name = request.class_name
-        senses = [_sense_to_pb(name, sense, "") for sense in await self._writer.senses(name)]
+        name = request.display_name or request.class_name
+        found = await self._writer.senses(request.class_name, request.display_name)
+        senses = [_sense_to_pb(name, sense, "") for sense in found]
         if request.include_llm:
             others, seconds = tuple(request.other_class_names), context.time_remaining()
-            meanings, model = await self._writer.meanings(name, others, seconds)
+            meanings, model = await self._writer.meanings(
+                request.class_name, others, seconds, request.display_name
+            )
             senses += [_sense_to_pb(name, sense_of(name, text), model) for text in meanings]
         return pb.DescribeSensesResponse(senses=senses)
 

@@ -4,13 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prompter.wordnet import Sense, WordNet
+from prompter.wordnet import Sense, WordNet, has_id
 from servicekit.errors import InvalidArgument
+
+# Lists of lemmas of up to so many characters are within what every text encoder reads.
+_SHORT = 64
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A class, its readable name and its meaning; `sense` is None if WordNet does not know it.
+    """A class, what it is called and its meaning; `sense` is None if WordNet does not know it.
 
     `is_chosen` says that somebody chose the sense, so that texts may explain it, and `is_unusual`
     that it is not the one that the name alone would be taken for, so that they must. `others` are
@@ -26,8 +29,18 @@ class Subject:
 
     @property
     def lemmas(self) -> tuple[str, ...]:
-        """All names of the class; its own name alone if WordNet does not know it."""
-        return self.sense.lemmas if self.sense else (self.name,)
+        """All names of the class; its own name alone if WordNet does not know it.
+
+        Its own comes first if WordNet does not have it, or if the list is so long that a text
+        encoder might cut it off.
+        """
+        if self.sense is None:
+            return (self.name,)
+        lemmas = self.sense.lemmas
+        own = next((lemma for lemma in lemmas if _is_same(lemma, self.name)), None)
+        if own and len(", ".join(lemmas)) <= _SHORT:
+            return lemmas
+        return (own or self.name, *(lemma for lemma in lemmas if lemma != own))
 
     @property
     def hypernym(self) -> str:
@@ -68,26 +81,29 @@ def find_subject(
     sense_name: str = "",
     meaning: str = "",
     others: Sequence[str] = (),
+    display_name: str = "",
 ) -> Subject:
     """Returns the subject, in the sense or meaning asked for or else in the most frequent sense.
+
+    `display_name` is what it is called, and `others` what it must not be confused with.
 
     `meaning` says in words what the name means where no sense of WordNet does. Raises
     InvalidArgument if the class name is blank or the sense does not exist.
     """
-    readable = _readable(class_name)
-    if not readable:
+    readable = _readable(display_name or class_name)
+    if not _readable(class_name) or not readable:
         raise InvalidArgument(
             f"class_name is blank ({class_name!r}); write a name such as 'fire truck'",
             field="class_name",
             reason="CLASS_NAME_BLANK",
         )
-    senses = wordnet.senses(class_name)
+    senses = senses_of(wordnet, class_name, display_name)
     first = sense = senses[0] if senses else None
     if sense_name:
         sense = _known(wordnet, sense_name, readable, senses)
     elif meaning:
-        sense = sense_of(class_name, meaning)
-    if sense and re.fullmatch(r"n?\d{8}", readable):
+        sense = sense_of(readable, meaning)
+    if sense and sense.lemmas and has_id(readable):
         readable = sense.lemmas[0]  # an ImageNet id is not a name
     return Subject(
         class_name,
@@ -95,13 +111,21 @@ def find_subject(
         sense,
         is_chosen=bool(sense_name or meaning),
         is_unusual=sense != first,
-        others=tuple(_readable(other) for other in others if other != class_name),
+        others=tuple(_readable(other) for other in others if _readable(other) != readable),
     )
 
 
-def sense_of(class_name: str, meaning: str) -> Sense:
+def senses_of(wordnet: WordNet, class_name: str, display_name: str = "") -> list[Sense]:
+    """Returns what a class can mean, the most frequent first: what its ImageNet id says, if it has
+    one, or else the senses of what it is called."""
+    if display_name and not has_id(class_name):
+        return wordnet.senses(display_name)
+    return wordnet.senses(class_name)
+
+
+def sense_of(name: str, meaning: str) -> Sense:
     """Returns the sense of a meaning in words, which has no name in WordNet."""
-    return Sense("", (_readable(class_name),), meaning, ())
+    return Sense("", (_readable(name),), meaning, ())
 
 
 def _known(wordnet: WordNet, name: str, readable: str, senses: Sequence[Sense]) -> Sense:
@@ -127,6 +151,10 @@ def _readable(class_name: str) -> str:
 
 def _matches(name: str, text: str) -> bool:
     return _pattern(name).search(text.lower()) is not None
+
+
+def _is_same(name: str, other: str) -> bool:
+    return _pattern(name).fullmatch(other.lower()) is not None
 
 
 def _pattern(name: str) -> re.Pattern[str]:

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 
 NOUNS = Path(__file__).parent / "data" / "wordnet_nouns.tsv.xz"
 
-_OFFSET = re.compile(r"n?(\d{8})")
+# "n02085620" and, as in Stanford Dogs, "n02085620-Chihuahua".
+_OFFSET = re.compile(r"n(\d{8})(?:[\s._-].*)?")
 _SENSE_NAME = re.compile(r"(.+)\.n\.(\d{1,3})")
 
 # WordNet's rules of detachment for nouns: the ending of a plural and of its singular.
@@ -18,6 +20,9 @@ _PLURALS = (
     ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
     ("men", "man"), ("ies", "y"), ("s", ""),
 )  # fmt: skip
+
+# Names of more words are not tried with every choice of hyphens.
+_MOST_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ class WordNet:
     def senses(self, name: str) -> list[Sense]:
         """Returns the senses of a class name, the most frequent first; none if it is unknown.
 
-        "fire_truck", "Fire Truck", "fire-truck", plurals and ImageNet ids ("n02084071") are
-        understood. Senses whose frequency WordNet never counted keep its order, except that kinds
-        of things come before individuals: the bird before the poet Hart Crane.
+        "fire_truck", "Fire Truck", "fire-truck", plurals and ImageNet ids ("n02084071", also with
+        a name behind it) are understood. Senses whose frequency WordNet never counted keep its
+        order, except that kinds of things come before individuals: the bird before the poet Hart
+        Crane.
         """
         tables = self._tables()
         if match := _OFFSET.fullmatch(name.strip()):
@@ -108,6 +114,11 @@ def _read(path: Path) -> _Tables:
     return _Tables(synsets.split("\n"), index)
 
 
+def has_id(name: str) -> bool:
+    """Says whether a class name is an ImageNet id or begins with one."""
+    return _OFFSET.fullmatch(name.strip()) is not None
+
+
 def _first_lemma(tables: _Tables, row: int) -> str:
     return tables.fields(row)[1].partition("|")[0].replace("_", " ")
 
@@ -123,8 +134,17 @@ def _underscored(name: str) -> str:
 def _spellings(name: str) -> Iterator[str]:
     word = _underscored(name)
     forms = [word, word.replace("-", "_"), word.replace("_", "-"), re.sub("[-_]", "", word)]
+    forms += _hyphenated(word)
     yield from forms
     for form in forms:
         for plural, singular in _PLURALS:
             if form.endswith(plural):
                 yield form.removesuffix(plural) + singular
+
+
+def _hyphenated(word: str) -> Iterator[str]:
+    """Yields "black-footed_albatross" for "black_footed_albatross", and so on."""
+    parts = re.split("[-_]", word)
+    if 2 < len(parts) <= _MOST_PARTS:
+        for marks in product("_-", repeat=len(parts) - 1):
+            yield "".join(f"{part}{mark}" for part, mark in zip(parts, (*marks, ""), strict=True))

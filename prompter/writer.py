@@ -9,7 +9,7 @@ from prompter.llm import LanguageModel, LanguageModelSource
 from prompter.meanings import described
 from prompter.strategies import find_strategy, load_strategies
 from prompter.strategy import Prompt, Strategy
-from prompter.subject import find_subject
+from prompter.subject import find_subject, senses_of
 from prompter.wordnet import Sense, WordNet
 from servicekit.errors import DeadlineExceeded, Precondition
 
@@ -28,6 +28,7 @@ class Wish:
     sense: str = ""
     meaning: str = ""
     others: tuple[str, ...] = ()
+    display_name: str = ""
 
 
 class PromptWriter:
@@ -44,12 +45,12 @@ class PromptWriter:
         usable = self._source.problem is None
         return [(s, usable or not s.needs_llm) for s in self._strategies.values()]
 
-    async def senses(self, class_name: str) -> list[Sense]:
-        """Returns WordNet's senses of a class name, the most frequent first."""
-        return await asyncio.to_thread(self._wordnet.senses, class_name)
+    async def senses(self, class_name: str, display_name: str = "") -> list[Sense]:
+        """Returns WordNet's senses of a class, the most frequent first."""
+        return await asyncio.to_thread(senses_of, self._wordnet, class_name, display_name)
 
     async def meanings(
-        self, class_name: str, others: Sequence[str], seconds: float
+        self, class_name: str, others: Sequence[str], seconds: float, display_name: str = ""
     ) -> tuple[list[str], str]:
         """Returns meanings that WordNet does not have and the language model that knows them.
 
@@ -62,7 +63,8 @@ class PromptWriter:
         llm = await self._language_model(deadline)
         if not llm.lists:
             return [], ""
-        return await described(self._wordnet, class_name, others, llm, deadline), llm.id
+        found = described(self._wordnet, class_name, others, llm, deadline, display_name)
+        return await found, llm.id
 
     async def write(self, wish: Wish, seconds: float | None) -> AsyncIterator[Prompt]:
         """Yields the prompts in order. Stops working when its reader stops reading.
@@ -80,7 +82,13 @@ class PromptWriter:
             )
         deadline = _deadline(seconds)
         subject = await asyncio.to_thread(
-            find_subject, self._wordnet, wish.class_name, wish.sense, wish.meaning, wish.others
+            find_subject,
+            self._wordnet,
+            wish.class_name,
+            wish.sense,
+            wish.meaning,
+            wish.others,
+            wish.display_name,
         )
         llm = await self._language_model(deadline) if strategy.needs_llm else None
         async for prompt in strategy.write(subject, wish.seed, wish.count, llm, deadline):

@@ -63,11 +63,17 @@ def local_path(text: str) -> Path | None:
     return Path(text).expanduser().resolve()
 
 
-def dataset_id(train: str, test: str | None, shots: int) -> str:
-    """An id that changes when the files do: of places, names, sizes and times of change."""
+def dataset_id(
+    train: str, test: str | None, shots: int, display_names: Mapping[str, str] | None = None
+) -> str:
+    """An id that changes when the files do: of places, names, sizes and times of change.
+
+    What texts call the classes belongs to it.
+    """
     parts = [list(_listing(text)) for text in (train, test) if text]
     path = local_path(train) or Path(train.removeprefix("store:"))
-    return named_digest(path.stem, [parts, shots])
+    given = [dict(display_names)] if display_names else []
+    return named_digest(path.stem, [parts, shots, *given])
 
 
 def run_id(name: str, wish: Mapping[str, object]) -> str:

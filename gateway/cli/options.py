@@ -26,6 +26,15 @@ Test = Annotated[
 Shots = Annotated[
     int, typer.Option(min=0, help="Use only N training images per class; 0 means all.")
 ]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="What prompts call the classes: lines 'n01440764 = tench', .csv, .tsv or .json.",
+        show_default=False,
+    ),
+]
 Pool = Annotated[
     str | None,
     typer.Option(

@@ -1,28 +1,43 @@
 """What several commands do with the gateway: import images, check classes, store a pool."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli.failures import unknown
 from gateway.cli.inputs import dataset_id, pool_file, source_uri
+from gateway.cli.naming import names_line
 from gateway.cli.session import Session
 
 
 async def import_images(
-    session: Session, train: str, test: str | None, shots: int, name: str | None = None
+    session: Session,
+    train: str,
+    test: str | None,
+    shots: int,
+    name: str | None = None,
+    display_names: Mapping[str, str] | None = None,
 ) -> pb.Dataset:
-    """Imports once; the same unchanged files are found again and not imported twice."""
+    """Imports once; the same unchanged files are found again and not imported twice.
+
+    `display_names` are what texts call classes, where people chose it.
+    """
+    called = display_names or {}
     request = pb.ImportDatasetRequest(
-        dataset_id=name or dataset_id(train, test, shots),
+        dataset_id=name or dataset_id(train, test, shots, called),
         source=pb.DatasetSource(
-            train_uri=source_uri(train), test_uri=source_uri(test) if test else "", shots=shots
+            train_uri=source_uri(train),
+            test_uri=source_uri(test) if test else "",
+            shots=shots,
+            display_names=called,
         ),
     )
     operation = await session.call(session.gateway.ImportDataset, request)
     dataset = await session.finished(operation, pb.Dataset(), part="import")
+    if line := names_line(dataset):
+        session.view.say(line)
     for warning in dataset.warnings:
         session.view.say(f"warning: {warning}")
     if dataset.rejected_files:
@@ -66,6 +81,7 @@ def dataset_document(dataset: pb.Dataset) -> dict[str, Any]:
         "classes": [
             {
                 "class_name": entry.class_name,
+                "display_name": entry.display_name,
                 "label": entry.label,
                 "train_count": entry.train_count,
                 "test_count": entry.test_count,

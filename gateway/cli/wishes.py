@@ -23,6 +23,7 @@ class AugmentWish:
     check_safety: bool
     class_names: list[str] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
+    display_names: dict[str, str] = field(default_factory=dict)
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -70,6 +71,7 @@ class StudyWish:
     check_safety: bool
     parameters: dict[str, str]
     name: str
+    display_names: dict[str, str] = field(default_factory=dict)
 
     def run_id(self) -> str:
         """The id of the run."""

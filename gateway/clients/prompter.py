@@ -8,6 +8,7 @@ from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
 from gateway.clients.channel import LazyChannel
 from gateway.clients.patience import patiently
+from gateway.datasets.display_names import Synset
 from gateway.senses import Sense
 from gateway.settings import GatewaySettings
 
@@ -32,6 +33,7 @@ class PromptWish:
     sense: str = ""
     meaning: str = ""
     other_class_names: tuple[str, ...] = ()
+    display_name: str = ""
 
 
 class Prompter:
@@ -56,6 +58,7 @@ class Prompter:
             sense=wish.sense,
             meaning=wish.meaning,
             other_class_names=wish.other_class_names,
+            display_name=wish.display_name,
         )
 
         async def call() -> tuple[list[Prompt], list[str]]:
@@ -67,18 +70,37 @@ class Prompter:
 
         return await patiently(call, self._settings.patience_seconds, "prompter")
 
-    async def senses(self, class_name: str, other_class_names: tuple[str, ...]) -> list[Sense]:
-        """Returns what a class name can mean, the commonest first. Raises ServiceError."""
+    async def senses(
+        self, class_name: str, display_name: str, other_class_names: tuple[str, ...]
+    ) -> list[Sense]:
+        """Returns what a class can mean, the commonest first. Raises ServiceError.
+
+        `other_class_names` are what the dataset's other classes are called.
+        """
         request = pb.DescribeSensesRequest(
-            class_name=class_name, include_llm=True, other_class_names=other_class_names
+            class_name=class_name,
+            include_llm=True,
+            other_class_names=other_class_names,
+            display_name=display_name,
         )
+        answer = await self._describe(request)
+        return [Sense(one.name, one.definition, one.text, one.model) for one in answer.senses]
+
+    async def synset(self, imagenet_id: str) -> Synset | None:
+        """Returns what WordNet knows of an id such as "n01440764", or None."""
+        answer = await self._describe(pb.DescribeSensesRequest(class_name=imagenet_id))
+        if not answer.senses:
+            return None
+        [found] = answer.senses
+        return Synset(tuple(found.lemmas), found.hypernyms[0] if found.hypernyms else "")
+
+    async def _describe(self, request: pb.DescribeSensesRequest) -> pb.DescribeSensesResponse:
         timeout = self._settings.call_seconds
-        answer = await patiently(
+        return await patiently(
             lambda: self._stub.DescribeSenses(request, timeout=timeout),
             self._settings.patience_seconds,
             "prompter",
         )
-        return [Sense(one.name, one.definition, one.text, one.model) for one in answer.senses]
 
     async def close(self) -> None:
         await self._channel.close()

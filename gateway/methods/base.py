@@ -97,9 +97,10 @@ class StyledPrompt:
 class ClassMaterial:
     """What is known about a class: its possible parents, their captions, prompts, model shapes.
 
-    `parents` are sorted by id; `captions` are the different ones, sorted; `prompts` in order,
-    and `prompt_models` the language model that wrote each, empty for a template's. `sense` is what
-    lineages say about the meaning of the class, and `figures` describe all its prompts.
+    `display_name` is what texts call it. `parents` are sorted by id; `captions` are the different
+    ones, sorted; `prompts` in order, and `prompt_models` the language model that wrote each, empty
+    for a template's. `sense` is what lineages say about the meaning of the class, and `figures`
+    describe all its prompts. `problem` says why no prompts could be asked for.
     """
 
     class_name: str
@@ -113,6 +114,8 @@ class ClassMaterial:
     figures: ClassPrompts | None = None
     text_shape: tuple[int, int] = (0, 0)
     image_dimension: int = 0
+    display_name: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,11 +185,6 @@ class Method(Protocol):
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
         """Drafts one image. Pure: the same arguments give the same draft."""
-
-
-def spoken(class_name: str) -> str:
-    """Returns a class name as people say it, "fire truck" for "fire_truck"."""
-    return class_name.replace("_", " ").strip()
 
 
 def prompt_of(slot: Slot, material: ClassMaterial) -> str:

@@ -9,7 +9,6 @@ from gateway.methods.base import (
     Slot,
     UnclipMix,
     Values,
-    spoken,
 )
 from gateway.mixing.embedding import DROPOUT, Dropout, EmbedCutMix
 
@@ -51,7 +50,7 @@ class EmbedCutMixDropout:
             blend = EmbedCutMix.draw(slot.seed, material.image_dimension)
         dropout = Dropout(slot.seed, float(values["dropout"]))
         noise_level = int(values["noise_level"])
-        prompt = f"a photo of a {spoken(slot.class_name)}"
+        prompt = f"a photo of a {material.display_name}"
         return Draft(
             parents=tuple(chosen),
             prompt=prompt,

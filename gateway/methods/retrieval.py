@@ -12,7 +12,10 @@ class Retrieval:
     """
 
     id = "retrieval"
-    description = "Takes the pool's images that are nearest to the class's prompt in CLIP space."
+    description = (
+        "Takes the pool's images nearest to the class's prompt in CLIP space; spaces inside "
+        "a name are stripped, as in the paper: 'firetruck'."
+    )
     source = "BURG, section 3.4 (retrieval)"
     model = ""
     needs = Needs(pool=True, prompt_strategy="simple_no_ws", prompt_count=1)

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from gateway.clients.captioner import Caption, CaptionWish
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
-from gateway.methods.base import spoken
 from gateway.run.context import Context
 from gateway.run.durable import step, steps
 from gateway.run.progress import Progress
@@ -17,26 +17,30 @@ from servicekit.storage import ObjectStore
 _SHARD = 64
 
 
-def prefix_of(class_name: str) -> str:
+Names = Mapping[str, str]  # What texts call a class, by class name.
+
+
+def prefix_of(display_name: str) -> str:
     """Returns the words that a caption starts with, so that the class is always named (MVC)."""
-    return f"This is an image of {spoken(class_name)}"
+    return f"This is an image of {display_name}"
 
 
 async def caption(
-    context: Context, images: Sequence[DatasetItem], progress: Progress
+    context: Context, images: Sequence[DatasetItem], names: Names, progress: Progress
 ) -> dict[str, str]:
     """Returns the caption of each image by item id; images that cannot be captioned are missing.
 
-    Raises Precondition if a class has images and none of them could be captioned.
+    `names` are what captions call the classes. Raises Precondition if a class has images and none
+    of them could be captioned.
     """
     progress.start("caption", len(images), "images")
     if not images:
         return {}
-    model = await step("caption model", lambda: _model(context, images[0]))
+    model = await step("caption model", lambda: _model(context, images[0], names))
     shards = [images[first : first + _SHARD] for first in range(0, len(images), _SHARD)]
     results = await steps(
         "caption",
-        [lambda shard=shard: _shard(context, shard, model) for shard in shards],  # type: ignore[misc]
+        [partial(_shard, context, shard, names, model) for shard in shards],
         in_flight=2,
         done=lambda number, _: progress.advance(len(shards[number])),
     )
@@ -49,20 +53,21 @@ async def caption(
     return captions
 
 
-async def _model(context: Context, image: DatasetItem) -> str:
+async def _model(context: Context, image: DatasetItem, names: Names) -> str:
     """Asks for one caption to learn the model, which is part of every cache key."""
-    wish = CaptionWish(image.image_uri, prefix_of(image.class_name))
+    wish = CaptionWish(image.image_uri, prefix_of(names[image.class_name]))
     return (await context.clients.captioner.caption_one(wish)).model
 
 
 async def _shard(
-    context: Context, images: Sequence[DatasetItem], model: str
+    context: Context, images: Sequence[DatasetItem], names: Names, model: str
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Returns captions by item id, and messages of those that failed."""
     store = context.store
-    captions = await asyncio.to_thread(_cached, store, images, model)
+    keys = {image.item_id: _key(image, names, model) for image in images}
+    captions = await asyncio.to_thread(_cached, store, keys)
     wishes = {
-        image.item_id: CaptionWish(image.image_uri, prefix_of(image.class_name))
+        image.item_id: CaptionWish(image.image_uri, prefix_of(names[image.class_name]))
         for image in images
         if image.item_id not in captions
     }
@@ -71,18 +76,17 @@ async def _shard(
         key: answer.message for key, answer in answers.items() if isinstance(answer, ServiceError)
     }
     fresh = {key: answer for key, answer in answers.items() if isinstance(answer, Caption)}
-    await asyncio.to_thread(_keep, store, images, fresh)
+    await asyncio.to_thread(_keep, store, images, names, fresh)
     captions.update({key: answer.text for key, answer in fresh.items()})
     return captions, failed
 
 
-def _key(image: DatasetItem, model: str) -> str:
-    name = digest("caption", model, prefix_of(image.class_name), image.sha256)
+def _key(image: DatasetItem, names: Names, model: str) -> str:
+    name = digest("caption", model, prefix_of(names[image.class_name]), image.sha256)
     return f"captions/{name[:2]}/{name}.json"
 
 
-def _cached(store: ObjectStore, images: Iterable[DatasetItem], model: str) -> dict[str, str]:
-    keys = {image.item_id: _key(image, model) for image in images}
+def _cached(store: ObjectStore, keys: Mapping[str, str]) -> dict[str, str]:
     return {
         item_id: json.loads(store.get(key))["text"]
         for item_id, key in keys.items()
@@ -90,11 +94,16 @@ def _cached(store: ObjectStore, images: Iterable[DatasetItem], model: str) -> di
     }
 
 
-def _keep(store: ObjectStore, images: Iterable[DatasetItem], fresh: dict[str, Caption]) -> None:
+def _keep(
+    store: ObjectStore,
+    images: Iterable[DatasetItem],
+    names: Names,
+    fresh: Mapping[str, Caption],
+) -> None:
     for image in images:
         if found := fresh.get(image.item_id):
             document = {"text": found.text, "model": found.model, "sha256": image.sha256}
-            store.put(_key(image, found.model), json.dumps(document).encode())
+            store.put(_key(image, names, found.model), json.dumps(document).encode())
 
 
 def _check(images: Iterable[DatasetItem], captions: dict[str, str]) -> None:

@@ -130,7 +130,9 @@ class Making:
             if made[name] == wanted:
                 continue
             reason = "the class has no training image to start from"
-            if material.figures and not material.prompts:
+            if material.problem:
+                reason = material.problem
+            elif material.figures and not material.prompts:
                 count = material.figures.failed_count
                 reason = f"the language model failed to write any of {count} prompts"
             elif self._can_start(material):

@@ -34,8 +34,8 @@ async def collect(
     if plan.method.needs.captions:
         materials = await _with_captions(context, materials, progress)
     if plan.method.needs.prompt_strategy:
-        every = [one.class_name for one in dataset.classes]
-        materials = await with_prompts(context, plan, materials, every, progress)
+        called = {one.class_name: one.called for one in dataset.classes}
+        materials = await with_prompts(context, plan, materials, called, progress)
     return materials
 
 
@@ -55,6 +55,7 @@ def classes_of(
         one.class_name: ClassMaterial(
             class_name=one.class_name,
             label=one.label,
+            display_name=one.called,
             parents=tuple(sorted(parents[one.class_name], key=lambda item: item.item_id)),
         )
         for one in dataset.classes
@@ -66,7 +67,8 @@ async def _with_captions(
     context: Context, materials: Mapping[str, ClassMaterial], progress: Progress
 ) -> dict[str, ClassMaterial]:
     images = [parent for material in materials.values() for parent in material.parents]
-    captions = await caption(context, images, progress)
+    called = {name: material.display_name for name, material in materials.items()}
+    captions = await caption(context, images, called, progress)
     return {
         name: replace(
             material,

@@ -1,7 +1,7 @@
 """Finds out what the class names of an augmentation mean, before prompts are written."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.senses import (
     pinned,
     plain_of,
 )
+from servicekit.errors import InvalidArgument
 
 # Real images of a class that senses are compared with: those with the lowest item ids.
 IMAGES = 32
@@ -28,20 +29,26 @@ async def find_senses(
     context: Context,
     plan: Plan,
     materials: Mapping[str, ClassMaterial],
-    class_names: Sequence[str],
+    called: Mapping[str, str],
     progress: Progress,
 ) -> dict[str, SenseChoice]:
     """Returns the sense of every class of `materials` that anybody knows a meaning of.
 
-    `class_names` are those of the whole dataset.
+    `called` says what the classes of the whole dataset are called.
     """
     names = list(materials)
-    pins = parse_pins(str(plan.values.get("senses", "")), class_names)
+    pins = parse_pins(str(plan.values.get("senses", "")), list(called))
     progress.start("senses", len(names), "classes")
 
     async def describe(name: str) -> list[dict[str, str]]:
-        others = tuple(other for other in class_names if other != name)
-        return [vars(one) for one in await context.clients.prompter.senses(name, others)]
+        others = tuple(called[other] for other in called if other != name)
+        try:
+            found = await context.clients.prompter.senses(name, called[name], others)
+        except InvalidArgument as error:
+            if error.reason != "CLASS_NAME_BLANK":
+                raise
+            return []  # Prompts say so.
+        return [vars(one) for one in found]
 
     described = await steps(
         "describe senses",

@@ -110,7 +110,7 @@ async def _screen(
     context: Context, dataset: Dataset, one: DatasetClass, images: Sequence[PoolImage]
 ) -> list[tuple[PoolImage, Verdict]]:
     verdicts = await context.clients.retriever.screen(
-        [Candidate(image.image_uri, shown_text(one.class_name)) for image in images],
+        [Candidate(image.image_uri, shown_text(one.called)) for image in images],
         protected_manifest_uri=dataset.manifest_uri,
     )
     return list(zip(images, verdicts, strict=True))

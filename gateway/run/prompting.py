@@ -1,6 +1,6 @@
 """The prompts of an augmentation, class by class: written, sieved, measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.run.durable import steps
 from gateway.run.meanings import find_senses
 from gateway.run.progress import Progress
 from gateway.senses import SenseChoice
+from servicekit.errors import InvalidArgument
 
 _MOST_PROMPTS = 10_000
 # Times that prompts are asked for to replace those that failed or said the same.
@@ -28,25 +29,26 @@ async def with_prompts(
     context: Context,
     plan: Plan,
     materials: Mapping[str, ClassMaterial],
-    class_names: Sequence[str],
+    called: Mapping[str, str],
     progress: Progress,
 ) -> dict[str, ClassMaterial]:
     """Returns the classes with their prompts, and with their senses if the method needs them.
 
-    `class_names` are those of the whole dataset: no prompt of one names another.
+    `called` says what the classes of the whole dataset are called: no prompt of one names another.
     """
     needs, recipe = plan.method.needs, plan.recipe
     senses: dict[str, SenseChoice] = {}
     if needs.senses:
-        senses = await find_senses(context, plan, materials, class_names, progress)
+        senses = await find_senses(context, plan, materials, called, progress)
     wanted = needs.prompt_count or int(plan.values.get("prompts_per_class", 0))
     count = min(wanted or recipe.images_per_class, recipe.images_per_class, _MOST_PROMPTS)
     progress.start("prompt", count * len(materials), "prompts")
     names = list(materials)
 
     async def write(name: str) -> dict[str, Any]:
-        others = tuple(other for other in class_names if other != name)
-        return await _Writing(context, plan, name, others, senses.get(name)).run(count)
+        others = tuple(called[other] for other in called if other != name)
+        writing = _Writing(context, plan, name, called[name], others, senses.get(name))
+        return await writing.run(count)
 
     written = await steps(
         "prompt",
@@ -68,6 +70,7 @@ class _Sieved:
     vectors: list[Array] = field(default_factory=list)
     failed: int = 0
     repeated: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Writing:
     context: Context
     plan: Plan
     name: str
+    called: str
     others: tuple[str, ...]
     sense: SenseChoice | None
 
@@ -99,7 +103,12 @@ class _Writing:
             "mean_distance": mean_distance(np.array(sieved.vectors)) if sieved.vectors else 0.0,
         }
         plain = [vars(prompt) for prompt in sieved.kept]
-        return {"prompts": plain[:photos], "styled": plain[photos:], "figures": figures}
+        return {
+            "prompts": plain[:photos],
+            "styled": plain[photos:],
+            "figures": figures,
+            "problem": sieved.problem,
+        }
 
     async def _write(self, strategy: str, count: int, sieved: _Sieved) -> None:
         """Adds `count` prompts, or fewer if the language model does not get there."""
@@ -107,7 +116,13 @@ class _Writing:
         end = len(sieved.kept) + count
         for turn in range(_ROUNDS if sieve else 1):
             if missing := end - len(sieved.kept):
-                prompts, failed = await self._ask(strategy, missing, turn)
+                try:
+                    prompts, failed = await self._ask(strategy, missing, turn)
+                except InvalidArgument as error:
+                    if error.reason != "CLASS_NAME_BLANK":
+                        raise
+                    sieved.problem = f"{error.message}; --names FILE gives another"
+                    return  # The fault of this class's name, and no other's.
                 sieved.failed += len(failed)
                 if sieve:
                     await self._sieve(prompts, sieved)
@@ -116,7 +131,7 @@ class _Writing:
 
     async def _ask(self, strategy: str, count: int, turn: int) -> tuple[list[Prompt], list[str]]:
         seed = seed_of(self.plan.recipe.seed, "prompts", self.plan.method.id)
-        wish = PromptWish(self.name, strategy, count, seed)
+        wish = PromptWish(self.name, strategy, count, seed, display_name=self.called)
         if turn:
             wish = replace(wish, seed=seed_of(seed, turn))
         if self.plan.method.needs.senses:
@@ -149,6 +164,7 @@ def _with(
         prompts=tuple(prompt["text"] for prompt in answer["prompts"]),
         prompt_models=tuple(prompt["model"] for prompt in answer["prompts"]),
         styled=tuple(StyledPrompt(**prompt) for prompt in answer["styled"]),
+        problem=answer["problem"],
         sense=sense.lineage() if sense else {},
         figures=ClassPrompts(material.class_name, **answer["figures"], sense=sense),
     )

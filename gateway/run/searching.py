@@ -73,7 +73,7 @@ class Searching:
             )
             return [vars(hit) for hit in hits]
 
-        names = list(self.materials)
+        names = [name for name, material in self.materials.items() if material.prompts]
         self.progress.start("retrieve", len(names), "classes")
         found = await steps(
             "retrieve",
@@ -115,7 +115,10 @@ class Searching:
 
     async def _screen(self, safety: bool, shard: Sequence[tuple[str, Hit]]) -> list[dict[str, Any]]:
         verdicts = await self.context.clients.retriever.screen(
-            [Candidate(hit.image_uri, shown_text(name)) for name, hit in shard],
+            [
+                Candidate(hit.image_uri, shown_text(self.materials[name].display_name))
+                for name, hit in shard
+            ],
             protected_manifest_uri=self.protected_manifest_uri,
             max_unsafe_score=self.context.settings.max_unsafe_score if safety else None,
         )
@@ -165,6 +168,7 @@ class Searching:
         draft = plan.method.draft(slot, material, plan.values)
         lineage: dict[str, Plain] = {
             "method": plan.method.id,
+            "display_name": material.display_name,
             "parameters": dict(plan.values),
             "dataset": plan.dataset_digest,
             "pool_uri": plan.recipe.pool_uri,
@@ -184,7 +188,11 @@ class Searching:
             made[row.class_name] += 1
         reason = f"of the {count} nearest images of the pool no more survived the filters"
         reason += f"; {left_out}" if left_out else ""
-        return [Shortfall(name, wanted, n, reason) for name, n in made.items() if n < wanted]
+        return [
+            Shortfall(name, wanted, n, self.materials[name].problem or reason)
+            for name, n in made.items()
+            if n < wanted
+        ]
 
 
 def share_out(hits: Mapping[str, Sequence[Hit]], labels: Mapping[str, int]) -> Claims:

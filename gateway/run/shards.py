@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
 from gateway.clients.retriever import Candidate, Verdict
-from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix, spoken
+from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix
 from gateway.mixing import mvc
 from gateway.plan import Item, ModelInfo
 from gateway.run.context import Context
@@ -58,7 +58,7 @@ class ShardMaker:
         verdicts: dict[str, Verdict] = {}
         for checked, group in groups.items():
             limit = self.context.settings.max_unsafe_score if checked else None
-            candidates = [_candidate(item, made[item.item_id]) for item in group]
+            candidates = [self._candidate(item, made[item.item_id]) for item in group]
             found = await self.context.clients.retriever.screen(
                 candidates,
                 protected_manifest_uri=self.protected_manifest_uri,
@@ -66,6 +66,11 @@ class ShardMaker:
             )
             verdicts.update(zip((item.item_id for item in group), found, strict=True))
         return verdicts
+
+    def _candidate(self, item: Item, made: MadeImage | ServiceError) -> Candidate:
+        assert isinstance(made, MadeImage)
+        material = self.materials[item.slot.class_name]
+        return Candidate(made.image_uri, shown_text(material.display_name))
 
     async def _wish(self, item: Item) -> ImageWish:
         text: str | Array | None = None
@@ -91,11 +96,6 @@ class ShardMaker:
         return mix.dropout.apply(vector) if mix.dropout else vector
 
 
-def _candidate(item: Item, made: MadeImage | ServiceError) -> Candidate:
-    assert isinstance(made, MadeImage)
-    return Candidate(made.image_uri, shown_text(item.slot.class_name))
-
-
-def shown_text(class_name: str) -> str:
+def shown_text(display_name: str) -> str:
     """Returns the text that an image's CLIP score is measured against, the same for all methods."""
-    return f"a photo of a {spoken(class_name)}"
+    return f"a photo of a {display_name}"

@@ -98,6 +98,7 @@ class Retriever(
         answer = retriever_pb2.ScreenImagesResponse()
         for candidate in request.candidates:
             self.trouble.candidates.append((candidate.image_uri, checked))
+            self.trouble.texts.append(candidate)
             image = decode_image(self.store.get(to_key(candidate.image_uri)))
             pixels = pixel_sha256(image)
             reasons = []

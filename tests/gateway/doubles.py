@@ -25,6 +25,7 @@ from servicekit.storage import to_key, to_uri
 from tests.gateway.double_retriever import Retriever
 
 SHAPE, DIMENSION = (6, 4), 8
+LEMMAS = {"n02086240": ("Shih-Tzu",)}
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Trouble:
     senses: tuple[str, ...] = ("first", "real")  # "real" is what the images show.
     prompts_alike: bool = False  # All texts have the same embedding.
     candidates: list[tuple[str, bool]] = field(default_factory=list)
+    texts: list[object] = field(default_factory=list)  # The candidates as they were asked for.
 
 
 class Captioner(captioner_pb2_grpc.CaptionerServiceServicer):
@@ -68,10 +70,15 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
         self.requests = []
 
     async def WritePrompts(self, request, context):
+        if not request.class_name.strip("_"):
+            raise InvalidArgument(
+                "class_name is blank", field="class_name", reason="CLASS_NAME_BLANK"
+            )
         self.requests.append(request)
+        called = request.display_name or request.class_name
         first = "again, " if request.seed in {one.seed for one in self.requests[:-1]} else ""
         for index in range(request.prompt_count):
-            prompt = f"{first}{request.strategy} {index}: a photo of a {request.class_name}"
+            prompt = f"{first}{request.strategy} {index}: a photo of a {called}"
             answer = prompter_pb2.WritePromptsResponse(index=index, prompt=prompt)
             if "stylized" in request.strategy:
                 answer.style, answer.model = f"style {index}", "double-llm"
@@ -82,6 +89,9 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
 
     async def DescribeSenses(self, request, context):
         name = request.class_name
+        if lemmas := LEMMAS.get(name):
+            known = [prompter_pb2.Sense(name="id.n.01", lemmas=lemmas, text=lemmas[0])]
+            return prompter_pb2.DescribeSensesResponse(senses=known)
         senses = [
             prompter_pb2.Sense(
                 name=f"{name}.n.0{number}", definition=f"{kind} thing", text=f"{kind} {name}"

@@ -43,8 +43,12 @@ class System:
                 return message
         raise AssertionError(done)
 
-    async def import_folder(self, folder, test=None, dataset_id="pets", shots=0):
-        source = pb.DatasetSource(train_uri=f"file://{folder}", shots=shots)
+    async def import_folder(
+        self, folder, test=None, dataset_id="pets", shots=0, display_names=None
+    ):
+        source = pb.DatasetSource(
+            train_uri=f"file://{folder}", shots=shots, display_names=display_names or {}
+        )
         if test:
             source.test_uri = f"file://{test}"
         request = pb.ImportDatasetRequest(dataset_id=dataset_id, source=source)

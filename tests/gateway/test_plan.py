@@ -32,6 +32,7 @@ def material(label, count=3):
         prompts=("a photo of it", "a painting of it"),
         text_shape=(8, 6),
         image_dimension=16,
+        display_name=f"class {label}",
     )
 
 
@@ -58,6 +59,7 @@ def test_the_methods_of_this_version_are_found():
         "mvc",
         "retrieval",
         "simple",
+        "simple_no_ws",
         "stylized",
     ]
     for method in all_methods().values():

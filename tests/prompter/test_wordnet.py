@@ -99,3 +99,45 @@ def test_a_blank_class_name_is_refused(wordnet):
 )
 def test_a_subject_knows_whether_it_is_named(wordnet, text, named):
     assert find_subject(wordnet, "dog").is_named_in(text) is named
+
+
+@pytest.mark.parametrize(
+    ("class_name", "display_name", "name", "sense"),
+    [
+        ("n02086240", "Shih-Tzu", "Shih-Tzu", "shih-tzu.n.01"),
+        ("n02085620-Chihuahua", "Chihuahua", "Chihuahua", "chihuahua.n.03"),
+        ("n03126707", "crane (lifting device)", "crane (lifting device)", "crane.n.04"),
+        ("PolarBear", "polar bear", "polar bear", "ice_bear.n.01"),
+        (
+            "001.Black_footed_Albatross",
+            "Black footed Albatross",
+            None,
+            "black-footed_albatross.n.01",
+        ),
+        ("7", "fire truck", "fire truck", "fire_engine.n.01"),
+        ("02084071", "02084071", "02084071", None),
+    ],
+)
+def test_a_class_is_called_what_the_request_says_and_means_what_its_id_or_name_does(
+    wordnet, class_name, display_name, name, sense
+):
+    subject = find_subject(wordnet, class_name, display_name=display_name)
+    assert subject.name == (name or display_name)
+    assert (subject.sense and subject.sense.name) == sense
+
+
+def test_a_name_that_wordnet_does_not_list_comes_before_its_lemmas(wordnet):
+    dog = find_subject(wordnet, "n02084071", display_name="big dog")
+    assert dog.lemmas == ("big dog", "dog", "domestic dog", "Canis familiaris")
+    assert find_subject(wordnet, "x", display_name="Dogs").lemmas == dog.lemmas[1:]
+
+
+def test_in_a_long_list_of_lemmas_the_name_of_the_class_comes_first(wordnet):
+    senses = wordnet.senses("mountain lion")
+    assert len(", ".join(senses[0].lemmas)) > 64 and senses[0].lemmas[0] != "mountain lion"
+    assert find_subject(wordnet, "mountain lion").lemmas[0] == "mountain lion"
+
+
+def test_another_class_of_the_same_display_name_is_no_stranger(wordnet):
+    subject = find_subject(wordnet, "a", display_name="crane", others=("crane", "dog"))
+    assert subject.others == ("dog",)

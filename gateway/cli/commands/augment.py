@@ -8,6 +8,7 @@ import typer
 from gateway.cli import inputs, options, outputs
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
+from gateway.cli.names_file import read_names
 from gateway.cli.wishes import AugmentWish
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def augment(
     form: Format = "imagefolder",
     test: options.Test = None,
     shots: options.Shots = 0,
+    names: options.Names = None,
     seed: Seed = 0,
     steps: Steps = 0,
     guidance: Guidance = None,
@@ -61,7 +63,7 @@ def augment(
     def prepare() -> AugmentWish:
         wish = AugmentWish(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
-            check_safety, inputs.names(classes), inputs.parameters(param),
+            check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
         )  # fmt: skip
         check_format(form)
         _check(wish, out, own=not gateway)

@@ -8,6 +8,7 @@ from rich.markup import escape
 from gateway.cli import options
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.inputs import import_roots, source_uri
+from gateway.cli.names_file import read_names
 from gateway.cli.tables import table
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def import_(
     source: options.Source,
     test: options.Test = None,
     shots: options.Shots = 0,
+    names: options.Names = None,
     name: Name = None,
     gateway: options.Gateway = None,
     state: options.State = options.DEFAULT_STATE,
@@ -34,12 +36,19 @@ def import_(
 ) -> None:
     """Import images, and see what is wrong with which file."""
     common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
-    checked(common, lambda: [source_uri(text) for text in (source, test) if text])
+
+    def prepare() -> dict[str, str]:
+        for text in (source, test):
+            if text:
+                source_uri(text)
+        return read_names(names)
+
+    called = checked(common, prepare)
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.steps import dataset_document, import_images
 
-        dataset = await import_images(session, source, test, shots, name)
+        dataset = await import_images(session, source, test, shots, name, called)
         return Outcome(dataset_document(dataset), lambda console: _print(console, dataset))
 
     execute(common, work, roots=import_roots(source, test))
@@ -47,9 +56,11 @@ def import_(
 
 def _print(console: "Console", dataset: "pb.Dataset") -> None:
     console.print(f"[bold]{escape(dataset.name)}[/bold]")
-    shown = table("class", "train", "test", right=("train", "test"))
+    shown = table("class", "in prompts", "train", "test", right=("train", "test"))
     for entry in dataset.classes:
-        shown.add_row(escape(entry.class_name), str(entry.train_count), str(entry.test_count))
+        called = escape(entry.display_name)
+        counts = (str(entry.train_count), str(entry.test_count))
+        shown.add_row(escape(entry.class_name), called, *counts)
     console.print(shown)
     if dataset.rejected_files:
         shown = table("file left out", "reason")

@@ -9,6 +9,7 @@ from gateway.cli import demo as shipped
 from gateway.cli import inputs, options, outputs
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
+from gateway.cli.names_file import read_names
 from gateway.cli.wishes import StudyWish
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def study(
     seeds: Seeds = 0,
     out: Out = None,
     shots: options.Shots = 0,
+    names: options.Names = None,
     param: Parameters = None,
     pool: options.Pool = None,
     train_steps: StepCount = 0,
@@ -70,7 +72,7 @@ def study(
         wish = StudyWish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
             per_class or 100, seeds or 3, train_steps, deterministic, check_safety,
-            inputs.parameters(param), "study",
+            inputs.parameters(param), "study", read_names(names),
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         _check(wish, folder, full=full and not demo, own=not gateway)

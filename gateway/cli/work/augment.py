@@ -26,7 +26,9 @@ async def run(
     session.connection.need_store()
     check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
-    dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
+    dataset = await steps.import_images(
+        session, wish.source, wish.test, wish.shots, display_names=wish.display_names
+    )
     steps.check_classes(wish.class_names, dataset)
     request = pb.CreateAugmentationRequest(
         parent=dataset.name, augmentation_id=wish.run_id(), augmentation=_to_pb(wish, pool_uri)

@@ -30,7 +30,9 @@ async def run(
     asked = with_parameters(known, names, wish.parameters)
     check_methods(known, asked, has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
-    dataset = await steps.import_images(session, wish.source, wish.test, wish.shots)
+    dataset = await steps.import_images(
+        session, wish.source, wish.test, wish.shots, display_names=wish.display_names
+    )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
     run_id = wish.run_id()

@@ -72,7 +72,13 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
             source=request.source,
             classes=[
                 pb.DatasetClass(class_name="cat", label=0, train_count=2, test_count=1),
-                pb.DatasetClass(class_name="dog [x]", label=1, train_count=2, test_count=1),
+                pb.DatasetClass(
+                    class_name="dog [x]",
+                    label=1,
+                    train_count=2,
+                    test_count=1,
+                    display_name=request.source.display_names.get("dog [x]", "dog"),
+                ),
             ],
             rejected_files=[
                 pb.RejectedFile(path="cat/bad.jpg", reason="TRUNCATED", message="it is cut off")

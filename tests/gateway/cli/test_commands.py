@@ -139,6 +139,23 @@ def test_augment_passes_on_every_setting(variegate, gateway, made, photos):
     assert asked.deterministic and not asked.check_safety
 
 
+def test_what_classes_are_called_is_shown_first_and_names_change_it(
+    variegate, gateway, made, photos, tmp_path
+):
+    assert "names in prompts: dog [x] = dog (--names" in variegate("augment", photos, *made).err
+    names = tmp_path / "names.csv"
+    names.write_text("class,name\ndog [x],terrier\n")
+    answer = variegate("augment", photos, *made, "--names", names, "--out", "other")
+    assert "names in prompts: dog [x] = terrier" in answer.err
+    imports = [r for r in gateway.requests if isinstance(r, pb.ImportDatasetRequest)]
+    assert [dict(r.source.display_names) for r in imports] == [{}, {"dog [x]": "terrier"}]
+    assert imports[0].dataset_id != imports[1].dataset_id
+    shown = variegate("import", photos, "--names", names, *made[:2])
+    assert "dog [x]" in shown.out and "terrier" in shown.out
+    document = variegate("import", photos, *made[:2], "--json").document
+    assert [one["display_name"] for one in document["classes"]] == ["", "dog"]
+
+
 def test_a_finished_output_is_refused_without_resume_or_overwrite(variegate, made, photos):
     command = ["augment", photos, "--out", "new", *made]
     assert variegate(*command).code == 0
