@@ -20,12 +20,15 @@ from torch.optim import Optimizer
 class Progress:
     """How far a run is: steps done, seconds trained, and the losses of the latest steps.
 
-    `reports` are the metrics so far: each has "step" and "values", by name.
+    `reports` are the metrics so far: each has "step" and "values", by name. Of the steps since the
+    last report, `unreported` is the number and `hits` the sum of the batches' accuracies.
     """
 
     step: int = 0
     seconds: float = 0.0
     recent_losses: tuple[float, ...] = ()
+    hits: float = 0.0
+    unreported: int = 0
     reports: tuple[Mapping[str, Any], ...] = ()
 
 

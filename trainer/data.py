@@ -1,10 +1,12 @@
 """Decoded images, kept on local disk so that many runs on the same data decode it once.
 
-An entry of the cache is a folder named for the manifest's digest and the image size. It holds
-`images.npy`, uint8 [N, size, size, 3] in the manifest's order, and `pixels.json`, the digest of
-each image's pixels before resizing.
+An entry of the cache is a folder named for the manifest's digest, the image size and the code that
+decodes. It holds `images.npy`, uint8 [N, size, size, 3] in the manifest's order, `pixels.json`, the
+digest of each image's pixels before resizing, and `lock`, which is held shared while the entry is
+in use and exclusively by whoever removes it.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -21,11 +24,14 @@ from PIL import Image, ImageOps
 
 from imaging.decode import ImageRejected, decode_image
 from imaging.hashing import pixel_sha256
-from servicekit.errors import NotFound, Precondition
+from servicekit.errors import Exhausted, NotFound, Precondition
 from servicekit.storage import ObjectStore, get_many, to_key
+from trainer.identity import pixels_digest
 
 _CHUNK = 256
 _NAMED = 5
+_IMAGES, _PIXELS, _LOCK = "images.npy", "pixels.json", "lock"
+_HEADER_BYTES, _DIGEST_BYTES = 128, 68
 
 
 @dataclass(frozen=True)
@@ -36,56 +42,101 @@ class DecodedImages:
     pixels: tuple[str, ...]
 
 
+class Lease:
+    """Keeps entries where they are until it is released, or its process ends."""
+
+    def __init__(self) -> None:
+        self._files: list[IO[bytes]] = []
+
+    def take(self, entry: Path) -> bool:
+        """Holds an entry. Returns False if it does not exist."""
+        file = _lock(entry, fcntl.LOCK_SH)
+        if file is not None:
+            self._files.append(file)
+        return file is not None
+
+    def release(self) -> None:
+        """Lets go of all entries."""
+        for file in self._files:
+            file.close()
+        self._files.clear()
+
+
 class ImageCache:
-    """Decoded images by manifest, at most `max_bytes` of them. Thread-safe."""
+    """Decoded images by manifest, at most `max_bytes` of them. Thread-safe.
+
+    Several processes may share the folder; what one of them has leased no other removes.
+    """
 
     def __init__(self, store: ObjectStore, folder: Path, max_bytes: int) -> None:
         self._store = store
         self._folder = folder
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
+        self._filling = threading.Lock()
 
-    def decoded(self, digest: str, uris: Sequence[str], size: int) -> DecodedImages:
+    @staticmethod
+    def bytes_of(count: int, size: int) -> int:
+        """The bytes of an entry of `count` images."""
+        return _HEADER_BYTES + count * (3 * size * size + _DIGEST_BYTES)
+
+    def decoded(self, digest: str, uris: Sequence[str], size: int, lease: Lease) -> DecodedImages:
         """Returns the images behind `uris`, decoding them unless the cache has `digest`.
 
-        The shorter side is scaled to `size` pixels and the longer cut at both ends. Raises
-        Precondition naming the images that are missing or cannot be decoded.
+        The shorter side is scaled to `size` pixels and the longer cut at both ends. They stay until
+        `lease` is released. Raises Precondition naming the images that are missing or cannot be
+        decoded, and Exhausted if the disk is full.
         """
-        entry = self._folder / f"{digest}-{size}"
-        with self._lock:
-            if not entry.is_dir():
+        entry = self._folder / f"{digest}-{size}-{pixels_digest()[:8]}"
+        with self._filling:
+            while not lease.take(entry):
+                self._make_room(self.bytes_of(len(uris), size))
                 self._fill(entry, uris, size)
-                self._evict(keep=entry)
-            now = time.time_ns()
-            os.utime(entry, ns=(now, now))
-            pixels = json.loads((entry / "pixels.json").read_text(encoding="utf-8"))
-        return DecodedImages(entry / "images.npy", tuple(pixels))
+        now = time.time_ns()
+        os.utime(entry, ns=(now, now))
+        pixels = json.loads((entry / _PIXELS).read_text(encoding="utf-8"))
+        return DecodedImages(entry / _IMAGES, tuple(pixels))
 
     def _fill(self, entry: Path, uris: Sequence[str], size: int) -> None:
-        staging = self._folder / f".{uuid.uuid4().hex}"
-        staging.mkdir(parents=True)
+        staging, lease = self._folder / f".{uuid.uuid4().hex}", Lease()
         try:
-            shape = (len(uris), size, size, 3)
-            images = open_memmap(staging / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-            pixels: list[str] = []
-            bad: list[str] = []
-            for start in range(0, len(uris), _CHUNK):
-                chunk = uris[start : start + _CHUNK]
-                for uri, data in zip(chunk, self._read(chunk), strict=True):
-                    try:
-                        image = decode_image(data, uri)
-                    except ImageRejected as error:
-                        bad.append(error.message)
-                        continue
-                    images[len(pixels)] = np.asarray(_fit(image, size))
-                    pixels.append(pixel_sha256(image))
-            if bad:
-                raise _unreadable(bad)
+            staging.mkdir(parents=True)
+            (staging / _LOCK).touch()
+            lease.take(staging)
+            images = _allocate(staging / _IMAGES, (len(uris), size, size, 3))
+            pixels = self._decode(uris, size, images)
             images.flush()
-            (staging / "pixels.json").write_text(json.dumps(pixels), encoding="utf-8")
-            staging.rename(entry)
+            (staging / _PIXELS).write_text(json.dumps(pixels), encoding="utf-8")
+            if not entry.exists():  # Another process may have been faster.
+                staging.rename(entry)
+        except OSError as error:
+            raise Exhausted(
+                f"the trainer cannot keep decoded images in {self._folder}: "
+                f"{error.strerror or error}; make room, or set TRAINER_SCRATCH to a folder with "
+                "more, or use a smaller image_size",
+                reason="SCRATCH_FULL",
+                retry_after=30.0,
+            ) from error
         finally:
+            lease.release()
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _decode(self, uris: Sequence[str], size: int, into: np.ndarray) -> list[str]:
+        """Fills `into` and returns the digest of each image."""
+        pixels: list[str] = []
+        bad: list[str] = []
+        for start in range(0, len(uris), _CHUNK):
+            chunk = uris[start : start + _CHUNK]
+            for uri, data in zip(chunk, self._read(chunk), strict=True):
+                try:
+                    image = decode_image(data, uri)
+                except ImageRejected as error:
+                    bad.append(error.message)
+                    continue
+                into[len(pixels)] = np.asarray(_fit(image, size))
+                pixels.append(pixel_sha256(image))
+        if bad:
+            raise _unreadable(bad)
+        return pixels
 
     def _read(self, uris: Sequence[str]) -> list[bytes]:
         try:
@@ -98,15 +149,58 @@ class ImageCache:
                 reason="IMAGE_MISSING",
             ) from error
 
-    def _evict(self, keep: Path) -> None:
-        """Removes the entries longest unused until the rest fits."""
-        entries = sorted(self._folder.glob("*-*"), key=lambda path: path.stat().st_mtime)
+    def _make_room(self, wanted: int) -> None:
+        """Removes what a killed process left, and the entries longest unused until all fits."""
+        folders = [path for path in self._folder.glob("*") if path.is_dir()]
+        for leftover in [path for path in folders if path.name.startswith(".")]:
+            _remove(leftover)
+        entries = sorted(
+            (path for path in folders if not path.name.startswith(".")),
+            key=lambda path: path.stat().st_mtime,
+        )
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in entries}
-        total = sum(sizes.values())
+        total = wanted + sum(sizes.values())
         for path in entries:
-            if total > self._max_bytes and path != keep:
-                shutil.rmtree(path, ignore_errors=True)
+            if total > self._max_bytes and _remove(path):
                 total -= sizes[path]
+
+
+def _lock(entry: Path, how: int) -> IO[bytes] | None:
+    """Opens an entry's lock and locks it; None if the entry is gone, or locked by others."""
+    try:
+        file = (entry / _LOCK).open("rb")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, how)
+        if os.path.samestat(os.fstat(file.fileno()), (entry / _LOCK).stat()):
+            return file
+    except OSError:  # It is in use, or was removed while this waited.
+        pass
+    file.close()
+    return None
+
+
+def _remove(folder: Path) -> bool:
+    """Removes an entry, or an unfinished one, that nobody uses. Returns whether it did."""
+    file = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if file is None:
+        return False
+    with file:
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new file of bytes as an array, with its room on the disk taken.
+
+    Writing into a file with holes would kill the process where the disk is full.
+    """
+    images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return images
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:

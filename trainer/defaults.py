@@ -1,6 +1,8 @@
 """Fills in what a request leaves open, and refuses what no run can be."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 from servicekit.errors import InvalidArgument
 from trainer import recipes
@@ -8,18 +10,19 @@ from trainer.runs import RunRequest
 
 _STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
 _BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
+_LARGEST_IMAGE = 1024
 
 
 def resolve(request: RunRequest) -> RunRequest:
-    """Fills in the defaults. Raises InvalidArgument for unknown names and impossible combinations.
+    """Fills in the defaults, except for the image size, which depends on the data.
 
     The steps default to the classifier's, whatever the strategy, so that the rows of a comparison
-    have the same budget.
+    have the same budget. Raises InvalidArgument for unknown names and impossible combinations.
     """
-    _check_sizes(request)
     strategy = request.strategy or (_STRATEGY if request.synthetic_manifest_uri else "real")
     classifier = _known("classifiers", "classifier", request.classifier or _CLASSIFIER)
     _known("policies", "policy", request.policy or _POLICY)
+    _check_sizes(request, classifier)
     if _known("strategies", "strategy", strategy).needs_synthetic:
         if not request.synthetic_manifest_uri:
             raise InvalidArgument(
@@ -42,15 +45,35 @@ def resolve(request: RunRequest) -> RunRequest:
         step_count=request.step_count or int(classifier.number("STEP_COUNT")),
         batch_size=request.batch_size or _BATCH_SIZE,
         learning_rate=request.learning_rate or classifier.number("LEARNING_RATE"),
-        image_size=request.image_size or _IMAGE_SIZE,
     )
 
 
-def _check_sizes(request: RunRequest) -> None:
-    if 0 < request.image_size < _SMALLEST_IMAGE:
+def with_image_size(request: RunRequest, sides: Sequence[int]) -> RunRequest:
+    """Fills in the image size: the median of the shorter sides of the real training images.
+
+    It is kept between the smallest that the classifier can take and the largest that it is usually
+    given. `sides` may hold zeros, for images whose size is not known.
+    """
+    if request.image_size:
+        return request
+    classifier = recipes.recipes("classifiers")[request.classifier]
+    known = [side for side in sides if side > 0]
+    wanted = int(median(known)) if known else _IMAGE_SIZE
+    wanted = min(wanted, int(classifier.number("USUAL_IMAGE")) or _LARGEST_IMAGE)
+    return replace(request, image_size=max(wanted, smallest_image(classifier)))
+
+
+def smallest_image(classifier: recipes.Recipe) -> int:
+    """The smallest image size that a classifier can take, in pixels."""
+    return max(_SMALLEST_IMAGE, int(classifier.number("SMALLEST_IMAGE")))
+
+
+def _check_sizes(request: RunRequest, classifier: recipes.Recipe) -> None:
+    smallest = smallest_image(classifier)
+    if 0 < request.image_size < smallest:
         raise InvalidArgument(
-            f"image_size is {request.image_size}; use {_SMALLEST_IMAGE} to 1024, or 0 for "
-            f"{_IMAGE_SIZE}",
+            f"image_size is {request.image_size}; the classifier {classifier.id!r} takes "
+            f"{smallest} to {_LARGEST_IMAGE}, or 0 for the size of the data",
             field="training_run.image_size",
             reason="FIELD_OUT_OF_RANGE",
         )

@@ -17,13 +17,17 @@ def normalised(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(model: Module, images: Tensor, device: torch.device) -> NDArray[np.int64]:
-    """The most likely label [N] of each image, uint8 [N, H, W, 3]."""
+def predict(
+    model: Module, images: Tensor, device: torch.device
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The most likely label [N] of each image, uint8 [N, H, W, 3], and its probability [N]."""
     model.eval()
-    labels = [
-        model(normalised(batch.to(device))).argmax(1) for batch in torch.split(images, _BATCH)
+    best = [
+        model(normalised(batch.to(device))).softmax(1).max(1)
+        for batch in torch.split(images, _BATCH)
     ]
-    return torch.cat(labels).cpu().numpy()
+    labels = torch.cat([label for _, label in best]).cpu().numpy()
+    return labels, torch.cat([share for share, _ in best]).float().cpu().numpy()
 
 
 def confusion_matrix(
@@ -36,9 +40,9 @@ def confusion_matrix(
 
 
 def class_scores(matrix: NDArray[np.int64], class_names: tuple[str, ...]) -> tuple[ClassScore, ...]:
-    """The score of each class by a confusion matrix; 0 for a class without test images."""
+    """The score of each class by a confusion matrix."""
     totals = matrix.sum(1)
     return tuple(
-        ClassScore(name, float(right / total) if total else 0.0, int(total))
+        ClassScore(name, float(right / total) if total else None, int(total))
         for name, right, total in zip(class_names, matrix.diagonal(), totals, strict=True)
     )

@@ -79,16 +79,20 @@ class RunHistory:
         """Keeps what was asked for; a no-op if the run is known."""
         self._store.put(f"{_ROOT}/{run_id}/run.json", request_to_json(request))
 
+    def request(self, run_id: str) -> RunRequest | None:
+        """What was asked for, None if the run is not known."""
+        key = f"{_ROOT}/{run_id}/run.json"
+        return request_from_json(self._store.get(key)) if self._store.exists(key) else None
+
     def get(self, run_id: str) -> tuple[RunRequest, RunResult | None]:
         """The request and, once it has succeeded, the result. Raises NotFound."""
-        try:
-            request = request_from_json(self._store.get(f"{_ROOT}/{run_id}/run.json"))
-        except NotFound as error:
+        request = self.request(run_id)
+        if request is None:
             raise NotFound(
                 f"no training run {run_id}",
                 resource=f"{_ROOT}/{run_id}",
                 reason="TRAINING_RUN_NOT_FOUND",
-            ) from error
+            )
         return request, self.result(run_id)
 
     def result(self, run_id: str) -> RunResult | None:
@@ -103,23 +107,21 @@ class RunHistory:
             run_id for run_id in ids if self._store.exists(f"{_ROOT}/{run_id}/run.json")
         )
 
-    def finish(self, run_id: str, result: RunResult, metrics: list[Metrics]) -> None:
+    def finish(self, run_id: str, result: RunResult) -> None:
         """Keeps the result, after everything that it refers to, and drops the checkpoint."""
-        self._put_metrics(run_id, metrics)
         self._store.put(f"{_ROOT}/{run_id}/result.json", result_to_json(result))
         self._store.delete(f"{_ROOT}/{run_id}/checkpoint.safetensors")
 
-    def keep_weights(self, run_id: str, weights: bytes) -> str:
-        """Stores the weights and returns their URI."""
-        key = f"{_ROOT}/{run_id}/weights.safetensors"
-        self._store.put(key, weights)
+    def keep(self, run_id: str, name: str, data: bytes) -> str:
+        """Stores a file of a run and returns its URI."""
+        key = f"{_ROOT}/{run_id}/{name}"
+        self._store.put(key, data, overwrite=True)
         return to_uri(key)
 
     def keep_checkpoint(self, run_id: str, checkpoint: bytes, metrics: list[Metrics]) -> None:
         """Replaces the checkpoint. The metrics go first, so they are never behind it."""
-        self._put_metrics(run_id, metrics)
-        key = f"{_ROOT}/{run_id}/checkpoint.safetensors"
-        self._store.put(key, checkpoint, overwrite=True)
+        self.keep_metrics(run_id, metrics)
+        self.keep(run_id, "checkpoint.safetensors", checkpoint)
 
     def checkpoint(self, run_id: str) -> bytes | None:
         """The checkpoint, None if there is none."""
@@ -134,7 +136,8 @@ class RunHistory:
         lines = self._store.get(key).decode().splitlines()
         return [Metrics(**json.loads(line)) for line in lines]
 
-    def _put_metrics(self, run_id: str, metrics: list[Metrics]) -> None:
+    def keep_metrics(self, run_id: str, metrics: list[Metrics]) -> str:
+        """Replaces the metrics and returns their URI."""
         lines = [json.dumps({"step": m.step, "values": dict(m.values)}) for m in metrics]
         data = "".join(line + "\n" for line in lines).encode()
-        self._store.put(f"{_ROOT}/{run_id}/metrics.jsonl", data, overwrite=True)
+        return self.keep(run_id, "metrics.jsonl", data)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from trainer.runs import RunResult, RunSpec
 from trainer.strategies.base import Sources, Strategy
 
 CHECKPOINT, WEIGHTS, ROWS = "checkpoint.safetensors", "weights.safetensors", "rows.npz"
+PREDICTIONS = "predictions.npz"
 
 _REPORTS = 50  # per run
 _RECENT = 50  # steps whose mean loss is the final loss
@@ -92,7 +93,9 @@ def train(spec: RunSpec, emit: Emit) -> RunResult:
     """Trains and tests one classifier. Raises LossNotFiniteError.
 
     The same spec gives the same result on one machine, interrupted or not. Emits a "metrics" event
-    about fifty times a run and a "checkpoint" event after each checkpoint.
+    about fifty times a run and a "checkpoint" event after each checkpoint. What comes out lies in
+    the spec's folder: `weights.safetensors`, and `predictions.npz` with `labels` and `confidences`
+    of the test images.
     """
     # Set up the machine.
     torch.set_num_threads(spec.threads)
@@ -113,44 +116,57 @@ def train(spec: RunSpec, emit: Emit) -> RunResult:
     progress = _optimise(setup, progress, emit)
 
     # Test and keep the weights.
-    predicted = predict(setup.model, setup.images.test, setup.device)
-    facts = {"classifier": spec.classifier, "class_names": spec.class_names}
-    save_weights(Path(spec.folder) / WEIGHTS, setup.model, facts | {"image_size": spec.image_size})
+    predicted, confidences = predict(setup.model, setup.images.test, setup.device)
+    np.savez(Path(spec.folder) / PREDICTIONS, labels=predicted, confidences=confidences)
+    save_weights(Path(spec.folder) / WEIGHTS, setup.model, spec.card())
     return _result(spec, setup.images, predicted, progress)
 
 
 def _optimise(setup: Setup, progress: Progress, emit: Emit) -> Progress:
     spec, checkpoint = setup.spec, Path(setup.spec.folder) / CHECKPOINT
     report_every = max(1, spec.step_count // _REPORTS)
-    losses, hits, window = list(progress.recent_losses), 0.0, 0
     started = time.monotonic() - progress.seconds
-    saved_at, reported_at = time.monotonic(), time.monotonic()
+    saved_at, reported_at, fresh = time.monotonic(), time.monotonic(), 0
     setup.model.train()
-    for step in range(progress.step, spec.step_count):
+    while progress.step < spec.step_count:
         # Update the weights.
-        loss, accuracy = _update(setup, step)
-        losses, hits, window = [*losses, loss][-_RECENT:], hits + accuracy, window + 1
+        loss, accuracy = _update(setup, progress.step)
+        now, fresh = time.monotonic(), fresh + 1
+        progress = replace(
+            progress,
+            step=progress.step + 1,
+            seconds=now - started,
+            recent_losses=(*progress.recent_losses, loss)[-_RECENT:],
+            hits=progress.hits + accuracy,
+            unreported=progress.unreported + 1,
+        )
 
         # Report.
-        done = step + 1
-        if done % report_every and done != spec.step_count:
-            continue
-        now = time.monotonic()
-        rate = window * spec.batch_size / max(now - reported_at, 1e-9)
-        values = {"loss": float(np.mean(losses[-window:])), "train_accuracy": hits / window}
-        values["learning_rate"] = setup.optimizer.param_groups[0]["lr"]
-        report = {"step": done, "values": values}
-        emit({"event": "metrics", **report, "images_per_second": rate})
-        reports = (*progress.reports, report)
-        progress = Progress(done, now - started, tuple(losses), reports)
-        hits, window, reported_at = 0.0, 0, now
+        if progress.step % report_every == 0 or progress.step == spec.step_count:
+            report = _report(progress, setup.optimizer.param_groups[0]["lr"])
+            rate = fresh * spec.batch_size / max(now - reported_at, 1e-9)
+            emit({"event": "metrics", **report, "images_per_second": rate})
+            progress = replace(
+                progress, reports=(*progress.reports, report), hits=0.0, unreported=0
+            )
+            reported_at, fresh = now, 0
 
-        # Keep what is done.
-        if now - saved_at >= spec.checkpoint_seconds and done < spec.step_count:
+        # Keep what is done: by the clock, since a step may take a minute.
+        if now - saved_at >= spec.checkpoint_seconds and progress.step < spec.step_count:
             save(checkpoint, spec.digest(), setup.model, setup.optimizer, progress)
-            emit({"event": "checkpoint", "step": done})
+            emit({"event": "checkpoint", "step": progress.step})
             saved_at = time.monotonic()
     return progress
+
+
+def _report(progress: Progress, learning_rate: float) -> Event:
+    count = progress.unreported
+    values = {
+        "loss": float(np.mean(progress.recent_losses[-count:])),
+        "train_accuracy": progress.hits / count,
+        "learning_rate": learning_rate,
+    }
+    return {"step": progress.step, "values": values}
 
 
 def _update(setup: Setup, step: int) -> tuple[float, float]:

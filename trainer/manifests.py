@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,18 @@ from servicekit.errors import Precondition
 from servicekit.storage import ObjectStore, to_key
 
 _DATASET_COLUMNS = ["item_id", "image_uri", "label", "class_name", "split", "sha256"]
+# With what stands in for one that a manifest lacks, or for an empty value.
+_DATASET_OPTIONAL: Mapping[str, Any] = {"source": "", "width": 0, "height": 0}
 _SYNTHETIC_COLUMNS = ["item_id", "image_uri", "label", "class_name", "sha256", "source", "parents"]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a dataset. `split` is "train" or "test", `sha256` is that of the file."""
+    """One image of a dataset. `split` is "train" or "test", `sha256` is that of the file.
+
+    `source` is its place where it came from, and `width` and `height` are in pixels: "" and 0 where
+    the manifest does not tell.
+    """
 
     item_id: str
     image_uri: str
@@ -26,6 +32,9 @@ class Item:
     class_name: str
     split: str
     sha256: str
+    source: str = ""
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class SyntheticManifest:
 def read_dataset(store: ObjectStore, uri: str) -> Manifest:
     """Reads a dataset manifest. Raises NotFound, or Precondition if it is not one."""
     data = store.get(to_key(uri, "training_run.manifest_uri"))
-    columns = _columns(data, uri, _DATASET_COLUMNS)
+    columns = _columns(data, uri, _DATASET_COLUMNS, _DATASET_OPTIONAL)
     items = tuple(Item(*row) for row in zip(*columns, strict=True))
     return Manifest(hashlib.sha256(data).hexdigest(), items)
 
@@ -74,19 +83,26 @@ def read_synthetic(store: ObjectStore, uri: str) -> SyntheticManifest:
     return SyntheticManifest(hashlib.sha256(data).hexdigest(), items)
 
 
-def _columns(data: bytes, uri: str, names: Sequence[str]) -> list[list[Any]]:
+def _columns(
+    data: bytes, uri: str, names: Sequence[str], optional: Mapping[str, Any] = {}
+) -> list[list[Any]]:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        missing = [name for name in names if name not in file.schema_arrow.names]
+        known = file.schema_arrow.names
+        missing = [name for name in names if name not in known]
         if missing:
             raise _invalid(uri, f"it has no column {', '.join(missing)}")
-        table = file.read(columns=list(names))
+        table = file.read(columns=[*names, *(name for name in optional if name in known)])
     except (pa.ArrowInvalid, OSError) as error:
         raise _invalid(uri, f"it cannot be read as parquet ({error})") from error
     empty = [name for name in names if name != "parents" and table.column(name).null_count]
     if empty:
         raise _invalid(uri, f"its column {empty[0]} has empty values")
-    return [table.column(name).to_pylist() for name in names]
+    columns = [table.column(name).to_pylist() for name in names]
+    for name, default in optional.items():
+        values = table.column(name).to_pylist() if name in known else [default] * len(table)
+        columns.append([default if value is None else value for value in values])
+    return columns
 
 
 def _invalid(uri: str, why: str) -> Precondition:

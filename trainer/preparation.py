@@ -2,18 +2,25 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore
-from trainer.data import DecodedImages, ImageCache
+from trainer.data import DecodedImages, ImageCache, Lease
 from trainer.guard import Selection, check_pixels, select
+from trainer.identity import training_digest
 from trainer.manifests import Item, Manifest, SyntheticManifest, read_dataset, read_synthetic
 from trainer.runs import RunRequest, RunSpec
 from trainer.settings import TrainerSettings
+
+# Of the folder of a run: the test images in the order of their predictions.
+TESTED = "tested.parquet"
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,20 @@ class ChosenImages:
     manifest: Manifest
     synthetic: SyntheticManifest
 
+    @property
+    def sides(self) -> list[int]:
+        """The shorter side of every real training image in pixels; 0 if it is not known."""
+        return [min(item.width, item.height) for item in self.selection.train]
+
+    def cache_entries(self, size: int) -> dict[str, int]:
+        """What a run of these images needs in the cache: bytes by name."""
+        parts = {self.manifest.digest: len(self.manifest.items)}
+        if self.synthetic.items:
+            parts[self.synthetic.digest] = len(self.synthetic.items)
+        return {
+            f"{digest}-{size}": ImageCache.bytes_of(count, size) for digest, count in parts.items()
+        }
+
 
 class Preparation:
     """Reads manifests and images from the store and writes local files. Thread-safe."""
@@ -31,8 +52,7 @@ class Preparation:
     def __init__(self, settings: TrainerSettings, store: ObjectStore) -> None:
         self._settings = settings
         self._store = store
-        cache_bytes = int(settings.cache_gigabytes * 1e9)
-        self._cache = ImageCache(store, settings.scratch / "images", cache_bytes)
+        self._cache = ImageCache(store, settings.scratch / "images", settings.cache_bytes)
 
     def choose(self, request: RunRequest) -> ChosenImages:
         """Reads the manifests and checks all they can tell. Raises as `guard.select` does."""
@@ -49,16 +69,20 @@ class Preparation:
         selection = select(manifest, request.train_item_ids, synthetic.items)
         return ChosenImages(selection, manifest, synthetic)
 
-    def prepare(self, run_id: str, request: RunRequest) -> RunSpec:
-        """Decodes and guards the images, and writes the folder of the run."""
-        images = self.choose(request)
+    def prepare(
+        self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
+    ) -> RunSpec:
+        """Decodes and guards the images, and writes the folder of the run.
+
+        The decoded images stay until `lease` is released.
+        """
         selection, size = images.selection, request.image_size
         uris = [item.image_uri for item in images.manifest.items]
-        real = self._cache.decoded(images.manifest.digest, uris, size)
+        real = self._cache.decoded(images.manifest.digest, uris, size, lease)
         synthetic = None
         if selection.synthetic:
             uris = [item.image_uri for item in selection.synthetic]
-            synthetic = self._cache.decoded(images.synthetic.digest, uris, size)
+            synthetic = self._cache.decoded(images.synthetic.digest, uris, size, lease)
         place = {item.item_id: row for row, item in enumerate(images.manifest.items)}
         train, test = _rows(selection.train, place), _rows(selection.test, place)
         check_pixels(
@@ -71,6 +95,7 @@ class Preparation:
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
         _write_rows(folder, selection, real, synthetic, train, test)
+        _write_tested(folder, selection.test)
         return spec
 
     def _spec(self, run_id: str, request: RunRequest, images: ChosenImages) -> RunSpec:
@@ -81,6 +106,7 @@ class Preparation:
         return RunSpec(
             folder=str(folder.absolute()),
             data_digest=data_digest,
+            code_digest=training_digest(),
             class_names=images.selection.class_names,
             strategy=request.strategy,
             policy=request.policy,
@@ -119,3 +145,9 @@ def _write_rows(
         train_labels=np.array(labels, np.int64),
         test_labels=np.array([label_of[item.class_name] for item in selection.test], np.int64),
     )
+
+
+def _write_tested(folder: Path, items: Sequence[Item]) -> None:
+    names = ("item_id", "source", "class_name")
+    table = pa.table({name: [getattr(item, name) for item in items] for name in names})
+    pq.write_table(table, folder / TESTED)

@@ -157,6 +157,13 @@ def _failure(event: Event) -> ServiceError:
             reason=reason,
             retry_after=30.0,
         )
+    if reason == "SCRATCH_FULL":
+        return Exhausted(
+            f"the trainer's scratch folder is full ({message}); make room, or set TRAINER_SCRATCH "
+            "to a folder with more, and ask again: the run goes on from its last checkpoint",
+            reason=reason,
+            retry_after=30.0,
+        )
     return Internal(f"training failed: {message}; the trainer's log has the trace")
 
 

@@ -2,7 +2,8 @@
 
 The server lists them without importing them, so it does not load torch: a recipe's id is its
 file name, its description the first line of its docstring, and its facts the upper-case literals
-of the module (`SOURCE`, `NEEDS_SYNTHETIC`, `LEARNING_RATE`, `STEP_COUNT`).
+of the module (`SOURCE`, `NEEDS_SYNTHETIC`, `LEARNING_RATE`, `STEP_COUNT`, `SMALLEST_IMAGE`,
+`USUAL_IMAGE`).
 """
 
 import ast

@@ -3,8 +3,14 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
+from typing import Any
+
+# What `evaluation.normalised` does to pixels in 0 to 1, in the words of torchvision's Normalize.
+MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The test result of one class; `accuracy` is a share, 0 to 1."""
+    """The test result of one class; `accuracy` is a share, 0 to 1, or None without test images."""
 
     class_name: str
-    accuracy: float
+    accuracy: float | None
     test_image_count: int
 
 
@@ -50,14 +56,24 @@ class RunResult:
     seconds: float
     final_loss: float
     weights_uri: str = ""
+    card_uri: str = ""
+    metrics_uri: str = ""
+    predictions_uri: str = ""
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean accuracy of the classes that have test images."""
+        known = [score.accuracy for score in self.classes if score.accuracy is not None]
+        return fsum(known) / len(known)
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """All that a worker process needs, in one JSON file; it reads local files and nothing else.
 
-    `folder` holds `rows.npz` (see `loop.read_images`) and receives `checkpoint.safetensors` and
-    `weights.safetensors`. `data_digest` stands for the content of all images and labels.
+    `folder` holds `rows.npz` (see `loop.read_images`) and receives `checkpoint.safetensors`,
+    `weights.safetensors` and `predictions.npz`. `data_digest` stands for the content of all images
+    and labels, `code_digest` for the code that trains.
     """
 
     folder: str
@@ -73,12 +89,27 @@ class RunSpec:
     image_size: int
     threads: int
     checkpoint_seconds: float
+    code_digest: str = ""
 
     def digest(self) -> str:
         """Stands for everything that the trained weights depend on; a checkpoint must match it."""
         ignored = {"folder", "threads", "checkpoint_seconds"}
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ignored}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def card(self) -> dict[str, object]:
+        """What is needed to use the weights, and the recipe that they come from."""
+        recipe = ("strategy", "policy", "step_count", "batch_size", "learning_rate")
+        return {
+            "classifier": self.classifier,
+            "class_names": self.class_names,
+            "image_size": self.image_size,
+            "normalisation": {"mean": MEAN, "std": STD},
+            # A seed is text, since many readers of JSON round numbers of 64 bits.
+            "recipe": {name: getattr(self, name) for name in recipe} | {"seed": str(self.seed)},
+            "data_digest": self.data_digest,
+            "code_digest": self.code_digest,
+        }
 
     def write(self, path: Path) -> None:
         """Writes the spec as JSON."""
@@ -109,7 +140,16 @@ def result_to_json(result: RunResult) -> bytes:
 
 def result_from_json(data: bytes) -> RunResult:
     """Reads what `result_to_json` wrote."""
-    values = json.loads(data)
-    classes = tuple(ClassScore(**score) for score in values["classes"])
+    return result_from_plain(json.loads(data))
+
+
+def result_from_plain(values: Mapping[str, Any]) -> RunResult:
+    """Returns the result of plain values, as `dataclasses.asdict` gives them."""
+    classes = tuple(_score(**score) for score in values["classes"])
     confusion = tuple(tuple(row) for row in values["confusion"])
     return RunResult(**{**values, "classes": classes, "confusion": confusion})
+
+
+def _score(class_name: str, accuracy: float | None, test_image_count: int) -> ClassScore:
+    # Results of older versions have 0 for a class without test images.
+    return ClassScore(class_name, accuracy if test_image_count else None, test_image_count)

@@ -11,7 +11,8 @@ from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 from servicekit.errors import InvalidArgument
 from servicekit.operations import OperationRunner, Progress
 from trainer import recipes
-from trainer.defaults import resolve
+from trainer.defaults import resolve, smallest_image
+from trainer.identity import training_digest
 from trainer.runs import RunRequest, RunResult
 from trainer.trainer import Step, Trainer
 
@@ -31,7 +32,7 @@ class TrainerService(rpc.TrainerServiceServicer):
     ) -> operations_pb2.Operation:
         run_id = request.training_run_id
         wanted = resolve(request_from_pb(request.training_run))
-        await self._trainer.admit(run_id, wanted)
+        wanted = await self._trainer.admit(run_id, wanted)
 
         async def work(progress: Progress) -> pb.TrainingRun:
             def on_step(step: Step) -> None:
@@ -78,6 +79,7 @@ class TrainerService(rpc.TrainerServiceServicer):
             strategies=_recipes_to_pb("strategies"),
             policies=_recipes_to_pb("policies"),
             classifiers=_recipes_to_pb("classifiers"),
+            code_digest=training_digest(),
         )
 
     async def _get(self, run_id: str) -> pb.TrainingRun:
@@ -141,6 +143,10 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         seconds=result.seconds,
         final_loss=result.final_loss,
         weights_uri=result.weights_uri,
+        balanced_accuracy=result.balanced_accuracy,
+        card_uri=result.card_uri,
+        metrics_uri=result.metrics_uri,
+        predictions_uri=result.predictions_uri,
     )
 
 
@@ -155,6 +161,13 @@ def metadata_to_pb(step: Step) -> pb.CreateTrainingRunMetadata:
 
 def _recipes_to_pb(kind: recipes.Kind) -> list[pb.Recipe]:
     return [
-        pb.Recipe(id=recipe.id, description=recipe.description, source=recipe.source)
+        pb.Recipe(
+            id=recipe.id,
+            description=recipe.description,
+            source=recipe.source,
+            needs_synthetic=recipe.needs_synthetic,
+            smallest_image_size=smallest_image(recipe) if kind == "classifiers" else 0,
+            usual_image_size=int(recipe.number("USUAL_IMAGE")),
+        )
         for recipe in recipes.recipes(kind).values()
     ]

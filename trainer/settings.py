@@ -11,8 +11,9 @@ class TrainerSettings:
 
     At most `max_runs` runs train at once, each with `threads` threads (0: as many as the processor
     cores it may use); the others wait. A checkpoint is written every `checkpoint_seconds`. Decoded
-    images are kept up to `cache_gigabytes`. A worker process with nothing to do for `idle_seconds`
-    ends, which frees its memory.
+    images are kept up to `cache_gigabytes`, those of runs that train or wait for sure; a run that
+    needs more than that is refused, and one that needs more than is left waits. A worker process
+    with nothing to do for `idle_seconds` ends, which frees its memory.
     """
 
     scratch: Path = Path(gettempdir()) / "variegate-trainer"
@@ -21,3 +22,8 @@ class TrainerSettings:
     checkpoint_seconds: float = 15.0
     cache_gigabytes: float = 20.0
     idle_seconds: float = 300.0
+
+    @property
+    def cache_bytes(self) -> int:
+        """`cache_gigabytes` in bytes."""
+        return int(self.cache_gigabytes * 1e9)

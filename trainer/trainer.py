@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from servicekit.storage import ObjectStore
+from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
+from trainer.data import Lease
+from trainer.defaults import with_image_size
 from trainer.history import Metrics, MetricsLog, RunHistory
-from trainer.preparation import Preparation
+from trainer.preparation import ChosenImages, Preparation
 from trainer.process import Event, WorkerPool
-from trainer.runs import ClassScore, RunRequest, RunResult
+from trainer.room import Room
+from trainer.runs import RunRequest, RunResult, RunSpec, result_from_plain
 from trainer.settings import TrainerSettings
 
-_SPEC, _CHECKPOINT, _WEIGHTS = "spec.json", "checkpoint.safetensors", "weights.safetensors"
+_SPEC, _CHECKPOINT = "spec.json", "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Trainer:
     def __init__(self, settings: TrainerSettings, store: ObjectStore) -> None:
         self._history = RunHistory(store)
         self._preparation = Preparation(settings, store)
+        self._room = Room(settings.cache_bytes)
         self._pool = WorkerPool(settings.max_runs, settings.idle_seconds)
         self._logs: dict[str, MetricsLog] = {}
 
@@ -47,14 +52,20 @@ class Trainer:
         """Ids of the worker processes alive."""
         return self._pool.pids
 
-    async def admit(self, run_id: str, request: RunRequest) -> None:
-        """Checks a run by its manifests and keeps it. Raises InvalidArgument or Precondition.
+    async def admit(self, run_id: str, request: RunRequest) -> RunRequest:
+        """Checks a run by its manifests, fills in what depends on them, and keeps it.
 
-        A run that has finished is not checked again: its manifests may be gone.
+        A run that is known keeps what was filled in then, and one that has finished is not checked
+        again: its manifests may be gone. Raises InvalidArgument or Precondition.
         """
-        if await asyncio.to_thread(self._history.result, run_id) is None:
-            await asyncio.to_thread(self._preparation.choose, request)
-            await asyncio.to_thread(self._history.add, run_id, request)
+        known = await asyncio.to_thread(self._history.request, run_id)
+        if known and await asyncio.to_thread(self._history.result, run_id) is not None:
+            return known
+        images = await asyncio.to_thread(self._preparation.choose, request)
+        request = known or with_image_size(request, images.sides)
+        self._room.check(images.cache_entries(request.image_size))
+        await asyncio.to_thread(self._history.add, run_id, request)
+        return request
 
     async def train(self, run_id: str, request: RunRequest, on_step: OnStep) -> RunResult:
         """Trains an admitted run, or goes on with one that was interrupted."""
@@ -67,8 +78,14 @@ class Trainer:
             on_step(Step(0, request.step_count, 0.0))
             for metrics in await asyncio.to_thread(self._history.metrics, run_id):
                 log.append(metrics)
-            folder = await asyncio.to_thread(self._prepare, run_id, request)
-            return await self._work(run_id, request, folder, log, on_step)
+            images = await asyncio.to_thread(self._preparation.choose, request)
+            lease = Lease()
+            try:
+                async with self._room.promised(images.cache_entries(request.image_size)):
+                    spec = await asyncio.to_thread(self._prepare, run_id, request, images, lease)
+                    return await self._work(run_id, spec, log, on_step)
+            finally:
+                lease.release()
         finally:
             del self._logs[run_id]
             log.close()
@@ -90,14 +107,14 @@ class Trainer:
         await self._pool.close()
 
     async def _work(
-        self, run_id: str, request: RunRequest, folder: Path, log: MetricsLog, on_step: OnStep
+        self, run_id: str, spec: RunSpec, log: MetricsLog, on_step: OnStep
     ) -> RunResult:
-        uploads: set[asyncio.Task[None]] = set()
+        folder, uploads = Path(spec.folder), set[asyncio.Task[None]]()
 
         def on_event(event: Event) -> None:
             if event["event"] == "metrics":
                 log.append(Metrics(event["step"], event["values"]))
-                on_step(Step(event["step"], request.step_count, event["images_per_second"]))
+                on_step(Step(event["step"], spec.step_count, event["images_per_second"]))
             elif not uploads:  # a slow store gets the next checkpoint instead
                 task = asyncio.create_task(self._upload(run_id, folder, list(log.entries)))
                 uploads.add(task)
@@ -107,34 +124,37 @@ class Trainer:
             values = await self._pool.run(folder / _SPEC, on_event)
         finally:
             await asyncio.gather(*uploads, return_exceptions=True)
-        metrics = list(log.entries)
-        return await asyncio.to_thread(self._finish, run_id, folder, _result(values), metrics)
+        result, metrics = result_from_plain(values), list(log.entries)
+        return await asyncio.to_thread(self._finish, run_id, spec, result, metrics)
 
-    def _prepare(self, run_id: str, request: RunRequest) -> Path:
-        spec = self._preparation.prepare(run_id, request)
+    def _prepare(
+        self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
+    ) -> RunSpec:
+        spec = self._preparation.prepare(run_id, request, images, lease)
         folder = Path(spec.folder)
         # A checkpoint on this machine is never older than the one in the store.
         checkpoint = self._history.checkpoint(run_id)
         if checkpoint is not None and not (folder / _CHECKPOINT).exists():
             (folder / _CHECKPOINT).write_bytes(checkpoint)
         spec.write(folder / _SPEC)
-        return folder
+        return spec
 
     async def _upload(self, run_id: str, folder: Path, metrics: list[Metrics]) -> None:
         data = await asyncio.to_thread((folder / _CHECKPOINT).read_bytes)
         await asyncio.to_thread(self._history.keep_checkpoint, run_id, data, metrics)
 
     def _finish(
-        self, run_id: str, folder: Path, result: RunResult, metrics: list[Metrics]
+        self, run_id: str, spec: RunSpec, result: RunResult, metrics: list[Metrics]
     ) -> RunResult:
-        uri = self._history.keep_weights(run_id, (folder / _WEIGHTS).read_bytes())
-        result = replace(result, weights_uri=uri)
-        self._history.finish(run_id, result, metrics)
-        shutil.rmtree(folder, ignore_errors=True)
+        files = artefacts(spec)
+        uris = {name: self._history.keep(run_id, name, data) for name, data in files.items()}
+        result = replace(
+            result,
+            weights_uri=uris[WEIGHTS],
+            card_uri=uris[CARD],
+            predictions_uri=uris[PREDICTIONS],
+            metrics_uri=self._history.keep_metrics(run_id, metrics),
+        )
+        self._history.finish(run_id, result)
+        shutil.rmtree(spec.folder, ignore_errors=True)
         return result
-
-
-def _result(values: Event) -> RunResult:
-    classes = tuple(ClassScore(**score) for score in values["classes"])
-    confusion = tuple(tuple(row) for row in values["confusion"])
-    return RunResult(**{**values, "classes": classes, "confusion": confusion})

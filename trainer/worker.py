@@ -18,10 +18,24 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import torch
 
 from trainer.loop import Event, LossNotFiniteError, train
 from trainer.runs import RunSpec
+
+# As torch's allocators, CUDA's libraries and the operating system put it; only CUDA's own allocator
+# has an error of its own.
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+)
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+_LONGEST_MESSAGE = 300
 
 
 def main() -> None:
@@ -36,14 +50,30 @@ def main() -> None:
         try:
             result = train(RunSpec.read(Path(path)), emit)
             emit({"event": "done", "result": dataclasses.asdict(result)})
-        except LossNotFiniteError as error:
-            emit({"event": "failed", "reason": "LOSS_NOT_FINITE", "message": str(error)})
-        except MemoryError as error:
-            emit({"event": "failed", "reason": "OUT_OF_MEMORY", "message": str(error)})
         except Exception as error:
-            traceback.print_exc()
-            message = f"{type(error).__name__}: {error}"
-            emit({"event": "failed", "reason": "INTERNAL", "message": message})
+            emit(_failure(error))
+        # After a failure its tensors are free only now that nothing refers to the error.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _failure(error: Exception) -> Event:
+    """The event of an error that ended a run; what is nobody's fault but ours leaves a trace."""
+    reason, message = "INTERNAL", f"{type(error).__name__}: {error}"
+    if isinstance(error, LossNotFiniteError):
+        reason, message = "LOSS_NOT_FINITE", str(error)
+    elif _is_lack_of(error, MemoryError | torch.OutOfMemoryError, _NO_MEMORY):
+        reason, message = "OUT_OF_MEMORY", str(error).partition("\n")[0][:_LONGEST_MESSAGE]
+    elif _is_lack_of(error, (), _NO_SPACE):
+        reason, message = "SCRATCH_FULL", str(error)[:_LONGEST_MESSAGE]
+    else:
+        traceback.print_exception(error)
+    return {"event": "failed", "reason": reason, "message": message}
+
+
+def _is_lack_of(error: Exception, kinds: Any, words: tuple[str, ...]) -> bool:
+    """Says whether an error is of these kinds, or a library says so in words alone."""
+    return isinstance(error, kinds) or any(word in str(error) for word in words)
 
 
 def _claim_stdout() -> TextIO:

@@ -1,6 +1,8 @@
 """Manifests and decoded images, from a store in memory."""
 
+import errno
 import io
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -9,12 +11,20 @@ import pytest
 from PIL import Image
 
 from imaging.encode import encode_png
-from servicekit.errors import Precondition
+from servicekit.errors import Exhausted, Precondition
 from servicekit.storage import MemoryStore
-from trainer.data import ImageCache
+from trainer.data import ImageCache, Lease
 from trainer.manifests import read_dataset, read_synthetic
 
 URIS = ["store:images/a.png", "store:images/b.png"]
+
+
+def decode(cache, digest, uris, size):
+    """Decodes and lets go at once."""
+    lease = Lease()
+    decoded = cache.decoded(digest, uris, size, lease)
+    lease.release()
+    return decoded
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def store() -> MemoryStore:
 
 
 def test_images_are_scaled_to_the_shorter_side_and_cut_to_the_middle(store, tmp_path):
-    decoded = ImageCache(store, tmp_path, 10**9).decoded("digest", URIS, 16)
+    decoded = decode(ImageCache(store, tmp_path, 10**9), "digest", URIS, 16)
     images = np.load(decoded.path)
     assert images.shape == (2, 16, 16, 3) and images.dtype == np.uint8
     assert (images[0] == 200).all() and (images[1] == 50).all()
@@ -36,14 +46,14 @@ def test_images_are_scaled_to_the_shorter_side_and_cut_to_the_middle(store, tmp_
 
 
 def test_a_second_run_decodes_nothing(store, tmp_path):
-    first = ImageCache(store, tmp_path, 10**9).decoded("digest", URIS, 32)
+    first = decode(ImageCache(store, tmp_path, 10**9), "digest", URIS, 32)
     store.delete("images/a.png")
-    assert ImageCache(store, tmp_path, 10**9).decoded("digest", URIS, 32) == first
+    assert decode(ImageCache(store, tmp_path, 10**9), "digest", URIS, 32) == first
 
 
 def test_another_size_is_another_entry(store, tmp_path):
     cache = ImageCache(store, tmp_path, 10**9)
-    sizes = [np.load(cache.decoded("digest", URIS, size).path).shape[1] for size in (16, 24)]
+    sizes = [np.load(decode(cache, "digest", URIS, size).path).shape[1] for size in (16, 24)]
     assert sizes == [16, 24]
 
 
@@ -51,27 +61,72 @@ def test_pixels_do_not_depend_on_the_file_format(store, tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(np.full((16, 16, 3), 50, np.uint8)).save(buffer, "BMP")
     store.put("images/c.bmp", buffer.getvalue())
-    pixels = ImageCache(store, tmp_path, 10**9).decoded("d", [URIS[1], "store:images/c.bmp"], 16)
+    cache = ImageCache(store, tmp_path, 10**9)
+    pixels = decode(cache, "d", [URIS[1], "store:images/c.bmp"], 16)
     assert pixels.pixels[0] == pixels.pixels[1]
 
 
 def test_missing_and_broken_images_are_named_and_leave_no_entry(store, tmp_path):
     cache = ImageCache(store, tmp_path, 10**9)
     with pytest.raises(Precondition, match=r"gone\.png"):
-        cache.decoded("one", [*URIS, "store:images/gone.png"], 16)
+        decode(cache, "one", [*URIS, "store:images/gone.png"], 16)
     store.put("images/broken.png", b"\x89PNG broken")
     with pytest.raises(Precondition, match=r"1 images .*broken\.png"):
-        cache.decoded("two", [*URIS, "store:images/broken.png"], 16)
+        decode(cache, "two", [*URIS, "store:images/broken.png"], 16)
     assert list(tmp_path.iterdir()) == []
+
+
+def entries(folder):
+    return sorted(path.name.partition("-")[0] for path in folder.iterdir())
 
 
 def test_entries_longest_unused_make_room(store, tmp_path):
     cache = ImageCache(store, tmp_path, 4000)  # an entry of two images has about 1,900 bytes
     for digest in ("one", "two"):
-        cache.decoded(digest, URIS, 16)
-    assert cache.decoded("one", URIS, 16).path.exists()
-    cache.decoded("three", URIS, 16)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one-16", "three-16"]
+        decode(cache, digest, URIS, 16)
+    assert decode(cache, "one", URIS, 16).path.exists()
+    decode(cache, "three", URIS, 16)
+    assert entries(tmp_path) == ["one", "three"]
+
+
+def test_entries_in_use_are_never_removed_whoever_needs_room(store, tmp_path):
+    lease = Lease()
+    real = ImageCache(store, tmp_path, 1).decoded("real", URIS, 16, lease)
+    made = ImageCache(store, tmp_path, 1).decoded("made", URIS, 16, lease)
+    other = ImageCache(store, tmp_path, 1)  # as of another process
+    decode(other, "third", URIS, 16)
+    decode(other, "fourth", URIS, 16)
+    assert real.path.exists() and made.path.exists()
+    assert entries(tmp_path) == ["fourth", "made", "real"]
+    lease.release()
+    decode(other, "fifth", URIS, 16)
+    assert entries(tmp_path) == ["fifth"]
+
+
+def test_what_a_killed_process_left_is_removed(store, tmp_path):
+    leftover = tmp_path / ".0123abcd"
+    leftover.mkdir()
+    (leftover / "lock").touch()
+    (leftover / "images.npy").write_bytes(b"half")
+    decode(ImageCache(store, tmp_path, 10**9), "one", URIS, 16)
+    assert entries(tmp_path) == ["one"]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_decoded(store, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr("trainer.data.decode_image", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(Exhausted, match=r"No space left on device; make room, or set TRAINER_"):
+        decode(ImageCache(store, tmp_path, 10**9), "one", URIS, 16)
+    assert entries(tmp_path) == []
+
+
+def test_the_room_that_is_reckoned_is_the_room_that_is_taken(store, tmp_path):
+    decoded = decode(ImageCache(store, tmp_path, 10**9), "one", URIS, 16)
+    taken = sum(file.stat().st_size for file in decoded.path.parent.iterdir())
+    assert taken == ImageCache.bytes_of(2, 16)
 
 
 def parquet(**columns: object) -> bytes:

@@ -1,6 +1,7 @@
 """Runs that are killed, cancelled or orphaned."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -56,6 +57,28 @@ async def test_a_run_whose_worker_is_killed_goes_on_to_the_undisturbed_result(cl
     assert not store.exists("trainingRuns/killed/checkpoint.safetensors")
     metrics = [store.get(f"trainingRuns/{name}/metrics.jsonl") for name in ("calm", "killed")]
     assert metrics[0] == metrics[1]
+
+
+async def test_a_killed_run_loses_no_more_than_a_checkpoints_age_however_rare_its_reports(
+    client, store
+):
+    key, steps = "trainingRuns/slow/checkpoint.safetensors", 100_000  # the first report is at 2,000
+    operation = await client.create("slow", step_count=steps)
+    async with asyncio.timeout(60):
+        while not store.exists(key):
+            await asyncio.sleep(0.02)
+    [worker] = workers()
+    worker.kill()
+    failed = await wait_for(client.operations, operation.name, timeout=60)
+    facts = json.loads(load_facts(store.get(key)))
+    assert 0 < facts["progress"]["step"] < 2000 and not facts["progress"]["reports"]
+    assert "was killed after step" in failed.error.message
+    assert "after step 0," not in failed.error.message
+
+
+def load_facts(data: bytes) -> str:
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header["__metadata__"]["facts"]
 
 
 async def test_a_run_goes_on_in_a_new_server_without_the_old_ones_disk(store, tmp_path: Path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.loop import CHECKPOINT, WEIGHTS, LossNotFiniteError, train
-from trainer.runs import RunResult, RunSpec, result_from_json, result_to_json
+from trainer.loop import CHECKPOINT, PREDICTIONS, WEIGHTS, LossNotFiniteError, train
+from trainer.runs import ClassScore, RunResult, RunSpec, result_from_json, result_to_json
 
 TRAIN, TEST = 18, 9
 
@@ -89,6 +89,62 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(spec, strategy, policy):
     interrupt_at(spec, 7)
     interrupt_at(spec, 20)
     assert run(spec) == undisturbed
+
+
+def test_checkpoints_go_by_the_clock_whatever_the_reports(spec):
+    spec = replace(spec, step_count=150)  # a report every third step
+    reports = [[], []]
+
+    def collect(into):
+        return lambda event: into.append(event["step"]) if event["event"] == "metrics" else None
+
+    undisturbed = train(spec, collect(reports[0]))
+    interrupt_at(spec, 7)
+    interrupt_at(spec, 8)
+    resumed = train(spec, collect(reports[1]))
+    assert replace(resumed, seconds=0.0) == replace(undisturbed, seconds=0.0)
+    assert reports[0] == reports[1] == list(range(3, 151, 3))
+
+
+def test_metrics_are_the_same_after_an_interruption_between_two_reports(spec):
+    spec = replace(spec, step_count=100)
+    events = [[], []]
+    train(spec, events[0].append)
+    interrupt_at(spec, 9)
+    train(spec, events[1].append)
+    kept = [[(e["step"], e["values"]) for e in run if e["event"] == "metrics"] for run in events]
+    assert kept[0] == kept[1]
+
+
+def test_a_checkpoint_of_other_code_is_not_used(spec):
+    undisturbed = run(replace(spec, code_digest="new"))
+    interrupt_at(replace(spec, code_digest="old"), 7)
+    assert run(replace(spec, code_digest="new")) == undisturbed
+
+
+def test_a_class_without_test_images_has_no_accuracy_and_counts_in_no_mean(spec):
+    rows = dict(np.load(Path(spec.folder) / "rows.npz"))
+    kept = (rows["test_labels"] != 2) | (np.arange(TEST) == 0)
+    rows["test_rows"], rows["test_labels"] = rows["test_rows"][kept], rows["test_labels"][kept]
+    np.savez(Path(spec.folder) / "rows.npz", **rows)
+    result, _ = run(spec)
+    assert [score.accuracy for score in result.classes] == [1.0, 1.0, None]
+    assert result.classes[2].test_image_count == 0
+    assert result.balanced_accuracy == 1.0
+    assert result_from_json(result_to_json(result)) == result
+
+
+def test_balanced_accuracy_is_the_mean_over_classes_not_over_images():
+    scores = (ClassScore("a", 0.9, 90), ClassScore("b", 0.1, 10), ClassScore("c", None, 0))
+    result = RunResult(0.82, scores, (), 1, 0, 100, 1.0, 0.5)
+    assert result.balanced_accuracy == pytest.approx(0.5)
+
+
+def test_every_test_image_has_its_prediction_and_a_probability(spec):
+    run(spec)
+    predicted = np.load(Path(spec.folder) / PREDICTIONS)
+    assert (predicted["labels"] == np.load(Path(spec.folder) / "rows.npz")["test_labels"]).all()
+    assert ((predicted["confidences"] > 1 / 3) & (predicted["confidences"] <= 1)).all()
 
 
 def test_another_seed_is_another_run(spec):

@@ -1,13 +1,18 @@
 """The trainer over gRPC, on real photographs."""
 
 import asyncio
+import io
+import json
 
 import grpc
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load
 from variegate.trainer.v1 import trainer_pb2 as pb
 
-from tests.trainer.conftest import CLASSES, SYNTHETIC, put_manifest
+from tests.trainer.conftest import CLASSES, SYNTHETIC, connect, put_manifest, settings
+from trainer.defaults import resolve, with_image_size
+from trainer.runs import RunRequest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,6 +33,83 @@ async def test_a_run_reports_every_class_and_keeps_its_weights(client, store):
         assert score.predicted_counts[label] == round(10 * score.accuracy)
     weights = load(store.get(result.weights_uri.removeprefix("store:")))
     assert any(value.shape[:1] == (len(CLASSES),) for value in weights.values())
+
+
+async def test_a_run_keeps_card_metrics_and_the_prediction_of_every_test_image(client, store):
+    run = await client.train("kept", seed=2**64 - 1)
+    result = run.result
+
+    def read(uri):
+        return store.get(uri.removeprefix("store:"))
+
+    card = json.loads(read(result.card_uri))
+    assert card["class_names"] == list(CLASSES) and card["image_size"] == 32
+    assert card["normalisation"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert card["recipe"]["step_count"] == 6 and card["recipe"]["seed"] == str(2**64 - 1)
+    weights = read(result.weights_uri)
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    assert json.loads(header["__metadata__"]["facts"]) == card
+    lines = [json.loads(line) for line in read(result.metrics_uri).splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    rows = pq.read_table(io.BytesIO(read(result.predictions_uri))).to_pylist()
+    assert len(rows) == 30
+    right = sum(row["class_name"] == row["predicted_class_name"] for row in rows)
+    assert right / 30 == pytest.approx(result.accuracy)
+    assert rows[0]["item_id"] == "test-airplane-0" and 1 / 3 < rows[0]["confidence"] <= 1
+
+
+async def test_a_class_without_test_images_has_no_accuracy(client, store, photos):
+    test = [row for row in photos.test if row["class_name"] != "frog"][:-5]
+    uri = put_manifest(store, "store:datasets/gap/manifest.parquet", photos.train + test)
+    result = (await client.train("gap", manifest_uri=uri)).result
+    airplane, frog, truck = result.classes
+    assert not frog.HasField("accuracy") and frog.test_image_count == 0
+    assert airplane.HasField("accuracy") and truck.test_image_count == 5
+    assert result.balanced_accuracy == pytest.approx((airplane.accuracy + truck.accuracy) / 2)
+
+
+@pytest.mark.parametrize(
+    ("sides", "classifier", "size"),
+    [
+        ([(28, 60)], "cnn4", 28),
+        ([(9, 9)], "cnn4", 16),
+        ([(640, 480)], "cnn4", 64),
+        ([(640, 480)], "resnet50", 224),
+        ([(32, 32)], "resnet50", 64),
+        ([(100, 40), (40, 100), (50, 50)], "wrn_28_2", 40),
+        ([(0, 0)], "cnn4", 32),
+    ],
+)
+async def test_images_are_as_large_as_the_data_within_what_the_classifier_is_made_for(
+    sides, classifier, size
+):
+    request = resolve(RunRequest("store:m", classifier=classifier))
+    assert with_image_size(request, [min(side) for side in sides]).image_size == size
+
+
+async def test_the_size_of_the_images_comes_from_the_manifest_and_a_run_keeps_it(
+    client, store, photos
+):
+    rows = [row | {"width": 40, "height": 24} for row in photos.train + photos.test]
+    uri = put_manifest(store, "store:datasets/sized/manifest.parquet", rows)
+    run = await client.train("sized", manifest_uri=uri)
+    assert run.image_size == 24
+    assert (await client.train("sized", manifest_uri=uri)) == run
+    asked = await client.train("asked", manifest_uri=uri, image_size=16)
+    assert asked.image_size == 16
+
+
+async def test_a_run_whose_images_can_never_fit_is_refused_at_the_start(store, tmp_path, fails):
+    small = settings(tmp_path, cache_gigabytes=0.0002)
+    async with connect(small, store) as client:
+        error = await fails(client.create("large", synthetic_manifest_uri=SYNTHETIC, image_size=64))
+        assert error.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "set TRAINER_CACHE_GIGABYTES to 0.01 or more" in error.message
+        assert not (tmp_path / "images").exists()
+        # 54 + 36 images of 16 pixels fit.
+        run = {"synthetic_manifest_uri": SYNTHETIC, "image_size": 16}
+        trained = await asyncio.gather(*(client.train(f"s-{n}", seed=n, **run) for n in range(2)))
+    assert all(one.result.synthetic_image_count == 36 for one in trained)
 
 
 async def test_training_learns_three_classes_of_photographs(client):
@@ -71,7 +153,8 @@ async def test_an_id_belongs_to_one_run(client, fails):
         ({"classifier": "magic"}, "classifier", "cnn4, resnet50, wrn_28_2"),
         ({"strategy": "two_phase"}, "synthetic_manifest_uri", "needs synthetic images"),
         ({"strategy": "real", "synthetic_manifest_uri": SYNTHETIC}, "strategy", "combined"),
-        ({"image_size": 8}, "image_size", "16 to 1024"),
+        ({"image_size": 8}, "image_size", "'cnn4' takes 16 to 1024"),
+        ({"image_size": 32, "classifier": "resnet50"}, "image_size", "'resnet50' takes 64"),
         ({"batch_size": 1}, "batch_size", "2 to 4096"),
         ({"manifest_uri": "/etc/passwd"}, "manifest_uri", "store:KEY"),
         ({"train_item_ids": ["nobody"]}, "train_item_ids", "nobody"),
@@ -158,6 +241,10 @@ async def test_recipes_are_described(client):
     assert [r.id for r in recipes.strategies] == ["combined", "half_half", "real", "two_phase"]
     every = [*recipes.strategies, *recipes.policies, *recipes.classifiers]
     assert all(recipe.description.endswith(".") for recipe in every)
+    assert [r.needs_synthetic for r in recipes.strategies] == [True, True, False, True]
+    sizes = [(r.id, r.smallest_image_size, r.usual_image_size) for r in recipes.classifiers]
+    assert sizes == [("cnn4", 16, 64), ("resnet50", 64, 224), ("wrn_28_2", 16, 64)]
+    assert len(recipes.code_digest) == 64
 
 
 async def test_waiting_runs_start_when_a_worker_is_free(client):

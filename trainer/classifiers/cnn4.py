@@ -5,6 +5,8 @@ from torch import nn
 SOURCE = ""
 LEARNING_RATE = 0.004
 STEP_COUNT = 300
+SMALLEST_IMAGE = 16  # pixels; four halvings leave one
+USUAL_IMAGE = 64
 
 _WIDTHS = (32, 64, 64, 128)
 

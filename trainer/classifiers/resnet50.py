@@ -7,6 +7,8 @@ from models.torchvision_cpu import declare_missing_operators
 SOURCE = "BURG section 4; MVC section 4"
 LEARNING_RATE = 0.001
 STEP_COUNT = 20000
+SMALLEST_IMAGE = 64  # pixels; it halves five times
+USUAL_IMAGE = 224
 
 
 def build(class_count: int) -> nn.Module:

@@ -6,6 +6,8 @@ from torch.nn.functional import relu
 SOURCE = "MVC section 4; Zagoruyko and Komodakis, Wide Residual Networks"
 LEARNING_RATE = 0.002
 STEP_COUNT = 4000
+SMALLEST_IMAGE = 16  # pixels
+USUAL_IMAGE = 64
 
 _DEPTH, _WIDTH = 28, 2
 
