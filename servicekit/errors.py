@@ -9,6 +9,7 @@ ServiceError
 ├── Unavailable         a part is down or loading; carries when to try again
 ├── DeadlineExceeded    the caller's time ran out
 ├── Cancelled           the caller gave up
+├── Unimplemented       the method is not served
 └── Internal            our fault
 """
 
@@ -21,11 +22,33 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from servicekit.texts import encoded_length, shortened
+
 DOMAIN = "variegate"
+
+# A status travels twice in the headers at a call's end, once percent-encoded and once in base64;
+# clients refuse headers of more than 8 KiB, with a code that means "try again". So texts are cut,
+# and a status has at most 4 KiB.
+_LONGEST_MESSAGE, _LONGEST_VALUE, _MOST_METADATA = 1200, 240, 960
+
+
+def _bounded(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Returns the first entries that fit, their values cut."""
+    kept: dict[str, str] = {}
+    room = _MOST_METADATA
+    for key, value in metadata.items():
+        value = shortened(value, _LONGEST_VALUE)
+        room -= encoded_length(key) + encoded_length(value)
+        if room >= 0:
+            kept[key] = value
+    return kept
 
 
 class ServiceError(Exception):
-    """An error with a code, a machine-readable reason and a sentence for people."""
+    """An error with a code, a machine-readable reason and a sentence for people.
+
+    Texts are cut where they are too long to travel, so callers may quote whatever they were given.
+    """
 
     code = grpc.StatusCode.INTERNAL
     # Of a process that ends with this error.
@@ -35,10 +58,10 @@ class ServiceError(Exception):
     def __init__(
         self, message: str, *, reason: str | None = None, metadata: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shortened(message, _LONGEST_MESSAGE)
+        super().__init__(self.message)
         self.reason = reason or self.default_reason
-        self.metadata = dict(metadata or {})
+        self.metadata = _bounded(metadata or {})
 
     def details(self) -> list[Message]:
         """Returns the google.rpc details besides ErrorInfo."""
@@ -61,7 +84,7 @@ class InvalidArgument(ServiceError):
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, reason=reason, metadata={"field": field, **(metadata or {})})
-        self.field = field
+        self.field = self.metadata["field"]
 
     def details(self) -> list[Message]:
         violation = error_details_pb2.BadRequest.FieldViolation(
@@ -84,7 +107,7 @@ class _ResourceError(ServiceError):
         super().__init__(
             message, reason=reason, metadata={"resource": resource, **(metadata or {})}
         )
-        self.resource = resource
+        self.resource = self.metadata["resource"]
 
     def details(self) -> list[Message]:
         return [
@@ -122,7 +145,7 @@ class Precondition(ServiceError):
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, reason=reason, metadata={"subject": subject, **(metadata or {})})
-        self.subject = subject
+        self.subject = self.metadata["subject"]
 
     def details(self) -> list[Message]:
         violation = error_details_pb2.PreconditionFailure.Violation(
@@ -180,11 +203,21 @@ class Cancelled(ServiceError):
     default_reason = "CANCELLED"
 
 
+class Unimplemented(ServiceError):
+    """The method is not served."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    default_reason = "UNIMPLEMENTED"
+
+
 class Internal(ServiceError):
     """Our fault; the log has the trace."""
 
 
-_PLAIN = {error.code: error for error in (DeadlineExceeded, Cancelled, Internal)}
+_PLAIN = {error.code: error for error in (DeadlineExceeded, Cancelled, Unimplemented, Internal)}
+
+# What gRPC for Python makes of a write that meets the end of its call, whatever ended it.
+_LOST_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 
 
 def to_status(error: BaseException, service: str) -> status_pb2.Status:
@@ -224,6 +257,8 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     if status is not None:
         return from_status(status)
     details = error.details() or "the call failed"
+    if (error.code(), details) == _LOST_WRITE:
+        return Unavailable("the call ended while its requests were being sent", reason="CALL_LOST")
     return _rebuild(error.code(), details, error_details_pb2.ErrorInfo(), 1.0)
 
 

@@ -4,21 +4,33 @@ It rebuilds the handler of all four call kinds, so that a handler only thinks an
 """
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from servicekit.errors import InvalidArgument, ServiceError, Unavailable, to_status
+from servicekit.errors import (
+    Internal,
+    InvalidArgument,
+    ServiceError,
+    Unavailable,
+    Unimplemented,
+    to_status,
+)
 from servicekit.telemetry import Metrics
 from servicekit.validation import validate
 
+# Of every server, also of one that is loading, and asked by tools that set no deadline.
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
+# How long a call that failed still reads what its caller sends.
+_DRAIN_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 Handler = Any
@@ -39,14 +51,11 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.startswith(_INFRASTRUCTURE):
-            return handler
-        return self._guard(handler, method)
+        return None if handler is None else self._guard(handler, handler_call_details.method)
 
     def _guard(self, handler: Handler, method: str) -> Handler:
         coders = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _tolerant(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary:
@@ -63,7 +72,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, call: Call, method: str, *, requests_stream: bool) -> Call:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with self._observed(method, context):
+            async with self._observed(method, context, request if requests_stream else None):
                 self._admit(method, context, needs_deadline=True)
                 return await call(_validated(request, requests_stream), context)
 
@@ -71,9 +80,13 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, call: Call, method: str, *, requests_stream: bool) -> Call:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with self._observed(method, context):
+            async with self._observed(method, context, request if requests_stream else None):
                 self._admit(method, context, needs_deadline=False)
-                async for response in call(_validated(request, requests_stream), context):
+                answers = call(_validated(request, requests_stream), context)
+                if inspect.isawaitable(answers):  # A handler that writes into the context.
+                    await answers
+                    return
+                async for response in answers:
                     yield response
 
         return guarded
@@ -81,6 +94,8 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     def _admit(
         self, method: str, context: grpc.aio.ServicerContext, *, needs_deadline: bool
     ) -> None:
+        if method.startswith(_INFRASTRUCTURE):
+            return
         if not self._is_ready():
             raise Unavailable(
                 f"the {self._service} is still loading; try again shortly",
@@ -96,28 +111,28 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _observed(
-        self, method: str, context: grpc.aio.ServicerContext
+        self, method: str, context: grpc.aio.ServicerContext, requests: AsyncIterator[Any] | None
     ) -> AsyncIterator[None]:
         started = time.monotonic()
         self._metrics.in_flight.inc()
         code = grpc.StatusCode.OK
         try:
             yield
-        except ServiceError as error:
-            code = error.code
-            await self._abort(context, error)
         except (asyncio.CancelledError, GeneratorExit):
             code = grpc.StatusCode.CANCELLED
             raise
+        except grpc.aio.AbortError:  # Ended already: so do the infrastructure's own servicers.
+            code = _code_of(context)
+            raise
         except Exception as error:
-            code = grpc.StatusCode.INTERNAL
-            _log.exception("%s failed", method)
-            await self._abort(context, error)
+            failure = _as_service_error(error, method)
+            code = failure.code
+            if requests is not None:
+                await _drain(requests)
+            status = to_status(failure, self._service)
+            await context.abort_with_status(rpc_status.to_status(status))
         finally:
             self._record(method, code, time.monotonic() - started)
-
-    async def _abort(self, context: grpc.aio.ServicerContext, error: Exception) -> None:
-        await context.abort_with_status(rpc_status.to_status(to_status(error, self._service)))
 
     def _record(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
         self._metrics.in_flight.dec()
@@ -127,14 +142,66 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         _log.debug("call", extra={"fields": fields})
 
 
+@dataclass(frozen=True)
+class _Undecodable:
+    """Stands for a request that is no message of its type."""
+
+    kind: str
+
+
+def _tolerant(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message | _Undecodable]:
+    """gRPC itself would answer UNKNOWN with the text of the exception."""
+
+    def tolerant(data: bytes) -> Message | _Undecodable:
+        try:
+            return decode(data)
+        except DecodeError as error:
+            return _Undecodable(str(error))
+
+    return tolerant
+
+
 def _validated(request: Any, requests_stream: bool) -> Any:
-    if requests_stream:
-        return _validated_stream(request)
+    return _validated_stream(request) if requests_stream else _checked(request)
+
+
+async def _validated_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Message]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _checked(request: Message | _Undecodable) -> Message:
+    if isinstance(request, _Undecodable):
+        raise InvalidArgument(
+            f"the request cannot be decoded: {request.kind}; send it as its proto has it",
+            field="request",
+            reason="UNDECODABLE",
+        )
     validate(request)
     return request
 
 
-async def _validated_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
-        validate(request)
-        yield request
+async def _drain(requests: AsyncIterator[Any]) -> None:
+    """Reads what the caller of a failed call still sends, for a while.
+
+    A client of gRPC for Python whose write meets the end of its call reports INTERNAL, "Internal
+    error from Core", and the status that we send is lost.
+    """
+    with suppress(Exception):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in requests:
+                pass
+
+
+def _as_service_error(error: Exception, method: str) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, NotImplementedError):
+        return Unimplemented(f"{method} is not served")
+    _log.error("%s failed", method, exc_info=error)
+    return Internal("internal error; the server's log has the trace")
+
+
+def _code_of(context: grpc.aio.ServicerContext) -> grpc.StatusCode:
+    number = context.code()
+    return next((c for c in grpc.StatusCode if c.value[0] == number), grpc.StatusCode.UNKNOWN)

@@ -2,14 +2,13 @@
 
 The state of an operation is an object, so it outlives the process. Work that was interrupted by
 the death of its process starts again when the same request is made again; it finds what it had
-finished in the store.
+finished in the store. Until then its operation is not done; cancelling it ends it.
 """
 
 import asyncio
 import hashlib
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -17,34 +16,23 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from servicekit.errors import AlreadyExists, Cancelled, NotFound, ServiceError, to_status
+from servicekit.errors import (
+    AlreadyExists,
+    Cancelled,
+    InvalidArgument,
+    NotFound,
+    Precondition,
+    to_status,
+)
+from servicekit.runs import Progress, Run, Work
 from servicekit.storage import ObjectStore
 
-_SAVE_EVERY_SECONDS = 1.0
+_PAGE_SIZE, _LARGEST_PAGE = 100, 1000
 _POLL_SECONDS = 0.2
 # Kept from the caller's deadline, so that the answer arrives before it.
 _MARGIN_SECONDS = 0.2
-_log = logging.getLogger(__name__)
 
-
-class Progress:
-    """Where running work reports its metadata; saved at most once a second."""
-
-    def __init__(self, save: Callable[[Message], None]) -> None:
-        self._save = save
-        self._saved_at = 0.0
-        self.latest: Message | None = None
-
-    def update(self, metadata: Message) -> None:
-        """Publishes the metadata of the operation. Thread-safe."""
-        self.latest = metadata
-        now = time.monotonic()
-        if now - self._saved_at >= _SAVE_EVERY_SECONDS:
-            self._saved_at = now
-            self._save(metadata)
-
-
-Work = Callable[[Progress], Awaitable[Message]]
+__all__ = ["OperationRunner", "OperationsServicer", "Progress", "Work", "wait_for"]
 
 
 class OperationRunner:
@@ -53,8 +41,8 @@ class OperationRunner:
     def __init__(self, store: ObjectStore, service: str) -> None:
         self._store = store
         self._service = service
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._starting = asyncio.Lock()
+        self._runs: dict[str, Run] = {}
+        self._changing = asyncio.Lock()
 
     async def start(
         self, operation_id: str, request: Message, work: Work
@@ -66,45 +54,70 @@ class OperationRunner:
         """
         name = f"operations/{self._service}-{operation_id}"
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        async with self._starting:
+        async with self._changing:
             await self._claim(name, digest)
+            run = self._runs.get(name)
+            if run is not None and run.is_cancelled:
+                await run.ended()
+                run = None
             known = await asyncio.to_thread(self._read, name)
-            running = name in self._tasks
-            if known is not None and (running or (known.done and not known.HasField("error"))):
-                return known
+            if known is not None:
+                if run is not None:
+                    return run.shown(known)
+                if known.done and not known.HasField("error"):
+                    return known
             operation = operations_pb2.Operation(name=name)
             await asyncio.to_thread(self._write, operation)
-            self._tasks[name] = asyncio.create_task(self._run(name, work), name=name)
+            self._runs[name] = Run(name, self._service, work, self._write, self._forget)
             return operation
 
     async def get(self, name: str) -> operations_pb2.Operation:
         """Returns the operation. Raises NotFound."""
+        run = self._runs.get(name)
         operation = await asyncio.to_thread(self._read, name)
         if operation is None:
             raise NotFound(f"no operation {name}", resource=name, reason="OPERATION_NOT_FOUND")
-        return operation
+        return operation if run is None else run.shown(operation)
 
-    async def all(self) -> list[operations_pb2.Operation]:
-        """Returns all operations of this service, sorted by name."""
-        return await asyncio.to_thread(self._read_all)
+    async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:
+        """Returns up to `size` operations with names after `after`, and whether there are more."""
+        names = await asyncio.to_thread(self._names)
+        rest = [name for name in names if name > after]
+        found = [await asyncio.to_thread(self._read, name) for name in rest[:size]]
+        return [operation for operation in found if operation is not None], len(rest) > size
 
     async def cancel(self, name: str) -> None:
-        """Stops the work; what it had finished stays."""
-        await self.get(name)
-        if task := self._tasks.get(name):
-            task.cancel()
+        """Stops the work; what it had finished stays.
+
+        Also ends the operation of work that was interrupted by the death of its process.
+        """
+        async with self._changing:
+            operation = await self.get(name)
+            if run := self._runs.get(name):
+                run.cancel()
+            elif not operation.done:
+                operation.error.CopyFrom(to_status(Cancelled("cancelled"), self._service))
+                operation.done = True
+                await asyncio.to_thread(self._write, operation)
 
     async def delete(self, name: str) -> None:
-        """Forgets a finished operation. Its result stays."""
-        await self.get(name)
-        await asyncio.to_thread(self._store.delete, self._key(name))
+        """Forgets a finished operation. Its result stays. Raises Precondition while it runs."""
+        async with self._changing:
+            if name in self._runs or not (await self.get(name)).done:
+                raise Precondition(
+                    f"{name} is not done; cancel it first, or wait for it",
+                    subject=name,
+                    reason="OPERATION_RUNNING",
+                )
+            await asyncio.to_thread(self._store.delete, self._key(name))
 
     async def close(self) -> None:
         """Interrupts all work; the same requests go on with it later."""
-        tasks, self._tasks = list(self._tasks.values()), {}
-        for task in tasks:
-            task.cancel("closing")
-        await asyncio.gather(*tasks, return_exceptions=True)
+        runs = list(self._runs.values())
+        for run in runs:
+            run.interrupt()
+        for run in runs:
+            await run.ended()
 
     async def _claim(self, name: str, digest: str) -> None:
         key = self._key(name).removesuffix(".pb") + ".request"
@@ -118,45 +131,26 @@ class OperationRunner:
                 reason="DIFFERENT_REQUEST",
             )
 
-    async def _run(self, name: str, work: Work) -> None:
-        operation = operations_pb2.Operation(name=name)
-
-        def save(metadata: Message) -> None:
-            operation.metadata.Pack(metadata)
-            self._write(operation)
-
-        progress = Progress(save)
-        try:
-            operation.response.Pack(await work(progress))
-        except asyncio.CancelledError as error:
-            if error.args == ("closing",):
-                raise
-            operation.error.CopyFrom(to_status(Cancelled("cancelled"), self._service))
-        except ServiceError as error:
-            operation.error.CopyFrom(to_status(error, self._service))
-        except Exception as error:
-            _log.exception("%s failed", name)
-            operation.error.CopyFrom(to_status(error, self._service))
-        if progress.latest is not None:
-            operation.metadata.Pack(progress.latest)
-        operation.done = True
-        try:
-            self._write(operation)
-        finally:  # Work whose end could not be written down starts again when asked for.
-            self._tasks.pop(name, None)
+    def _forget(self, run: Run) -> None:
+        if self._runs.get(run.name) is run:
+            del self._runs[run.name]
 
     def _key(self, name: str) -> str:
-        return f"operations/{self._service}/{name.rpartition('/')[2]}.pb"
+        return f"operations/{self._service}/{name.removeprefix('operations/')}.pb"
+
+    def _names(self) -> list[str]:
+        prefix = f"operations/{self._service}/"
+        keys = (key for key in self._store.list(prefix) if key.endswith(".pb"))
+        return sorted(f"operations/{key.removeprefix(prefix).removesuffix('.pb')}" for key in keys)
 
     def _read(self, name: str) -> operations_pb2.Operation | None:
-        if not self._store.exists(self._key(name)):
+        """Returns the operation; None for a name that none has, whatever is wrong with it."""
+        try:
+            data = self._store.get(self._key(name))
+        except (NotFound, InvalidArgument):
             return None
-        return operations_pb2.Operation.FromString(self._store.get(self._key(name)))
-
-    def _read_all(self) -> list[operations_pb2.Operation]:
-        keys = self._store.list(f"operations/{self._service}/")
-        found = [self._store.get(key) for key in keys if key.endswith(".pb")]
-        return [operations_pb2.Operation.FromString(data) for data in found]
+        operation = operations_pb2.Operation.FromString(data)
+        return operation if operation.name == name else None
 
     def _write(self, operation: operations_pb2.Operation) -> None:
         self._store.put(self._key(operation.name), operation.SerializeToString(), overwrite=True)
@@ -176,12 +170,22 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
     async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
-        operations = [o for o in await self._runner.all() if o.name > request.page_token]
-        size = request.page_size or 100
-        more = len(operations) > size
-        page = operations[:size]
+        if request.filter or request.name not in ("", "operations"):
+            raise InvalidArgument(
+                "operations are listed all together; leave name and filter empty",
+                field="filter" if request.filter else "name",
+            )
+        if request.page_size < 0:
+            raise InvalidArgument(
+                f"page_size is {request.page_size}; use 1 to {_LARGEST_PAGE}, or 0 for "
+                f"{_PAGE_SIZE}",
+                field="page_size",
+                reason="FIELD_OUT_OF_RANGE",
+            )
+        size = min(request.page_size or _PAGE_SIZE, _LARGEST_PAGE)
+        page, more = await self._runner.page(request.page_token, size)
         return operations_pb2.ListOperationsResponse(
-            operations=page, next_page_token=page[-1].name if more else ""
+            operations=page, next_page_token=page[-1].name if more and page else ""
         )
 
     async def CancelOperation(
@@ -200,8 +204,14 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
         self, request: operations_pb2.WaitOperationRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
         limits = [context.time_remaining() - _MARGIN_SECONDS]
-        if request.HasField("timeout"):
-            limits.append(request.timeout.ToTimedelta().total_seconds())
+        if request.HasField("timeout"):  # Any number of seconds, more than a timedelta holds.
+            limits.append(request.timeout.seconds + request.timeout.nanos / 1e9)
+        if limits[-1] < 0 < len(limits) - 1:
+            raise InvalidArgument(
+                f"timeout is {limits[-1]} s; use 0 or more",
+                field="timeout",
+                reason="FIELD_OUT_OF_RANGE",
+            )
         deadline = time.monotonic() + min(limits)
         operation = await self._runner.get(request.name)
         while not operation.done and time.monotonic() < deadline:

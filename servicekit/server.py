@@ -86,11 +86,11 @@ class RunningServer:
 
     async def stop(self, grace: float | None = None) -> None:
         """Stops taking calls, waits up to `grace` seconds for those in flight, and closes."""
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace)
-        for task in (self.loaded, self._watching):
+        for task in (self.loaded, self._watching):  # Nothing says SERVING from now on.
             task.cancel()
         await asyncio.gather(self.loaded, self._watching, return_exceptions=True)
+        await _show(self._health, self.service, healthy=False)
+        await self._server.stop(grace)
         await self.service.close()
 
 
@@ -106,14 +106,12 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     names = (*service.full_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
     port = _bind(server, service.name, address)
-    for name in ("", *service.full_names):
-        await health.set(name, _NOT_SERVING)
+    await _show(health, service, healthy=False)
     await health.set(LIVENESS, _SERVING)
     await server.start()
 
     async def show(healthy: bool) -> None:
-        for name in ("", *service.full_names):
-            await health.set(name, _SERVING if healthy else _NOT_SERVING)
+        await _show(health, service, healthy=healthy)
 
     async def load_then_serve() -> None:
         await service.load()
@@ -124,6 +122,12 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     watching = asyncio.create_task(_watch(service, loaded, show), name=f"watch {service.name}")
     target = f"{address.rpartition(':')[0]}:{port}"
     return RunningServer(service, port, target, loaded, metrics, server, health, watching)
+
+
+async def _show(health: health_aio.HealthServicer, service: Service, *, healthy: bool) -> None:
+    """Tells everyone but liveness probes."""
+    for name in ("", *service.full_names):
+        await health.set(name, _SERVING if healthy else _NOT_SERVING)
 
 
 async def _watch(

@@ -13,6 +13,8 @@ from typing import Protocol
 from servicekit.errors import InvalidArgument, NotFound
 
 _KEY = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9_.=+@-]*(/[A-Za-z0-9_=+@-][A-Za-z0-9_.=+@-]*)*")
+# What file systems and S3 take.
+_LONGEST_KEY, _LONGEST_PART = 900, 255
 _SCHEME = "store:"
 
 
@@ -58,9 +60,11 @@ def to_key(uri: str, field: str = "uri") -> str:
 
 def check_key(key: str, field: str = "key") -> str:
     """Returns the key. Raises InvalidArgument if it could leave the store or break a back end."""
-    if not _KEY.fullmatch(key) or len(key) > 900:
+    is_long = len(key) > _LONGEST_KEY or max(map(len, key.split("/"))) > _LONGEST_PART
+    if is_long or not _KEY.fullmatch(key):
         raise InvalidArgument(
-            f"{key!r} is not an object key; use letters, digits and -_.=+@ in parts joined by /",
+            f"{key!r} is not an object key; use letters, digits and -_.=+@ in parts of at most "
+            f"{_LONGEST_PART} joined by /, at most {_LONGEST_KEY} in all",
             field=field,
             reason="BAD_KEY",
         )

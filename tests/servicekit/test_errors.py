@@ -1,7 +1,10 @@
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servicekit import errors
+from servicekit.texts import encoded_length, shortened
 
 ALL = [
     errors.InvalidArgument("bad", field="items[0].seed", reason="FIELD_OUT_OF_RANGE"),
@@ -28,3 +31,32 @@ def test_a_foreign_exception_becomes_internal_and_gives_nothing_away():
     status = errors.to_status(RuntimeError("password=hunter2"), "generator")
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert "hunter2" not in str(status)
+
+
+@given(st.text(max_size=5000) | st.text("é€🐶%", max_size=5000), st.text(max_size=3000))
+def test_a_status_fits_into_the_headers_of_a_call_whatever_it_quotes(message, value):
+    error = errors.InvalidArgument(message, field=value, metadata={"a": value, "b": value})
+    status = errors.to_status(error, "gateway")
+    assert status.ByteSize() <= 4096
+    assert encoded_length(status.message) + status.ByteSize() * 4 / 3 < 8000
+    assert vars(errors.from_status(status)) == vars(error)
+
+
+def test_a_long_text_keeps_both_ends_and_says_how_long_it_was():
+    name = "n" * 2700
+    error = errors.NotFound(f"there is no {name}; check the name", resource=name)
+    assert error.message.startswith("there is no nnn")
+    assert error.message.endswith("nnn; check the name")
+    assert "[cut, 2,728 characters in all]" in error.message
+    assert "[cut, 2,700 characters in all]" in error.resource
+
+
+def test_a_name_that_utf_8_cannot_say_is_escaped():
+    status = errors.to_status(errors.Internal("no \udcff.png"), "gateway")
+    assert status.message == r"no \udcff.png"
+
+
+@given(st.text(max_size=400), st.integers(100, 300))
+def test_a_text_is_cut_only_if_it_is_too_long(text, limit):
+    cut = shortened(text, limit)
+    assert cut == text if encoded_length(text) <= limit else encoded_length(cut) <= limit

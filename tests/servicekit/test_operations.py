@@ -1,11 +1,20 @@
 import asyncio
+import threading
+from contextlib import asynccontextmanager
 
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.retriever.v1.retriever_pb2 import CreateIndexMetadata, CreateIndexRequest, Index
 
 from servicekit.channels import open_channel
-from servicekit.errors import AlreadyExists, NotFound, Precondition, from_status
+from servicekit.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    Precondition,
+    Unavailable,
+    from_status,
+)
 from servicekit.operations import OperationRunner, OperationsServicer, wait_for
 from servicekit.server import Service, running
 from servicekit.storage import MemoryStore
@@ -119,19 +128,168 @@ async def test_a_cancelled_operation_says_so(runner):
     assert (await finished(runner, operation.name)).error.code == 1
 
 
-async def test_operations_are_served_over_grpc(runner):
+async def test_cancelling_what_a_dead_process_left_ends_it(store, runner):
+    operation = await runner.start("pool", REQUEST, Work())
+    await runner.close()
+    reborn = OperationRunner(store, "retriever")
+    await reborn.cancel(operation.name)
+    assert (await finished(reborn, operation.name)).error.code == 1
+    again = Work()
+    again.gate.set()
+    await reborn.start("pool", REQUEST, again)
+    assert result(await finished(reborn, operation.name)).name == "indexes/pool"
+
+
+async def test_a_late_thread_of_cancelled_work_changes_nothing_of_its_successor(runner):
+    reports = []
+
+    async def first(progress):
+        reports.append(progress)
+        await asyncio.Event().wait()
+
+    operation = await runner.start("pool", REQUEST, first)
+    await asyncio.sleep(0.01)
+    await runner.cancel(operation.name)
+    second = Work()
+    second.gate.set()
+    await runner.start("pool", REQUEST, second)
+    done = await finished(runner, operation.name)
+    reports[0].update(CreateIndexMetadata(done_count=99))
+    await asyncio.sleep(1.2)  # longer than progress takes to be kept
+    assert await runner.get(operation.name) == done
+    assert result(done).name == "indexes/pool"
+
+
+async def test_work_that_is_started_while_its_predecessor_is_cancelled_can_be_cancelled(runner):
+    async def stubborn(progress):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.1)
+
+    operation = await runner.start("pool", REQUEST, stubborn)
+    await asyncio.sleep(0.01)
+    await runner.cancel(operation.name)
+    work = Work()
+    again = await runner.start("pool", REQUEST, work)
+    assert not again.done
+    await asyncio.sleep(0.2)
+    assert (work.runs, (await runner.get(operation.name)).done) == (1, False)
+    await runner.cancel(operation.name)
+    assert (await finished(runner, operation.name)).error.code == 1
+
+
+async def test_the_end_of_work_is_kept_when_the_store_is_back(store, runner, monkeypatch):
+    work = Work()
+    operation = await runner.start("pool", REQUEST, work)
+    put = store.put
+
+    def full(*arguments, **options):
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(store, "put", full)
+    work.gate.set()
+    await asyncio.sleep(0.1)
+    assert not (await runner.get(operation.name)).done
+    monkeypatch.setattr(store, "put", put)
+    assert result(await finished(runner, operation.name)).name == "indexes/pool"
+
+
+async def test_nothing_is_written_on_the_event_loop(store, runner, monkeypatch):
+    threads = set()
+    put = store.put
+
+    def watched(*arguments, **options):
+        threads.add(threading.current_thread())
+        return put(*arguments, **options)
+
+    monkeypatch.setattr(store, "put", watched)
+    work = Work()
+    operation = await runner.start("pool", REQUEST, work)
+    await asyncio.sleep(1.2)  # until progress was kept
+    work.gate.set()
+    await finished(runner, operation.name)
+    assert threads and threading.current_thread() not in threads
+
+
+async def test_an_operation_that_runs_is_not_forgotten(runner):
+    operation = await runner.start("pool", REQUEST, Work())
+    with pytest.raises(Precondition, match="is not done"):
+        await runner.delete(operation.name)
+
+
+@asynccontextmanager
+async def served(runner):
     def register(server):
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(runner), server)
 
     names = ("google.longrunning.Operations",)
     nothing = lambda: asyncio.sleep(0)  # noqa: E731
-    work = Work()
-    operation = await runner.start("pool", REQUEST, work)
     async with (
         running(Service("retriever", names, register, nothing, nothing)) as server,
         open_channel(server.target) as channel,
     ):
-        stub = operations_pb2_grpc.OperationsStub(channel)
+        yield operations_pb2_grpc.OperationsStub(channel)
+
+
+async def test_operations_are_listed_by_pages(runner):
+    for number in range(5):
+        await runner.start(f"pool-{number}", REQUEST, Work())
+    token, seen = "", []
+    async with served(runner) as stub:
+        while True:
+            request = operations_pb2.ListOperationsRequest(page_size=2, page_token=token)
+            page = await stub.ListOperations(request, timeout=5)
+            seen.append([operation.name[-1] for operation in page.operations])
+            if not (token := page.next_page_token):
+                break
+    assert seen == [["0", "1"], ["2", "3"], ["4"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "message", "field"),
+    [
+        ("ListOperations", operations_pb2.ListOperationsRequest(page_size=-1), "page_size"),
+        ("ListOperations", operations_pb2.ListOperationsRequest(filter="done"), "filter"),
+        ("ListOperations", operations_pb2.ListOperationsRequest(name="users/1"), "name"),
+    ],
+)
+async def test_what_cannot_be_listed_is_refused(runner, fails, method, message, field):
+    async with served(runner) as stub:
+        error = await fails(getattr(stub, method)(message, timeout=5))
+    assert (type(error), error.field) == (InvalidArgument, field)
+
+
+async def test_a_wait_may_be_longer_than_any_calendar_and_not_negative(runner, fails):
+    operation = await runner.start("pool", REQUEST, Work())
+    async with served(runner) as stub:
+        for seconds in (10**14, 2**62):
+            request = operations_pb2.WaitOperationRequest(name=operation.name)
+            request.timeout.seconds = seconds
+            assert not (await stub.WaitOperation(request, timeout=0.5)).done
+        request.timeout.seconds = -1
+        assert (await fails(stub.WaitOperation(request, timeout=0.5))).field == "timeout"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "pool", "operations/", "operations/" + "n" * 300, "operations/../x", "é" * 3000]
+)
+async def test_a_name_that_no_operation_has_is_not_found(runner, fails, name):
+    async with served(runner) as stub:
+        calls = [
+            stub.GetOperation(operations_pb2.GetOperationRequest(name=name), timeout=5),
+            stub.CancelOperation(operations_pb2.CancelOperationRequest(name=name), timeout=5),
+            stub.DeleteOperation(operations_pb2.DeleteOperationRequest(name=name), timeout=5),
+            stub.WaitOperation(operations_pb2.WaitOperationRequest(name=name), timeout=5),
+        ]
+        for call in calls:
+            assert isinstance(await fails(call), NotFound)
+
+
+async def test_operations_are_served_over_grpc(runner):
+    work = Work()
+    operation = await runner.start("pool", REQUEST, work)
+    async with served(runner) as stub:
         listed = await stub.ListOperations(operations_pb2.ListOperationsRequest(), timeout=5)
         assert [o.name for o in listed.operations] == [operation.name]
         waited = await stub.WaitOperation(

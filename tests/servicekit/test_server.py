@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import replace
 
 import grpc
@@ -17,7 +18,14 @@ from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
 from servicekit.channels import open_channel, service_config
-from servicekit.errors import Internal, InvalidArgument, NotFound, Precondition, Unavailable
+from servicekit.errors import (
+    Internal,
+    InvalidArgument,
+    NotFound,
+    Precondition,
+    Unavailable,
+    from_rpc_error,
+)
 from servicekit.server import LIVENESS, Service, running, start
 
 NAME = "variegate.captioner.v1.CaptionerService"
@@ -32,6 +40,8 @@ class Echo(rpc.CaptionerServiceServicer):
             raise NotFound("no such image", resource=request.image_uri)
         if request.image_uri == "store:bug":
             raise RuntimeError("secret detail")
+        if request.image_uri.startswith("missing"):
+            raise InvalidArgument(f"{request.image_uri!r} is no URI", field="image_uri")
         if request.image_uri == "store:slow":
             await asyncio.sleep(30)
         return pb.CaptionImageResponse(caption=pb.Caption(text=request.prefix))
@@ -115,6 +125,94 @@ async def test_streamed_requests_are_validated_too(stub, fails):
     error = await fails(stub.StreamCaptions(iter([pb.StreamCaptionsRequest(item_id="x")])))
     assert isinstance(error, InvalidArgument)
     assert error.field == "request"
+
+
+async def test_a_status_that_quotes_a_long_value_arrives_with_its_own_code(stub, fails):
+    for uri in ("é" * 1024, "🐶" * 1024, "\x01" * 1024):
+        error = await fails(stub.CaptionImage(request(f"missing {uri}"[:1024]), timeout=5))
+        assert isinstance(error, InvalidArgument)
+        assert "[cut, " in error.message
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        f"/{NAME}/CaptionImage",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+async def test_a_request_that_cannot_be_decoded_is_refused_without_a_trace(server, caplog, method):
+    async with grpc.aio.insecure_channel(server.target) as bare:
+        if "Reflection" in method:
+            call = bare.stream_stream(method)(iter([b"\xff\xff"]), timeout=5)
+        else:
+            call = bare.unary_unary(method)(b"\xff\xff", timeout=5)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call.read() if "Reflection" in method else call)
+    error = from_rpc_error(caught.value)
+    assert (type(error), error.reason) == (InvalidArgument, "UNDECODABLE")
+    assert "Error'" not in error.message and caplog.records == []
+
+
+async def test_infrastructure_that_is_not_served_says_so_as_everything_does(server, fails):
+    async with grpc.aio.insecure_channel(server.target) as bare:
+        error = await fails(bare.unary_unary("/grpc.health.v1.Health/List")(b"", timeout=5))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
+        check = bare.unary_unary("/grpc.health.v1.Health/Check")
+        assert (await fails(check(b"\x0a\x01x"))).code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_stream_that_is_refused_while_it_is_sent_ends_with_its_own_status(server):
+    """grpc's client calls a write that meets the end of the call an internal error."""
+    codes = Counter()
+    async with grpc.aio.insecure_channel(server.target) as bare:
+        for _ in range(100):
+            parts = [b"\xff\xff", *[b"\x0a\x01a\x12\x09\x0a\x07store:a"] * 3]
+            call = bare.stream_stream(f"/{NAME}/StreamCaptions")(iter(parts), timeout=5)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                async for _ in call:
+                    pass
+            codes[caught.value.code().name] += 1
+    assert codes == {"INVALID_ARGUMENT": 100}
+
+
+def test_a_write_that_met_the_end_of_its_call_may_be_repeated():
+    error = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(),
+        "Internal error from Core",
+    )  # fmt: skip
+    assert isinstance(from_rpc_error(error), Unavailable)
+
+
+async def test_a_server_that_drains_is_live_but_not_serving():
+    gate = asyncio.Event()
+
+    class Slow(Echo):
+        async def CaptionImage(self, request, context):
+            await gate.wait()
+            return pb.CaptionImageResponse()
+
+    add = rpc.add_CaptionerServiceServicer_to_server
+    draining = await start(replace(echo(), register=lambda server: add(Slow(), server)))
+    await draining.loaded
+    async with grpc.aio.insecure_channel(draining.target) as bare:
+        health = health_pb2_grpc.HealthStub(bare)
+        query = health_pb2.HealthCheckRequest
+        seen = {name: health.Watch(query(service=name)) for name in ("", LIVENESS)}
+        for watch in seen.values():
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        call = rpc.CaptionerServiceStub(bare).CaptionImage(request(), timeout=10)
+        await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(draining.stop(5))
+        assert (await seen[""].read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(seen[LIVENESS].read(), 0.3)
+        gate.set()
+        await call
+        for watch in seen.values():
+            watch.cancel()
+    await stopping
 
 
 async def test_the_server_refuses_a_unary_call_without_a_deadline(server, fails):
