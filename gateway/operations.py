@@ -40,11 +40,11 @@ class DurableOperations:
             ) from error
         return await self._operation(subject)
 
-    async def all(self) -> list[operations_pb2.Operation]:
-        """Returns all operations, sorted by name."""
+    async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:
+        """Returns up to `size` operations with names after `after`, and whether there are more."""
         subjects = await asyncio.to_thread(lambda: list(self._catalog.every_name()))
-        operations = [await self._operation(subject) for subject in subjects]
-        return sorted(operations, key=lambda operation: operation.name)
+        rest = sorted((one for one in subjects if _named(one) > after), key=_named)
+        return [await self._operation(subject) for subject in rest[:size]], len(rest) > size
 
     async def cancel(self, name: str) -> None:
         """Stops the work; what it had finished stays, and the same request goes on with it."""
@@ -60,7 +60,7 @@ class DurableOperations:
         )
 
     async def _operation(self, subject: str) -> operations_pb2.Operation:
-        operation = operations_pb2.Operation(name=_PREFIX + subject.replace("/", "."))
+        operation = operations_pb2.Operation(name=_named(subject))
         progress = progress_to_pb(self._progress.get(subject) or Progress())
         # The work writes its resource before it ends, so its end is looked up first: the other way
         # round, work that ends between the two looks would seem to have made nothing.
@@ -93,3 +93,8 @@ def _set(time: Timestamp, seconds: float) -> None:
     """Sets a time, if it is known."""
     if seconds:
         time.FromMicroseconds(round(seconds * 1e6))
+
+
+def _named(subject: str) -> str:
+    """Returns the name of the operation that makes a resource."""
+    return _PREFIX + subject.replace("/", ".")

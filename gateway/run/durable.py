@@ -46,6 +46,7 @@ VERSION = "3"
 _THREADS = 32
 _WORKFLOW = "gateway.work"
 _DONE, _ENDED = "SUCCESS", {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
+_OPEN = ["PENDING", "ENQUEUED"]
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +66,7 @@ class Durable:
     """Starts, resumes, cancels and looks at durable work."""
 
     def __init__(self, database_url: str, executor_id: str, handler: Handler) -> None:
-        self._database_url = database_url
+        self._database_url, self._executor_id = database_url, executor_id
         self._config = DBOSConfig(
             name="variegate-gateway",
             system_database_url=database_url,
@@ -108,6 +109,17 @@ class Durable:
             ) from error
         for found in await DBOS.list_workflows_async(name=_WORKFLOW, status=_DONE):
             self._forget_later(found.workflow_id.rpartition("~")[0])
+        await self._renew()
+
+    async def _renew(self) -> None:
+        """Starts work anew that another version of this gateway left: DBOS goes on with its own."""
+        left = await DBOS.list_workflows_async(
+            name=_WORKFLOW, status=_OPEN, executor_id=self._executor_id
+        )
+        for found in left:
+            if found.app_version != VERSION:
+                await DBOS.cancel_workflow_async(found.workflow_id)
+                await self.start(found.workflow_id.rpartition("~")[0])
 
     async def close(self) -> None:
         """Interrupts all work; it goes on at the next launch."""
@@ -131,6 +143,8 @@ class Durable:
             number, status = await self._latest(subject)
             if number and status not in _ENDED:
                 return
+            if task := self._tasks.get(subject):  # It was cancelled and has not ended yet.
+                await asyncio.wait({task})
             with SetWorkflowID(f"{subject}~{number + 1}"):
                 await DBOS.start_workflow_async(_work, subject)
 
@@ -176,7 +190,8 @@ class Durable:
             _log.exception("%s failed", subject)
             return _pack(error)
         finally:
-            self._tasks.pop(subject, None)
+            if self._tasks.get(subject) is task:
+                del self._tasks[subject]
         self._forget_later(subject)
         return ""
 
