@@ -113,10 +113,8 @@ class Durable:
 
     async def _renew(self) -> None:
         """Starts work anew that another version of this gateway left: DBOS goes on with its own."""
-        left = await DBOS.list_workflows_async(
-            name=_WORKFLOW, status=_OPEN, executor_id=self._executor_id
-        )
-        for found in left:
+        own = {"name": _WORKFLOW, "executor_id": self._executor_id}
+        for found in await DBOS.list_workflows_async(status=_OPEN, **own):
             if found.app_version != VERSION:
                 await DBOS.cancel_workflow_async(found.workflow_id)
                 await self.start(found.workflow_id.rpartition("~")[0])
