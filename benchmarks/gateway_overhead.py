@@ -20,6 +20,7 @@ from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
 from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
 
+from gateway.run.database import sqlite_url
 from gateway.settings import GatewaySettings
 from gateway.wiring import create_service
 from imaging.encode import encode_png
@@ -52,7 +53,7 @@ async def _measure() -> dict[str, float | None]:
             retriever=target,
             trainer=target,
             import_roots=(str(folder),),
-            database_url=f"sqlite:///{folder / 'gateway.sqlite'}",
+            database_url=sqlite_url(folder / "gateway.sqlite"),
         )
         async with running(create_service(settings, store)) as gateway:
             through = await _through(gateway.target, folder)
@@ -81,7 +82,7 @@ async def _through(target: str, folder: Path) -> float:
     async with grpc.aio.insecure_channel(target) as channel:
         gateway = rpc.GatewayServiceStub(channel)
         operations = operations_pb2_grpc.OperationsStub(channel)
-        source = pb.DatasetSource(train_uri=f"file://{folder / 'images'}")
+        source = pb.DatasetSource(train_uri=(folder / "images").as_uri())
         request = pb.ImportDatasetRequest(dataset_id="tiny", source=source)
         await wait_for(operations, (await gateway.ImportDataset(request, timeout=30)).name)
         began = time.perf_counter()

@@ -15,7 +15,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +41,7 @@ from retriever.parts import Part, PartNotes, PartStore
 from retriever.settings import RetrieverSettings
 from retriever.tables import SCHEMA
 from servicekit.channels import open_channel
+from servicekit.children import python_command, python_environment
 from servicekit.storage import DirectoryStore
 
 COUNT = int(os.environ.get("VARIEGATE_SCALE", "1000000"))
@@ -233,13 +233,13 @@ def _serving(folder: Path) -> Iterator[tuple[str, int]]:
     environment = {
         "SERVER_HOST": "127.0.0.1",
         "SERVER_PORT": str(port),
-        "SERVER_STORE": f"file://{folder.absolute()}",
+        "SERVER_STORE": folder.absolute().as_uri(),
         "SERVER_LOG_LEVEL": "WARNING",
         "RETRIEVER_CACHE": str(folder.absolute() / "cache"),
         "RETRIEVER_DEVICE": "cpu",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "retriever"], env={**os.environ, **environment}
+        python_command("retriever"), env=python_environment({**os.environ, **environment})
     )
     try:
         yield f"127.0.0.1:{port}", process.pid

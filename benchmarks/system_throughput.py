@@ -19,7 +19,7 @@ from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
-from embedded.system import NANO, EmbeddedSystem
+from embedded.system import EmbeddedSystem
 from generator.engine.engine import Engine
 from generator.engine.items import Item
 from generator.engine.registry import scan
@@ -30,6 +30,7 @@ from servicekit.operations import wait_for
 REQUIRED = 0.85
 PER_CLASS, CLASSES = 64, 10
 BATCHES = (32, 64)
+NANO = Path(__file__).parents[1] / "models" / "nano"
 _GATEWAY = pb.DESCRIPTOR.services_by_name["GatewayService"]
 
 
@@ -86,7 +87,7 @@ async def _system_rate() -> float:
             gateway = rpc.GatewayServiceStub(channel)
             operations = operations_pb2_grpc.OperationsStub(channel)
             source = pb.DatasetSource(
-                train_uri=f"file://{NANO / 'demo' / 'target.parquet'}", shots=5
+                train_uri=(NANO / "demo" / "target.parquet").as_uri(), shots=5
             )
             request = pb.ImportDatasetRequest(dataset_id="demo", source=source)
             await wait_for(operations, (await gateway.ImportDataset(request, timeout=60)).name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioner.captions import Caption, CaptionTask
 from captioner.model_folder import digest_of, find_model
+from servicekit.devices import find_device
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class BlipCaptioner:
         logging.disable_progress_bar()
         folder = find_model(model, revision)
         self.id = f"{name or model.name}@{digest_of(folder)[:12]}"
-        self._device = torch.device(device)
+        self._device = find_device(device, "CAPTIONER_DEVICE")
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         try:
             self._processor = Blip2Processor.from_pretrained(folder)

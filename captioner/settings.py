@@ -3,23 +3,28 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from servicekit.devices import DEVICES, MEANING
+from servicekit.settings import setting
+
+_NANO = Path(__file__).resolve().parent.parent / "models" / "nano" / "captioner"
+
 
 @dataclass(frozen=True)
 class CaptionerSettings:
-    """CAPTIONER_MODEL and so on.
+    """Each is CAPTIONER_... in the environment."""
 
-    `model` is a folder or a hub id (then `revision` pins it); `name` is what captions call it, by
-    default the folder's name. `max_tokens` is used where a request leaves it open. A lone request
-    waits `max_wait_ms` for company; beyond `max_queue` waiting requests new ones are refused.
-    `stream_window` images of one stream are worked on at a time.
-    """
-
-    model: Path = Path("models/nano/captioner")
-    name: str = ""
-    revision: str = ""
-    device: str = "cpu"
-    max_tokens: int = 24
-    max_batch: int = 16
-    max_wait_ms: float = 8.0
-    max_queue: int = 256
-    stream_window: int = 32
+    model: Path = setting(
+        _NANO, "Folder or hub id of a BLIP-2 with a decoder-only language model, safetensors only."
+    )
+    name: str = setting("", "What captions call the model; the folder's name if empty.")
+    revision: str = setting("", "Pins the revision of a hub id.")
+    device: str = setting("cpu", MEANING, limits=DEVICES)
+    max_tokens: int = setting(
+        24, "Longest continuation where a request leaves it open, in tokens.", least=1
+    )
+    max_batch: int = setting(16, "Most images in one call of the model.", least=1)
+    max_wait_ms: float = setting(
+        8.0, "Longest that a lone request waits for company, in milliseconds.", least=0
+    )
+    max_queue: int = setting(256, "Most requests that wait; more are refused.", least=1)
+    stream_window: int = setting(32, "Images of one stream that are worked on at a time.", least=1)

@@ -12,28 +12,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import models
+from embedded.configuration import NO_CHOICES, Choices, explicit, settings_of, texts_of
 from embedded.keeper import Keep
 from embedded.triton import place_engine
 from embedded.vllm import place_language_model
+from gateway.run.database import sqlite_url
 from servicekit.errors import Precondition
+from servicekit.places import HOST, SERVICES, port_of
 from servicekit.server import RunningServer, Service, start
 from servicekit.storage import ObjectStore, check_store, open_store
-from servicekit.telemetry import JsonFormatter
-
-NANO = Path(models.__file__).parent / "nano"
+from servicekit.telemetry import JsonFormatter, configure_tracing
 
 # Small classifiers train faster side by side with a thread each than one by one with many, and
 # their results do not depend on the number of cores then.
 _RUNS = min(len(os.sched_getaffinity(0)), 4)
-
-# Names another folder with clip/, captioner/ and diffusion/NAME/ in it.
-MODELS_KEY = "VARIEGATE_MODELS"
-HOST = "127.0.0.1"
-
-# The order is the order of the ports from `port_base` on; the gateway is first because people
-# talk to it.
-SERVICES = ("gateway", "captioner", "prompter", "generator", "retriever", "trainer")
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,8 @@ class EmbeddedSettings:
 
     `import_roots` are the folders that datasets may be imported from. `port_base` 0 picks free
     ports; otherwise the gateway listens on it and the others on the five ports after it. `store`
-    is an object store's URL; empty means the folder "objects" of the state.
+    is an object store's URL; empty means the folder "objects" of the state. `choices` are said to
+    several services at once.
     `options` are settings of single services by "service.field", for tests and benchmarks.
     """
 
@@ -51,10 +44,14 @@ class EmbeddedSettings:
     port_base: int = 0
     options: Mapping[str, Any] | None = None
     store: str = ""
+    choices: Choices = NO_CHOICES
 
 
 class EmbeddedSystem:
-    """The running system. Use it as an async context manager; it is ready inside the block."""
+    """The running system. Use it as an async context manager; it is ready inside the block.
+
+    Its services read the same settings from the environment as alone. Raises SettingsError.
+    """
 
     def __init__(
         self,
@@ -64,13 +61,26 @@ class EmbeddedSystem:
         port_base: int = 0,
         options: Mapping[str, Any] | None = None,
         store: str = "",
+        choices: Choices = NO_CHOICES,
     ) -> None:
         self.settings = EmbeddedSettings(
-            Path(state_dir).absolute(), tuple(import_roots), port_base, options, store
+            Path(state_dir).absolute(), tuple(import_roots), port_base, options, store, choices
         )
+        self._explicit = explicit(os.environ, choices)
         self.targets: dict[str, str] = {}
         self.servers: dict[str, RunningServer] = {}
         self._exit = AsyncExitStack()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What was set, as variables of the environment that would set it."""
+        return texts_of(self._explicit)
+
+    @property
+    def import_roots(self) -> tuple[str, ...]:
+        """The folders that datasets may be imported from."""
+        roots: tuple[str, ...] = self._own("gateway")["import_roots"]
+        return roots
 
     @property
     def target(self) -> str:
@@ -99,9 +109,13 @@ class EmbeddedSystem:
         # torch is first imported, here or in a child process.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         state = self.settings.state
+        server_settings = settings_of("server", self._own("server"))
         state.mkdir(parents=True, exist_ok=True)
         self._exit.enter_context(_lock(state))
-        _log_to(state / "variegate.log")
+        _log_to(state / "variegate.log", server_settings.log_level)
+        if server_settings.trace_endpoint:
+            configure_tracing("variegate", server_settings.trace_endpoint)
+        grace = self._own("server").get("drain_seconds", 1.0)
         url = self.settings.store or (state / "objects").as_uri()
         store = open_store(url)
         await asyncio.to_thread(check_store, store)
@@ -109,7 +123,7 @@ class EmbeddedSystem:
         for name in [*SERVICES[1:], SERVICES[0]]:
             service = await self._create(name, store, url)
             server = await start(service, f"{HOST}:{self._port(name)}")
-            self._exit.push_async_callback(server.stop, 1.0)
+            self._exit.push_async_callback(server.stop, grace)
             self.servers[name] = server
             self.targets[name] = server.target
             # One after the other: from_pretrained makes every module of the process weightless for
@@ -118,11 +132,10 @@ class EmbeddedSystem:
 
     def _port(self, name: str) -> int:
         base = self.settings.port_base
-        return base + SERVICES.index(name) if base else 0
+        return port_of(name, base) if base else 0
 
     async def _create(self, name: str, store: ObjectStore, url: str) -> Service:
-        kind = getattr(importlib.import_module(f"{name}.settings"), f"{name.capitalize()}Settings")
-        settings = kind(**self._options(name))
+        settings = settings_of(name, {**self._defaults(name), **self._own(name)})
         keep: Keep | None = None
         if name == "generator":
             settings, keep = await place_engine(settings, self.settings.state, url, self._exit)
@@ -132,27 +145,32 @@ class EmbeddedSystem:
         service: Service = wiring.create_service(settings, store)
         return keep(service) if keep else service
 
-    def _options(self, name: str) -> dict[str, Any]:
-        state, folder = self.settings.state, Path(os.environ.get(MODELS_KEY, NANO)).absolute()
+    def _defaults(self, name: str) -> dict[str, Any]:
+        """Returns what differs from a service alone where nobody set it."""
+        state = self.settings.state
         defaults: dict[str, dict[str, Any]] = {
-            "captioner": {"model": folder / "captioner"},
-            "prompter": {},
-            "generator": {"models_folder": folder / "diffusion"},
-            "retriever": {"clip": folder / "clip", "cache": state / "retriever"},
+            "retriever": {"cache": state / "retriever"},
             "trainer": {"scratch": state / "trainer", "max_runs": _RUNS, "threads": 1},
             "gateway": {
-                "import_roots": tuple(str(root) for root in self.settings.import_roots),
-                "database_url": f"sqlite:///{state / 'gateway.sqlite'}",
-                "training_runs_in_flight": _RUNS,
+                "database_url": sqlite_url(state / "gateway.sqlite"),
+                "training_runs_in_flight": self._explicit.get("trainer.max_runs", _RUNS),
                 **{service: self.targets.get(service, "") for service in SERVICES[1:]},
             },
         }
+        return defaults.get(name, {})
+
+    def _own(self, name: str) -> dict[str, Any]:
+        """Returns what was set for a service, by field."""
+        chosen = {**self._explicit, **(self.settings.options or {})}
         own = {
             key.partition(".")[2]: value
-            for key, value in (self.settings.options or {}).items()
+            for key, value in chosen.items()
             if key.partition(".")[0] == name
         }
-        return {**defaults[name], **own}
+        if name == "gateway":
+            roots = tuple(str(root) for root in self.settings.import_roots)
+            own["import_roots"] = (*roots, *own.get("import_roots", ()))
+        return own
 
 
 class _Lock:
@@ -188,8 +206,8 @@ def _lock(state: Path) -> _Lock:
     return _Lock(file)
 
 
-def _log_to(path: Path) -> None:
+def _log_to(path: Path, level: str) -> None:
     """Sends the log records of this process to a file, so that the terminal is for people."""
     handler = logging.FileHandler(path)
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -2,33 +2,50 @@
 
 from dataclasses import dataclass
 
+from servicekit.places import address_of, state_folder
+from servicekit.settings import setting
+
+_AWAY = "Where the {0} listens, HOST:PORT."
+
 
 @dataclass(frozen=True)
 class GatewaySettings:
     """Where the other services are, where durable state is, and how much runs at once.
 
-    `import_roots` are the folders that "file:" datasets may come from. `database_url` is
-    "sqlite:////FILE" or "postgresql://...". `executor_id` names this process among replicas: work
-    is resumed by the process of the same name. A shard of `shard_size` items is one durable step;
-    at most `items_in_flight` items wait at the generator. A service that is away or full is asked
-    again for `patience_seconds`; one call lasts at most `call_seconds`. Prompts of a language model
-    that are nearer than `least_prompt_distance` (cosine, in CLIP's space) say the same; what is
-    near depends on the CLIP, and the default is for the one that ships.
+    Each is GATEWAY_... in the environment.
     """
 
-    captioner: str = "captioner:50051"
-    prompter: str = "prompter:50051"
-    generator: str = "generator:50051"
-    retriever: str = "retriever:50051"
-    trainer: str = "trainer:50051"
-    import_roots: tuple[str, ...] = ()
-    database_url: str = "sqlite:////var/lib/variegate/gateway.sqlite"
-    executor_id: str = "gateway-0"
-    shard_size: int = 32
-    items_in_flight: int = 128
-    training_runs_in_flight: int = 1
-    patience_seconds: float = 120.0
-    call_seconds: float = 900.0
-    max_unsafe_score: float = 0.8
-    memory_mib: int = 512
-    least_prompt_distance: float = 0.001
+    captioner: str = setting(address_of("captioner"), _AWAY.format("captioner"))
+    prompter: str = setting(address_of("prompter"), _AWAY.format("prompter"))
+    generator: str = setting(address_of("generator"), _AWAY.format("generator"))
+    retriever: str = setting(address_of("retriever"), _AWAY.format("retriever"))
+    trainer: str = setting(address_of("trainer"), _AWAY.format("trainer"))
+    import_roots: tuple[str, ...] = setting(
+        (), "Folders that datasets given as file: may be imported from."
+    )
+    database_url: str = setting(
+        # The same text as `gateway.run.database.sqlite_url` makes, which would import a database.
+        (state_folder() / "gateway.sqlite").as_uri().replace("file://", "sqlite:///", 1),
+        "Database of durable work: sqlite:////FILE (percent-encoded) or postgresql://...",
+    )
+    executor_id: str = setting(
+        "gateway-0",
+        "Names this process among replicas: work is resumed by the process of the same name.",
+    )
+    shard_size: int = setting(32, "Images of one durable step.", least=1)
+    items_in_flight: int = setting(128, "Most images that wait at the generator.", least=1)
+    training_runs_in_flight: int = setting(1, "Most classifiers that train at once.", least=1)
+    patience_seconds: float = setting(
+        120.0, "How long a service that is away or full is asked again.", least=0
+    )
+    call_seconds: float = setting(900.0, "Longest that one call may last.", least=0.001)
+    max_unsafe_score: float = setting(
+        0.8, "Images above this probability of unsafe content are rejected, 0 to 1.", least=0
+    )
+    memory_mib: int = setting(512, "Most memory for embeddings, in MiB.", least=1)
+    least_prompt_distance: float = setting(
+        0.001,
+        "Prompts of a language model that are nearer (cosine, in CLIP's space) say the same; what "
+        "is near depends on the CLIP, and the default is for the one that ships.",
+        least=0,
+    )

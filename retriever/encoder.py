@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
+from servicekit.devices import find_device
 from servicekit.errors import Precondition
 
 _WEIGHTS = "open_clip_model.safetensors"
@@ -58,10 +59,9 @@ class ClipEncoder:
         import torch
 
         name = f"local-dir:{_checked(folder)}"
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
-        self._torch, self._device = torch, device
+        place = find_device(device, "RETRIEVER_DEVICE")
+        model, _, preprocess = open_clip.create_model_and_transforms(name, device=place)
+        self._torch, self._device = torch, place
         self._model = model.eval().requires_grad_(False)
         self._preprocess = preprocess
         self._tokenize = open_clip.get_tokenizer(name)

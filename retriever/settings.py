@@ -1,36 +1,55 @@
-"""Settings of the retriever; each field is the environment variable RETRIEVER_FIELD."""
+"""Settings of the retriever."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from servicekit.devices import DEVICES, MEANING
+from servicekit.places import state_folder
+from servicekit.settings import setting
+
+_NANO = Path(__file__).resolve().parent.parent / "models" / "nano" / "clip"
+
 
 @dataclass(frozen=True)
 class RetrieverSettings:
-    """What the retriever loads and how much it does at once."""
+    """What the retriever loads and how much it does at once. Each is RETRIEVER_... in the
+    environment."""
 
-    # Folder of an open_clip model: open_clip_config.json, open_clip_model.safetensors, tokenizer.
-    clip: Path = Path("models/nano/clip")
-    # "cpu", "cuda", "cuda:1" ...; "auto" takes a GPU where there is one.
-    device: str = "auto"
-    # Texts or images in one pass through CLIP.
-    max_batch: int = 32
-    # Longest that a lone text or image waits for company.
-    max_wait_ms: float = 4.0
-    # Most texts and images that wait; more are refused with RESOURCE_EXHAUSTED.
-    max_queue: int = 1024
-    # What searches new pools: "faiss", or "milvus" for pools that outgrow one machine.
-    index: str = "faiss"
-    # Address of Milvus, for example http://milvus:19530; a path ending in .db is Milvus Lite.
-    milvus: str = ""
-    # Pools with more images than this get an approximate index, smaller ones an exact one.
-    flat_limit: int = 50_000
-    # Folder of the files that loaded indexes are mapped from; it may be lost at any time.
-    cache: Path = Path(".variegate/retriever")
-    # Images of a pool that are embedded and stored at a time; a lost process costs one shard.
-    shard_size: int = 512
-    # Loaded indexes that are kept in memory.
-    loaded_indexes: int = 4
-    # Threads of one vector search (as many run at once as there are cores), and of the safety
-    # classifier.
-    search_threads: int = 1
-    safety_threads: int = 1
+    clip: Path = setting(
+        _NANO,
+        "Folder of an open_clip model: open_clip_config.json, open_clip_model.safetensors and its "
+        "tokenizer.",
+    )
+    device: str = setting("auto", MEANING, limits=DEVICES)
+    max_batch: int = setting(32, "Texts or images in one pass through CLIP.", least=1)
+    max_wait_ms: float = setting(
+        4.0, "Longest that a lone text or image waits for company, in milliseconds.", least=0
+    )
+    max_queue: int = setting(1024, "Most texts and images that wait; more are refused.", least=1)
+    index: str = setting(
+        "faiss",
+        "What searches new pools; milvus is for pools that outgrow one machine.",
+        choices=("faiss", "milvus"),
+    )
+    milvus: str = setting(
+        "", "Address of Milvus, http://HOST:19530; a path ending in .db is Milvus Lite."
+    )
+    flat_limit: int = setting(
+        50_000,
+        "Pools with more images than this get an approximate index, smaller ones an exact one.",
+        least=0,
+    )
+    cache: Path = setting(
+        state_folder() / "retriever",
+        "Folder of the files that loaded indexes are mapped from; it may be lost at any time.",
+    )
+    shard_size: int = setting(
+        512,
+        "Images of a pool that are embedded and stored at a time; a lost process costs one shard.",
+        least=1,
+    )
+    loaded_indexes: int = setting(4, "Loaded indexes that are kept in memory.", least=1)
+    search_threads: int = setting(
+        1, "Threads of one vector search; as many searches run at once as there are cores.", least=1
+    )
+    safety_threads: int = setting(1, "Threads of the safety classifier.", least=1)

@@ -6,10 +6,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,7 +18,8 @@ from grpc_reflection.v1alpha import reflection
 
 from servicekit.errors import Precondition, ServiceError
 from servicekit.interceptors import GuardInterceptor
-from servicekit.settings import SettingsError, load
+from servicekit.places import HOST, address_of, port_of, state_folder
+from servicekit.settings import Limits, SettingsError, create, describe, load, read, setting
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging, configure_tracing
 
@@ -37,6 +38,11 @@ _OPTIONS = [
     ("grpc.max_connection_age_grace_ms", 60 * 60 * 1000),
     ("grpc.so_reuseport", 0),
 ]
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVEL = Limits(
+    form=f"(?i:{'|'.join(_LEVELS)})", words=f"{', '.join(_LEVELS[:-1])} or {_LEVELS[-1]}"
+)
 
 S = TypeVar("S")
 
@@ -60,15 +66,28 @@ class Service:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Settings that every service process has. `host` and `port` are what it listens on."""
+    """Settings that every service process has. Each is SERVER_... in the environment."""
 
-    host: str = "0.0.0.0"
-    port: int = 50051
-    metrics_port: int = 0
-    store: str = "file:///var/lib/variegate"
-    log_level: str = "INFO"
-    trace_endpoint: str = ""
-    drain_seconds: float = 30.0
+    host: str = setting(
+        HOST, "Address to listen on; 0.0.0.0 is every network that this machine is on."
+    )
+    port: int = setting(0, "Port to listen on; 0 picks a free one.", limits=Limits(most=65535))
+    metrics_port: int = setting(
+        0, "Port of Prometheus metrics; 0: none.", limits=Limits(least=0, most=65535)
+    )
+    store: str = setting(
+        (state_folder() / "objects").as_uri(),
+        "Object store of all services: file:///FOLDER or s3://BUCKET?endpoint=HOST:PORT.",
+    )
+    log_level: str = setting(
+        "INFO",
+        "What is logged.",
+        limits=_LEVEL,
+    )
+    trace_endpoint: str = setting("", "Where OpenTelemetry traces go (OTLP, gRPC); none if empty.")
+    drain_seconds: float = setting(
+        30.0, "How long calls in flight may take to end after SIGTERM.", least=0
+    )
 
 
 @dataclass
@@ -194,18 +213,39 @@ def run(
     name: str,
     *,
     uses_store: bool = True,
+    arguments: Sequence[str] | None = None,
 ) -> None:
     """Runs a service process until SIGTERM or SIGINT, configured by the environment.
 
-    The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings. What
-    keeps it from starting is told in a sentence, with the exit code of the error. Without
-    `uses_store` the store is an empty one in memory, and SERVER_STORE does not matter.
+    The keys are NAME_... for the service's own settings and SERVER_... for ServerSettings; the only
+    argument, --help, lists them. What keeps it from starting is told in a sentence, with the exit
+    code of the error. Without `uses_store` the store is an empty one in memory, and SERVER_STORE
+    does not matter.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if set(arguments) & {"-h", "--help"}:
+        print(help_of(settings, name))
+        return
     try:
+        if arguments:
+            raise SettingsError(
+                f"{arguments[0]!r} is an argument, and it takes none: settings come from the "
+                "environment, and --help lists them"
+            )
         _run(create_service, settings, name, uses_store)
     except (SettingsError, ServiceError) as error:
         print(f"the {name} cannot start: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def help_of(settings: type[Any], name: str) -> str:
+    """Returns what `--help` of a service says: every setting with type, default and meaning."""
+    return (
+        f"Usage: variegate serve {name}\n\nRuns the {name} until SIGTERM or Ctrl-C. It listens on "
+        f"{address_of(name)}\nunless it is told otherwise, and takes its settings from the "
+        f"environment:\n\n{describe(settings, name)}\n\nOf every service:\n\n"
+        f"{describe(ServerSettings, 'SERVER', port=str(port_of(name)))}"
+    )
 
 
 def _run(
@@ -216,7 +256,8 @@ def _run(
 ) -> None:
     # Waiting OpenMP threads would spin and starve the process's other threads; see embedded/.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    server_settings = load(ServerSettings, os.environ, "SERVER")
+    values = {"port": port_of(name), **read(ServerSettings, os.environ, "SERVER")}
+    server_settings = create(ServerSettings, values, "SERVER")
     configure_logging(server_settings.log_level)
     if server_settings.trace_endpoint:
         configure_tracing(name, server_settings.trace_endpoint)

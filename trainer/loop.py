@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
+from servicekit.devices import find_device
 from trainer import recipes
 from trainer.checkpoints import Progress, restore, save, save_weights
 from trainer.evaluation import class_scores, confusion_matrix, normalised, predict
@@ -199,7 +200,7 @@ def _set_up(spec: RunSpec, images: RunImages) -> Setup:
     strategy = _strategy(spec, images)
     classifier = recipes.load("classifiers", spec.classifier).build(len(spec.class_names))
     model = strategy.adapt(classifier)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device(spec.device, "TRAINER_DEVICE")
     model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(

@@ -118,6 +118,7 @@ class Preparation:
             image_size=request.image_size,
             threads=self._settings.threads or len(os.sched_getaffinity(0)),
             checkpoint_seconds=self._settings.checkpoint_seconds,
+            device=self._settings.device,
         )
 
 

@@ -9,11 +9,11 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from servicekit.children import python_command, python_environment
 from servicekit.errors import Exhausted, Internal, Precondition, ServiceError
 
 Event = dict[str, Any]
@@ -86,7 +86,7 @@ class Worker:
             await process.wait()
         if process is None or process.returncode is not None:
             self._process = process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "trainer.worker"),
+                *python_command("trainer.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=_environment(),
@@ -140,10 +140,8 @@ class WorkerPool:
 def _environment() -> dict[str, str]:
     """The server's environment without its credentials, and with this package on the path."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    root = str(Path(__file__).parent.parent)
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [root, kept.get("PYTHONPATH", "")]))
     kept.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA is not deterministic
-    return kept
+    return python_environment(kept, Path(__file__).parent.parent)
 
 
 def _failure(event: Event) -> ServiceError:

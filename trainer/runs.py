@@ -90,10 +90,11 @@ class RunSpec:
     threads: int
     checkpoint_seconds: float
     code_digest: str = ""
+    device: str = "auto"
 
     def digest(self) -> str:
         """Stands for everything that the trained weights depend on; a checkpoint must match it."""
-        ignored = {"folder", "threads", "checkpoint_seconds"}
+        ignored = {"folder", "threads", "checkpoint_seconds", "device"}
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ignored}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

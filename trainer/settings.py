@@ -1,27 +1,38 @@
-"""Settings of the trainer, read from TRAINER_... environment variables."""
+"""Settings of the trainer."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 
+from servicekit.devices import DEVICES, MEANING
+from servicekit.settings import setting
+
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """`scratch` is a local folder for decoded images and checkpoints; it may be lost at any time.
+    """Each is TRAINER_... in the environment."""
 
-    At most `max_runs` runs train at once, each with `threads` threads (0: as many as the processor
-    cores it may use); the others wait. A checkpoint is written every `checkpoint_seconds`. Decoded
-    images are kept up to `cache_gigabytes`, those of runs that train or wait for sure; a run that
-    needs more than that is refused, and one that needs more than is left waits. A worker process
-    with nothing to do for `idle_seconds` ends, which frees its memory.
-    """
-
-    scratch: Path = Path(gettempdir()) / "variegate-trainer"
-    max_runs: int = 1
-    threads: int = 0
-    checkpoint_seconds: float = 15.0
-    cache_gigabytes: float = 20.0
-    idle_seconds: float = 300.0
+    scratch: Path = setting(
+        Path(gettempdir()) / "variegate-trainer",
+        "Local folder for decoded images and checkpoints; it may be lost at any time.",
+    )
+    device: str = setting("auto", MEANING, limits=DEVICES)
+    max_runs: int = setting(1, "Most runs that train at once; the others wait.", least=1)
+    threads: int = setting(
+        0, "Processor threads of a run; 0: as many as the cores it may use.", least=0
+    )
+    checkpoint_seconds: float = setting(15.0, "How often a checkpoint is written.", least=0)
+    cache_gigabytes: float = setting(
+        20.0,
+        "Most room for decoded images. Those of runs that train or wait are kept; a run that needs "
+        "more is refused, and one that needs more than is left waits.",
+        least=0,
+    )
+    idle_seconds: float = setting(
+        300.0,
+        "A worker process with nothing to do for so long ends, which frees its memory.",
+        least=0,
+    )
 
     @property
     def cache_bytes(self) -> int:

@@ -1,5 +1,6 @@
 """Puts the trainer together: settings and store in, service out."""
 
+import asyncio
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -7,6 +8,7 @@ import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
+from servicekit.devices import find_device
 from servicekit.errors import InvalidArgument
 from servicekit.operations import OperationRunner, OperationsServicer
 from servicekit.server import Service
@@ -28,6 +30,8 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
 
     async def load() -> None:
         _check_scratch(settings.scratch)
+        if settings.device not in ("auto", "cpu"):  # torch is not imported here for nothing
+            await asyncio.to_thread(find_device, settings.device, "TRAINER_DEVICE")
 
     async def close() -> None:
         await runner.close()

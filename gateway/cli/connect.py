@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
@@ -20,13 +20,19 @@ from gateway.cli.running import Running, holder_of, published, running_in
 from servicekit.storage import ObjectStore, open_store
 
 EMBEDDED = ("embedded.system", "EmbeddedSystem")
+_CONFIGURATION = "embedded.configuration"
 
 
 class System(Protocol):
-    """An embedded system inside its block. `targets` maps service name to HOST:PORT."""
+    """An embedded system inside its block. `targets` maps service name to HOST:PORT.
+
+    `variables` are the settings that it was started with, as variables of the environment.
+    """
 
     target: str
     targets: Mapping[str, str]
+    variables: Mapping[str, str]
+    import_roots: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,14 @@ async def connected(
     """
     url = store_url(common)
     if common.gateway:
+        _tell_what_it_keeps(common, say)
         store = open_store(url) if url else None
         yield Connection(common.gateway, common.trainer, store, is_own=False)
         return
     running = running_in(common.state)
     if running and (running.is_shared or not start):
+        if start:
+            _refuse_other_settings(common, running)
         say(f"using the system on {running.targets['gateway']} (process {running.pid})")
         yield _connection(common.state, running.targets, running.store, is_own=False)
         return
@@ -82,7 +91,7 @@ async def connected(
     if running:
         raise _in_use(common.state, running)
     say("starting the services")
-    async with embedded(common.state, roots, store=url) as system:
+    async with embedded(common, roots, store=url) as system:
         with published(common.state, system.targets, url, is_shared=False):
             yield _connection(common.state, system.targets, url, is_own=True)
 
@@ -116,17 +125,28 @@ def _in_use(state: Path, running: Running) -> CliError:
 
 def store_url(common: Common) -> str:
     """The URL of the object store that was asked for, also by commands without the option."""
-    return common.store or os.environ.get("VARIEGATE_STORE", "")
+    asked = common.store or os.environ.get("VARIEGATE_STORE", "")
+    alone = os.environ.get("SERVER_STORE", "")
+    if asked and alone and asked != alone:
+        raise CliError(
+            f"SERVER_STORE is {alone}, and --store (or VARIEGATE_STORE) is {asked}.",
+            remedy="Leave one of them out.",
+            reason="STORE_UNCLEAR",
+        )
+    return asked or alone
 
 
 def embedded(
-    state: Path, roots: tuple[Path, ...], *, port_base: int = 0, store: str = ""
+    common: Common, roots: tuple[Path, ...], *, port_base: int = 0, store: str = ""
 ) -> AbstractAsyncContextManager[System]:
     """The six services in this process, not started yet; they log into the state folder."""
     module, name = EMBEDDED
+    state = common.state
     try:
-        state.mkdir(parents=True, exist_ok=True)
         factory = getattr(importlib.import_module(module), name)
+        choices = _configuration().Choices(common.models, common.device, common.dtype)
+        system = factory(state, roots, port_base=port_base, store=store, choices=choices)
+        state.mkdir(parents=True, exist_ok=True)
     except ModuleNotFoundError as error:
         raise CliError(
             f"The embedded system cannot start: the package {error.name!r} is missing.",
@@ -143,8 +163,40 @@ def embedded(
         ) from error
     # Warnings of libraries go the way of the log: the terminal is for people.
     logging.captureWarnings(True)
-    system = factory(state, roots, port_base=port_base, store=store)
     return cast(AbstractAsyncContextManager[System], system)
+
+
+def _configuration() -> Any:
+    return importlib.import_module(_CONFIGURATION)
+
+
+def _tell_what_it_keeps(common: Common, say: Callable[[str], None]) -> None:
+    """A system elsewhere was set up by who started it. Raises CliError if options say otherwise."""
+    if chosen := common.chosen():
+        raise CliError(
+            f"{chosen[0]} sets up a system that starts here, and {common.gateway} runs already.",
+            remedy=f"Leave {chosen[0]} out, or set it where that system is started.",
+            reason="SETTINGS_OF_ANOTHER",
+        )
+    if names := _configuration().set_by(os.environ):
+        say(f"warning: {', '.join(names)} changes nothing: {common.gateway} has its own settings")
+
+
+def _refuse_other_settings(common: Common, running: Running) -> None:
+    """Raises CliError if something was set that the running system was not started with."""
+    configuration = _configuration()
+    choices = configuration.Choices(common.models, common.device, common.dtype)
+    asked = configuration.texts_of(configuration.explicit(os.environ, choices))
+    for name, value in asked.items():
+        has = running.variables.get(name)
+        if has != value:
+            raise CliError(
+                f"{name} should be {value}, and the system that runs in {common.state} (process "
+                f"{running.pid}) was started with {has or 'its default'}.",
+                exit_code=3,
+                remedy="Stop that system, leave the setting out, or use another --state.",
+                reason="OTHER_SETTINGS",
+            )
 
 
 def _connection(state: Path, targets: Mapping[str, str], url: str, *, is_own: bool) -> Connection:

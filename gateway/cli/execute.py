@@ -105,8 +105,11 @@ async def _run(
 def _translate(error: Exception) -> CliError:
     from gateway.cli.remedies import remedy_of
     from servicekit.errors import ServiceError
+    from servicekit.settings import SettingsError
 
-    if isinstance(error, ServiceError):
+    if isinstance(error, SettingsError):
+        failure = CliError(str(error), reason="BAD_SETTING")
+    elif isinstance(error, ServiceError):
         message = error.message
         if message.partition(" ")[0].isalpha():  # It may begin with a URI or a name.
             message = message[:1].upper() + message[1:]

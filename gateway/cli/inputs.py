@@ -59,7 +59,7 @@ def local_path(text: str) -> Path | None:
     if text.startswith("store:"):
         return None
     if text.startswith("file:"):
-        text = unquote(urlsplit(text).path)
+        text = unquote(urlsplit(text).path, errors="surrogateescape")
     return Path(text).expanduser().resolve()
 
 

@@ -1,6 +1,7 @@
 """The command `variegate`: registers the commands and turns wrong usage into exit code 2."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -12,11 +13,15 @@ from gateway.cli.commands.cancel import cancel
 from gateway.cli.commands.doctor import doctor
 from gateway.cli.commands.import_ import import_
 from gateway.cli.commands.methods import methods
+from gateway.cli.commands.serve import CONTEXT as SERVE_CONTEXT
+from gateway.cli.commands.serve import serve
 from gateway.cli.commands.status import status
 from gateway.cli.commands.study import study
 from gateway.cli.commands.train import train
 from gateway.cli.commands.up import up
+from gateway.cli.failures import CliError
 from gateway.cli.parsing import Command
+from gateway.cli.variables import check_variables
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 wrong usage or argument · 3 something is missing, exists "
@@ -35,6 +40,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "methods": methods,
     "import": import_,
     "up": up,
+    "serve": serve,
     "status": status,
     "cancel": cancel,
     "doctor": doctor,
@@ -50,14 +56,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _name, _command in _COMMANDS.items():
-    app.command(_name, cls=Command, epilog=EPILOG)(_command)
+    _context = SERVE_CONTEXT if _command is serve else None
+    app.command(_name, cls=Command, epilog=EPILOG, context_settings=_context)(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        check_variables(os.environ)
         code = app(arguments, standalone_mode=False)
+    except CliError as error:
+        code = _told(error.message, "", arguments)
     except typer.Abort:
         code = 130
     except typer.TyperException as error:
@@ -77,11 +87,15 @@ def _misused(error: typer.TyperException, arguments: list[str]) -> int:
     remedy = f"See `variegate {command} --help`." if command else "See `variegate --help`."
     if not command and near and "Did you mean" not in message:
         message += f" Did you mean {near[0]!r}?"
+    return _told(message, remedy, arguments)
+
+
+def _told(message: str, remedy: str, arguments: list[str]) -> int:
     if "--json" in arguments:
         facts = {"exit_code": 2, "reason": "USAGE", "message": message, "remedy": remedy}
         print(json.dumps({"error": facts}, indent=2))
     else:
-        print(f"error: {message}\n{remedy}", file=sys.stderr)
+        print(f"error: {message}\n{remedy}".rstrip(), file=sys.stderr)
     return 2
 
 

@@ -98,6 +98,32 @@ State = Annotated[
         rich_help_panel=_SYSTEM,
     ),
 ]
+Models = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Models of the system started here: a folder with clip/, captioner/ and "
+        "diffusion/NAME/ (or VARIEGATE_MODELS).",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where they compute: auto, cpu, cuda, cuda:1 and so on.",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+DType = Annotated[
+    str,
+    typer.Option(
+        help="Numbers of the diffusion models: float32, bfloat16 or float16.",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
 Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the trace of an error.", rich_help_panel=_SYSTEM),
@@ -116,3 +142,11 @@ class Common:
     state: Path = DEFAULT_STATE
     json: bool = False
     debug: bool = False
+    models: Path | None = None
+    device: str = ""
+    dtype: str = ""
+
+    def chosen(self) -> list[str]:
+        """The options that set up a system, as they are written."""
+        given = {"--models": self.models, "--device": self.device, "--dtype": self.dtype}
+        return [option for option, value in given.items() if value]

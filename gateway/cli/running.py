@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 # The embedded system holds a lock on this file while it runs, and writes its process id into it.
 _LOCK = "lock"
@@ -25,7 +26,8 @@ class Running:
     """A running system. `targets` maps service to HOST:PORT; `store` is "" for its own folder.
 
     `command` is what was typed to start it, at `started` (seconds since 1970). `is_shared` if
-    other commands may give it work.
+    other commands may give it work. `variables` are the settings that it was started with, as
+    variables of the environment.
     """
 
     pid: int
@@ -34,15 +36,22 @@ class Running:
     is_shared: bool = False
     command: str = ""
     started: float = field(default_factory=time.time)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
 def published(
-    state: Path, targets: Mapping[str, str], store: str = "", *, is_shared: bool
+    state: Path,
+    targets: Mapping[str, str],
+    store: str = "",
+    *,
+    is_shared: bool,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Tells other commands of the system of this process while the block runs."""
     command = shlex.join(["variegate", *sys.argv[1:]])
     running = Running(os.getpid(), dict(targets), store, is_shared, command)
+    running = replace(running, variables=dict(variables))
     staged = state / f"{_FACTS}.new"
     staged.write_text(json.dumps(asdict(running)))
     staged.replace(state / _FACTS)

@@ -56,7 +56,13 @@ def locate(uri: str, *, store: ObjectStore, roots: tuple[str, ...], field: str) 
             field=field,
             reason="BAD_URI",
         )
-    path = Path(os.path.realpath(unquote(parts.path)))
+    if parts.query or parts.fragment:
+        raise InvalidArgument(
+            f"{uri!r} is cut at its ? or #; write them as %3F and %23 (and % as %25)",
+            field=field,
+            reason="BAD_URI",
+        )
+    path = Path(os.path.realpath(unquote(parts.path, errors="surrogateescape")))
     allowed = [Path(os.path.realpath(root)) for root in roots]
     if not any(path.is_relative_to(root) for root in allowed):
         raise InvalidArgument(

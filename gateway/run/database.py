@@ -1,9 +1,16 @@
 """The database of durable work: SQLite tuned for many small commits, or PostgreSQL as it is."""
 
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import sqlalchemy as sa
+
+
+def sqlite_url(file: Path) -> str:
+    """Returns the URL of a SQLite file. Its path is percent-encoded, as in any URL."""
+    return f"sqlite:///{quote(os.fsencode(file.absolute()))}"
 
 
 def engine_of(database_url: str) -> sa.Engine | None:
@@ -15,9 +22,15 @@ def engine_of(database_url: str) -> sa.Engine | None:
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite":
         return None
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url)
+    if url.database:
+        # SQLAlchemy cannot write down names that are not UTF-8, so it is not told the file's.
+        file = Path(unquote(urlsplit(database_url).path[1:], errors="surrogateescape"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+        @sa.event.listens_for(engine, "do_connect")
+        def name(dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
+            arguments[0] = file
 
     @sa.event.listens_for(engine, "connect")
     def tune(connection: Any, record: Any) -> None:

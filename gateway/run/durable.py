@@ -69,7 +69,6 @@ class Durable:
         self._database_url, self._executor_id = database_url, executor_id
         self._config = DBOSConfig(
             name="variegate-gateway",
-            system_database_url=database_url,
             executor_id=executor_id,
             application_version=VERSION,
             log_level="ERROR",
@@ -97,7 +96,10 @@ class Durable:
         _launched = self
         try:
             self._engine = engine_of(self._database_url)
-            DBOS(config={**self._config, "system_database_engine": self._engine})
+            # DBOS would read the URL by rules of its own: of an engine it needs none.
+            url = None if self._engine else self._database_url
+            database = {"system_database_url": url, "system_database_engine": self._engine}
+            DBOS(config={**self._config, **database})  # type: ignore[typeddict-item]
             # DBOS adopts the loop it is launched on, so this must not move to a thread.
             DBOS.launch()
         except (dbos_error.DBOSException, SQLAlchemyError, OSError) as error:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from generator.engine.card import Card
 from generator.engine.items import FloatArray, Text
-from generator.engine.pipelines import device_of, load_pipeline
+from generator.engine.pipelines import load_pipeline
 from generator.engine.settings import EngineSettings
 from generator.engine.shapes import in_chunks
+from servicekit.devices import find_device
 
 # Encoders always run in calls of this many rows: what they give is then bit-identical everywhere,
 # and they are a small share of the work.
@@ -28,7 +29,8 @@ class Encoders:
     def __init__(self, pipeline: Any, card: Card, settings: EngineSettings) -> None:
         self.card = card
         self._pipeline = pipeline
-        self._device, self._dtype = device_of(settings.device), getattr(torch, settings.dtype)
+        self._device = find_device(settings.device, "GENERATOR_DEVICE")
+        self._dtype = getattr(torch, settings.dtype)
         self._prompts: OrderedDict[str, Tensor] = OrderedDict()
 
     def texts(self, texts: Sequence[Text]) -> list[Tensor]:

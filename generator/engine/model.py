@@ -11,10 +11,11 @@ from torch import Tensor
 
 from generator.engine.card import Card
 from generator.engine.encoders import ENCODER_ROWS, Encoders
-from generator.engine.pipelines import device_of, load_pipeline
+from generator.engine.pipelines import load_pipeline
 from generator.engine.pixels import to_tensor
 from generator.engine.settings import EngineSettings
 from generator.engine.shapes import in_chunks
+from servicekit.devices import find_device
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Model:
 
     def __init__(self, card: Card, settings: EngineSettings) -> None:
         self.card = card
-        self.device = device_of(settings.device)
+        self.device = find_device(settings.device, "GENERATOR_DEVICE")
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
         self._settings = settings
         self.pipeline = load_pipeline(card, settings)

@@ -9,6 +9,7 @@ from generator.engine.card import Card
 from generator.engine.errors import BrokenModel
 from generator.engine.settings import EngineSettings
 from models.torchvision_cpu import declare_missing_operators
+from servicekit.devices import find_device
 
 
 def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, ...] = ()) -> Any:
@@ -37,15 +38,8 @@ def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, .
         )
     except Exception as error:
         raise BrokenModel(card.name, f"its components do not load: {error}") from error
-    device = device_of(settings.device)
+    device = find_device(settings.device, "GENERATOR_DEVICE")
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.to(device).requires_grad_(False).eval()
     return pipeline
-
-
-def device_of(name: str) -> torch.device:
-    """Returns the device; "auto" is CUDA if there is one."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -2,37 +2,34 @@
 
 from dataclasses import dataclass
 
-_COUNTS = ("max_batch", "max_queue", "deterministic_rows", "decode_batch", "max_variants")
+from servicekit.devices import DEVICES, MEANING
+from servicekit.settings import setting
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How the engine runs.
+    """How the engine runs. Each is GENERATOR_... in the environment."""
 
-    `device` is "cpu", "cuda" or "auto". `dtype` is "float32", "bfloat16" or "float16"; only
-    float32 keeps the promise that images agree within 2/255 whatever the batch. `threads` of 0
-    leaves torch's own choice. `max_batch` items share a U-Net call; `max_queue` may wait. A first
-    item waits `max_wait_seconds` for company. Deterministic U-Net calls have `deterministic_rows`
-    rows, whatever is asked for; a guided item takes two of them. `max_variants` fine-tuned
-    U-Nets are kept on the device.
-    """
-
-    device: str = "auto"
-    dtype: str = "float32"
-    threads: int = 0
-    max_batch: int = 64
-    max_queue: int = 256
-    max_wait_seconds: float = 0.01
-    deterministic_rows: int = 16
-    decode_batch: int = 8
-    max_variants: int = 2
-
-    def __post_init__(self) -> None:
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"dtype is {self.dtype!r}; use float32, bfloat16 or float16")
+    device: str = setting("auto", MEANING, limits=DEVICES)
+    dtype: str = setting(
+        "float32",
+        "Numbers of the models. Only float32 keeps the promise that images agree within 2/255 "
+        "whatever the batch.",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    threads: int = setting(0, "Processor threads; 0 leaves torch's own number.", least=0)
+    max_batch: int = setting(64, "Most images that share a U-Net call.", least=1)
+    max_queue: int = setting(256, "Most images that wait; more are refused.", least=1)
+    max_wait_seconds: float = setting(
+        0.01, "Longest that a first image waits for company.", least=0
+    )
+    deterministic_rows: int = setting(
+        16,
+        "Rows of every deterministic U-Net call, whatever is asked for; a guided image takes two.",
+        least=1,
+    )
+    decode_batch: int = setting(8, "Images that are decoded in one call.", least=1)
+    max_variants: int = setting(2, "Fine-tuned U-Nets that are kept on the device.", least=1)
 
     def signature(self, *, deterministic: bool) -> str:
         """Returns what of the settings decides over an image's bits."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from generator.settings import GeneratorSettings
+from servicekit.children import python_environment
 from servicekit.errors import Precondition, Unavailable
 from servicekit.leash import signal_group, start_leashed, stop_leashed
 
@@ -57,10 +58,10 @@ class LocalTriton:
         wanted = (ports.grpc, ports.http, ports.metrics)
         self.ports = Ports(*(port or free_port() for port in wanted))
         self.target = f"{_HOST}:{self.ports.grpc}"
-        self.log = folder / "triton.log"
+        self.log = folder.absolute() / "triton.log"
         self.settings = replace(settings, backend="triton", triton=self.target)
         self.ready_seconds = ready_seconds
-        self._folder, self._store = folder, store
+        self._folder, self._store = folder.absolute(), store
         self._shm_prefix = f"{_SHM_PREFIX}{os.getpid()}-{self.ports.grpc}-"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -108,7 +109,9 @@ class LocalTriton:
         self._sweep()
         with self.log.open("ab") as log:
             command = self._command(environment)
-            self._process = start_leashed(command, log, self._variables(environment))
+            # Its stub takes code from the folder that it runs in, so that must not be the user's.
+            variables = self._variables(environment)
+            self._process = start_leashed(command, log, variables, self._folder)
 
     def stop(self, seconds: float = 15.0) -> None:
         """Lets Triton finish what it is doing for up to `seconds`, and ends it."""
@@ -133,7 +136,7 @@ class LocalTriton:
         return [
             str(server / "bin" / "tritonserver"),
             f"--model-repository={_MODELS}",
-            f"--backend-directory={backends.absolute()}",
+            f"--backend-directory={backends}",
             # The stub makes its shared memory under this prefix, so that it can be swept.
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
             f"--backend-config=python,stub-timeout-seconds={self.ready_seconds:.0f}",
@@ -151,7 +154,7 @@ class LocalTriton:
         ours = {f.name: getattr(self.settings, f.name) for f in fields(self.settings)}
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GENERATOR_", "SERVER_"))}
         return {
-            **kept,
+            **python_environment(kept),
             **{f"GENERATOR_{name}".upper(): _text(value) for name, value in ours.items()},
             "SERVER_STORE": self._store,
             "PATH": f"{environment / 'bin'}:{os.environ.get('PATH', os.defpath)}",
@@ -232,7 +235,7 @@ def _server_folder(environment: Path) -> Path:
 def _library_folder(environment: Path) -> str:
     """Returns where the environment's libpython lies, which the stub loads."""
     ask = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
-    command = [str(environment / "bin" / "python"), "-c", ask]
+    command = [str(environment / "bin" / "python"), "-I", "-c", ask]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -251,4 +254,6 @@ def _link_backend(server: Path, folder: Path) -> None:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Path):  # the server runs in another folder
+        return str(value.absolute())
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -29,7 +29,14 @@ def open_store(url: str) -> ObjectStore:
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/":
-        return _open_folder(Path(unquote(parts.path)))
+        if parts.query or parts.fragment:
+            raise InvalidArgument(
+                f"{url!r} is cut at its ? or #; in a file: URL write them as %3F and %23, and % as "
+                "%25",
+                field="store",
+                reason="BAD_STORE",
+            )
+        return _open_folder(Path(unquote(parts.path, errors="surrogateescape")))
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "s3":

@@ -9,6 +9,7 @@ from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
+from gateway.run.database import sqlite_url
 from gateway.settings import GatewaySettings
 from gateway.wiring import create_service
 from servicekit.channels import open_channel
@@ -87,7 +88,7 @@ async def open_system(state, *roots, trouble=None, wrap=lambda store: store, **s
             **{
                 **dict.fromkeys(FIVE, others.target),
                 "import_roots": tuple(map(str, roots)),
-                "database_url": f"sqlite:///{state}/gateway.sqlite",
+                "database_url": sqlite_url(state / "gateway.sqlite"),
                 "shard_size": 4,
                 "patience_seconds": 5.0,
                 **settings,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests_ports import free_port
 
+from gateway.run.database import sqlite_url
 from gateway.run.durable import Durable
 from servicekit.errors import Precondition
 
@@ -33,3 +34,12 @@ async def test_a_database_that_cannot_be_used_is_told(tmp_path: Path, url, why):
     mended = Durable(f"sqlite:///{tmp_path}/gateway.sqlite", "one", nothing)
     await mended.launch()
     await mended.close()
+
+
+@pytest.mark.parametrize("name", ["st%201", "st?x=1", "a b#c;d&e", "Zürich 日本", "100%", "\udcff"])
+async def test_a_folder_of_any_name_holds_the_database(tmp_path: Path, name):
+    file = tmp_path / name / "gateway.sqlite"
+    durable = Durable(sqlite_url(file), "one", nothing)
+    await durable.launch()
+    await durable.close()
+    assert list(tmp_path.rglob("*.sqlite")) == [file]

@@ -138,3 +138,16 @@ def test_a_store_opens_by_url(tmp_path):
         open_store("file:///proc/no/folder")
     with pytest.raises(InvalidArgument, match="s3://BUCKET"):
         open_store("s3://pets")
+
+
+@pytest.mark.parametrize("name", ["st%201", "st?x=1", "a b#c;d&e", "Zürich 日本", "100%", "\udcff"])
+def test_a_folder_of_any_name_is_a_store(tmp_path, name):
+    open_store((tmp_path / name).as_uri()).put("a/b", b"1")
+    assert [path.parent.parent.name for path in tmp_path.rglob("b")] == [name]
+
+
+@pytest.mark.parametrize("tail", ["?x=1", "#1"])
+def test_a_url_of_a_folder_that_would_be_cut_is_refused(tmp_path, tail):
+    with pytest.raises(InvalidArgument, match="write them as %3F and %23"):
+        open_store(f"{tmp_path.as_uri()}{tail}")
+    assert list(tmp_path.iterdir()) == []

@@ -51,6 +51,9 @@ def augment(
     gateway: options.Gateway = None,
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
+    models: options.Models = None,
+    device: options.Device = "",
+    dtype: options.DType = "",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -58,7 +61,7 @@ def augment(
 
     A run that was stopped, even killed, goes on when the same command is given again.
     """
-    common = options.Common(gateway=gateway, store=store, state=state, json=json, debug=debug)
+    common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
 
     def prepare() -> AugmentWish:
         wish = AugmentWish(

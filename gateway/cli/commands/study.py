@@ -59,11 +59,14 @@ def study(
     gateway: options.Gateway = None,
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
+    models: options.Models = None,
+    device: options.Device = "",
+    dtype: options.DType = "",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Compare methods: a table here, results.json and report.html in --out."""
-    common = options.Common(gateway=gateway, store=store, state=state, json=json, debug=debug)
+    common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)

@@ -49,11 +49,12 @@ def train(
     trainer: options.Trainer = None,
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
+    device: options.Device = "",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Train and test a classifier; with --synthetic also measure what the images gained."""
-    common = options.Common(gateway, trainer, store, state, json, debug)
+    common = options.Common(gateway, trainer, store, state, json, debug, device=device)
     wish = TrainWish(
         source, test, synthetic, strategy, seeds, shots, policy, classifier, steps, compare
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """`variegate up`: the whole system on fixed ports, until it is stopped."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,12 +34,16 @@ def up(
     import_root: ImportRoot = None,
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
+    models: options.Models = None,
+    device: options.Device = "",
+    dtype: options.DType = "",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Start all six services and leave them running until Ctrl-C."""
-    common = options.Common(store=store, state=state, json=json, debug=debug)
-    roots = tuple(path.resolve() for path in import_root or [Path.cwd()])
+    common = options.Common(None, None, store, state, json, debug, models, device, dtype)
+    here = [] if os.environ.get("GATEWAY_IMPORT_ROOTS") else [Path.cwd()]
+    roots = tuple(path.resolve() for path in import_root or here)
     settle(common, lambda: asyncio.run(_serve(common, roots, port_base)))
 
 
@@ -52,9 +57,10 @@ async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     Console(stderr=True).print("starting the services", style="dim")
     url = store_url(common)
-    async with embedded(common.state, roots, port_base=port_base, store=url) as system:
-        with published(common.state, system.targets, url, is_shared=True):
-            _announce(common, system, roots)
+    async with embedded(common, roots, port_base=port_base, store=url) as system:
+        own, targets = system.variables, system.targets
+        with published(common.state, targets, url, is_shared=True, variables=own):
+            _announce(common, system)
             await stop.wait()
     document = {"targets": dict(system.targets), "stopped": True}
     return Outcome(document, lambda console: console.print("stopped"))
@@ -75,14 +81,15 @@ def check_ports(port_base: int) -> None:
         )
 
 
-def _announce(common: options.Common, system: "System", roots: tuple[Path, ...]) -> None:
+def _announce(common: options.Common, system: "System") -> None:
     targets: dict[str, Any] = dict(system.targets)
     console = Console(stderr=common.json)
     shown = table("service", "address")
     for name, target in targets.items():
         shown.add_row(name, target)
     console.print(shown)
-    console.print(f"imports from {', '.join(map(str, roots))}", style="dim", markup=False)
+    roots = ", ".join(map(str, system.import_roots))
+    console.print(f"imports from {roots}", style="dim", markup=False)
     console.print(
         f"try     grpcurl -plaintext {system.target} list\n"
         "or      variegate methods  (commands in this folder find it by themselves)\n"

@@ -14,6 +14,7 @@ import torch
 
 from models.nano.recipe import demo, photos
 from models.nano.recipe.settings import BUDGETS, NANO, Workshop, workshop
+from servicekit.children import python_command, python_environment
 
 # What each stage needs. A stage is the module of that name, with a `train` function.
 STAGES: dict[str, tuple[str, ...]] = {
@@ -122,10 +123,10 @@ def _schedule(
 def _start(
     stage: str, minutes: float, folder: Path, threads: int | None
 ) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "models.nano.recipe", "--photos", str(folder)]
+    command = [*python_command("models.nano.recipe", "--photos", str(folder))]
     command += ["--stage", stage, "--minutes", str(minutes)]
     limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-    return subprocess.Popen(command, env=os.environ | limit)
+    return subprocess.Popen(command, env=python_environment(os.environ | limit))
 
 
 def _run_here(home: Workshop, options: argparse.Namespace) -> int:
