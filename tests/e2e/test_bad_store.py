@@ -54,7 +54,11 @@ def test_a_service_tells_a_bad_store_in_one_sentence(service):
             4,
             "check that its server runs, and the endpoint in the store's URL",
         ),
-        ({"SERVER_PORT": "http"}, 2, "SERVER_PORT has the value 'http', which is not a int"),
+        (
+            {"SERVER_PORT": "http"},
+            2,
+            "SERVER_PORT has the value 'http', which is not a whole number",
+        ),
     ],
     ids=["folder", "endpoint", "credentials", "server", "setting"],
 )
