@@ -18,6 +18,7 @@ def engine_of(database_url: str) -> sa.Engine | None:
 
     With a write-ahead log a commit costs no wait for the disk. A killed process loses nothing; a
     power cut may lose the newest steps, whose work is found in the object store and not repeated.
+    DBOS is given the engine and not the URL, which it would read by rules of its own.
     """
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite":

@@ -96,10 +96,9 @@ class Durable:
         _launched = self
         try:
             self._engine = engine_of(self._database_url)
-            # DBOS would read the URL by rules of its own: of an engine it needs none.
             url = None if self._engine else self._database_url
-            database = {"system_database_url": url, "system_database_engine": self._engine}
-            DBOS(config={**self._config, **database})  # type: ignore[typeddict-item]
+            own: Any = {"system_database_url": url, "system_database_engine": self._engine}
+            DBOS(config={**self._config, **own})
             # DBOS adopts the loop it is launched on, so this must not move to a thread.
             DBOS.launch()
         except (dbos_error.DBOSException, SQLAlchemyError, OSError) as error:
