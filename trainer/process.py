@@ -91,6 +91,8 @@ class Worker:
                 stdout=asyncio.subprocess.PIPE,
                 env=_environment(),
                 limit=_LINE_LIMIT,
+                # Ctrl-C is for us, who know what it means for the run.
+                start_new_session=True,
             )
         return process
 

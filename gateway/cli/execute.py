@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -13,12 +14,11 @@ import typer
 from rich.console import Console
 
 from gateway.cli.failures import CliError
+from gateway.cli.interrupts import Ending, interruptible
 from gateway.cli.options import Common
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
-
-INTERRUPTED = 130
 
 T = TypeVar("T")
 
@@ -52,27 +52,43 @@ def execute(
     settle(common, lambda: asyncio.run(_run(common, work, roots, start)), interrupted)
 
 
-def settle(common: Common, work: Callable[[], Outcome], interrupted: str = "") -> None:
-    """Runs `work` and exits: the one place that prints outcomes and errors."""
+def settle(
+    common: Common, work: Callable[[], Outcome], interrupted: str | Outcome = ""
+) -> NoReturn:
+    """Runs `work` and exits: the one place that prints outcomes and errors.
+
+    An interruption ends it with an error whose remedy is `interrupted`, or with that outcome.
+    """
+
+    def conclude(number: signal.Signals) -> int:
+        if isinstance(interrupted, Outcome):
+            return _show(common, interrupted)
+        return _say(common, _interruption(number, interrupted))
+
+    ending = Ending(conclude)
     try:
-        outcome = work()
+        with interruptible(ending):
+            code = _show(common, work())
     except CliError as error:
-        _fail(common, error)
+        code = _say(common, error)
     except KeyboardInterrupt:
-        _fail(
-            common,
-            CliError(
-                "Interrupted.", exit_code=INTERRUPTED, remedy=interrupted, reason="INTERRUPTED"
-            ),
-        )
+        code = ending.say()
     except Exception as error:  # whatever it is, people get a sentence and not a trace
-        _fail(common, _translate(error))
+        code = _say(common, _translate(error))
+    raise typer.Exit(code)
+
+
+def _show(common: Common, outcome: Outcome) -> int:
+    if common.json:
+        print(json.dumps(outcome.document, indent=2, ensure_ascii=False))
     else:
-        if common.json:
-            print(json.dumps(outcome.document, indent=2, ensure_ascii=False))
-        else:
-            outcome.render(Console())
-        raise typer.Exit(outcome.exit_code)
+        outcome.render(Console())
+    return outcome.exit_code
+
+
+def _interruption(number: signal.Signals, remedy: str) -> CliError:
+    message = "Interrupted." if number is signal.SIGINT else "Terminated."
+    return CliError(message, exit_code=128 + number, remedy=remedy, reason="INTERRUPTED")
 
 
 def checked(common: Common, work: Callable[[], T]) -> T:
@@ -80,7 +96,7 @@ def checked(common: Common, work: Callable[[], T]) -> T:
     try:
         return work()
     except CliError as error:
-        _fail(common, error)
+        raise typer.Exit(_say(common, error)) from error
 
 
 async def _run(
@@ -138,7 +154,7 @@ def _translate(error: Exception) -> CliError:
     return failure
 
 
-def _fail(common: Common, error: CliError) -> NoReturn:
+def _say(common: Common, error: CliError) -> int:
     if common.debug and error.__cause__ is not None:
         traceback.print_exception(error.__cause__, file=sys.stderr)
     if common.json:
@@ -150,4 +166,4 @@ def _fail(common: Common, error: CliError) -> NoReturn:
         console.print(error.message, markup=False, soft_wrap=True)
         if error.remedy:
             console.print(error.remedy, markup=False, soft_wrap=True, style="dim")
-    raise typer.Exit(error.exit_code)
+    return error.exit_code

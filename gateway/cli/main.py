@@ -26,7 +26,7 @@ from gateway.cli.variables import check_variables
 EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 wrong usage or argument · 3 something is missing, exists "
     "already or is in use · 4 the system cannot be reached or is busy · 5 done, but some classes "
-    "fell short · 130 interrupted"
+    "fell short · 130 interrupted · 143 terminated"
 )
 HELP = """Make a small labelled image set larger and better, and measure what helped.
 

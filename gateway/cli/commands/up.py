@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -44,26 +43,23 @@ def up(
     common = options.Common(None, None, store, state, json, debug, models, device, dtype)
     here = [] if os.environ.get("GATEWAY_IMPORT_ROOTS") else [Path.cwd()]
     roots = tuple(path.resolve() for path in import_root or here)
-    settle(common, lambda: asyncio.run(_serve(common, roots, port_base)))
+    stopped = Outcome({"stopped": True}, lambda console: console.print("stopped"))
+    settle(common, lambda: asyncio.run(_serve(common, roots, port_base)), stopped)
 
 
-async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int) -> Outcome:
+async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int) -> NoReturn:
     from gateway.cli.connect import embedded, store_url
     from gateway.cli.running import published
 
     check_ports(port_base)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     Console(stderr=True).print("starting the services", style="dim")
     url = store_url(common)
     async with embedded(common, roots, port_base=port_base, store=url) as system:
         own, targets = system.variables, system.targets
         with published(common.state, targets, url, is_shared=True, variables=own):
             _announce(common, system)
-            await stop.wait()
-    document = {"targets": dict(system.targets), "stopped": True}
-    return Outcome(document, lambda console: console.print("stopped"))
+            await asyncio.Event().wait()  # until it is interrupted
+    raise AssertionError("nobody sets the event")
 
 
 def check_ports(port_base: int) -> None:
