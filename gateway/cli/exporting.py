@@ -17,8 +17,10 @@ def check_format(form: str) -> None:
         raise unknown("format", form, format_ids(), listing="They are the values of --format.")
 
 
-async def export(session: "Session", manifest_uri: str, out: Path, form: str) -> None:
-    """Writes an augmentation in a format, with its manifest; whole files there stay.
+async def export(
+    session: "Session", manifest_uri: str, dataset_uri: str, out: Path, form: str
+) -> None:
+    """Writes an augmentation of a dataset in a format, with its manifest; whole files there stay.
 
     The folder is claimed (`outputs.claim`), so what it holds is this run's: the marker alone, or
     an export that was stopped, which goes on.
@@ -28,15 +30,18 @@ async def export(session: "Session", manifest_uri: str, out: Path, form: str) ->
     session.view.say(f"writing {out}")
     store = session.connection.need_store()
     begun = (out / ".manifest.sha256").exists()
-    await asyncio.to_thread(
+    summary = await asyncio.to_thread(
         export_augmentation,
         store,
         manifest_uri,
         out,
+        dataset_uri=dataset_uri,
         form=form,
         resume=begun,
         overwrite=not begun,
     )
+    for note in summary.notes:
+        session.view.say(f"note: {note}")
 
 
 async def fetch(session: "Session", uri: str, path: Path) -> None:

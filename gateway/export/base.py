@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import pyarrow as pa
+
 from servicekit.storage import ObjectStore, to_key
 
 _WORKERS, _WINDOW = 4, 256
@@ -22,13 +24,19 @@ class Format(Protocol):
 
     id: str
 
-    def file_of(self, number: int, row: Row) -> str:
-        """Returns the place of the image of a manifest's row below the folder."""
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
+        """Returns what the format adds to a manifest, among it `file_name`: the place below OUT."""
 
     def write(
         self, store: ObjectStore, rows: Sequence[Row], out: Path, *, overwrite: bool
     ) -> Iterator[bool]:
-        """Writes the images; yields for each row whether it had to be written."""
+        """Writes the images; yields for each row whether it had to be written.
+
+        The rows have the format's columns.
+        """
+
+    def describe(self, manifest: pa.Table, out: Path) -> None:
+        """Writes what readers of the format look for beside the images, if there is any."""
 
 
 def image_suffix(row: Row) -> str:

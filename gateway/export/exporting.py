@@ -5,26 +5,41 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gateway.digests import sha256_of
 from gateway.export import formats
+from gateway.export.annotations import (
+    Origin,
+    annotated,
+    for_json,
+    lineage_for_json,
+    origin_of,
+    to_bytes,
+)
 from gateway.export.base import Format, Row, write_file
 from gateway.registry import scan
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 from servicekit.storage import ObjectStore, to_key
 
 MANIFEST, LINEAGE = "manifest.parquet", "lineage.jsonl"
+# Of what is written; an export that an older version began is written anew.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was exported. `kept_count` are images that were there already, whole."""
+    """What was exported. `kept_count` are images that were there already, whole.
+
+    `notes` are sentences for people.
+    """
 
     out: Path
     written_count: int
     kept_count: int
     class_counts: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def format_ids() -> list[str]:
@@ -37,30 +52,37 @@ def export_augmentation(
     manifest_uri: str,
     out: Path,
     *,
+    dataset_uri: str = "",
     form: str = "imagefolder",
     overwrite: bool = False,
     resume: bool = False,
 ) -> ExportSummary:
     """Writes the images of an augmentation manifest into OUT, in the format `form`.
 
-    OUT also gets `manifest.parquet`, the manifest itself, and `lineage.jsonl`, one line per image
-    with its file and its full lineage. Every file appears whole or not at all, and the manifest
-    last, so that a folder with a manifest is complete. Raises Precondition if OUT exists with
-    anything in it: `resume` goes on with an export of the same manifest, `overwrite` writes over
-    whatever is there (it deletes nothing else). Raises InvalidArgument for an unknown format.
+    OUT also gets `manifest.parquet`, the manifest with the columns `file_name` and `parent_files`
+    (see `annotations`), and `lineage.jsonl`, one line per image with its full lineage.
+    `dataset_uri` is the manifest of the dataset that the images were made from. Every file appears
+    whole or not at all, and the manifest last, so that a folder with a manifest is complete. Raises
+    Precondition if OUT exists with anything in it: `resume` goes on with an export of the same
+    manifest, `overwrite` writes over whatever is there (it deletes nothing else). Raises
+    InvalidArgument for an unknown format.
     """
     chosen = _format(form)
-    manifest = store.get(to_key(manifest_uri))
-    rows: list[Row] = pq.read_table(io.BytesIO(manifest)).to_pylist()
-    mark = f"{sha256_of(manifest)} {form}"
+    data = store.get(to_key(manifest_uri))
+    manifest = pq.read_table(io.BytesIO(data))
+    mark = f"{sha256_of(data)} {form} {_VERSION}"
     _check_out(out, mark, overwrite=overwrite, resume=resume)
+    origin = origin_of(store.get(to_key(dataset_uri))) if dataset_uri else Origin()
+    manifest = annotated(manifest, chosen.columns(_json_rows(manifest)), origin)
+    rows = _json_rows(manifest)
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_file(out / ".manifest.sha256", mark.encode())
         written = sum(chosen.write(store, rows, out, overwrite=overwrite))
-        lines = (json.dumps(_lineage(chosen, *one), sort_keys=True) for one in enumerate(rows))
+        lines = (json.dumps(_unfolded(row), sort_keys=True) for row in rows)
         write_file(out / LINEAGE, "".join(f"{line}\n" for line in lines).encode())
-        write_file(out / MANIFEST, manifest)
+        chosen.describe(manifest, out)
+        write_file(out / MANIFEST, to_bytes(manifest))
     except OSError as error:
         raise Exhausted(
             f"{out} cannot be written: {error.strerror or error}; make room or choose another "
@@ -70,7 +92,7 @@ def export_augmentation(
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["class_name"]] = counts.get(row["class_name"], 0) + 1
-    return ExportSummary(out, written, len(rows) - written, counts)
+    return ExportSummary(out, written, len(rows) - written, counts, _notes(rows))
 
 
 def _formats() -> dict[str, Format]:
@@ -109,5 +131,21 @@ def _check_out(out: Path, mark: str, *, overwrite: bool, resume: bool) -> None:
     )
 
 
-def _lineage(form: Format, number: int, row: Row) -> Row:
-    return {**row, "file": form.file_of(number, row), "lineage": json.loads(row["lineage"])}
+def _json_rows(manifest: pa.Table) -> list[Row]:
+    rows: list[Row] = manifest.to_pylist()
+    return [{**row, "lineage": lineage_for_json(row["lineage"])} for row in rows]
+
+
+def _unfolded(row: Row) -> Row:
+    unfolded: Row = for_json({**row, "lineage": json.loads(row["lineage"])})
+    return unfolded
+
+
+def _notes(rows: list[Row]) -> tuple[str, ...]:
+    pairs = {(row["label"], row.get("imagefolder_label", row["label"])) for row in rows}
+    if all(own == theirs for own, theirs in pairs):
+        return ()
+    return (
+        "the column label of the manifest numbers the classes as the dataset does; torchvision's "
+        "ImageFolder numbers those of this folder otherwise: see its column imagefolder_label",
+    )

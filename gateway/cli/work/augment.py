@@ -44,7 +44,7 @@ async def run(
             remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
             reason="NOTHING_MADE",
         )
-    await export(session, made.result.manifest_uri, out, form)
+    await export(session, made.result.manifest_uri, dataset.manifest_uri, out, form)
     document = _document(dataset, made, out)
     facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
     outputs.finish(out, wish.output_id(form), **facts)

@@ -1,12 +1,24 @@
-"""An ImageFolder: OUT/CLASS/ITEM_ID.png."""
+"""An ImageFolder: OUT/CLASS/ITEM_ID.png, as torchvision and Hugging Face's `datasets` read it.
+
+`metadata.parquet` is what `load_dataset("imagefolder", data_dir=OUT)` looks for: the manifest
+without what only variegate needs, and with seeds as text, since `datasets` takes no number above
+2^63 there. The manifest has one column more, `imagefolder_label`: the number that torchvision's
+ImageFolder gives a class, its place among the sorted folders. `label` is the dataset's own number.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from gateway.digests import sha256_of
+from gateway.export.annotations import to_bytes
 from gateway.export.base import Row, image_suffix, parallel, write_file
 from servicekit.storage import ObjectStore, to_key
+
+METADATA = "metadata.parquet"
 
 _UNSAFE = re.compile(r"[^\w.+ -]|^\.+", re.UNICODE)
 
@@ -16,14 +28,22 @@ class ImageFolder:
 
     id = "imagefolder"
 
-    def file_of(self, number: int, row: Row) -> str:
-        return f"{folder_of(row['class_name'])}/{row['item_id']}{image_suffix(row)}"
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
+        folders = [folder_of(row["class_name"]) for row in rows]
+        number = {folder: at for at, folder in enumerate(sorted(set(folders)))}
+        return {
+            "file_name": [
+                f"{folder}/{row['item_id']}{image_suffix(row)}"
+                for folder, row in zip(folders, rows, strict=True)
+            ],
+            "imagefolder_label": [number[folder] for folder in folders],
+        }
 
     def write(
         self, store: ObjectStore, rows: Sequence[Row], out: Path, *, overwrite: bool
     ) -> Iterator[bool]:
         def one(row: Row) -> bool:
-            path = out / self.file_of(0, row)
+            path = out / row["file_name"]
             if not overwrite and path.is_file() and sha256_of(path.read_bytes()) == row["sha256"]:
                 return False
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +51,12 @@ class ImageFolder:
             return True
 
         yield from parallel(one, rows)
+
+    def describe(self, manifest: pa.Table, out: Path) -> None:
+        table = manifest.drop_columns(["image_uri", "lineage"])
+        at = table.schema.get_field_index("seed")
+        table = table.set_column(at, "seed", table.column("seed").cast(pa.string()))
+        write_file(out / METADATA, to_bytes(table))
 
 
 def folder_of(class_name: str) -> str:

@@ -1,0 +1,87 @@
+"""What an exported manifest says beyond the one in the store: files, parents' files, class names.
+
+A seed has 64 bits. Parquet holds it as uint64; JSON holds it as text, as protobuf's JSON does,
+since many readers round or refuse such numbers.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_EXACT = 2**53  # Whole numbers up to here are exact in every reader of JSON.
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The dataset that images were made from: class names by label, and files by item id."""
+
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def origin_of(dataset_manifest: bytes) -> Origin:
+    """Returns what a dataset's manifest tells."""
+    names = ["item_id", "source", "label", "class_name"]
+    table = pq.read_table(io.BytesIO(dataset_manifest), columns=names)
+    columns: list[list[Any]] = [table.column(name).to_pylist() for name in names]
+    ids, files, labels, classes = columns
+    return Origin(dict(zip(labels, classes, strict=True)), dict(zip(ids, files, strict=True)))
+
+
+def annotated(table: pa.Table, columns: Mapping[str, Sequence[Any]], origin: Origin) -> pa.Table:
+    """Adds `columns` and `parent_files` to a manifest, and the class names to its schema.
+
+    `parent_files` are the parents' places below what was imported, "" for one that is not known;
+    they are null if the dataset is not known.
+    """
+    kinds = {"parent_files": pa.list_(pa.string()), "file_name": pa.string()}
+    every: dict[str, Any] = dict(columns)
+    parents = table.column("parents").to_pylist()
+    every["parent_files"] = [
+        [origin.files.get(one, "") for one in ids or ()] if origin.files else None
+        for ids in parents
+    ]
+    for name, values in every.items():
+        table = table.append_column(name, pa.array(values, kinds.get(name)))
+    at = table.schema.get_field_index("label")
+    table = table.set_column(at, "label", table.column("label").cast(pa.int64()))
+    return table.replace_schema_metadata(_class_label(table, origin))
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Returns the parquet file of a table; equal tables give equal bytes."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def for_json(value: Any, key: str = "") -> Any:
+    """Returns a value with its seeds, and every number that a reader could round, as text."""
+    if isinstance(value, Mapping):
+        return {name: for_json(one, name) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_json(one, key) for one in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        is_seed = key == "seed" or key.endswith("_seed")
+        return str(value) if is_seed or abs(value) > _EXACT else value
+    return value
+
+
+def lineage_for_json(text: str) -> str:
+    """Returns the JSON text of a lineage as `for_json` wants it."""
+    return json.dumps(for_json(json.loads(text)), sort_keys=True, ensure_ascii=False)
+
+
+def _class_label(table: pa.Table, origin: Origin) -> dict[str, str]:
+    """The names of the labels in the words of Hugging Face's `datasets`, if all are known."""
+    found = zip(*(table.column(name).to_pylist() for name in ("label", "class_name")), strict=True)
+    names = {**origin.class_names, **dict(found)}
+    if sorted(names) != list(range(len(names))):
+        return {}
+    label = {"names": [names[at] for at in range(len(names))], "_type": "ClassLabel"}
+    return {"huggingface": json.dumps({"info": {"features": {"label": label}}})}
