@@ -9,12 +9,12 @@ from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
 from gateway.resources import Augmentation, AugmentationResult, ClassPrompts, Dataset, Shortfall
 from gateway.run.context import Context
-from gateway.run.durable import step
 from gateway.run.making import Making
 from gateway.run.materials import collect
 from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.searching import Searching
+from gateway.run.steps import step
 from servicekit.errors import Precondition
 from servicekit.storage import to_uri
 

@@ -9,8 +9,8 @@ from gateway.clients.captioner import Caption, CaptionWish
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
 from gateway.run.context import Context
-from gateway.run.durable import step, steps
 from gateway.run.progress import Progress
+from gateway.run.steps import step, steps
 from servicekit.errors import Precondition, ServiceError
 from servicekit.storage import ObjectStore
 

@@ -1,11 +1,29 @@
 """The database of durable work: SQLite tuned for many small commits, or PostgreSQL as it is."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from servicekit.errors import Exhausted, Precondition, ServiceError, Unavailable
+
+_SUBJECT = "GATEWAY_DATABASE_URL"
+# SQLite's primary result codes (sqlite.org/rescode.html) and PostgreSQL's classes of SQLSTATE.
+_FULL = {"SQLITE_FULL", "53100"}
+_PASSING = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "08", "57", "53", "40", ""}
+_REMEDIES = {
+    "SQLITE_READONLY": "make the file and its folder writable",
+    "25006": "connect to a server that can be written to",
+    "SQLITE_IOERR": "check the disk",
+    "58": "check the server's disk",
+    "SQLITE_CORRUPT": "move the file away: what was made is in the store and is found again",
+    "SQLITE_NOTADB": "move the file away: what was made is in the store and is found again",
+}
 
 
 def sqlite_url(file: Path) -> str:
@@ -46,3 +64,52 @@ def engine_of(database_url: str) -> sa.Engine | None:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def failure_of(error: SQLAlchemyError) -> ServiceError:
+    """Returns what a failure of the database means to people, with what to do about it."""
+    why, codes = str(error).splitlines()[0], _codes(error)
+    if _FULL & codes:
+        return Exhausted(
+            f"the gateway's database has no space left ({why}); free some space and run the same "
+            "command again, nothing that was finished is lost",
+            reason="DATABASE_FULL",
+            retry_after=30.0,
+        )
+    if _PASSING & codes:
+        return Unavailable(
+            f"the gateway's database does not answer ({why}); run the same command again once it "
+            "does, nothing that was finished is lost",
+            reason="DATABASE_UNREACHABLE",
+        )
+    remedies = [_REMEDIES[code] for code in sorted(codes) if code in _REMEDIES]
+    remedy = remedies[0] if remedies else f"correct {_SUBJECT}, or start its server"
+    return Precondition(
+        f"the gateway's database cannot be used ({why}); {remedy}, and run the same command again, "
+        "nothing that was finished is lost",
+        subject=_SUBJECT,
+        reason="DATABASE_UNUSABLE",
+    )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raises failures of the database as errors for people."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise failure_of(error) from error
+
+
+def _codes(error: SQLAlchemyError) -> set[str]:
+    """Returns the codes of an error, and its class; "" for a connection that was lost."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if name := getattr(cause, "sqlite_errorname", None):
+        # An extended code begins with its primary one, as SQLITE_IOERR_WRITE.
+        return {str(name), "_".join(str(name).split("_")[:2])}
+    if state := getattr(cause, "sqlstate", None):
+        return {str(state), str(state)[:2]}
+    lost = isinstance(error, sa.exc.TimeoutError) or (
+        isinstance(error, sa.exc.OperationalError) or getattr(error, "connection_invalidated", None)
+    )
+    return {""} if lost else set()

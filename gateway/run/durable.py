@@ -16,37 +16,42 @@ import asyncio
 import base64
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID, StepReservation
+from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowStatus
 from dbos import error as dbos_error
 from google.rpc import status_pb2
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.run.database import engine_of
+from gateway.run.database import engine_of, failure_of, told
+from gateway.run.serializer import JsonSerializer, RecordedError
 from servicekit.errors import (
     Cancelled,
     Internal,
     Precondition,
     ServiceError,
+    Unavailable,
     from_status,
     to_status,
 )
 
-T = TypeVar("T")
 Handler = Callable[[str], Awaitable[None]]
 
 # Raise it when steps change their order or meaning: older work is then started anew.
-VERSION = "3"
+VERSION = "4"
 _THREADS = 32
 _WORKFLOW = "gateway.work"
-_DONE, _ENDED = "SUCCESS", {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
-_OPEN = ["PENDING", "ENQUEUED"]
+# What DBOS never says: the run of another version, which is not gone on with.
+_OUTDATED = "OUTDATED"
+_DONE = "SUCCESS"
+_ENDED = {_DONE, _OUTDATED, "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
+_OPEN = {"PENDING", "ENQUEUED"}
 _log = logging.getLogger(__name__)
 
 
@@ -74,10 +79,13 @@ class Durable:
             log_level="ERROR",
             max_executor_threads=_THREADS,
             enable_otlp=False,
+            serializer=JsonSerializer(),
         )
         self._handler = handler
         self._engine: Engine | None = None
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        # Known here even if the database had no room to write it down.
+        self._failed: dict[str, State] = {}
         self._forgetting: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
 
@@ -101,24 +109,32 @@ class Durable:
             DBOS(config={**self._config, **own})
             # DBOS adopts the loop it is launched on, so this must not move to a thread.
             DBOS.launch()
+            _log_as_others_do()
+            await self._clean_up()
         except (dbos_error.DBOSException, SQLAlchemyError, OSError) as error:
+            failure = failure_of(error) if isinstance(error, SQLAlchemyError) else None
+            if failure is not None and not isinstance(failure, Unavailable):
+                raise failure from error
             raise Precondition(
                 f"the gateway's database cannot be used: {str(error).splitlines()[0]}; correct "
                 "GATEWAY_DATABASE_URL, or start its server",
                 subject="GATEWAY_DATABASE_URL",
                 reason="DATABASE_UNUSABLE",
             ) from error
-        for found in await DBOS.list_workflows_async(name=_WORKFLOW, status=_DONE):
-            self._forget_later(found.workflow_id.rpartition("~")[0])
-        await self._renew()
 
-    async def _renew(self) -> None:
-        """Starts work anew that another version of this gateway left: DBOS goes on with its own."""
-        own = {"name": _WORKFLOW, "executor_id": self._executor_id}
-        for found in await DBOS.list_workflows_async(status=_OPEN, **own):
-            if found.app_version != VERSION:
-                await DBOS.cancel_workflow_async(found.workflow_id)
-                await self.start(found.workflow_id.rpartition("~")[0])
+    async def _clean_up(self) -> None:
+        """Deletes the records of other versions, whose open work starts anew, and in the background
+        those of work that is done."""
+        found = await DBOS.list_workflows_async(
+            name=_WORKFLOW, executor_id=self._executor_id, load_input=False, load_output=False
+        )
+        if old := [one for one in found if one.app_version != VERSION]:
+            await DBOS.delete_workflows_async([one.workflow_id for one in old])
+        for subject in {_subject_of(one) for one in old if one.status in _OPEN}:
+            await self.start(subject)
+        for one in found:
+            if one.app_version == VERSION and one.status == _DONE:
+                self._forget_later(_subject_of(one))
 
     async def close(self) -> None:
         """Interrupts all work; it goes on at the next launch."""
@@ -139,41 +155,56 @@ class Durable:
     async def start(self, subject: str) -> None:
         """Starts the work on `subject`, unless it runs. Work that ended starts again."""
         async with self._changing:
-            number, status = await self._latest(subject)
-            if number and status not in _ENDED:
+            with told():
+                await self._start(subject)
+
+    async def _start(self, subject: str) -> None:
+        number, status = await self._latest(subject)
+        if number and status not in _ENDED:
+            if subject not in self._failed:
                 return
-            if task := self._tasks.get(subject):  # It was cancelled and has not ended yet.
-                await asyncio.wait({task})
-            with SetWorkflowID(f"{subject}~{number + 1}"):
-                await DBOS.start_workflow_async(_work, subject)
+            # It ended, and the database had no room to say so.
+            await DBOS.cancel_workflow_async(f"{subject}~{number}")
+        self._failed.pop(subject, None)
+        if task := self._tasks.get(subject):  # It was cancelled and has not ended yet.
+            await asyncio.wait({task})
+        with SetWorkflowID(f"{subject}~{number + 1}"):
+            await DBOS.start_workflow_async(_work, subject)
 
     async def state(self, subject: str) -> State | None:
         """Returns where the work on `subject` stands; None if it was never started."""
         if subject in self._tasks:  # Callers poll; work in this process needs no database.
             return State("running")
+        if subject in self._failed:
+            return self._failed[subject]
         async with self._changing:
-            number, status = await self._latest(subject)
-            if not number:
-                return None
-            if status not in _ENDED:
-                return State("running")
-            handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
-            ended = (await handle.get_status()).completed_at or 0
-            failed = partial(State, "failed", changed=ended / 1000)
-            if status == "CANCELLED":
-                return failed(Cancelled("cancelled; the same request goes on with it"))
-            if status != _DONE:
-                return failed(Internal("the work failed; the gateway's log has the trace"))
-            error = await handle.get_result()
+            with told():
+                return await self._recorded(subject)
+
+    async def _recorded(self, subject: str) -> State | None:
+        number, status = await self._latest(subject)
+        if not number or status == _OUTDATED:
+            return None
+        if status not in _ENDED:
+            return State("running")
+        handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
+        ended = (await handle.get_status()).completed_at or 0
+        failed = partial(State, "failed", changed=ended / 1000)
+        if status == "CANCELLED":
+            return failed(Cancelled("cancelled; the same request goes on with it"))
+        if status != _DONE:
+            return failed(Internal("the work failed; the gateway's log has the trace"))
+        error = await handle.get_result()
         return failed(_unpack(error)) if error else State("done")
 
     async def cancel(self, subject: str) -> None:
         """Stops the work; what it had finished stays."""
-        number, status = await self._latest(subject)
-        if number and status not in _ENDED:
-            await DBOS.cancel_workflow_async(f"{subject}~{number}")
-            if task := self._tasks.get(subject):
-                task.cancel()
+        with told():
+            number, status = await self._latest(subject)
+            if number and status not in _ENDED:
+                await DBOS.cancel_workflow_async(f"{subject}~{number}")
+                if task := self._tasks.get(subject):
+                    task.cancel()
 
     async def run(self, subject: str) -> str:
         """Runs the handler. Returns the packed error, or nothing."""
@@ -184,15 +215,20 @@ class Durable:
             await self._handler(subject)
         except ServiceError as error:
             _log.warning("%s failed: %s", subject, error.message)
-            return _pack(error)
+            return self._fail(subject, error)
         except Exception as error:
             _log.exception("%s failed", subject)
-            return _pack(error)
+            return self._fail(subject, error)
         finally:
             if self._tasks.get(subject) is task:
                 del self._tasks[subject]
         self._forget_later(subject)
         return ""
+
+    def _fail(self, subject: str, error: Exception) -> str:
+        packed = _pack(error)
+        self._failed[subject] = State("failed", _unpack(packed), time.time())
+        return packed
 
     def _forget_later(self, subject: str) -> None:
         # Outside of the workflow's context, or DBOS would take it for a part of the workflow.
@@ -202,23 +238,29 @@ class Durable:
 
     async def _forget(self, subject: str) -> None:
         """Deletes the records of all runs of a subject once the newest has ended well."""
-        number, _ = await self._latest(subject)
-        if not number:
-            return
-        handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
-        if await handle.get_result():
-            return
-        async with self._changing:
-            if await self._latest(subject) == (number, _DONE):
-                await DBOS.delete_workflows_async(
-                    [f"{subject}~{run}" for run in range(1, number + 1)]
-                )
+        try:
+            number, _ = await self._latest(subject)
+            if not number:
+                return
+            handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
+            if await handle.get_result():
+                return
+            async with self._changing:
+                if await self._latest(subject) == (number, _DONE):
+                    await DBOS.delete_workflows_async(
+                        [f"{subject}~{run}" for run in range(1, number + 1)]
+                    )
+        except (SQLAlchemyError, RecordedError) as error:
+            # They are deleted at the next launch.
+            _log.warning("the records of %s stay for now: %s", subject, str(error).splitlines()[0])
 
     async def _latest(self, subject: str) -> tuple[int, str]:
         """Returns number and status of the newest run; 0 if there is none."""
         number, status = 0, ""
         while found := await DBOS.get_workflow_status_async(f"{subject}~{number + 1}"):
             number, status = number + 1, found.status
+            if found.app_version != VERSION:
+                status = _OUTDATED
         return number, status
 
 
@@ -231,65 +273,15 @@ async def _work(subject: str) -> str:
     return await _launched.run(subject)
 
 
-class Step:
-    """A durable step whose place in the order of steps is taken now and which runs later."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._place: StepReservation = DBOS.reserve_step()
-
-    async def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Returns the result of `function`, which is plain data, or the recorded one.
-
-        A ServiceError is recorded, too, and raised.
-        """
-
-        async def attempt() -> tuple[str, Any]:
-            try:
-                return "", await function()
-            except ServiceError as error:
-                return _pack(error), None
-
-        error, result = await self._place.run_async({"name": self._name}, attempt)
-        if error:
-            raise _unpack(error)
-        value: T = result
-        return value
+def _subject_of(run: WorkflowStatus) -> str:
+    return run.workflow_id.rpartition("~")[0]
 
 
-async def step(name: str, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs one durable step now; see Step.run."""
-    return await Step(name).run(function)
-
-
-async def steps(
-    name: str,
-    functions: list[Callable[[], Coroutine[Any, Any, T]]],
-    *,
-    in_flight: int,
-    done: Callable[[int, T], None] = lambda number, result: None,
-) -> list[T]:
-    """Runs durable steps, `in_flight` at a time, and returns their results in order.
-
-    `done` hears of each result as it comes. The first error stops the others and is raised.
-    """
-    room = asyncio.Semaphore(in_flight)
-
-    async def one(number: int, place: Step) -> T:
-        async with room:
-            result = await place.run(functions[number])
-        done(number, result)
-        return result
-
-    # Places are taken in order, before anything runs, so that a replay finds each step's record.
-    places = [Step(name) for _ in functions]
-    tasks = [asyncio.ensure_future(one(number, place)) for number, place in enumerate(places)]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _log_as_others_do() -> None:
+    """Sends what DBOS has to say to the log of the process, not to the terminal."""
+    logger = logging.getLogger("dbos")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 def _pack(error: BaseException) -> str:

@@ -5,8 +5,8 @@ import asyncio
 from gateway.datasets.importer import import_dataset
 from gateway.resources import Dataset
 from gateway.run.context import Context
-from gateway.run.durable import step
 from gateway.run.naming import with_display_names
+from gateway.run.steps import step
 
 
 async def run_import(context: Context, dataset: Dataset) -> None:

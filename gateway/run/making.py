@@ -11,13 +11,13 @@ from gateway.methods.base import ClassMaterial
 from gateway.plan import Item, ModelInfo, Plan
 from gateway.resources import Shortfall
 from gateway.run.context import Context
-from gateway.run.durable import steps
 from gateway.run.embeddings import Embeddings
 from gateway.run.outcomes import Outcome, from_plain
 from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.seen import Seen
 from gateway.run.shards import ShardMaker
+from gateway.run.steps import steps
 from servicekit.errors import Precondition
 
 # Rounds after the first in which rejected images are replaced.

@@ -8,8 +8,8 @@ from typing import Any
 from gateway.methods.base import ClassMaterial
 from gateway.plan import Plan
 from gateway.run.context import Context
-from gateway.run.durable import step, steps
 from gateway.run.progress import Progress
+from gateway.run.steps import step, steps
 from gateway.senses import (
     Sense,
     SenseChoice,

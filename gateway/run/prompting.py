@@ -14,9 +14,9 @@ from gateway.methods.base import ClassMaterial, StyledPrompt
 from gateway.plan import Plan
 from gateway.resources import ClassPrompts
 from gateway.run.context import Context
-from gateway.run.durable import steps
 from gateway.run.meanings import find_senses
 from gateway.run.progress import Progress
+from gateway.run.steps import steps
 from gateway.senses import SenseChoice
 from servicekit.errors import InvalidArgument
 

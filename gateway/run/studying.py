@@ -26,10 +26,10 @@ from gateway.resources import (
 )
 from gateway.run.augmenting import run_augmentation
 from gateway.run.context import Context
-from gateway.run.durable import Step, step
 from gateway.run.oracle import IndexedPool, look_at_pool, make_oracle
 from gateway.run.progress import Progress
 from gateway.run.reporting import write_report
+from gateway.run.steps import Step, step
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.records import BASELINE, ORACLE
 from servicekit.storage import ObjectStore, to_key

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.run import durable
-from gateway.run.durable import Durable, step
+from gateway.run.durable import Durable
+from gateway.run.steps import step
 
 SUBJECT = "datasets/pets"
 
