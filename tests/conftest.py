@@ -12,6 +12,9 @@ import grpc
 import pytest
 
 from servicekit.errors import ServiceError, from_rpc_error
+from tests.small_disk import small_disk
+
+__all__ = ["small_disk"]
 
 
 @pytest.fixture

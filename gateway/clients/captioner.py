@@ -9,7 +9,8 @@ from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
 from gateway.clients.channel import LazyChannel
-from gateway.clients.patience import Patience, is_passing, patiently
+from gateway.clients.faults import is_lasting, is_passing
+from gateway.clients.patience import Patience, patiently
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError, from_rpc_error, from_status
 
@@ -86,6 +87,8 @@ class Captioner:
                     found[answer.item_id] = Caption(answer.caption.text, answer.caption.model)
                 elif is_passing(error := from_status(answer.error)):
                     trouble = error
+                elif is_lasting(error):  # Other items would fail alike.
+                    raise error
                 else:
                     found[answer.item_id] = error
         except grpc.aio.AioRpcError as error:

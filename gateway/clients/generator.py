@@ -1,6 +1,5 @@
 """The generator: models, encoders, and images by the dozen in full calls."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +11,14 @@ from variegate.generator.v1 import generator_pb2_grpc as rpc
 
 from gateway.clients.budget import Budget
 from gateway.clients.channel import LazyChannel
-from gateway.clients.patience import Patience, is_passing, patiently
+from gateway.clients.faults import is_lasting, is_passing
+from gateway.clients.patience import Patience, patiently
 from gateway.clients.tensors import Array, to_array, to_tensor
 from gateway.methods.base import ConcatImage, StartImage
 from gateway.plan import ModelInfo
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError, from_rpc_error, from_status
+from servicekit.together import together
 
 ITEMS_PER_CALL = 64
 BYTES_PER_CALL = 3 * 1024 * 1024
@@ -108,24 +109,25 @@ class Generator:
         return np.stack([to_array(tensor) for tensor in answer.embeddings])
 
     async def generate(
-        self, model: ModelInfo, wishes: Sequence[ImageWish], sampling: Sampling
+        self, model: ModelInfo, wishes: Sequence[ImageWish], sampling: Sampling, job: str = ""
     ) -> dict[str, MadeImage | ServiceError]:
         """Makes images and returns them by item id; one that cannot be made is its error.
 
         Items are packed into calls of at most ITEMS_PER_CALL items and BYTES_PER_CALL bytes. What
-        passes is tried again. Raises ServiceError if the generator stays away, or refuses a call.
+        passes is tried again. Jobs share the room for calls in flight. Raises ServiceError if the
+        generator stays away, or refuses a call.
         """
         items = [_item(wish, model) for wish in wishes]
-        calls = (self._call_patiently(model, pack, sampling) for pack in pack_items(items))
-        answers = await asyncio.gather(*calls)
+        calls = (self._call_patiently(model, pack, sampling, job) for pack in pack_items(items))
+        answers = await together(calls)
         return {key: made for answer in answers for key, made in answer.items()}
 
     async def _call_patiently(
-        self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling
+        self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling, job: str
     ) -> dict[str, MadeImage | ServiceError]:
         results: dict[str, MadeImage | ServiceError] = {}
         patience = Patience(self._settings.patience_seconds, "generator")
-        async with self._budget.take(len(items)):
+        async with self._budget.take(len(items), job):
             while missing := [item for item in items if item.item_id not in results]:
                 found, trouble = await self._call(model, missing, sampling)
                 if found:
@@ -153,6 +155,8 @@ class Generator:
                     found[answer.item_id] = _made(answer.image)
                 elif is_passing(error := from_status(answer.error)):
                     trouble = error
+                elif is_lasting(error):  # Other items would fail alike.
+                    raise error
                 else:
                     found[answer.item_id] = error
         except grpc.aio.AioRpcError as error:

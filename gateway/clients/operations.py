@@ -6,6 +6,7 @@ from datetime import timedelta
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
+from gateway.clients.faults import as_ours
 from gateway.clients.patience import Patience
 from servicekit.errors import from_rpc_error, from_status
 
@@ -42,7 +43,7 @@ async def finish(
         if look is not None:
             look(operation)
     if operation.HasField("error"):
-        raise from_status(operation.error)
+        raise as_ours(from_status(operation.error), service)
     return operation
 
 

@@ -9,13 +9,8 @@ from weakref import WeakKeyDictionary
 
 import grpc
 
-from servicekit.errors import (
-    DeadlineExceeded,
-    Exhausted,
-    ServiceError,
-    Unavailable,
-    from_rpc_error,
-)
+from gateway.clients.faults import as_ours, is_passing
+from servicekit.errors import ServiceError, from_rpc_error
 
 T = TypeVar("T")
 
@@ -53,11 +48,6 @@ def note_waits(waits: Waits) -> None:
     _waits.set(waits)
 
 
-def is_passing(error: ServiceError) -> bool:
-    """Says whether the same call may work later."""
-    return isinstance(error, Exhausted | Unavailable | DeadlineExceeded)
-
-
 class Patience:
     """Waits between attempts, as long as `service` asks for or ever longer, up to a limit.
 
@@ -77,12 +67,13 @@ class Patience:
         self._end_wait()
 
     async def wait_after(self, error: ServiceError) -> None:
-        """Waits before the next attempt. Raises `error` if waiting does not help or is over."""
+        """Waits before the next attempt. Raises `error`, as `as_ours` sees it, if waiting does not
+        help or is over."""
         now = time.monotonic()
         since = self._failing_since = self._failing_since or now
         if not is_passing(error) or now - since > self._seconds:
             self._end_wait()
-            raise error
+            raise as_ours(error, self._service)
         if self._waits is not None:
             self._waits.begin(self, since, f"the {self._service}: {error.message}")
         asked_for = getattr(error, "retry_after", 0.0)

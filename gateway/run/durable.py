@@ -13,32 +13,29 @@ time. Workflows run on the event loop that launched it.
 """
 
 import asyncio
-import base64
 import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowStatus
 from dbos import error as dbos_error
-from google.rpc import status_pb2
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.clients.faults import is_lasting, is_passing
 from gateway.run.database import engine_of, failure_of, told
 from gateway.run.serializer import JsonSerializer, RecordedError
+from gateway.run.state import State, pack, unpack
 from servicekit.errors import (
     Cancelled,
     Internal,
     Precondition,
     ServiceError,
     Unavailable,
-    from_status,
-    to_status,
 )
 
 Handler = Callable[[str], Awaitable[None]]
@@ -49,22 +46,11 @@ _THREADS = 32
 _WORKFLOW = "gateway.work"
 # What DBOS never says: the run of another version, which is not gone on with.
 _OUTDATED = "OUTDATED"
-_DONE = "SUCCESS"
-_ENDED = {_DONE, _OUTDATED, "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
+_DONE, _CANCELLED = "SUCCESS", "CANCELLED"
+_EVERY_STEP = 2**31 - 1
+_ENDED = {_DONE, _OUTDATED, _CANCELLED, "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 _OPEN = {"PENDING", "ENQUEUED"}
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a piece of work stands. `error` is set if it failed or was cancelled.
-
-    `changed` is when it came to stand there, in seconds since 1970; 0 if not known.
-    """
-
-    status: Literal["running", "done", "failed"]
-    error: ServiceError | None = None
-    changed: float = 0.0
 
 
 class Durable:
@@ -165,11 +151,26 @@ class Durable:
                 return
             # It ended, and the database had no room to say so.
             await DBOS.cancel_workflow_async(f"{subject}~{number}")
+        goes_on = number > 0 and await self._may_go_on(subject)
         self._failed.pop(subject, None)
         if task := self._tasks.get(subject):  # It was cancelled and has not ended yet.
             await asyncio.wait({task})
         with SetWorkflowID(f"{subject}~{number + 1}"):
-            await DBOS.start_workflow_async(_work, subject)
+            if goes_on:  # With the steps that were finished.
+                await DBOS.fork_workflow_async(
+                    f"{subject}~{number}", _EVERY_STEP, application_version=VERSION
+                )
+            else:
+                await DBOS.start_workflow_async(_work, subject)
+
+    async def _may_go_on(self, subject: str) -> bool:
+        """Says whether the work ended for want of something that may be there now; what it had
+        found out otherwise may be what has changed."""
+        state = self._failed.get(subject) or await self._recorded(subject)
+        error = state.error if state else None
+        return isinstance(error, Cancelled) or (
+            error is not None and (is_passing(error) or is_lasting(error))
+        )
 
     async def state(self, subject: str) -> State | None:
         """Returns where the work on `subject` stands; None if it was never started."""
@@ -190,12 +191,12 @@ class Durable:
         handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
         ended = (await handle.get_status()).completed_at or 0
         failed = partial(State, "failed", changed=ended / 1000)
-        if status == "CANCELLED":
+        if status == _CANCELLED:
             return failed(Cancelled("cancelled; the same request goes on with it"))
         if status != _DONE:
             return failed(Internal("the work failed; the gateway's log has the trace"))
         error = await handle.get_result()
-        return failed(_unpack(error)) if error else State("done")
+        return failed(unpack(error)) if error else State("done")
 
     async def cancel(self, subject: str) -> None:
         """Stops the work; what it had finished stays."""
@@ -226,8 +227,8 @@ class Durable:
         return ""
 
     def _fail(self, subject: str, error: Exception) -> str:
-        packed = _pack(error)
-        self._failed[subject] = State("failed", _unpack(packed), time.time())
+        packed = pack(error)
+        self._failed[subject] = State("failed", unpack(packed), time.time())
         return packed
 
     def _forget_later(self, subject: str) -> None:
@@ -282,11 +283,3 @@ def _log_as_others_do() -> None:
     logger = logging.getLogger("dbos")
     logger.handlers.clear()
     logger.propagate = True
-
-
-def _pack(error: BaseException) -> str:
-    return base64.b64encode(to_status(error, "gateway").SerializeToString()).decode()
-
-
-def _unpack(text: str) -> ServiceError:
-    return from_status(status_pb2.Status.FromString(base64.b64decode(text)))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from dbos._serialization import DefaultSerializer, Serializer
+from sqlalchemy.exc import SQLAlchemyError
 
 _ERROR = "variegate.error"
 
@@ -22,6 +23,8 @@ class JsonSerializer(Serializer):
 
     def serialize(self, data: Any) -> str:
         """Raises TypeError for anything else than plain data with texts as keys."""
+        if isinstance(data, SQLAlchemyError):
+            raise data  # A result that could not be written down is none, and neither is this.
         if isinstance(data, BaseException):
             data = {_ERROR: f"{type(data).__name__}: {data}"}
         _check_keys(data)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.run.database import failure_of
 from gateway.run.serializer import RecordedError
-from servicekit.errors import Internal, ServiceError
+from servicekit.errors import Internal
 from servicekit.together import together
 
 T = TypeVar("T")
@@ -18,10 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 class _Failed(BaseException):
-    """Carries a ServiceError past DBOS, which would record any other as the step's result."""
+    """Carries an error past DBOS, which would record any other as the step's result."""
 
-    def __init__(self, error: ServiceError) -> None:
-        super().__init__(error.message)
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
         self.error = error
 
 
@@ -35,7 +35,7 @@ class Step:
     async def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Returns the result of `function`, which is plain data, or the recorded one.
 
-        A ServiceError is raised and not recorded: a full disk or a service that is away is no
+        An error is raised and not recorded: a full disk or a service that is away is no
         result, and the step is tried again when the work goes on. Raises ServiceError if the
         database cannot be used.
         """
@@ -43,13 +43,13 @@ class Step:
         async def attempt() -> T:
             try:
                 return await function()
-            except ServiceError as error:
+            except Exception as error:
                 raise _Failed(error) from error
 
         try:
             value: T = await self._place.run_async({"name": self._name}, attempt)
         except _Failed as failed:
-            raise failed.error from failed.__cause__
+            raise failed.error from None
         except SQLAlchemyError as error:
             raise failure_of(error) from error
         except RecordedError as error:

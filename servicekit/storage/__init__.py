@@ -5,11 +5,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from servicekit.errors import InvalidArgument
-from servicekit.storage.base import ObjectStore, check_store, get_many, to_key, to_uri
+from servicekit.storage.base import LASTING, ObjectStore, check_store, get_many, to_key, to_uri
 from servicekit.storage.directory import DirectoryStore
 from servicekit.storage.memory import MemoryStore
 
 __all__ = [
+    "LASTING",
     "DirectoryStore",
     "MemoryStore",
     "ObjectStore",

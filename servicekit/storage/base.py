@@ -17,6 +17,19 @@ _KEY = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9_.=+@-]*(/[A-Za-z0-9_=+@-][A-Za-z0
 _LONGEST_KEY, _LONGEST_PART = 900, 255
 _SCHEME = "store:"
 
+# Reasons of errors of a store that last until a person has done something about it.
+LASTING = frozenset(
+    {
+        "BUCKET_MISSING",
+        "STORE_ACCESS_DENIED",
+        "STORE_BROKEN",
+        "STORE_CLOCK_SKEW",
+        "STORE_FULL",
+        "STORE_READ_ONLY",
+        "STORE_TLS",
+    }
+)
+
 
 class ObjectStore(Protocol):
     """Bytes by key. Thread-safe and synchronous; wrap calls in asyncio.to_thread."""

@@ -4,10 +4,16 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from servicekit.errors import Exhausted, Unavailable
+from servicekit.errors import Exhausted, Precondition, ServiceError, Unavailable
 from servicekit.storage.base import check_key, missing
+
+# A file-size limit of the process is a full disk to it.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_BROKEN = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN}
 
 
 class DirectoryStore:
@@ -25,37 +31,37 @@ class DirectoryStore:
 
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
         path = self._path(key)
-        if path.exists() and not overwrite:
-            return False
-        staged = self._staging / uuid.uuid4().hex
-        try:
-            self._write(staged, data)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if overwrite:
-                staged.replace(path)
-                return True
-            return _link(staged, path)
-        except OSError as error:
-            raise _disk_error(error, key) from error
-        finally:
-            staged.unlink(missing_ok=True)
+        with self._told(key):
+            if path.exists() and not overwrite:
+                return False
+            staged = self._staging / uuid.uuid4().hex
+            try:
+                self._write(staged, data)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if overwrite:
+                    staged.replace(path)
+                    return True
+                return _link(staged, path)
+            finally:
+                staged.unlink(missing_ok=True)
 
     def get(self, key: str) -> bytes:
-        try:
-            return self._path(key).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise missing(key) from None
-        except OSError as error:
-            raise _disk_error(error, key) from error
+        with self._told(key):
+            try:
+                return self._path(key).read_bytes()
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise missing(key) from None
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        with self._told(key):
+            return self._path(key).is_file()
 
     def size(self, key: str) -> int:
-        try:
-            return self._path(key).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            raise missing(key) from None
+        with self._told(key):
+            try:
+                return self._path(key).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                raise missing(key) from None
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self._root / (prefix.rpartition("/")[0])
@@ -65,10 +71,19 @@ class DirectoryStore:
         yield from sorted(k for k in found if k.startswith(prefix) and not k.startswith(".staging"))
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        with self._told(key):
+            self._path(key).unlink(missing_ok=True)
 
     def link(self, key: str, seconds: int) -> str:
         return ""
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Raises the file system's errors as those of a store."""
+        try:
+            yield
+        except OSError as error:
+            raise _disk_error(error, self._root, key) from error
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
@@ -90,15 +105,27 @@ def _link(staged: Path, path: Path) -> bool:
     return True
 
 
-def _disk_error(error: OSError, key: str) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _disk_error(error: OSError, root: Path, key: str) -> ServiceError:
+    why = error.strerror or str(error)
+    again = "run the same command again, nothing that was finished is lost"
+    if error.errno in _FULL:
         return Exhausted(
-            f"no space left to store {key}; free some space and run the same command again, "
-            "nothing that was finished is lost",
+            f"no space left in {root} to store {key} ({why}); free some space there and {again}",
             reason="STORE_FULL",
             retry_after=30.0,
         )
+    if error.errno in _REFUSED:
+        return Precondition(
+            f"{root} refuses {key} ({why}); make it writable for this user and {again}",
+            subject=str(root),
+            reason="STORE_READ_ONLY",
+        )
+    if error.errno in _BROKEN:
+        return Precondition(
+            f"the disk of {root} fails at {key} ({why}); check it and {again}",
+            subject=str(root),
+            reason="STORE_BROKEN",
+        )
     return Unavailable(
-        f"the store cannot be reached for {key}: {error.strerror or error}",
-        reason="STORE_UNREACHABLE",
+        f"the store {root} cannot be reached for {key}: {why}", reason="STORE_UNREACHABLE"
     )

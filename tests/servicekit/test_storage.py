@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.errors import Exhausted, InvalidArgument, NotFound
+from servicekit.errors import Exhausted, InvalidArgument, NotFound, Precondition, Unavailable
 from servicekit.storage import (
+    LASTING,
     DirectoryStore,
     MemoryStore,
     get_many,
@@ -121,11 +123,57 @@ def test_a_full_disk_says_so_and_leaves_no_half_object(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(DirectoryStore, "_write", full)
-    with pytest.raises(Exhausted, match="no space left to store a/b") as caught:
+    with pytest.raises(Exhausted, match="to store a/b") as caught:
         store.put("a/b", b"pixels")
     assert caught.value.reason == "STORE_FULL"
     assert not store.exists("a/b")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "reason"),
+    [
+        (errno.EDQUOT, Exhausted, "STORE_FULL"),
+        (errno.EFBIG, Exhausted, "STORE_FULL"),
+        (errno.EROFS, Precondition, "STORE_READ_ONLY"),
+        (errno.EACCES, Precondition, "STORE_READ_ONLY"),
+        (errno.EIO, Precondition, "STORE_BROKEN"),
+        (errno.ESTALE, Unavailable, "STORE_UNREACHABLE"),
+    ],
+)
+def test_every_failure_of_a_disk_has_its_sentence(tmp_path, monkeypatch, number, kind, reason):
+    store = DirectoryStore(tmp_path)
+    store.put("a/b", b"pixels")
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for name in ("open", "read_bytes", "stat", "unlink", "exists", "is_file"):
+        monkeypatch.setattr(Path, name, fail)
+    calls = [
+        lambda: store.put("a/c", b"pixels"),
+        lambda: store.get("a/b"),
+        lambda: store.exists("a/b"),
+        lambda: store.size("a/b"),
+        lambda: store.delete("a/b"),
+    ]
+    for call in calls:
+        with pytest.raises(kind, match=re.escape(os.strerror(number))) as caught:
+            call()
+        assert caught.value.reason == reason
+        assert (reason in LASTING) == (reason != "STORE_UNREACHABLE")
+
+
+def test_a_real_full_disk_keeps_nothing_half_written_and_takes_more_after_room_was_made(small_disk):
+    store = DirectoryStore(small_disk(64))
+    store.put("large", bytes(40_000))
+    for _ in range(3):
+        with pytest.raises(Exhausted, match="no space left"):
+            store.put("larger", bytes(50_000))
+        assert list(store.list("")) == ["large"]
+    store.delete("large")
+    assert store.put("larger", bytes(50_000))
+    assert store.get("larger") == bytes(50_000)
 
 
 def test_a_store_opens_by_url(tmp_path):

@@ -1,0 +1,31 @@
+"""Where durable work stands, and how its error is written down."""
+
+import base64
+from dataclasses import dataclass
+from typing import Literal
+
+from google.rpc import status_pb2
+
+from servicekit.errors import ServiceError, from_status, to_status
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a piece of work stands. `error` is set if it failed or was cancelled.
+
+    `changed` is when it came to stand there, in seconds since 1970; 0 if not known.
+    """
+
+    status: Literal["running", "done", "failed"]
+    error: ServiceError | None = None
+    changed: float = 0.0
+
+
+def pack(error: BaseException) -> str:
+    """Returns the error as a text."""
+    return base64.b64encode(to_status(error, "gateway").SerializeToString()).decode()
+
+
+def unpack(text: str) -> ServiceError:
+    """Returns the error that a text was made of."""
+    return from_status(status_pb2.Status.FromString(base64.b64decode(text)))

@@ -1,0 +1,79 @@
+"""A disk that is full in the middle of work: said at once, nothing half-written, gone on with."""
+
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.gateway.doubles import Trouble
+from tests.gateway.system import open_system, rows_of
+from tests.small_disk import grow
+
+RECIPE = {"method": "simple", "images_per_class": 150, "seed": 3}
+
+
+def whole(store):
+    """Every image and manifest in the store can be read to its end."""
+    for key in store.list(""):
+        if key.endswith(".png"):
+            assert store.get(key).endswith(b"IEND\xaeB`\x82")
+        elif key.endswith(".parquet"):
+            pq.read_table(store._path(key))
+    return True
+
+
+@pytest.mark.parametrize("kibibytes", [1200, 1500, 1800])
+async def test_a_disk_that_fills_up_is_said_at_once_and_the_same_request_goes_on(
+    folders, small_disk, kibibytes
+):
+    root, train, _ = folders
+    state = small_disk(kibibytes)
+    async with open_system(state, root) as system:
+        await system.import_folder(train)
+        began = time.monotonic()
+        failed = await system.augment(**RECIPE)
+        assert time.monotonic() - began < 15, "it was waited for"
+        assert failed.error.code == 8 and "free some" in failed.error.message
+        assert whole(system.store)
+        made = system.trouble.made
+        grow(state, 64_000)
+        done = await system.augment(**RECIPE)
+        assert done.result.accepted_count == 300 and made > 0
+        assert system.trouble.made == 300, "nothing is lost and nothing made twice"
+        assert len(rows_of(system.store, done.result.manifest_uri)) == 300
+
+
+async def test_work_on_a_full_disk_goes_on_after_a_restart(folders, small_disk):
+    root, train, _ = folders
+    state, trouble = small_disk(1500), Trouble()
+    async with open_system(state, root, trouble=trouble) as system:
+        await system.import_folder(train)
+        assert (await system.augment(**RECIPE)).error.code == 8
+    grow(state, 64_000)
+    async with open_system(state, root, trouble=trouble) as system:
+        done = await system.augment(**RECIPE)
+        assert done.result.accepted_count == 300 == trouble.made
+
+
+@pytest.mark.parametrize("kibibytes", [300, 400, 600])
+async def test_a_database_without_room_is_said_at_once(folders, small_disk, kibibytes):
+    root, train, _ = folders
+    disk = small_disk(8000)
+    url = f"sqlite:///{disk}/gateway.sqlite"
+    async with open_system(root / "state", root, database_url=url) as system:
+        await system.import_folder(train)
+        filler = disk / "filler"
+        filler.write_bytes(bytes((8000 - used(disk) - kibibytes) * 1024))
+        began = time.monotonic()
+        failed = await system.augment(**{**RECIPE, "images_per_class": 400})
+        assert time.monotonic() - began < 30
+        assert failed.error.code == 8
+        assert "the gateway's database has no space left" in failed.error.message
+        filler.unlink()
+        done = await system.augment(**{**RECIPE, "images_per_class": 400})
+        assert done.result.accepted_count == 800 == system.trouble.made
+
+
+def used(folder):
+    """The KiB that the files of a folder take."""
+    return sum(path.stat().st_blocks // 2 for path in folder.rglob("*") if path.is_file())
