@@ -115,6 +115,7 @@ class AugmentationResult:
     shortfalls: tuple[Shortfall, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompts: tuple[ClassPrompts, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

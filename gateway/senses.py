@@ -19,6 +19,8 @@ Array = NDArray[np.float32]
 # gravy boats and strawberries that are no birthmarks (`python -m benchmarks.senses`).
 LEAST_MARGIN, LEAST_ERRORS = 0.01, 2.0
 LEAST_BEFORE_COMMONEST = 0.05
+# Meanings that are told one by one.
+_DESCRIBED = 40
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class SenseChoice:
     ambiguous: bool = False
     pinned: bool = False
     scores: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def described(self) -> str:
+        """What people read: the definition, the name that pins it, and how sure it is."""
+        sense = self.sense
+        name = f" ({sense.name})" if sense.name and sense.definition else ""
+        why = "; the photographs do not show it for sure" if self.ambiguous else ""
+        why = "; pinned" if self.pinned else why
+        return f"{sense.definition or sense.name}{name}{why}"
 
     def lineage(self) -> dict[str, Plain]:
         """Returns what an image's lineage says of it."""
@@ -142,6 +153,17 @@ def pinned(sense: str, known: Sequence[Sense]) -> SenseChoice:
             return SenseChoice(one, pinned=True)
     is_name = re.fullmatch(r"\S+\.n\.\d{1,3}", sense) is not None
     return SenseChoice(Sense(sense, "") if is_name else Sense("", sense), pinned=True)
+
+
+def described_choices(choices: Mapping[str, SenseChoice]) -> list[str]:
+    """Returns what the classes were taken to mean, for people: the unsure ones first."""
+    ordered = sorted(choices.items(), key=lambda pair: not pair[1].ambiguous)
+    lines = [f"meaning of {name}: {choice.described}" for name, choice in ordered[:_DESCRIBED]]
+    rest = ordered[_DESCRIBED:]
+    if rest:
+        unsure = sum(choice.ambiguous for _, choice in rest)
+        lines.append(f"and the meanings of {len(rest)} other classes, {unsure} of them unsure")
+    return lines
 
 
 def plain_of(choice: SenseChoice) -> Mapping[str, Plain]:

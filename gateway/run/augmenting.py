@@ -36,7 +36,7 @@ async def run_augmentation(context: Context, augmentation: Augmentation) -> None
     progress.start("assemble", 1, "manifests")
     await step(
         "assemble",
-        lambda: asyncio.to_thread(_write, context, augmentation, made, dict(progress.seconds)),
+        lambda: asyncio.to_thread(_write, context, augmentation, made, progress),
     )
     progress.finish()
 
@@ -81,7 +81,7 @@ def _write(
     context: Context,
     augmentation: Augmentation,
     made: _Made,
-    seconds: dict[str, float],
+    progress: Progress,
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
     accepted, rejected = made.output.accepted_file(), made.output.rejected_file()
@@ -95,7 +95,8 @@ def _write(
         rejected_count=len(made.output.rejected),
         rejected_uri=to_uri(keys[1]),
         shortfalls=tuple(made.shortfalls),
-        seconds=seconds,
+        seconds=dict(progress.seconds),
         prompts=made.prompts,
+        notices=tuple(progress.notices),
     )
     context.catalog.finish(replace(augmentation, result=result))

@@ -15,6 +15,7 @@ from gateway.senses import (
     SenseChoice,
     choice_of,
     choose,
+    described_choices,
     parse_pins,
     pinned,
     plain_of,
@@ -70,6 +71,8 @@ async def find_senses(
     if open_:
         compared = await step("compare senses", lambda: _compare(context, materials, open_))
         chosen |= {name: choice_of(values) for name, values in compared.items()}
+    for text in described_choices(chosen):
+        progress.notice(text)
     return chosen
 
 

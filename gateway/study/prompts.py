@@ -42,10 +42,10 @@ def senses_of(augmentations: Sequence[AugmentationRecord]) -> tuple[Mapping[str,
 
 def doubts(label: str, senses: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns a note on the classes whose meaning the images did not decide."""
-    unsure = [f"{one['class_name']} ({one['sense']})" for one in senses if one["ambiguous"]]
+    unsure = [f"{one['class_name']} ({one['definition']})" for one in senses if one["ambiguous"]]
     if not unsure:
         return []
     return [
-        f"{label}: the photographs do not tell for sure what is meant by {', '.join(unsure)}. "
-        "Pin a meaning with the parameter senses, CLASS=SENSE."
+        f"{label}: the photographs do not tell for sure what is meant by {'; '.join(unsure)}. "
+        "The commonest meaning was taken; pin another with the parameter senses, CLASS=SENSE."
     ]

@@ -97,6 +97,12 @@ def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str
         "ambiguous_senses": {
             one.class_name: one.sense.sense for one in result.prompts if one.sense.ambiguous
         },
+        "meanings": {
+            one.class_name: one.sense.definition or one.sense.sense
+            for one in result.prompts
+            if one.HasField("sense")
+        },
+        "notices": list(result.notices),
         "seconds": {stage: round(spent, 3) for stage, spent in sorted(result.seconds.items())},
         "warnings": list(dataset.warnings),
     }
@@ -118,7 +124,7 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
         console.print("[bold yellow]some classes fell short[/bold yellow]")
         console.print(shown)
     if document["ambiguous_senses"]:
-        unsure = ", ".join(f"{n} = {s}" for n, s in document["ambiguous_senses"].items())
-        console.print(f"  meanings your images do not decide: {escape(unsure)}")
+        unsure = "; ".join(f"{n}: {document['meanings'][n]}" for n in document["ambiguous_senses"])
+        console.print(f"  your images do not show these meanings for sure: {escape(unsure)}")
         console.print("  pin others with --param senses='CLASS=SENSE;…'", style="dim")
     console.print(f"  next: variegate train FOLDER --test DIR --synthetic {out}", style="dim")
