@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.digests import sha256_of
+from gateway.lengths import NO_PROMPTS, PromptLengths
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
+from gateway.recognition import ClassRecognition, warnings_of
 from gateway.resources import Augmentation, AugmentationResult, ClassPrompts, Dataset, Shortfall
 from gateway.run.context import Context
 from gateway.run.making import Making
 from gateway.run.materials import collect
 from gateway.run.output import Output
 from gateway.run.progress import Progress
+from gateway.run.recognising import Recognising
 from gateway.run.searching import Searching
 from gateway.run.steps import step
 from servicekit.errors import Precondition
@@ -21,11 +24,13 @@ from servicekit.storage import to_uri
 
 @dataclass(frozen=True)
 class _Made:
-    """What an augmentation made: its images, what is missing, and its prompts in figures."""
+    """What an augmentation made: its images, what is missing, its prompts and what it shows."""
 
     output: Output
     shortfalls: list[Shortfall]
     prompts: tuple[ClassPrompts, ...]
+    lengths: PromptLengths = NO_PROMPTS
+    recognition: tuple[ClassRecognition, ...] = ()
 
 
 async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
@@ -56,9 +61,15 @@ async def _make(
     prompts = tuple(material.figures for material in materials.values() if material.figures)
     if model is None:
         search = Searching(context, plan, materials, dataset.manifest_uri, progress)
-        return _Made(*await search.run(), prompts)
-    making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
-    return _Made(*await making.run(), prompts)
+        made = _Made(*await search.run(), prompts)
+    else:
+        making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
+        output, shortfalls, lengths = await making.run()
+        made = _Made(output, shortfalls, prompts, lengths)
+    recognition = await Recognising(context, dataset).run(materials, made.output, progress)
+    for text in warnings_of(recognition):
+        progress.notice(f"warning: {text}")
+    return replace(made, recognition=recognition)
 
 
 async def _models(context: Context) -> dict[str, dict[str, Any]]:
@@ -98,5 +109,7 @@ def _write(
         seconds=dict(progress.seconds),
         prompts=made.prompts,
         notices=tuple(progress.notices),
+        recognition=made.recognition,
+        lengths=made.lengths,
     )
     context.catalog.finish(replace(augmentation, result=result))

@@ -277,6 +277,8 @@ def _record(
         ),
         seconds=dict(result.seconds),
         prompts=result.prompts,
+        lengths=result.lengths,
+        recognition=result.recognition,
     )
 
 
