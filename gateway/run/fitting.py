@@ -9,8 +9,8 @@ from gateway.lengths import PromptLengths, lengths_of, most_of_name, shorter_nam
 from gateway.methods.base import ClassMaterial, MixedText, PromptText
 from gateway.plan import Item, ModelInfo
 from gateway.run.context import Context
-from gateway.run.durable import step
 from gateway.run.progress import Progress
+from gateway.run.steps import step
 
 # Different prompts that are looked at, spread evenly over all.
 _MOST_TEXTS = 20_000

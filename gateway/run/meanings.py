@@ -71,7 +71,8 @@ async def find_senses(
     if open_:
         compared = await step("compare senses", lambda: _compare(context, materials, open_))
         chosen |= {name: choice_of(values) for name, values in compared.items()}
-    for text in described_choices(chosen):
+    shown = {n: n if called[n] == n else f"{n} ({called[n]})" for n in chosen}
+    for text in described_choices({shown[name]: choice for name, choice in chosen.items()}):
         progress.notice(text)
     return chosen
 

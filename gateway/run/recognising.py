@@ -14,10 +14,10 @@ from gateway.methods.base import ClassMaterial
 from gateway.recognition import ClassRecognition
 from gateway.resources import Dataset
 from gateway.run.context import Context
-from gateway.run.durable import step, steps
 from gateway.run.output import Output, Row
 from gateway.run.progress import Progress
 from gateway.run.shards import shown_text
+from gateway.run.steps import step, steps
 from gateway.senses import Array
 
 # Images of each kind that are looked at: of one class, and of all together.
