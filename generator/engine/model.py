@@ -10,6 +10,7 @@ from torch import Tensor
 
 from generator.engine.card import Card
 from generator.engine.encoders import ENCODER_ROWS, Encoders
+from generator.engine.errors import BadCondition
 from generator.engine.pipelines import load_pipeline
 from generator.engine.pixels import to_tensor
 from generator.engine.row_limit import RowLimit
@@ -43,10 +44,22 @@ class Model:
         return other
 
     def schedule(self, steps: int) -> Any:
-        """Returns a scheduler of its own, with its steps set."""
+        """Returns a scheduler of its own, with its steps set.
+
+        Raises BadCondition for more steps than it can make: one that is set off by some steps
+        would begin beyond the noisiest it knows.
+        """
         if steps not in self._schedules:
             scheduler = copy.deepcopy(self.pipeline.scheduler)
             scheduler.set_timesteps(steps, device=self.device)
+            known = int(scheduler.config.num_train_timesteps)
+            if float(scheduler.timesteps.max()) >= known:
+                most = known - int(scheduler.config.get("steps_offset", 0))
+                raise BadCondition(
+                    "steps",
+                    "OUT_OF_RANGE",
+                    f"model {self.card.name!r} cannot make {steps} steps; use at most {most}",
+                )
             self._schedules[steps] = scheduler
         return copy.deepcopy(self._schedules[steps])
 

@@ -256,6 +256,12 @@ def test_what_the_model_cannot_use_is_refused_at_once(tiny_engine, change, field
     assert caught.value.field == field
 
 
+def test_more_steps_than_the_schedule_has_are_refused_not_run_out_of(tiny_engine):
+    with pytest.raises(BadCondition, match="cannot make 1000 steps; use at most") as caught:
+        made(tiny_engine, dataclasses.replace(TEXT, steps=1000))
+    assert caught.value.field == "steps"
+
+
 def test_an_unknown_model_is_told_the_known_ones(tiny_engine):
     with pytest.raises(UnknownModel, match=r"'sd9'.*pix2pix, text, unclip"):
         tiny_engine.submit(dataclasses.replace(TEXT, model="sd9"))

@@ -114,7 +114,7 @@ def test_a_cancelled_item_leaves_in_the_middle_of_its_steps(tiny_engine):
 def test_an_urgent_item_does_not_wait_for_room(tiny_folder):
     engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=1))
     try:
-        long = engine.submit_all([dataclasses.replace(TEXT, steps=1000)] * 2)
+        long = engine.submit_all([dataclasses.replace(TEXT, steps=900)] * 2)
         urgent = engine.submit_urgent(TEXT).result(60).pixels
         assert not any(future.done() for future in long)
         for future in long:
