@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
-from imaging.decode import ImageRejected, decode_image
+from imaging.decode import VERSION, ImageRejected, decode_image
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore, to_key
 
@@ -24,7 +24,7 @@ AT_ONCE = 2
 
 @dataclass(frozen=True, eq=False)
 class Source(Generic[T]):
-    """What was made of an image, and the SHA-256 of its file, in hexadecimal."""
+    """What was made of an image, and the SHA-256 of its file and the decoder's version."""
 
     value: T
     sha256: str
@@ -83,7 +83,9 @@ async def read_group(
 
 def _decode(store: ObjectStore, key: str) -> tuple[Image.Image, str]:
     data = store.get(key)
-    return decode_image(data, key), hashlib.sha256(data).hexdigest()
+    # What is made of an image depends on its pixels: on its bytes and on how they are decoded.
+    identity = hashlib.sha256(f"decoder {VERSION}\n".encode() + data).hexdigest()
+    return decode_image(data, key), identity
 
 
 def _refusal(error: ImageRejected, uri: str, field: str) -> InvalidArgument:

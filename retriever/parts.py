@@ -13,7 +13,7 @@ from retriever.pool import Shard
 from servicekit.storage import ObjectStore
 
 # Raise it when a part of the same rows would change: stored ones are then made again.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)

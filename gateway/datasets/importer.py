@@ -11,7 +11,13 @@ from gateway.datasets import manifest
 from gateway.datasets.inspect import Inspected, inspect
 from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
 from gateway.datasets.places import locate
-from gateway.datasets.select import Selection, first_shots, once_each, without_leaks
+from gateway.datasets.select import (
+    Selection,
+    assumptions,
+    first_shots,
+    once_each,
+    without_leaks,
+)
 from gateway.datasets.source import Entry, Note, source_of
 from gateway.digests import digest
 from gateway.resources import Dataset, DatasetClass, RejectedFile
@@ -49,6 +55,7 @@ def import_dataset(
     parts = (train, test, apart, shots)
     rejected = sorted((r for part in parts for r in part.rejected), key=lambda r: r.path)
     warnings = [text for part in parts for text in part.warnings]
+    warnings += assumptions([*shots.kept, *test.kept])
     if len(rejected) > REPORTED_FILES:
         warnings.append(f"{len(rejected)} files were left out; the first are listed")
     return replace(
@@ -132,6 +139,7 @@ def _store_split(
             width=image.width,
             height=image.height,
             source=image.entry.path,
+            note="; ".join(image.notes) or None,
         )
 
     items = []

@@ -22,13 +22,17 @@ _SCHEMA = pa.schema(
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("source", pa.string()),
+        pa.field("note", pa.string()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class DatasetItem:
-    """One image of a dataset. `source` is its place below the imported folder or file."""
+    """One image of a dataset. `source` is its place below the imported folder or file.
+
+    `note` says what had to be assumed to read it, such as the range of its values.
+    """
 
     item_id: str
     image_uri: str
@@ -39,6 +43,7 @@ class DatasetItem:
     width: int
     height: int
     source: str
+    note: str | None = None
 
 
 def sort(items: Iterable[DatasetItem]) -> list[DatasetItem]:
@@ -60,6 +65,7 @@ def write(items: Iterable[DatasetItem]) -> bytes:
 
 
 def read(data: bytes) -> list[DatasetItem]:
-    """Returns the items of a parquet file that `write` made."""
-    table = pq.read_table(io.BytesIO(data), columns=_SCHEMA.names)
+    """Returns the items of a parquet file that `write` made; older ones have no notes."""
+    table = pq.read_table(io.BytesIO(data))
+    table = table.select([name for name in _SCHEMA.names if name in table.column_names])
     return [DatasetItem(**row) for row in table.to_pylist()]

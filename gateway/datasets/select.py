@@ -1,6 +1,6 @@
 """Which good images become a dataset: no copies within a split, none across, k shots a class."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -71,3 +71,24 @@ def first_shots(images: Iterable[Inspected], shots: int) -> Selection:
         if shots and len(members) < shots:
             selection.warnings.append(f"the class {name!r} has {len(members)} of {shots} shots")
     return selection
+
+
+def assumptions(images: Iterable[Inspected]) -> list[str]:
+    """Returns a sentence for each thing that was assumed to read images, with their number."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for image in images:
+        for note in image.notes:
+            first.setdefault(note, image.entry.path)
+            counts[note] += 1
+    found = [
+        f"{count:,} {'image' if count == 1 else 'images'}: {note} (for example {first[note]})"
+        for note, count in sorted(counts.items())
+    ]
+    scales = [note for note in counts if "samples read" in note]
+    if len(scales) > 1:
+        found.append(
+            f"the images were read on {len(scales)} different scales, so equal values are not "
+            "equally bright in all of them; save them with 8 bits a sample if that matters"
+        )
+    return found

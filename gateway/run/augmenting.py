@@ -5,17 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.digests import sha256_of
-from gateway.lengths import NO_PROMPTS, PromptLengths
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
-from gateway.recognition import ClassRecognition, warnings_of
 from gateway.resources import Augmentation, AugmentationResult, ClassPrompts, Dataset, Shortfall
 from gateway.run.context import Context
 from gateway.run.making import Making
 from gateway.run.materials import collect
 from gateway.run.output import Output
 from gateway.run.progress import Progress
-from gateway.run.recognising import Recognising
 from gateway.run.searching import Searching
 from gateway.run.steps import step
 from servicekit.errors import Precondition
@@ -24,13 +21,11 @@ from servicekit.storage import to_uri
 
 @dataclass(frozen=True)
 class _Made:
-    """What an augmentation made: its images, what is missing, its prompts and what it shows."""
+    """What an augmentation made: its images, what is missing, and its prompts in figures."""
 
     output: Output
     shortfalls: list[Shortfall]
     prompts: tuple[ClassPrompts, ...]
-    lengths: PromptLengths = NO_PROMPTS
-    recognition: tuple[ClassRecognition, ...] = ()
 
 
 async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
@@ -41,7 +36,7 @@ async def run_augmentation(context: Context, augmentation: Augmentation) -> None
     progress.start("assemble", 1, "manifests")
     await step(
         "assemble",
-        lambda: asyncio.to_thread(_write, context, augmentation, made, progress),
+        lambda: asyncio.to_thread(_write, context, augmentation, made, dict(progress.seconds)),
     )
     progress.finish()
 
@@ -61,15 +56,9 @@ async def _make(
     prompts = tuple(material.figures for material in materials.values() if material.figures)
     if model is None:
         search = Searching(context, plan, materials, dataset.manifest_uri, progress)
-        made = _Made(*await search.run(), prompts)
-    else:
-        making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
-        output, shortfalls, lengths = await making.run()
-        made = _Made(output, shortfalls, prompts, lengths)
-    recognition = await Recognising(context, dataset).run(materials, made.output, progress)
-    for text in warnings_of(recognition):
-        progress.notice(f"warning: {text}")
-    return replace(made, recognition=recognition)
+        return _Made(*await search.run(), prompts)
+    making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
+    return _Made(*await making.run(), prompts)
 
 
 async def _models(context: Context) -> dict[str, dict[str, Any]]:
@@ -92,7 +81,7 @@ def _write(
     context: Context,
     augmentation: Augmentation,
     made: _Made,
-    progress: Progress,
+    seconds: dict[str, float],
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
     accepted, rejected = made.output.accepted_file(), made.output.rejected_file()
@@ -106,10 +95,7 @@ def _write(
         rejected_count=len(made.output.rejected),
         rejected_uri=to_uri(keys[1]),
         shortfalls=tuple(made.shortfalls),
-        seconds=dict(progress.seconds),
+        seconds=seconds,
         prompts=made.prompts,
-        notices=tuple(progress.notices),
-        recognition=made.recognition,
-        lengths=made.lengths,
     )
     context.catalog.finish(replace(augmentation, result=result))

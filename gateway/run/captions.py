@@ -11,6 +11,7 @@ from gateway.digests import digest
 from gateway.run.context import Context
 from gateway.run.progress import Progress
 from gateway.run.steps import step, steps
+from imaging.decode import VERSION as DECODER
 from servicekit.errors import Precondition, ServiceError
 from servicekit.storage import ObjectStore
 
@@ -82,7 +83,8 @@ async def _shard(
 
 
 def _key(image: DatasetItem, names: Names, model: str) -> str:
-    name = digest("caption", model, prefix_of(names[image.class_name]), image.sha256)
+    words = prefix_of(names[image.class_name])
+    name = digest("caption", model, words, image.sha256, DECODER)
     return f"captions/{name[:2]}/{name}.json"
 
 

@@ -17,6 +17,7 @@ from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
 from gateway.plan import ModelInfo
 from gateway.run.context import Context
+from imaging.decode import VERSION as DECODER
 
 Array = NDArray[np.float32]
 
@@ -57,7 +58,8 @@ class Embeddings:
         encode: Callable[[Sequence[str]], Awaitable[Array]],
     ) -> Array:
         """Returns the embeddings of a class as one array, from memory, store or generator."""
-        key = digest(kind, self._model.digest, list(members))
+        decoder = [DECODER] if kind == "image" else []
+        key = digest(kind, self._model.digest, list(members), *decoder)
         async with self._making.setdefault(key, asyncio.Lock()):
             if key not in self._memory:
                 parts = [members[i : i + size] for i in range(0, len(members), size)]

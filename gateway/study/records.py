@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.lengths import NO_PROMPTS, PromptLengths
-from gateway.recognition import ClassRecognition
 from gateway.resources import ClassPrompts
 
 BASELINE = "baseline"
@@ -90,5 +88,3 @@ class AugmentationRecord:
     shortfalls: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompts: tuple[ClassPrompts, ...] = ()
-    lengths: PromptLengths = NO_PROMPTS
-    recognition: tuple[ClassRecognition, ...] = ()

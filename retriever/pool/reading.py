@@ -1,21 +1,19 @@
 """Reads the images of a pool's rows: stores what came as bytes, decodes all, takes fingerprints."""
 
 import hashlib
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
 
-from imaging.decode import ImageRejected, decode_image
+from imaging.decode import ImageRejected, decode
 from imaging.hashing import pixel_sha256
 from retriever.pool.base import PoolRow
 from retriever.screening.fingerprint import Thumbnail, thumbnail_of
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage import ObjectStore, to_key, to_uri
 
-_EXTENSIONS = {"JPEG": "jpg", "TIFF": "tif"}
 _WORKERS = 8
 
 
@@ -40,17 +38,15 @@ def read_pool_images(store: ObjectStore, rows: Sequence[PoolRow]) -> list[PoolIm
 def _read(store: ObjectStore, row: PoolRow) -> PoolImage | None:
     try:
         data = row.data or store.get(to_key(row.image_uri, "image_uri"))
-        image = decode_image(data, row.image_uri or "a row of the pool")
+        decoded = decode(data, row.image_uri or "a row of the pool")
     except (ImageRejected, NotFound, InvalidArgument):
         return None
-    sha256 = hashlib.sha256(data).hexdigest()
-    uri = _store_image(store, sha256, data) if row.data else row.image_uri
+    image, sha256 = decoded.image, hashlib.sha256(data).hexdigest()
+    uri = _store_image(store, sha256, data, decoded.suffix) if row.data else row.image_uri
     return PoolImage(uri, sha256, row, image, pixel_sha256(image), thumbnail_of(image))
 
 
-def _store_image(store: ObjectStore, sha256: str, data: bytes) -> str:
-    with Image.open(io.BytesIO(data)) as image:
-        kind = image.format or "bin"
-    key = f"images/{sha256[:2]}/{sha256}.{_EXTENSIONS.get(kind, kind.lower())}"
+def _store_image(store: ObjectStore, sha256: str, data: bytes, suffix: str) -> str:
+    key = f"images/{sha256[:2]}/{sha256}.{suffix}"
     store.put(key, data)
     return to_uri(key)

@@ -9,7 +9,7 @@ from PIL import Image
 from imaging.hashing import pixel_sha256
 
 # Raise it when a fingerprint of the same image would change: stored ones are then made again.
-VERSION = 1
+VERSION = 2
 SIDE = 32
 # Pixels of the thumbnail that a crop may have lost, along each side: 1/16 and 1/8.
 _LOST = (2, 4)

@@ -217,3 +217,21 @@ def test_folders_and_parquet_of_the_object_store(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     store.put("uploads/u2.parquet", buffer.getvalue())
     assert len(take("store:uploads/u2.parquet", root=tmp_path, store=store)[1]) == 1
+
+
+def test_how_values_were_scaled_is_in_the_manifest_and_counted(tmp_path):
+    write_folder(tmp_path)
+    for name, top in (("a", 4095), ("b", 4000), ("c", 1000)):
+        values = np.random.default_rng(top).integers(0, top, (16, 16))
+        values[0, 0] = top
+        Image.fromarray(values.astype(np.uint16)).save(tmp_path / "cat" / f"{name}.png")
+    numbers = np.linspace(0, 1e6, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(numbers).save(tmp_path / "cat" / "d.tif")
+    dataset, items, _ = take(tmp_path, root=tmp_path)
+    notes = {item.source: item.note for item in items}
+    assert notes["cat/a.png"] == notes["cat/b.png"] != notes["cat/c.png"]
+    assert sum(note is None for note in notes.values()) == 6
+    twelve, ten, mixed = (text for text in dataset.warnings if "read" in text)
+    assert "2 images" in ten + twelve and "12-bit" in ten + twelve and "cat/a.png" in ten + twelve
+    assert "different scales" in mixed
+    assert reasons(dataset) == {"cat/d.tif": "VALUE_RANGE"}
