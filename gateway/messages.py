@@ -7,8 +7,15 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway import resources as res
 from gateway.methods.base import Method
-from gateway.prompt_messages import prompts_from_pb, prompts_to_pb
-from gateway.run.progress import Progress
+from gateway.prompt_messages import (
+    lengths_from_pb,
+    lengths_to_pb,
+    prompts_from_pb,
+    prompts_to_pb,
+    recognition_from_pb,
+    recognition_to_pb,
+)
+from gateway.run.progress import MOST_NOTICES, Progress
 
 Resource = res.Dataset | res.Augmentation | res.Study
 
@@ -108,6 +115,9 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
                 rejected_uri=result.rejected_uri,
                 seconds=dict(result.seconds),
                 prompts=map(prompts_to_pb, result.prompts),
+                notices=result.notices,
+                recognition=map(recognition_to_pb, result.recognition),
+                prompt_lengths=lengths_to_pb(result.lengths),
             )
         )
         for short in result.shortfalls:
@@ -151,6 +161,9 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
             ),
             seconds=dict(made.seconds),
             prompts=prompts_from_pb(made.prompts),
+            notices=tuple(made.notices),
+            recognition=recognition_from_pb(made.recognition),
+            lengths=lengths_from_pb(made.prompt_lengths),
         )
     return res.Augmentation(name or message.name, recipe, result)
 
@@ -265,4 +278,6 @@ def progress_to_pb(progress: Progress) -> pb.OperationProgress:
     )
     for item_id, text in shown.failures:
         message.failures.add(item_id=item_id, message=text)
+    notices = dict.fromkeys([*progress.notices, *(shown.notices)])
+    message.notices.extend(list(notices)[:MOST_NOTICES])
     return message

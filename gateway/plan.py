@@ -21,6 +21,8 @@ class ModelInfo:
     image_dimension: int
     default_steps: int
     default_guidance_scale: float
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""What is said about prompts and senses, to protos and back."""
+"""What is said about prompts, senses and what images show, to protos and back."""
 
 from collections.abc import Iterable
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.lengths import PromptLengths
+from gateway.recognition import ClassRecognition
 from gateway.resources import ClassPrompts
 from gateway.senses import Sense, SenseChoice
 
@@ -58,4 +60,36 @@ def _sense_from_pb(message: pb.ClassSense) -> SenseChoice:
         ambiguous=message.ambiguous,
         pinned=message.pinned,
         scores=tuple((one.sense, one.score) for one in message.scores),
+    )
+
+
+def lengths_to_pb(lengths: PromptLengths) -> pb.PromptLengths | None:
+    """Returns the proto of prompt lengths; None if none were looked at."""
+    return pb.PromptLengths(**vars(lengths)) if lengths.prompt_count else None
+
+
+def lengths_from_pb(message: pb.PromptLengths) -> PromptLengths:
+    """Returns the prompt lengths of a proto."""
+    return PromptLengths(
+        message.prompt_count, message.cut_count, message.token_limit, tuple(message.examples)
+    )
+
+
+def recognition_to_pb(one: ClassRecognition) -> pb.ClassRecognition:
+    """Returns the proto of how often CLIP finds a class."""
+    return pb.ClassRecognition(**vars(one), verdict=f"VERDICT_{one.verdict.upper()}")
+
+
+def recognition_from_pb(messages: Iterable[pb.ClassRecognition]) -> tuple[ClassRecognition, ...]:
+    """Returns how often CLIP finds each class of a proto."""
+    return tuple(
+        ClassRecognition(
+            one.class_name,
+            one.real_count,
+            one.real_found,
+            one.made_count,
+            one.made_found,
+            one.class_count,
+        )
+        for one in messages
     )

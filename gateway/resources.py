@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.datasets.display_names import readable
+from gateway.lengths import NO_PROMPTS, PromptLengths
+from gateway.recognition import ClassRecognition
 from gateway.senses import SenseChoice
 
 
@@ -115,6 +117,9 @@ class AugmentationResult:
     shortfalls: tuple[Shortfall, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompts: tuple[ClassPrompts, ...] = ()
+    notices: tuple[str, ...] = ()
+    recognition: tuple[ClassRecognition, ...] = ()
+    lengths: PromptLengths = NO_PROMPTS
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from generator.errors import translate, translated
 from generator.gallery import Gallery, Stored
 from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
 from generator.sources import AT_ONCE, read_group
+from generator.tokens import TokenCounter
 from servicekit.errors import InvalidArgument, Precondition, Unavailable, to_status
 from servicekit.storage import ObjectStore, to_key, to_uri
 from servicekit.together import together
@@ -46,6 +47,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         self._store = store
         self._gallery = Gallery(store)
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._tokens = TokenCounter()
 
     async def EncodePrompts(
         self, request: pb.EncodePromptsRequest, context: grpc.aio.ServicerContext
@@ -59,6 +61,15 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         return pb.EncodePromptsResponse(
             embeddings=[tensors.to_pb(row, card.text_encoder) for row in rows]
         )
+
+    async def CountTokens(
+        self, request: pb.CountTokensRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CountTokensResponse:
+        backend = self._loaded()
+        with translated():
+            card = backend.card(request.model)
+        counts = await asyncio.to_thread(self._tokens.count, card, list(request.texts))
+        return pb.CountTokensResponse(token_counts=counts, token_limit=card.text_shape[0])
 
     async def EncodeImages(
         self, request: pb.EncodeImagesRequest, context: grpc.aio.ServicerContext

@@ -28,9 +28,8 @@ class GeneratorSettings(EngineSettings):
         False, "Whether tensors reach Triton through /dev/shm, which both must share."
     )
     probe_seconds: float = setting(
-        5.0, "How often a real inference proves that Triton works.", least=0.001
+        5.0, "How often a real, small image proves that images can be made.", least=0.001
     )
-    probe_timeout_seconds: float = setting(30.0, "How long that may take.", least=0.001)
 
     def engine(self) -> EngineSettings:
         """Returns how the engine runs."""

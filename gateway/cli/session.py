@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
@@ -34,11 +34,12 @@ _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 
 @dataclass(frozen=True)
 class Session:
-    """An open channel to the gateway, and the view that shows progress."""
+    """An open channel to the gateway, and the view that shows progress and what it `said`."""
 
     connection: Connection
     channel: grpc.aio.Channel
     view: View
+    said: set[str] = field(default_factory=set)
 
     @property
     def gateway(self) -> Any:
@@ -67,7 +68,13 @@ class Session:
 
     def _show(self, operation: operations_pb2.Operation, part: str) -> None:
         progress = gateway_pb2.OperationProgress()
-        if operation.metadata.Unpack(progress) and progress.stage:
+        if not operation.metadata.Unpack(progress):
+            return
+        for text in progress.notices:
+            if text not in self.said:
+                self.said.add(text)
+                self.view.say(text)
+        if progress.stage:
             self.view.show(step_of(progress, part))
 
 

@@ -22,7 +22,8 @@ from servicekit.together import together
 
 ITEMS_PER_CALL = 64
 BYTES_PER_CALL = 3 * 1024 * 1024
-PROMPTS_PER_CALL, IMAGES_PER_CALL = 16, 64
+PROMPTS_PER_CALL, IMAGES_PER_CALL, TEXTS_PER_CALL = 16, 64, 512
+_LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,25 @@ class Generator:
             "generator",
         )
         return np.stack([to_array(tensor) for tensor in answer.embeddings])
+
+    async def count_tokens(self, model: str, texts: Sequence[str]) -> tuple[list[int], int]:
+        """Returns the tokens of each text, in order, and how many the text encoder reads."""
+        counts: list[int] = []
+        limit = 0
+        for first in range(0, len(texts), TEXTS_PER_CALL):
+            part = [text[:_LONGEST_TEXT] for text in texts[first : first + TEXTS_PER_CALL]]
+            answer = await self._count(pb.CountTokensRequest(model=model, texts=part))
+            counts += answer.token_counts
+            limit = answer.token_limit
+        return counts, limit
+
+    async def _count(self, request: pb.CountTokensRequest) -> pb.CountTokensResponse:
+        timeout = self._settings.call_seconds
+        return await patiently(
+            lambda: self._stub.CountTokens(request, timeout=timeout),
+            self._settings.patience_seconds,
+            "generator",
+        )
 
     async def encode_images(self, model: str, image_uris: Sequence[str]) -> Array:
         """Returns [n, d], one vector per image, at most IMAGES_PER_CALL of them."""
@@ -221,4 +241,6 @@ def _model_info(model: pb.Model) -> ModelInfo:
         image_dimension=model.image_dimension,
         default_steps=model.default_steps,
         default_guidance_scale=model.default_guidance_scale,
+        width=model.width,
+        height=model.height,
     )

@@ -100,7 +100,7 @@ class Retriever:
 
         It is the one of the encoder that serves now: one of an older encoder is in nobody's way.
         """
-        encoder = await self._encoder()
+        encoder = await self.encoder()
         index_id = f"pool-{digest(pool_uri, encoder)}"
         request = pb.CreateIndexRequest(index_id=index_id, pool_uri=pool_uri)
         patience = self._settings.patience_seconds
@@ -128,7 +128,8 @@ class Retriever:
             _left_out(index.broken_shards),
         )
 
-    async def _encoder(self) -> str:
+    async def encoder(self) -> str:
+        """Returns the id of the CLIP model, which covers its weights."""
         request, timeout = pb.EmbedTextsRequest(texts=["a"]), self._settings.call_seconds
         answer = await patiently(
             lambda: self._stub.EmbedTexts(request, timeout=timeout),

@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.digests import sha256_of
+from gateway.lengths import NO_PROMPTS, PromptLengths
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
+from gateway.recognition import ClassRecognition, warnings_of
 from gateway.resources import Augmentation, AugmentationResult, ClassPrompts, Dataset, Shortfall
 from gateway.run.context import Context
 from gateway.run.making import Making
 from gateway.run.materials import collect
 from gateway.run.output import Output
 from gateway.run.progress import Progress
+from gateway.run.recognising import Recognising
 from gateway.run.searching import Searching
 from gateway.run.steps import step
 from servicekit.errors import Precondition
@@ -21,11 +24,13 @@ from servicekit.storage import to_uri
 
 @dataclass(frozen=True)
 class _Made:
-    """What an augmentation made: its images, what is missing, and its prompts in figures."""
+    """What an augmentation made: its images, what is missing, its prompts and what it shows."""
 
     output: Output
     shortfalls: list[Shortfall]
     prompts: tuple[ClassPrompts, ...]
+    lengths: PromptLengths = NO_PROMPTS
+    recognition: tuple[ClassRecognition, ...] = ()
 
 
 async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
@@ -36,7 +41,7 @@ async def run_augmentation(context: Context, augmentation: Augmentation) -> None
     progress.start("assemble", 1, "manifests")
     await step(
         "assemble",
-        lambda: asyncio.to_thread(_write, context, augmentation, made, dict(progress.seconds)),
+        lambda: asyncio.to_thread(_write, context, augmentation, made, progress),
     )
     progress.finish()
 
@@ -56,9 +61,15 @@ async def _make(
     prompts = tuple(material.figures for material in materials.values() if material.figures)
     if model is None:
         search = Searching(context, plan, materials, dataset.manifest_uri, progress)
-        return _Made(*await search.run(), prompts)
-    making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
-    return _Made(*await making.run(), prompts)
+        made = _Made(*await search.run(), prompts)
+    else:
+        making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
+        output, shortfalls, lengths = await making.run()
+        made = _Made(output, shortfalls, prompts, lengths)
+    recognition = await Recognising(context, dataset).run(materials, made.output, progress)
+    for text in warnings_of(recognition):
+        progress.notice(f"warning: {text}")
+    return replace(made, recognition=recognition)
 
 
 async def _models(context: Context) -> dict[str, dict[str, Any]]:
@@ -81,7 +92,7 @@ def _write(
     context: Context,
     augmentation: Augmentation,
     made: _Made,
-    seconds: dict[str, float],
+    progress: Progress,
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
     accepted, rejected = made.output.accepted_file(), made.output.rejected_file()
@@ -95,7 +106,10 @@ def _write(
         rejected_count=len(made.output.rejected),
         rejected_uri=to_uri(keys[1]),
         shortfalls=tuple(made.shortfalls),
-        seconds=seconds,
+        seconds=dict(progress.seconds),
         prompts=made.prompts,
+        notices=tuple(progress.notices),
+        recognition=made.recognition,
+        lengths=made.lengths,
     )
     context.catalog.finish(replace(augmentation, result=result))

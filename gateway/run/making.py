@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.clients.generator import Sampling
+from gateway.lengths import PromptLengths
 from gateway.methods.base import ClassMaterial
 from gateway.plan import Item, ModelInfo, Plan
 from gateway.resources import Shortfall
 from gateway.run.context import Context
 from gateway.run.embeddings import Embeddings
+from gateway.run.fitting import look_at_lengths
 from gateway.run.outcomes import Outcome, from_plain
 from gateway.run.output import Output
 from gateway.run.progress import Progress
@@ -35,17 +37,20 @@ class Making:
     protected_manifest_uri: str
     progress: Progress
 
-    async def run(self) -> tuple[Output, list[Shortfall]]:
-        """Returns what was made, and the classes that did not reach their number."""
+    async def run(self) -> tuple[Output, list[Shortfall], PromptLengths]:
+        """Returns what was made, the classes that did not reach their number, and what of their
+        prompts is cut."""
         output, seen = Output(), Seen()
         ready = [m for m in self.materials.values() if self._can_start(m)]
         slots = self.plan.first_slots(ready)
         checked: frozenset[str] | None = None
+        lengths = PromptLengths()
         reasons: dict[str, Counter[str]] = defaultdict(Counter)
         for attempt in range(1 + TOP_UPS):
             items = await asyncio.to_thread(self.plan.items, slots, self.materials)
             if attempt == 0:
                 checked = self._checked(items)
+                lengths = await look_at_lengths(self.context, self.model, items, self.progress)
             outcomes = await self._make(items, checked)
             again = []
             for item, outcome in zip(items, outcomes, strict=True):
@@ -57,7 +62,7 @@ class Making:
             slots = [self.plan.again(slot) for slot in again]
             if not slots:
                 break
-        return output, self._shortfalls(output, reasons)
+        return output, self._shortfalls(output, reasons), lengths
 
     def _can_start(self, material: ClassMaterial) -> bool:
         needs = self.plan.method.needs

@@ -13,6 +13,7 @@ from gateway.plan import ModelInfo, Plan
 from gateway.resources import Dataset, Recipe
 from gateway.run.captions import caption
 from gateway.run.context import Context
+from gateway.run.fitting import size_notice, with_short_names
 from gateway.run.progress import Progress
 from gateway.run.prompting import with_prompts
 from servicekit.storage import to_key
@@ -31,10 +32,14 @@ async def collect(
             "image_dimension": model.image_dimension,
         }
         materials = {name: replace(m, **shapes) for name, m in materials.items()}
+        if text := size_notice(model, materials):
+            progress.notice(f"warning: {text}")
+        materials = await with_short_names(context, model, materials, progress)
     if plan.method.needs.captions:
         materials = await _with_captions(context, materials, progress)
     if plan.method.needs.prompt_strategy:
         called = {one.class_name: one.called for one in dataset.classes}
+        called |= {name: material.display_name for name, material in materials.items()}
         materials = await with_prompts(context, plan, materials, called, progress)
     return materials
 

@@ -15,6 +15,7 @@ from gateway.senses import (
     SenseChoice,
     choice_of,
     choose,
+    described_choices,
     parse_pins,
     pinned,
     plain_of,
@@ -70,6 +71,9 @@ async def find_senses(
     if open_:
         compared = await step("compare senses", lambda: _compare(context, materials, open_))
         chosen |= {name: choice_of(values) for name, values in compared.items()}
+    shown = {n: n if called[n] == n else f"{n} ({called[n]})" for n in chosen}
+    for text in described_choices({shown[name]: choice for name, choice in chosen.items()}):
+        progress.notice(text)
     return chosen
 
 

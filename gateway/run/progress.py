@@ -5,8 +5,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from gateway.clients.patience import Waits
+from servicekit.texts import shortened
 
 _LISTED_FAILURES = 20
+MOST_NOTICES, _LONGEST_NOTICE = 200, 1024
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Progress:
     failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LISTED_FAILURES))
     seconds: dict[str, float] = field(default_factory=dict)
     child: "Progress | None" = None  # The part of a study that is being done now.
+    notices: list[str] = field(default_factory=list)
     waits: Waits = field(default_factory=Waits)
     _began: float = field(default_factory=time.monotonic)
     _done_before: int = 0
@@ -53,6 +56,12 @@ class Progress:
         """Counts an item that failed for good."""
         self.failed += 1
         self.failures.append((item_id, message))
+
+    def notice(self, text: str) -> None:
+        """Adds a sentence that people should read while it runs; once, and not without end."""
+        text = shortened(text, _LONGEST_NOTICE)
+        if text not in self.notices and len(self.notices) < MOST_NOTICES:
+            self.notices.append(text)
 
     def rate(self) -> float:
         """Returns units per second in this stage."""

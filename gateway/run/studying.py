@@ -141,6 +141,8 @@ class Studying:
             await run_augmentation(self.context, augmentation)
         finished = await asyncio.to_thread(self.context.catalog.finished, name)
         assert isinstance(finished, Augmentation) and finished.result is not None
+        for text in finished.result.notices:
+            self.progress.notice(text)
         record = await asyncio.to_thread(
             _record, self.context.store, row, seed, name, finished.result
         )
@@ -275,6 +277,8 @@ def _record(
         ),
         seconds=dict(result.seconds),
         prompts=result.prompts,
+        lengths=result.lengths,
+        recognition=result.recognition,
     )
 
 

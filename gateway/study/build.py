@@ -3,8 +3,16 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gateway.recognition import together, unknown_warning
 from gateway.study.machine import describe_machine
-from gateway.study.prompts import doubts, prompt_figures, senses_of
+from gateway.study.prompts import (
+    cut_prompts,
+    doubts,
+    prompt_figures,
+    remarks,
+    senses_of,
+    shown_classes,
+)
 from gateway.study.records import (
     BASELINE,
     ORACLE,
@@ -33,6 +41,7 @@ SERVICES = {
     "retrieve": "retriever",
     "search": "retriever",
     "filter": "retriever",
+    "recognise": "retriever",
     "oracle": "retriever",
     "train": "trainer",
 }
@@ -79,6 +88,8 @@ def build_results(
             *spec.dataset.warnings,
             *notes,
             *(note for row in rows for note in doubts(row.label, row.senses)),
+            *_unknown(augmentations),
+            *(note for arm in arms for note in remarks(arm.label, _of(arm, augmentations))),
         ),
     )
 
@@ -109,7 +120,7 @@ def _row(
 ) -> ResultRow:
     accuracies = [run.accuracy for run in runs]
     gain, error = paired_gain(accuracies, [run.accuracy for run in baseline])
-    own = [a for a in augmentations if a.arm.key == arm.key and a.seed in spec.seeds]
+    own = [a for a in _of(arm, augmentations) if a.seed in spec.seeds]
     own.sort(key=lambda augmentation: spec.seeds.index(augmentation.seed))
     reasons: Counter[str] = Counter()
     for augmentation in own:
@@ -135,7 +146,19 @@ def _row(
         shortfalls=tuple(dict.fromkeys(text for a in own for text in a.shortfalls)),
         prompts=prompt_figures(own),
         senses=senses_of(own),
+        cut_prompts=cut_prompts(own),
+        recognition=shown_classes(own),
     )
+
+
+def _of(arm: Arm, augmentations: Sequence[AugmentationRecord]) -> list[AugmentationRecord]:
+    return [one for one in augmentations if one.arm.key == arm.key]
+
+
+def _unknown(augmentations: Sequence[AugmentationRecord]) -> list[str]:
+    """Returns the note on classes that CLIP does not know: once, since all rows share them."""
+    text = unknown_warning(together([made.recognition for made in augmentations]))
+    return [f"{text}."] if text else []
 
 
 def _class_gains(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.recognition import lost_warning, together, worst_first
 from gateway.study.records import AugmentationRecord
 from gateway.study.statistics import mean
 
@@ -21,6 +22,35 @@ def prompt_figures(augmentations: Sequence[AugmentationRecord]) -> dict[str, flo
     sums = {name: sum(getattr(one, name) for one in all_) for name in _SUMS}
     means = {name: mean([getattr(one, name) for one in all_]) for name in _MEANS}
     return {**sums, **means}
+
+
+def cut_prompts(augmentations: Sequence[AugmentationRecord]) -> dict[str, int]:
+    """Returns how many different prompts of a row there were, and how many the text encoder cut;
+    empty if none was cut."""
+    lengths = [made.lengths for made in augmentations]
+    cut = sum(one.cut_count for one in lengths)
+    if not cut:
+        return {}
+    counts = {"prompt_count": sum(one.prompt_count for one in lengths), "cut_count": cut}
+    return {**counts, "token_limit": max(one.token_limit for one in lengths)}
+
+
+def shown_classes(augmentations: Sequence[AugmentationRecord]) -> tuple[Mapping[str, Any], ...]:
+    """Returns how often CLIP finds each class among a row's images, the worst first."""
+    found = worst_first(together([made.recognition for made in augmentations]))
+    return tuple({**vars(one), "verdict": one.verdict} for one in found)
+
+
+def remarks(label: str, augmentations: Sequence[AugmentationRecord]) -> list[str]:
+    """Returns notes on classes that a row's images do not show, and on prompts that were cut."""
+    lost = lost_warning(together([made.recognition for made in augmentations]))
+    notes = [lost] if lost else []
+    if cut := cut_prompts(augmentations):
+        notes.append(
+            f"{cut['cut_count']} of {cut['prompt_count']} prompts are longer than the "
+            f"{cut['token_limit']} tokens that the text encoder reads; their ends are cut"
+        )
+    return [f"{label}: {note}." for note in notes]
 
 
 def senses_of(augmentations: Sequence[AugmentationRecord]) -> tuple[Mapping[str, Any], ...]:
@@ -42,10 +72,10 @@ def senses_of(augmentations: Sequence[AugmentationRecord]) -> tuple[Mapping[str,
 
 def doubts(label: str, senses: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns a note on the classes whose meaning the images did not decide."""
-    unsure = [f"{one['class_name']} ({one['sense']})" for one in senses if one["ambiguous"]]
+    unsure = [f"{one['class_name']} ({one['definition']})" for one in senses if one["ambiguous"]]
     if not unsure:
         return []
     return [
-        f"{label}: the photographs do not tell for sure what is meant by {', '.join(unsure)}. "
-        "Pin a meaning with the parameter senses, CLASS=SENSE."
+        f"{label}: the photographs do not tell for sure what is meant by {'; '.join(unsure)}. "
+        "The commonest meaning was taken; pin another with the parameter senses, CLASS=SENSE."
     ]

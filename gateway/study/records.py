@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.lengths import NO_PROMPTS, PromptLengths
+from gateway.recognition import ClassRecognition
 from gateway.resources import ClassPrompts
 
 BASELINE = "baseline"
@@ -88,3 +90,5 @@ class AugmentationRecord:
     shortfalls: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompts: tuple[ClassPrompts, ...] = ()
+    lengths: PromptLengths = NO_PROMPTS
+    recognition: tuple[ClassRecognition, ...] = ()

@@ -61,6 +61,8 @@ class ResultRow:
     shortfalls: tuple[str, ...] = ()
     prompts: Mapping[str, float] = field(default_factory=dict)
     senses: tuple[Mapping[str, Any], ...] = ()
+    cut_prompts: Mapping[str, int] = field(default_factory=dict)
+    recognition: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_reference(self) -> bool:

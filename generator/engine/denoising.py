@@ -12,7 +12,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from generator.engine.errors import BrokenImage, OutOfMemory
+from generator.engine.errors import OutOfMemory
 from generator.engine.items import Made
 from generator.engine.line import Ticket
 from generator.engine.model import Model
@@ -70,10 +70,11 @@ class Denoising:
             self._advance()
         done = [running for running in self._running if running.sample.is_done]
         if done:
-            self._drop(lambda running: running.sample.is_done)
+            # They stay among the running until each has its end, so that no error loses them.
             self._finish(done)
+            self._drop(lambda running: running.sample.is_done)
 
-    def abandon(self, error: Exception) -> None:
+    def abandon(self, error: BaseException) -> None:
         """Fails everything that is under way."""
         error = _named(error, len(self._running))
         for running in self._running:
@@ -145,8 +146,8 @@ class Denoising:
             waited, computed = running.admitted - ticket.arrived, now - running.admitted
             try:
                 made = Made(to_pixels(image), waited, computed)
-            except BrokenImage as error:
-                fail(ticket, error)
+            except Exception as error:
+                fail(ticket, _named(error, len(done)))
             else:
                 if ticket.future.set_running_or_notify_cancel():
                     ticket.future.set_result(made)
@@ -157,11 +158,11 @@ class Denoising:
             self._running, self._conditions = staying, None
 
 
-def _named(error: Exception, count: int) -> Exception:
+def _named(error: BaseException, count: int) -> BaseException:
     return OutOfMemory(count) if isinstance(error, torch.OutOfMemoryError) else error
 
 
-def fail(ticket: Ticket, error: Exception) -> None:
+def fail(ticket: Ticket, error: BaseException) -> None:
     """Ends a ticket with an error, unless its caller gave up on it."""
     if not ticket.future.done() and ticket.future.set_running_or_notify_cancel():
         ticket.future.set_exception(error)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -13,12 +13,20 @@ from generator.engine.card import Card
 from generator.engine.checks import check_item, no_image_encoder
 from generator.engine.denoising import Denoising, fail
 from generator.engine.encoders import as_array
-from generator.engine.errors import BrokenModel, EngineClosed, UnknownVariant
+from generator.engine.errors import (
+    BrokenImage,
+    BrokenModel,
+    EngineClosed,
+    QueueFull,
+    UnknownVariant,
+)
 from generator.engine.items import FloatArray, Item, Made
 from generator.engine.line import Ticket, WaitingLine
 from generator.engine.model import Model
+from generator.engine.probe import probe_item
 from generator.engine.registry import Registry
 from generator.engine.settings import EngineSettings
+from generator.engine.turns import Turns
 from generator.engine.variants import Fetch, VariantCache
 
 R = TypeVar("R")
@@ -123,8 +131,24 @@ class Engine:
         return len(self._line)
 
     def is_healthy(self) -> bool:
-        """Says whether the worker lives."""
-        return self._thread.is_alive()
+        """Makes a real, small image, between two steps of what is under way, and says if it could.
+
+        Blocks for up to `probe_timeout_seconds` of the settings. Longer steps than that are well,
+        too, as long as one ends meanwhile.
+        """
+        steps = self.step_count
+        try:
+            probe = self.submit_urgent(probe_item(list(self.cards.values())))
+            probe.result(self.settings.probe_timeout_seconds)
+        except (BrokenImage, QueueFull):  # Whatever picture the probe makes, it was made.
+            return True
+        except TimeoutError:
+            probe.cancel()
+            return self.step_count > steps
+        except Exception as error:
+            _log.warning("no image can be made: %s", error)
+            return False
+        return True
 
     def close(self) -> None:
         """Fails what waits and what runs, and ends the worker thread."""
@@ -143,7 +167,7 @@ class Engine:
                 return
             try:
                 future.set_result(compute())
-            except Exception as error:
+            except BaseException as error:
                 future.set_exception(error)
 
         self._line.put_job(job)
@@ -151,46 +175,36 @@ class Engine:
 
     @torch.inference_mode()
     def _work(self) -> None:
-        group: Hashable | None = None
-        denoising: Denoising | None = None
-        while not self._line.is_closed:
-            room = self.settings.max_batch - (len(denoising) if denoising else 0)
-            jobs, tickets = self._line.take(group, room)
-            for job in jobs:
-                job()
-            if tickets and denoising is None:
-                denoising = self._begin(tickets)
-                group = None if denoising is None else tickets[0].group
-            if denoising is not None:
-                self._advance(denoising, tickets)
-                if not len(denoising):
-                    group, denoising = None, None
+        settings = self.settings
+        turns = Turns(self._open_model, most=settings.max_batch, max_variants=settings.max_variants)
+        try:
+            while not self._line.is_closed:
+                self._turn(turns)
+        except BaseException:
+            _log.exception("the engine's worker ends")
+        finally:  # Whatever ends the worker, nobody waits for it for ever.
+            self._end(turns)
+
+    def _turn(self, turns: Turns) -> None:
+        """Does what waits between two steps, and makes one step."""
+        jobs, tickets = self._line.take(turns.rooms(), self.settings.max_batch, turns.may_begin)
+        for job in jobs:
+            job()
+        for group, newcomers in tickets.items():
+            turns.admit(group, newcomers)
+        self.step_count += turns.step()
+
+    def _end(self, turns: Turns) -> None:
+        error = EngineClosed("the engine was shut down")
+        for ticket in self._line.close():
+            fail(ticket, error)
+        turns.abandon(error)
         for job in self._line.leftover_jobs():
             job()
-        if denoising is not None:
-            denoising.abandon(EngineClosed("the engine was shut down"))
 
-    def _begin(self, tickets: Sequence[Ticket]) -> Denoising | None:
-        """Returns the place where these tickets are denoised, or fails them all."""
-        item = tickets[0].item
-        try:
-            model = self._models[item.model]
-            if item.variant is not None:
-                model = self._variants.model(model, item.variant)
-        except Exception as error:
-            for ticket in tickets:
-                fail(ticket, error)
-            return None
-        return Denoising(model, fixed=item.deterministic)
-
-    def _advance(self, denoising: Denoising, tickets: Sequence[Ticket]) -> None:
-        try:
-            denoising.admit(tickets)
-            self.step_count += len(denoising)
-            denoising.step()
-        except Exception as error:
-            _log.exception("a denoising step failed")
-            denoising.abandon(error)
+    def _open_model(self, item: Item) -> Model:
+        model = self._models[item.model]
+        return model if item.variant is None else self._variants.model(model, item.variant)
 
 
 def _load_all(registry: Registry, settings: EngineSettings) -> tuple[Registry, dict[str, Model]]:

@@ -1,9 +1,9 @@
-"""The waiting line before the worker: bounded, first come first served, by groups that fit."""
+"""The waiting line before the worker: bounded, first come first served within a group."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -26,6 +26,8 @@ class Ticket:
 
 
 Job = Callable[[], None]
+# Says of a ticket whether its group may begin, beside the groups that were taken before it.
+MayBegin = Callable[[Ticket, Collection[Hashable]], bool]
 
 
 class WaitingLine:
@@ -62,24 +64,21 @@ class WaitingLine:
             self._jobs.append(job)
             self._changed.notify()
 
-    def take(self, running: Hashable | None, room: int) -> tuple[list[Job], list[Ticket]]:
-        """Returns the jobs, and up to `room` tickets of one group.
+    def take(
+        self, rooms: Mapping[Hashable, int], most: int, may_begin: MayBegin
+    ) -> tuple[list[Job], dict[Hashable, list[Ticket]]]:
+        """Returns the jobs, and the tickets that can begin now, by group.
 
-        With `running`, the group that is being denoised, it returns at once, and only tickets of
-        that group; none while other groups wait, so that no group starves another. Without, it
-        waits for work, and then shortly for company.
+        `rooms` says how many more items each group takes that is being denoised; others take
+        `most`, if `may_begin`. With nothing under way it waits for work, and then shortly for
+        company.
         """
         with self._changed:
-            if running is None:
-                self._wait_for_work(room)
+            if not rooms:
+                self._wait_for_work(most)
             jobs, self._jobs = list(self._jobs), deque()
             self._forget_cancelled()
-            if not self._tickets or room < 1:
-                return jobs, []
-            group = self._tickets[0].group if running is None else running
-            if running is not None and any(t.group != running for t in self._tickets):
-                return jobs, []
-            return jobs, self._take_group(group, room)
+            return jobs, self._take_groups(dict(rooms), most, may_begin)
 
     def close(self) -> list[Ticket]:
         """Refuses what comes from now on and returns the tickets that waited."""
@@ -104,12 +103,20 @@ class WaitingLine:
                 return
             self._changed.wait(remaining)
 
-    def _take_group(self, group: Hashable, room: int) -> list[Ticket]:
-        taken: list[Ticket] = []
+    def _take_groups(
+        self, rooms: dict[Hashable, int], most: int, may_begin: MayBegin
+    ) -> dict[Hashable, list[Ticket]]:
+        taken: dict[Hashable, list[Ticket]] = {}
         rest: deque[Ticket] = deque()
         for ticket in self._tickets:
-            fits = len(taken) < room and ticket.group == group
-            (taken if fits else rest).append(ticket)
+            group = ticket.group
+            if group not in rooms:
+                rooms[group] = most if may_begin(ticket, taken) else 0
+            if rooms[group] > 0:
+                rooms[group] -= 1
+                taken.setdefault(group, []).append(ticket)
+            else:
+                rest.append(ticket)
         self._tickets = rest
         return taken
 

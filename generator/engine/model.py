@@ -1,7 +1,6 @@
 """A loaded model: diffusers' own components, and the calls the engine makes to them."""
 
 import copy
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +10,15 @@ from torch import Tensor
 
 from generator.engine.card import Card
 from generator.engine.encoders import ENCODER_ROWS, Encoders
+from generator.engine.errors import BadCondition
 from generator.engine.pipelines import load_pipeline
 from generator.engine.pixels import to_tensor
+from generator.engine.row_limit import RowLimit
 from generator.engine.settings import EngineSettings
 from generator.engine.shapes import in_chunks
 from servicekit.devices import find_device
 
-_log = logging.getLogger(__name__)
+_MOST_ROWS = 4096
 
 
 class Model:
@@ -32,7 +33,8 @@ class Model:
         self.unet = self.pipeline.unet
         self.encoders = Encoders(self.pipeline, card, settings)
         self.latent_shape = self._latent_shape()
-        self._row_limit = 4096
+        self._predicting = RowLimit(_MOST_ROWS, "denoising")
+        self._decoding = RowLimit(settings.decode_batch, "decoding")
         self._schedules: dict[int, Any] = {}
 
     def with_unet(self, unet: torch.nn.Module) -> "Model":
@@ -42,10 +44,22 @@ class Model:
         return other
 
     def schedule(self, steps: int) -> Any:
-        """Returns a scheduler of its own, with its steps set."""
+        """Returns a scheduler of its own, with its steps set.
+
+        Raises BadCondition for more steps than it can make: one that is set off by some steps
+        would begin beyond the noisiest it knows.
+        """
         if steps not in self._schedules:
             scheduler = copy.deepcopy(self.pipeline.scheduler)
             scheduler.set_timesteps(steps, device=self.device)
+            known = int(scheduler.config.num_train_timesteps)
+            if float(scheduler.timesteps.max()) >= known:
+                most = known - int(scheduler.config.get("steps_offset", 0))
+                raise BadCondition(
+                    "steps",
+                    "OUT_OF_RANGE",
+                    f"model {self.card.name!r} cannot make {steps} steps; use at most {most}",
+                )
             self._schedules[steps] = scheduler
         return copy.deepcopy(self._schedules[steps])
 
@@ -69,7 +83,7 @@ class Model:
     def decode(self, latents: Tensor, *, fixed: bool) -> Tensor:
         """Returns the images [n, 3, height, width] of scaled latents [n, c, h, w].
 
-        `fixed` latents are decoded in calls of one shape; others in half of it if the device's
+        `fixed` latents are decoded in calls of one shape; others in smaller ones if the device's
         memory does not suffice.
         """
 
@@ -77,32 +91,23 @@ class Model:
             image: Tensor = self.pipeline.vae.decode(rows, return_dict=False)[0]
             return image
 
-        inputs, size = (latents / self.scaling_factor,), self._settings.decode_batch
+        inputs = (latents / self.scaling_factor,)
         if fixed:
-            return in_chunks(decode, inputs, size, pad=True)
-        try:
-            return in_chunks(decode, inputs, size, pad=False)
-        except torch.OutOfMemoryError:
-            _free_memory("decoding", half := max(1, min(size, len(latents)) // 2))
-            return in_chunks(decode, inputs, half, pad=False)
+            return in_chunks(decode, inputs, self._settings.decode_batch, pad=True)
+        return self._decoding.apply(decode, inputs)
 
     def predict(
         self, latents: Tensor, times: Tensor, texts: Tensor, labels: Tensor | None, *, fixed: bool
     ) -> Tensor:
         """Returns the U-Net's output [n, c, h, w] for n rows, each at its own time.
 
-        `fixed` rows run in calls of one shape. Otherwise they run in one call, and if the device's
-        memory does not suffice once more in halves of it; later calls begin with that size.
+        `fixed` rows run in calls of one shape. Otherwise they run in one call, or in smaller ones
+        if the device's memory does not suffice.
         """
         inputs = (latents, times, texts, labels)
         if fixed:
             return in_chunks(self._unet, inputs, self._settings.deterministic_rows, pad=True)
-        try:
-            return in_chunks(self._unet, inputs, self._row_limit, pad=False)
-        except torch.OutOfMemoryError:
-            self._row_limit = max(1, min(self._row_limit, len(latents)) // 2)
-            _free_memory("denoising", self._row_limit)
-            return in_chunks(self._unet, inputs, self._row_limit, pad=False)
+        return self._predicting.apply(self._unet, inputs)
 
     @property
     def scaling_factor(self) -> float:
@@ -119,9 +124,3 @@ class Model:
         vae = self.pipeline.vae.config
         scale = 2 ** (len(vae.block_out_channels) - 1)
         return (1, int(vae.latent_channels), self.card.height // scale, self.card.width // scale)
-
-
-def _free_memory(doing: str, rows: int) -> None:
-    _log.warning("out of memory while %s; trying again with %d rows a call", doing, rows)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

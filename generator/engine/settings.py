@@ -30,6 +30,9 @@ class EngineSettings:
     )
     decode_batch: int = setting(8, "Images that are decoded in one call.", least=1)
     max_variants: int = setting(2, "Fine-tuned U-Nets that are kept on the device.", least=1)
+    probe_timeout_seconds: float = setting(
+        30.0, "How long the image may take that proves that images can be made.", least=0.001
+    )
 
     def signature(self, *, deterministic: bool) -> str:
         """Returns what of the settings decides over an image's bits."""

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -16,8 +15,9 @@ from generator.engine.card import Card
 from generator.engine.checks import check_item, no_image_encoder
 from generator.engine.encoders import Encoders, as_array, load_encoders
 from generator.engine.errors import BrokenModel, QueueFull
-from generator.engine.items import Concat, Condition, FloatArray, Item, Made, Unclip
+from generator.engine.items import FloatArray, Item, Made, Unclip
 from generator.engine.pixels import fit
+from generator.engine.probe import probe_item
 from generator.engine.registry import Registry
 from generator.settings import GeneratorSettings
 from generator.triton.connection import Connection, unavailable
@@ -55,7 +55,7 @@ class TritonBackend:
         # Not known to work until the first probe says so.
         self._fault: ServiceError | None = unavailable(settings.triton, "not reached yet")
         with torch.inference_mode():
-            probes = self._encoded([_probe_item(cards)] if cards else [])
+            probes = self._encoded([probe_item(cards)] if cards else [])
         self._probe_arrays = self._arrays(probes[0], is_urgent=True) if probes else {}
 
     @property
@@ -230,17 +230,6 @@ def _load_all(
             _log.warning("%s", error)
             refused[name] = error
     return Registry({name: e.card for name, e in encoders.items()}, refused), encoders
-
-
-def _probe_item(cards: Sequence[Card]) -> Item:
-    """Returns the cheapest item: one step without guidance, of a text model if there is one."""
-    card = min(cards, key=lambda card: (card.mode != "text", card.name))
-    grey = Image.new("RGB", (card.width, card.height), (128, 128, 128))
-    conditions: dict[str, Condition] = {
-        "pix2pix": Concat(grey),
-        "unclip": Unclip(np.zeros(card.image_dimension, np.float32)),
-    }
-    return Item(card.name, 0, 1, 1.0, condition=conditions.get(card.mode))
 
 
 @torch.inference_mode()

@@ -32,6 +32,9 @@ SHOWN = {
     "pickup": ("truck", "pickup.n.01"),
     "kitty": ("cat", "kitty.n.04"),
 }
+SHOWN_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+)
 # Photographs and a name, of none of whose senses nano CLIP has ever read a word.
 UNHEARD_OF = {
     "barnacle": "bird",
@@ -62,12 +65,13 @@ async def found():
         )
         stack.push_async_callback(clients.close)
 
-        async def choice(name, shown):
-            senses = await clients.prompter.senses(name, ())
+        async def choice(name, shown, count=IMAGES, beside=tuple(SHOWN_CLASSES)):
+            senses = await clients.prompter.senses(name, name, ())
             texts = await clients.retriever.embed_texts([sense.text for sense in senses])
             images = {
-                label: await clients.retriever.embed_images(photos[:IMAGES])
+                label: await clients.retriever.embed_images(photos[:count])
                 for label, photos in uris.items()
+                if label in (shown, *beside)
             }
             own = images.pop(shown)
             return choose(senses, texts, own, list(images.values()))
@@ -87,6 +91,16 @@ async def test_photographs_tell_which_sense_is_meant(found):
 async def test_names_that_clip_has_never_heard_are_not_decided(found):
     for name, shown in UNHEARD_OF.items():
         assert (await found(name, shown)).ambiguous, name
+
+
+@pytest.mark.parametrize("count", [4, 8, 16])
+async def test_a_boat_is_no_gravy_boat_a_bird_no_meat_and_a_strawberry_no_birthmark(found, count):
+    shown = {"boat": ["ship"], "bird": ["bird"], "strawberry": ["automobile", "truck", "ship"]}
+    for name, classes in shown.items():
+        for own in classes:
+            for other in ("airplane", "frog", "horse"):  # One other class says the least.
+                choice = await found(name, own, count, (other,))
+                assert choice.sense.name == f"{name}.n.01", (name, own, other, choice)
 
 
 async def test_the_classes_of_the_nano_models_mean_what_everybody_means(found):

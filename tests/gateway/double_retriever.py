@@ -79,6 +79,9 @@ class Retriever(
         return answer
 
     async def EmbedTexts(self, request, context):
+        if known := self.trouble.clip_knows:
+            vectors = [_axis(1 if known in text else 2, self.encoder) for text in request.texts]
+            return retriever_pb2.EmbedTextsResponse(embeddings=vectors)
         same = self.trouble.prompts_alike
         return retriever_pb2.EmbedTextsResponse(
             embeddings=[
@@ -88,6 +91,12 @@ class Retriever(
         )
 
     async def EmbedImages(self, request, context):
+        self.trouble.looked.extend(request.image_uris)
+        if self.trouble.clip_knows:
+            vectors = [
+                _axis(2 if "generated" in uri else 1, self.encoder) for uri in request.image_uris
+            ]
+            return retriever_pb2.EmbedImagesResponse(embeddings=vectors)
         return retriever_pb2.EmbedImagesResponse(
             embeddings=[_embedding(uri, True, self.encoder) for uri in request.image_uris]
         )
@@ -121,6 +130,10 @@ class Retriever(
         rows = pq.read_table(io.BytesIO(self.store.get(to_key(uri)))).to_pylist() if uri else []
         images = {row["image_uri"]: self.store.get(to_key(row["image_uri"])) for row in rows}
         return {pixel_sha256(decode_image(data)): uri for uri, data in images.items()}
+
+
+def _axis(number, encoder):
+    return retriever_pb2.Embedding(data=np.eye(64)[number].astype("<f4").tobytes(), encoder=encoder)
 
 
 def _embedding(text, is_real, encoder):

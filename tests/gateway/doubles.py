@@ -43,6 +43,10 @@ class Trouble:
     failed_prompts: int = 0  # So many prompts of every call cannot be written.
     senses: tuple[str, ...] = ("first", "real")  # "real" is what the images show.
     prompts_alike: bool = False  # All texts have the same embedding.
+    looked: list[str] = field(default_factory=list)  # Images that CLIP embedded.
+    model_size: int = 16  # Pixels of the models' images.
+    clip_knows: str = ""  # Real images of this class are what its text says; none of the others.
+    token_limit: int = 77  # Of the text encoders; a word is a token.
     candidates: list[tuple[str, bool]] = field(default_factory=list)
     texts: list[object] = field(default_factory=list)  # The candidates as they were asked for.
 
@@ -116,11 +120,19 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
                 image_encoder="double-image" if name == "unclip" else "",
                 image_dimension=DIMENSION if name == "unclip" else 0,
                 default_steps=3,
+                width=self.trouble.model_size,
+                height=self.trouble.model_size,
                 default_guidance_scale=2.0,
             )
             for name in ("pix2pix", "text", "unclip")
         ]
         return generator_pb2.ListModelsResponse(models=models)
+
+    async def CountTokens(self, request, context):
+        counts = [len(text.split()) + 2 for text in request.texts]
+        return generator_pb2.CountTokensResponse(
+            token_counts=counts, token_limit=self.trouble.token_limit
+        )
 
     def _tensor(self, text, shape, encoder):
         seed = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)

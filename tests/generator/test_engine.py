@@ -200,14 +200,14 @@ def test_a_batch_too_large_for_the_memory_is_halved(tmp_path):
             assert_close(future.result(60).pixels, expected)
 
 
-def test_a_half_that_is_too_large_too_says_how_large_the_batch_was(tmp_path):
-    with engine_with_room_for(2, tmp_path) as (engine, expected):
+def test_a_batch_is_halved_until_it_fits_and_what_not_even_one_row_fits_is_told(tmp_path):
+    with engine_with_room_for(1, tmp_path) as (engine, expected):
+        for future in engine.submit_all([TEXT] * 4):
+            assert_close(future.result(60).pixels, expected)
+    with engine_with_room_for(0, tmp_path) as (engine, _):
         for future in engine.submit_all([TEXT] * 4):
             with pytest.raises(OutOfMemory, match="a batch of 4 images"):
                 future.result(60)
-        # What was learned stays: the same batch fits when it is asked for again.
-        for future in engine.submit_all([TEXT] * 4):
-            assert_close(future.result(60).pixels, expected)
 
 
 def test_images_are_decoded_in_halves_where_the_memory_does_not_hold_all(tmp_path):
@@ -254,6 +254,12 @@ def test_what_the_model_cannot_use_is_refused_at_once(tiny_engine, change, field
     with pytest.raises(BadCondition, match=words) as caught:
         tiny_engine.submit(dataclasses.replace(TEXT, **change))
     assert caught.value.field == field
+
+
+def test_more_steps_than_the_schedule_has_are_refused_not_run_out_of(tiny_engine):
+    with pytest.raises(BadCondition, match="cannot make 1000 steps; use at most") as caught:
+        made(tiny_engine, dataclasses.replace(TEXT, steps=1000))
+    assert caught.value.field == "steps"
 
 
 def test_an_unknown_model_is_told_the_known_ones(tiny_engine):

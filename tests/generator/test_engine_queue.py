@@ -5,12 +5,15 @@ import threading
 import time
 
 import pytest
+import torch
 
 from generator.engine.engine import Engine
 from generator.engine.errors import BadCondition, EngineClosed, QueueFull
-from generator.engine.items import Concat
+from generator.engine.items import Concat, Variant
+from generator.engine.line import Ticket, WaitingLine
 from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
+from generator.engine.turns import Turns
 from tests.generator.test_engine import TEXT, assert_close, made
 
 
@@ -18,6 +21,57 @@ def test_items_of_different_models_take_turns(tiny_engine, photo):
     items = [TEXT, dataclasses.replace(TEXT, model="pix2pix", condition=Concat(photo))] * 3
     for item, future in zip(items, tiny_engine.submit_all(items), strict=True):
         assert_close(future.result(60).pixels, made(tiny_engine, item))
+
+
+def test_a_foreign_item_costs_a_full_batch_nothing_of_its_fill(tiny_folder, photo):
+    engine = Engine(scan(tiny_folder, ["text", "pix2pix"]), EngineSettings(max_batch=8))
+    sizes = []
+    unet = engine._models["text"].pipeline.unet
+    unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    own = [
+        dataclasses.replace(TEXT, seed=n, steps=5 + n % 7, guidance_scale=1.0) for n in range(96)
+    ]
+    foreign = dataclasses.replace(TEXT, model="pix2pix", condition=Concat(photo), steps=40)
+    try:
+        futures = []
+        for start in range(0, len(own), 16):
+            futures += [engine.submit(foreign), *engine.submit_all(own[start : start + 16])]
+        for future in futures:
+            future.result(60)
+    finally:
+        engine.close()
+    full = sizes[: -2 * 12]  # The last items find no company any more.
+    assert sum(full) / len(full) > 7.8
+
+
+def test_more_fine_tuned_models_than_are_kept_take_turns_and_none_starves(tiny_folder):
+    engine = Engine(scan(tiny_folder, ["text"]), EngineSettings())
+    turns = Turns(lambda item: engine._models["text"], most=2, max_variants=2)
+    line = WaitingLine(100, 0.0)
+
+    def ask(name):
+        line.put([Ticket(dataclasses.replace(TEXT, variant=Variant(name, name), steps=3))])
+
+    def turn():
+        _, taken = line.take(turns.rooms(), 2, turns.may_begin)
+        for group, tickets in taken.items():
+            turns.admit(group, tickets)
+        turns.step()
+        return [group[1].uri for group in taken]
+
+    try:
+        begun = []
+        for name in "abc":
+            ask(name)
+        with torch.inference_mode():
+            for _ in range(20):
+                begun += turn()
+                ask("a")
+                ask("b")
+        assert begun[:2] == ["a", "b"]
+        assert "c" in begun
+    finally:
+        engine.close()
 
 
 def test_a_full_queue_refuses_all_or_nothing_and_cancelled_items_make_room(tiny_folder):
@@ -60,7 +114,7 @@ def test_a_cancelled_item_leaves_in_the_middle_of_its_steps(tiny_engine):
 def test_an_urgent_item_does_not_wait_for_room(tiny_folder):
     engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=1))
     try:
-        long = engine.submit_all([dataclasses.replace(TEXT, steps=1000)] * 2)
+        long = engine.submit_all([dataclasses.replace(TEXT, steps=900)] * 2)
         urgent = engine.submit_urgent(TEXT).result(60).pixels
         assert not any(future.done() for future in long)
         for future in long:

@@ -32,6 +32,18 @@ async def test_models_are_listed_with_what_they_take(stub, nano_engine):
     assert len({model.digest for model in models.values()}) == 3
 
 
+async def test_tokens_are_counted_as_the_text_encoder_would_read_them(stub, nano_engine):
+    texts = ["", "a photo of a dog", "a photo of a dog " * 20]
+    answer = await stub.CountTokens(
+        pb.CountTokensRequest(model="text", texts=texts), timeout=TIMEOUT
+    )
+    assert list(answer.token_counts) == [2, 7, 2 + 5 * 20]
+    assert answer.token_limit == nano_engine.card("text").text_shape[0]
+    request_ = pb.EncodePromptsRequest(model="text", prompts=[texts[2], texts[2] + " in the rain"])
+    cut, longer = (await stub.EncodePrompts(request_, timeout=TIMEOUT)).embeddings
+    assert cut.data == longer.data  # What is over the limit is not read.
+
+
 async def test_an_image_is_stored_as_png_and_answered_with_its_digest(stub, store):
     image = (await answers(stub, request(item(seed=5))))["a"].image
     data = store.get(to_key(image.uri))

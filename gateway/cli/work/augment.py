@@ -97,8 +97,29 @@ def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str
         "ambiguous_senses": {
             one.class_name: one.sense.sense for one in result.prompts if one.sense.ambiguous
         },
+        "meanings": {
+            one.class_name: one.sense.definition or one.sense.sense
+            for one in result.prompts
+            if one.HasField("sense")
+        },
+        "notices": list(result.notices),
+        "prompt_count": result.prompt_lengths.prompt_count,
+        "cut_prompt_count": result.prompt_lengths.cut_count,
+        "recognition": [_recognition(one) for one in result.recognition],
         "seconds": {stage: round(spent, 3) for stage, spent in sorted(result.seconds.items())},
         "warnings": list(dataset.warnings),
+    }
+
+
+def _recognition(one: pb.ClassRecognition) -> dict[str, Any]:
+    """How often CLIP finds a class among the images made and among real ones."""
+    return {
+        "class_name": one.class_name,
+        "real_count": one.real_count,
+        "real_found": one.real_found,
+        "made_count": one.made_count,
+        "made_found": one.made_found,
+        "verdict": pb.ClassRecognition.Verdict.Name(one.verdict).removeprefix("VERDICT_").lower(),
     }
 
 
@@ -117,8 +138,17 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
             shown.add_row(escape(short["class_name"]), *counts, escape(short["reason"]))
         console.print("[bold yellow]some classes fell short[/bold yellow]")
         console.print(shown)
+    if lost := [one for one in document["recognition"] if one["verdict"] == "lost"]:
+        console.print(
+            f"  [bold yellow]{len(lost)} classes may not show what they should[/bold yellow]"
+        )
+        shown = table("class", "CLIP finds it among these", "among real ones")
+        for one in sorted(lost, key=lambda one: one["made_found"] / one["made_count"]):
+            made, real = (f"{one[f'{k}_found']} of {one[f'{k}_count']}" for k in ("made", "real"))
+            shown.add_row(escape(one["class_name"]), made, real)
+        console.print(shown)
     if document["ambiguous_senses"]:
-        unsure = ", ".join(f"{n} = {s}" for n, s in document["ambiguous_senses"].items())
-        console.print(f"  meanings your images do not decide: {escape(unsure)}")
+        unsure = "; ".join(f"{n}: {document['meanings'][n]}" for n in document["ambiguous_senses"])
+        console.print(f"  your images do not show these meanings for sure: {escape(unsure)}")
         console.print("  pin others with --param senses='CLASS=SENSE;…'", style="dim")
     console.print(f"  next: variegate train FOLDER --test DIR --synthetic {out}", style="dim")

@@ -1,0 +1,92 @@
+"""Whatever breaks inside the engine, every item ends, others go on, and health tells the truth."""
+
+import dataclasses
+import threading
+
+import pytest
+import torch
+
+from generator.engine import denoising, engine
+from generator.engine.encoders import Encoders
+from generator.engine.engine import Engine
+from generator.engine.errors import EngineClosed, OutOfMemory
+from generator.engine.model import Model
+from generator.engine.registry import scan
+from generator.engine.settings import EngineSettings
+from generator.engine.text import TextMode
+from tests.generator.test_engine import TEXT, assert_close, made
+
+PLACES = {
+    "encode": (Encoders, "texts"),
+    "begin": (TextMode, "begin"),
+    "predict": (Model, "predict"),
+    "move": (denoising, "step"),
+    "decode": (Model, "decode"),
+    "convert": (denoising, "to_pixels"),
+}
+ERRORS = [
+    RuntimeError("broken"),
+    torch.OutOfMemoryError("out of memory"),
+    MemoryError(),
+    KeyError("x"),
+]
+
+
+@pytest.fixture
+def own_engine(tiny_folder):
+    found = Engine(
+        scan(tiny_folder, ["text"]), EngineSettings(max_batch=4, probe_timeout_seconds=5)
+    )
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("place", PLACES)
+def test_an_error_at_any_place_ends_its_items_and_the_engine_goes_on(
+    own_engine, monkeypatch, place, error
+):
+    expected = made(own_engine, TEXT)
+
+    def broken(*arguments, **options):
+        raise error
+
+    with monkeypatch.context() as changed:
+        changed.setattr(*PLACES[place], broken)
+        for future in own_engine.submit_all([TEXT] * 3):
+            wanted = OutOfMemory if isinstance(error, torch.OutOfMemoryError) else type(error)
+            with pytest.raises((wanted, torch.OutOfMemoryError)):
+                future.result(20)
+        assert not own_engine.is_healthy()
+    assert own_engine.is_healthy()
+    assert_close(made(own_engine, TEXT), expected)
+
+
+def test_a_worker_that_dies_ends_everything_and_is_not_healthy(own_engine, monkeypatch):
+    def dying(*arguments):
+        raise SystemExit
+
+    monkeypatch.setattr(engine.Turns, "step", dying)
+    futures = own_engine.submit_all([dataclasses.replace(TEXT, steps=50)] * 6)
+    for future in futures:
+        with pytest.raises(EngineClosed):
+            future.result(20)
+    assert not own_engine.is_healthy()
+    with pytest.raises(EngineClosed):
+        own_engine.submit(TEXT)
+
+
+def test_a_worker_that_hangs_is_not_healthy_though_its_thread_lives(tiny_folder):
+    found = Engine(
+        scan(tiny_folder, ["text"]), EngineSettings(max_batch=1, probe_timeout_seconds=0.5)
+    )
+    gate = threading.Event()
+    try:
+        assert found.is_healthy()
+        found._line.put_job(lambda: gate.wait(60) and None)
+        assert not found.is_healthy()
+        gate.set()
+        assert found.is_healthy()
+    finally:
+        gate.set()
+        found.close()
