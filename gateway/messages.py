@@ -18,6 +18,7 @@ from gateway.prompt_messages import (
 from gateway.run.progress import MOST_NOTICES, Progress
 
 Resource = res.Dataset | res.Augmentation | res.Study
+_AUTO, _CLASSES = pb.FOLDER_LAYOUT_UNSPECIFIED, pb.FOLDER_LAYOUT_CLASSES
 
 _MOST_WAITING = 1024
 
@@ -45,6 +46,10 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
             test_uri=dataset.source.test_uri,
             shots=dataset.source.shots,
             display_names=dict(dataset.source.display_names),
+            image_column=dataset.source.image_column,
+            label_column=dataset.source.label_column,
+            layout=_AUTO if dataset.source.finds_layout else _CLASSES,
+            follow_links=dataset.source.follow_links,
         ),
         manifest_uri=dataset.manifest_uri,
         digest=dataset.digest,
@@ -60,13 +65,22 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
         )
     for file in dataset.rejected_files:
         message.rejected_files.add(path=file.path, reason=file.reason, message=file.message)
+    for reason, count in dataset.rejected_counts:
+        message.rejected_counts.add(reason=reason, file_count=count)
     return message
 
 
 def source_from_pb(source: pb.DatasetSource) -> res.DatasetSource:
     """Returns where a dataset is to be imported from."""
     return res.DatasetSource(
-        source.train_uri, source.test_uri, source.shots, dict(source.display_names)
+        source.train_uri,
+        source.test_uri,
+        source.shots,
+        dict(source.display_names),
+        image_column=source.image_column,
+        label_column=source.label_column,
+        finds_layout=source.layout != _CLASSES,
+        follow_links=source.follow_links,
     )
 
 
@@ -85,6 +99,7 @@ def dataset_from_pb(message: pb.Dataset) -> res.Dataset:
             res.RejectedFile(f.path, f.reason, f.message) for f in message.rejected_files
         ),
         warnings=tuple(message.warnings),
+        rejected_counts=tuple((c.reason, c.file_count) for c in message.rejected_counts),
     )
 
 

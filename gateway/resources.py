@@ -11,15 +11,20 @@ from gateway.senses import SenseChoice
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Where the images of a dataset are. `shots` of 0 means all of them.
+    """Where the images of a dataset are, and how to read them. `shots` of 0 means all of them.
 
-    `display_names` are what people chose to call classes in texts, by class.
+    `display_names` are what people chose to call classes in texts, by class. Other meanings as in
+    variegate.gateway.v1.DatasetSource; without `finds_layout` the first folders are the classes.
     """
 
     train_uri: str
     test_uri: str = ""
     shots: int = 0
     display_names: Mapping[str, str] = field(default_factory=dict)
+    image_column: str = ""
+    label_column: str = ""
+    finds_layout: bool = True
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Dataset:
     classes: tuple[DatasetClass, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
     warnings: tuple[str, ...] = ()
+    # (reason, number of files), of all that were left out
+    rejected_counts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import string
 from urllib.parse import quote
 
+from servicekit.escaping import escaped
+
 # What gRPC sends as it is; all else takes three characters a byte, so at most twelve.
 _UNCHANGED, _LONGEST_CHARACTER = string.printable.replace("%", "")[:-5], 12
 
@@ -13,7 +15,7 @@ def shortened(text: str, limit: int) -> str:
     The length that counts, and that is at most `limit` then (which is at least 100), is
     `encoded_length`. Both ends stay: a sentence says first what is wrong and last what to do.
     """
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = escaped(text, lines=True)
     if len(text) <= limit and encoded_length(text) <= limit:
         return text
     note = f" ... [cut, {len(text):,} characters in all] ... "

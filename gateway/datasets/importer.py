@@ -1,16 +1,17 @@
 """Imports a dataset: scan, look at every image, select, store, write the manifest."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
-from datafiles.samples import BY_THE_RULES
+from datafiles.samples import Chosen
 from gateway.datasets import manifest
 from gateway.datasets.inspect import Inspected, inspect
 from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
-from gateway.datasets.places import locate
+from gateway.datasets.naming import ClassNames, named
 from gateway.datasets.select import (
     Selection,
     assumptions,
@@ -19,13 +20,15 @@ from gateway.datasets.select import (
     without_leaks,
 )
 from gateway.datasets.source import Entry, Note, source_of
+from gateway.datasets.splits import Part, find_parts
 from gateway.digests import digest
-from gateway.resources import Dataset, DatasetClass, RejectedFile
+from gateway.resources import Dataset, DatasetClass, DatasetSource, RejectedFile
 from servicekit.errors import InvalidArgument
+from servicekit.escaping import escaped
 from servicekit.storage import ObjectStore, to_uri
 
 REPORTED_FILES = 1000
-_WORKERS, _WINDOW = 4, 256
+_WORKERS, _WINDOW, _SAID_EVERY = 4, 256, 1000
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,8 +44,10 @@ def import_dataset(
     all or holds no image that can be used.
     """
     source = dataset.source
-    train = _read_split(source.train_uri, TRAIN, store, roots, report)
-    test = _read_split(source.test_uri, TEST, store, roots, report)
+    parts = find_parts(source, store=store, roots=roots)
+    names = ClassNames()
+    train = _read_split(parts[TRAIN], TRAIN, source, names, report)
+    test = _read_split(parts[TEST], TEST, source, names, report) if TEST in parts else Selection()
     apart = without_leaks(train.kept, test.kept)
     shots = first_shots(apart.kept, source.shots)
     labels = _labels(shots.kept, test.kept)
@@ -52,40 +57,49 @@ def import_dataset(
     ]
     key = f"{dataset.name}/manifest.parquet"
     store.put(key, manifest.write(items), overwrite=True)
-    parts = (train, test, apart, shots)
-    rejected = sorted((r for part in parts for r in part.rejected), key=lambda r: r.path)
-    warnings = [text for part in parts for text in part.warnings]
+    selections = (train, test, apart, shots)
+    rejected = sorted((r for one in selections for r in one.rejected), key=lambda r: r.path)
+    warnings = [*names.warnings(), *(text for one in selections for text in one.warnings)]
     warnings += assumptions([*shots.kept, *test.kept])
     if len(rejected) > REPORTED_FILES:
         warnings.append(f"{len(rejected)} files were left out; the first are listed")
+    warnings += _uneven(items, labels, tested=TEST in parts)
     return replace(
         dataset,
         manifest_uri=to_uri(key),
         digest=manifest.digest_of(items),
         classes=_count(items, labels),
-        rejected_files=tuple(rejected[:REPORTED_FILES]),
-        warnings=(*warnings, *_uneven(items, labels, bool(source.test_uri))),
+        rejected_files=tuple(map(_shown, rejected[:REPORTED_FILES])),
+        rejected_counts=tuple(sorted(Counter(file.reason for file in rejected).items())),
+        warnings=tuple(map(escaped, warnings)),
     )
 
 
+def _shown(file: RejectedFile) -> RejectedFile:
+    """Names of files may hold anything; from here on they are for eyes."""
+    return replace(file, path=escaped(file.path), message=escaped(file.message))
+
+
 def _read_split(
-    uri: str, split: str, store: ObjectStore, roots: tuple[str, ...], report: Report
+    part: Part, split: str, source: DatasetSource, names: ClassNames, report: Report
 ) -> Selection:
     """Scans and inspects one split; copies within it are left out."""
-    if not uri:
-        return Selection()
-    field = f"source.{split}_uri"
-    place = locate(uri, store=store, roots=roots, field=field)
+    place, uri = part.place, part.place.uri
     entries: list[Entry] = []
-    rejected: list[RejectedFile] = []
-    notes: list[str] = []
-    for found in source_of(place, field).scan(place, field, BY_THE_RULES):
-        if isinstance(found, Entry):
-            entries.append(found)
-        elif isinstance(found, Note):
+    rejected: list[RejectedFile] = list(part.rejected)
+    notes: list[str] = list(part.notes)
+    chosen = Chosen(source.image_column, source.label_column)
+    for found in source_of(place, part.field).scan(place, part.field, chosen):
+        if isinstance(found, Note):
             notes.append(found.text)
+            continue
+        one = names.cleaned(found) if isinstance(found, Entry) else found
+        if isinstance(one, Entry):
+            entries.append(one)
         else:
-            rejected.append(found)
+            rejected.append(one)
+        if not (len(entries) + len(rejected)) % _SAID_EVERY:
+            report(f"list {split}", len(entries), 0)
     good: list[Inspected] = []
     for done, result in enumerate(_parallel(inspect, entries), 1):
         if isinstance(result, RejectedFile):
@@ -94,7 +108,7 @@ def _read_split(
             good.append(result)
         report(f"inspect {split}", done, len(entries))
     if not good:
-        raise _empty(uri, field, rejected)
+        raise _empty(uri, part.field, rejected)
     selection = once_each(good, split)
     selection.rejected.extend(rejected)
     empty = {e.class_name for e in entries} - {i.entry.class_name for i in good}
@@ -159,19 +173,26 @@ def _count(items: list[DatasetItem], labels: dict[str, int]) -> tuple[DatasetCla
     )
 
 
-def _uneven(items: list[DatasetItem], labels: dict[str, int], tested: bool) -> list[str]:
+def _uneven(items: list[DatasetItem], labels: dict[str, int], *, tested: bool) -> list[str]:
     warnings = []
-    for entry in _count(items, labels):
+    counts = _count(items, labels)
+    for entry in counts:
         if not entry.train_count:
             warnings.append(f"the class {entry.class_name!r} has no training images")
         if tested and not entry.test_count:
             warnings.append(f"the class {entry.class_name!r} has no test images")
+    if single := [entry.class_name for entry in counts if entry.train_count == 1]:
+        warnings.append(f"classes of one training image: {named(single)}")
     return warnings
 
 
 def _parallel(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
     """Maps in order with a few threads; at most a window of values is in the works."""
     iterator = iter(values)
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
         while window := list(islice(iterator, _WINDOW)):
             yield from pool.map(function, window)
+    finally:
+        # Whoever stops the import does not wait for the rest of the window.
+        pool.shutdown(cancel_futures=True)

@@ -1,24 +1,29 @@
 """The durable work of an import: one step, since repeating it costs little and changes nothing."""
 
 import asyncio
+import threading
 
 from gateway.datasets.importer import import_dataset
 from gateway.resources import Dataset
 from gateway.run.context import Context
 from gateway.run.naming import with_display_names
 from gateway.run.steps import step
+from servicekit.errors import Cancelled
 
 
 async def run_import(context: Context, dataset: Dataset) -> None:
     """Imports a dataset and writes it into the catalog."""
     progress = context.begin(dataset.name)
+    stopped = threading.Event()
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stopped.is_set():
+            raise Cancelled("the import was stopped; the same request goes on with it")
+        progress.set(stage, done, total, "images")
 
     def read() -> Dataset:
         return import_dataset(
-            dataset,
-            store=context.store,
-            roots=context.settings.import_roots,
-            report=lambda stage, done, total: progress.set(stage, done, total, "images"),
+            dataset, store=context.store, roots=context.settings.import_roots, report=report
         )
 
     async def work() -> None:
@@ -26,5 +31,9 @@ async def run_import(context: Context, dataset: Dataset) -> None:
         named = await with_display_names(context.clients.prompter, imported)
         await asyncio.to_thread(context.catalog.finish, named)
 
-    await step("import", work)
+    try:
+        await step("import", work)
+    finally:
+        # A thread cannot be interrupted, and whoever ends the process waits for it.
+        stopped.set()
     progress.finish()

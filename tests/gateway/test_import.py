@@ -16,10 +16,11 @@ from servicekit.storage import MemoryStore, to_key
 from tests.gateway.pictures import picture, write_folder
 
 
-def take(train, test=None, *, root, shots=0, store=None):
+def take(train, test=None, *, root, shots=0, store=None, **options):
     store = store or MemoryStore()
-    uri = train if str(train).startswith(("store:", "file:")) else f"file://{train}"
-    source = DatasetSource(uri, f"file://{test}" if test else "", shots)
+    uris = [str(one) if str(one).startswith(("store:", "file:")) else f"file://{one}"
+            for one in (train, test) if one]  # fmt: skip
+    source = DatasetSource(*uris, shots=shots, **options)
     dataset = import_dataset(
         Dataset("datasets/d", source), store=store, roots=(str(root),), report=lambda *_: None
     )

@@ -34,6 +34,8 @@ class FolderSource:
         filled = set()
         for found in place.files():
             if isinstance(found, RejectedFile):
+                # A folder that cannot be read is not empty.
+                filled.add(found.path.partition("/")[0])
                 yield found
                 continue
             class_name, slash, _ = found.partition("/")
