@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from datafiles.ignored import is_ignored_path
 from gateway.datasets.opening import open_regular, special_kind
-from gateway.datasets.walking import Links, folders_of, walk
+from gateway.datasets.walking import NO_LINKS, Links, folders_of, walk
 from gateway.resources import RejectedFile
 from imaging.decode import ImageRejected, Limits
 from servicekit.errors import InvalidArgument, NotFound
@@ -137,7 +137,7 @@ class FilePlace:
 
     root: Path
     uri: str
-    links: Links = Links(lambda _: False)
+    links: Links = NO_LINKS
     left_out: tuple[str, ...] = ()
 
     def open(self, path: str = "") -> BinaryIO:

@@ -25,6 +25,10 @@ class Links:
     follow: bool = False
 
 
+# None may be read but those to files in the folder itself, which its place admits.
+NO_LINKS = Links(lambda _: False)
+
+
 def walk(root: Path, links: Links) -> Iterator[str | RejectedFile]:
     """Yields the paths of the regular files below a folder, "/" between their parts.
 
