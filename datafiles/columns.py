@@ -47,6 +47,8 @@ def columns_of(schema: pa.Schema, chosen: Chosen = BY_THE_RULES) -> Columns:
     Without class_name and label the only column with names of classes is the label. Raises
     Unreadable with the reason COLUMNS_MISSING if what `chosen` names is not there, or is no image.
     """
+    if len(set(schema.names)) < len(schema.names):
+        raise _missing(schema, "some of them twice; name each column once")
     names = class_names(schema)
     for what, name in (("image", chosen.image), ("label", chosen.label)):
         if name and name not in schema.names:

@@ -61,6 +61,10 @@ def label_of(value: object, names: Sequence[str] = (), *, is_name: bool = False)
 
 def _of_text(text: str, names: Sequence[str], is_name: bool) -> Label:
     name = clean_name(text)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise _bad("the label has half a character (a lone surrogate)") from error
     if (found := _NUMBER.fullmatch(name)) and not is_name:
         return _numbered(int(found[1]), names)
     return Label(name)

@@ -13,6 +13,7 @@ The rule is the same for archives and for loose files:
    all are. Images with nothing beside them are samples of their own, whatever their suffixes.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -102,11 +103,14 @@ class Sample(Generic[T]):
         return any(kind_of(suffix) != "image" or not is_beside(suffix) for suffix, _ in files)
 
 
-def samples(members: Iterable[Member[T]], chosen: Chosen = BY_THE_RULES) -> Iterator[Sample[T]]:
+def samples(
+    members: Iterable[Member[T]], chosen: Chosen = BY_THE_RULES, *, most_held: int = sys.maxsize
+) -> Iterator[Sample[T]]:
     """Yields the samples of a stream of files, also those without an image.
 
     A sample whose files follow each other comes at once; only what lacks an image or a label is
-    held until the end, in case the rest comes later.
+    held until the end, in case the rest comes later. Of sorted names, where it does not, at most
+    `most_held` samples need to be held.
     """
     suffixes = tuple(one for one in (chosen.image_suffix, chosen.label_suffix) if one)
     held: dict[str, Sample[T]] = {}
@@ -124,6 +128,9 @@ def samples(members: Iterable[Member[T]], chosen: Chosen = BY_THE_RULES) -> Iter
         elif current.files and (current.files.get("image") or not _extends(current.key, last)):
             held[current.key] = current
             near.append(current.key)
+            if len(held) > most_held:
+                for sample in _joined(_first_half(held)):
+                    yield from _settled(sample, chosen)
 
     for member in members:
         key, suffix = split_name(member.name, suffixes)
@@ -138,6 +145,20 @@ def samples(members: Iterable[Member[T]], chosen: Chosen = BY_THE_RULES) -> Iter
 
 def _extends(key: str, shorter: str) -> bool:
     return bool(shorter) and key.startswith(f"{shorter}.")
+
+
+def _first_half(held: dict[str, Sample[T]]) -> dict[str, Sample[T]]:
+    """Takes the first half, and what might belong to its last one."""
+    keys = list(held)
+    end = len(keys) // 2
+    while end < len(keys) and _root(keys[end]) == _root(keys[end - 1]):
+        end += 1
+    return {key: held.pop(key) for key in keys[:end]}
+
+
+def _root(key: str) -> str:
+    folder, slash, base = key.rpartition("/")
+    return folder + slash + base.partition(".")[0]
 
 
 def _joined(held: dict[str, Sample[T]]) -> list[Sample[T]]:
@@ -185,9 +206,10 @@ def _settled(sample: Sample[T], chosen: Chosen) -> Iterator[Sample[T]]:
     if len(plain) > 1 and not sample.has("label", "notes", "caption"):
         for one in plain:
             yield Sample(sample.key, one[1], {"image": [one]})
-        _leave_out(sample, [one for one in images if one not in plain], plain[0][1])
-        if sample.left_out:
-            yield Sample(sample.key, left_out=sample.left_out)
+        if rest := [one for one in images if one not in plain]:
+            beside = Sample(sample.key, files={"image": rest})
+            _leave_out(beside, rest, plain[0][1])
+            yield beside
         return
     ranks = sorted(_rank(suffix) for suffix, _ in photographs)
     if photographs and (len(photographs) == 1 or ranks[0] < len(IMAGES) + len(PHOTOGRAPHS)):

@@ -30,5 +30,12 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
+def describes_shard(path: str) -> bool:
+    """Says whether a file tells of shards and holds no image, as img2dataset's do: a table that is
+    none of `shards_among`, or 00000_stats.json.
+    """
+    return is_table(path) or path.lower().endswith("_stats.json")
+
+
 def _stem(path: str, suffix: str) -> str:
     return path[: -len(suffix) - 1]

@@ -3,22 +3,25 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 
+from datafiles.samples import LeftOut
 from retriever.embedder import Embedder
 from retriever.encoder import Vectors
 from retriever.library import BrokenShard, IndexLibrary, IndexRecord, Origin, check_encoder
 from retriever.parts import Part, PartNotes, PartStore
 from retriever.pool import Pool, PoolRow, Shard, ShardBroken, bad_pool, open_pool
 from retriever.pool.reading import PoolImage, read_pool_images
+from retriever.pool.tally import Tally, counted, merged
 from retriever.tables import to_table
 from servicekit.errors import Exhausted
 from servicekit.storage import ObjectStore
 
 _log = logging.getLogger(__name__)
+_Read = list[PoolImage | LeftOut]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class BuildProgress:
     failed_count: int = 0
     total_count: int = 0
     broken_shards: tuple[BrokenShard, ...] = ()
+    left_out: Tally = field(default_factory=dict)
 
 
 class IndexBuilder:
@@ -59,7 +63,8 @@ class IndexBuilder:
         parts = PartStore(self._store, index_id, encoder, self._shard_size)
         build = _Build(self._store, self._embedder, self._shard_size, pool, parts, report)
         made = await build.run()
-        origin = Origin(pool_uri, encoder, build.progress.broken_shards)
+        left_out = tuple(build.progress.left_out.values())
+        origin = Origin(pool_uri, encoder, build.progress.broken_shards, left_out)
         record = await asyncio.to_thread(self._library.write, index_id, parts, made, origin)
         await asyncio.to_thread(parts.delete_all)
         _log.info("index built", extra={"fields": {"index": record.name, "kind": record.kind}})
@@ -76,7 +81,7 @@ class _Build:
     pool: Pool
     parts: PartStore
     report: Callable[[BuildProgress], None]
-    progress: BuildProgress = BuildProgress()
+    progress: BuildProgress = field(default_factory=BuildProgress)
     # Sizes and rows of the shards that are finished.
     size_done: int = 0
     rows_done: int = 0
@@ -84,6 +89,7 @@ class _Build:
     async def run(self) -> list[PartNotes]:
         """Makes the parts of all shards, or finds them. Broken shards are left out."""
         made: list[PartNotes] = []
+        self.progress = BuildProgress(left_out=counted(self.pool.left_out))
         for shard in self.pool.shards:
             before = self.progress
             try:
@@ -119,6 +125,7 @@ class _Build:
                 self.progress,
                 done_count=self.progress.done_count + len(part.vectors),
                 failed_count=self.progress.failed_count + part.failed_count,
+                left_out=merged((self.progress.left_out, part.left_out)),
             )
             if part.is_last:
                 return made
@@ -132,24 +139,29 @@ class _Build:
         self.progress = replace(self.progress, total_count=max(total, seen))
         await asyncio.to_thread(self.report, self.progress)
 
-    async def _embed(self, rows: Sequence[PoolRow], is_last: bool) -> Part:
+    async def _embed(self, found: Sequence[PoolRow | LeftOut], is_last: bool) -> Part:
+        rows = [one for one in found if isinstance(one, PoolRow)]
         step = self.embedder.max_batch
         chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
         # Two at a time: one is decoded while the other is on the device, and the queue stays
         # short for callers who wait.
         turn = asyncio.Semaphore(2)
 
-        async def embed(chunk: Sequence[PoolRow]) -> tuple[list[PoolImage], Vectors]:
+        async def embed(chunk: Sequence[PoolRow]) -> tuple[_Read, Vectors]:
             async with turn:
                 read = await asyncio.to_thread(read_pool_images, self.store, chunk)
-                images = [image for image in read if image is not None]
-                return images, await self._embed_patiently(images)
+                images = [one for one in read if isinstance(one, PoolImage)]
+                return read, await self._embed_patiently(images)
 
         made = await asyncio.gather(*(embed(chunk) for chunk in chunks))
-        images = [image for part, _ in made for image in part]
+        read = [one for part, _ in made for one in part]
+        images = [one for one in read if isinstance(one, PoolImage)]
         none = np.zeros((0, self.embedder.dimension), np.float32)
         vectors = np.concatenate([none, *(vectors for _, vectors in made)])
-        return Part(vectors, to_table(images), len(rows) - len(images), is_last)
+        left_out = [one for one in (*found, *read) if isinstance(one, LeftOut)]
+        left_out += [one for image in images for one in image.row.problems]
+        failed = len(rows) - len(images)
+        return Part(vectors, to_table(images), failed, is_last, counted(left_out))
 
     async def _embed_patiently(self, images: Sequence[PoolImage]) -> Vectors:
         """Embeds; a full queue delays a build and does not fail it."""
@@ -167,8 +179,9 @@ class _Build:
             more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
             raise bad_pool(broken[0].message + more, broken[0].reason)
         if self.progress.failed_count == 0:
+            first = next((f" ({one.example})" for one in self.progress.left_out.values()), "")
             raise bad_pool(
-                f"the pool {uri} has no rows; give one with at least one image", "EMPTY_POOL"
+                f"the pool {uri} has no rows{first}; give one with at least one image", "EMPTY_POOL"
             )
         raise bad_pool(
             f"none of the {self.progress.failed_count} images of the pool {uri} can be read; give "
@@ -189,10 +202,10 @@ class _Source:
     def is_empty(self) -> bool:
         return not self._ahead
 
-    def next(self) -> list[PoolRow]:
+    def next(self) -> list[PoolRow | LeftOut]:
         """Returns the next rows; none at the end. Raises ShardBroken."""
         rows, self._ahead = self._ahead, self._take()
         return rows
 
-    def _take(self) -> list[PoolRow]:
+    def _take(self) -> list[PoolRow | LeftOut]:
         return list(islice(self._rows, self._size))

@@ -15,6 +15,7 @@ from pyarrow import ArrowException
 from retriever.index import IndexKinds, VectorIndex
 from retriever.metadata import PART_ROWS, Metadata
 from retriever.parts import PartNotes, PartStore
+from retriever.pool.tally import LeftOutFiles
 from retriever.tables import columns_of
 from retriever.writing import Digest, Files, FilesWriter, Objects, blocks, sweep
 from servicekit.errors import Internal, NotFound, Precondition
@@ -49,6 +50,7 @@ class IndexRecord:
     # Columns that filters can use: "number" or "text" by name.
     columns: dict[str, str] = field(default_factory=dict)
     broken_shards: tuple[BrokenShard, ...] = ()
+    left_out: tuple[LeftOutFiles, ...] = ()
     version: int = 1
 
     @property
@@ -77,6 +79,7 @@ class Origin:
     pool_uri: str
     encoder: str
     broken_shards: tuple[BrokenShard, ...]
+    left_out: tuple[LeftOutFiles, ...] = ()
 
 
 class IndexLibrary:
@@ -163,6 +166,7 @@ class IndexLibrary:
                 digest=digest.hexdigest(),
                 columns=columns,
                 broken_shards=origin.broken_shards,
+                left_out=origin.left_out,
                 version=_VERSION,
             )
             files = writer.finish(record.content)
@@ -234,7 +238,8 @@ def _record(document: bytes) -> IndexRecord:
     values = json.loads(document)
     values.pop("pool_digest", None)  # Of the first version.
     broken = tuple(BrokenShard(**one) for one in values.pop("broken_shards", ()))
-    return IndexRecord(**values, broken_shards=broken)
+    left_out = tuple(LeftOutFiles(**one) for one in values.pop("left_out", ()))
+    return IndexRecord(**values, broken_shards=broken, left_out=left_out)
 
 
 def _key(index_id: str, name: str) -> str:

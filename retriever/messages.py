@@ -10,6 +10,7 @@ from retriever.dropping import DropPolicy
 from retriever.encoder import Vectors
 from retriever.library import BrokenShard, IndexRecord
 from retriever.metadata import Between, Condition, Containing, Filter, OneOf
+from retriever.pool.tally import LeftOutFiles
 from retriever.queries import EmbeddingQuery, ImageQuery, Query, TextQuery
 from retriever.screening import Candidate, Policy, Verdict
 from retriever.searching import Found
@@ -18,7 +19,7 @@ from servicekit.errors import InvalidArgument
 
 # What the proto promises for scores that nobody asked for.
 _NO_UNSAFE_SCORE, _NO_CLIP_SCORE = -1.0, -2.0
-_MOST_SHARDS = 100
+_MOST_SHARDS, _MOST_REASONS, _LONGEST = 100, 100, 1024
 
 
 def to_embeddings(vectors: Vectors, encoder: str) -> list[pb.Embedding]:
@@ -45,11 +46,19 @@ def to_index(record: IndexRecord) -> pb.Index:
             for name, kind in sorted(record.columns.items())
         ],
         broken_shards=_shards(record.broken_shards),
+        left_out=_left_out(record.left_out),
     )
 
 
 def _shards(broken: Sequence[BrokenShard]) -> list[pb.BrokenShard]:
     return [pb.BrokenShard(**vars(one)) for one in broken[:_MOST_SHARDS]]
+
+
+def _left_out(found: Iterable[LeftOutFiles]) -> list[pb.LeftOutFiles]:
+    return [
+        pb.LeftOutFiles(reason=one.reason, file_count=one.count, example=one.example[:_LONGEST])
+        for one in sorted(found, key=lambda one: (-one.count, one.reason))[:_MOST_REASONS]
+    ]
 
 
 def to_metadata(progress: BuildProgress) -> pb.CreateIndexMetadata:
@@ -59,6 +68,7 @@ def to_metadata(progress: BuildProgress) -> pb.CreateIndexMetadata:
         total_count=progress.total_count,
         failed_count=progress.failed_count,
         broken_shards=_shards(progress.broken_shards),
+        left_out=_left_out(progress.left_out.values()),
     )
 
 

@@ -1,7 +1,8 @@
 """Embedded parts of a pool: what a build stores as it goes, so that an interrupted one goes on."""
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from retriever.encoder import Vectors
 from retriever.parquet import from_parquet, to_parquet
 from retriever.pool import Shard
+from retriever.pool.tally import LeftOutFiles, Tally
 from servicekit.storage import ObjectStore
 
 # Raise it when a part of the same rows would change: stored ones are then made again.
@@ -25,6 +27,8 @@ class Part:
     failed_count: int
     # Whether the shard ends here.
     is_last: bool
+    # What is not in it, or is in it without what is known: also files that are no images.
+    left_out: Tally = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,14 @@ class PartStore:
         vectors: Any = table["vector"].combine_chunks()
         values = vectors.flatten().to_numpy().reshape(-1, width).astype(np.float32)
         metadata = table.drop_columns(["vector"]).replace_schema_metadata(None)
-        return Part(values, metadata, int(notes[b"failed_count"]), notes[b"is_last"] == b"1")
+        left_out = [LeftOutFiles(**one) for one in json.loads(notes[b"left_out"])]
+        return Part(
+            values,
+            metadata,
+            int(notes[b"failed_count"]),
+            notes[b"is_last"] == b"1",
+            {one.reason: one for one in left_out},
+        )
 
     def put(self, key: str, part: Part) -> None:
         """Stores the part."""
@@ -71,6 +82,7 @@ class PartStore:
             "dimension": str(width),
             "failed_count": str(part.failed_count),
             "is_last": str(int(part.is_last)),
+            "left_out": json.dumps([asdict(one) for one in part.left_out.values()]),
         }
         self._store.put(key, to_parquet(table.replace_schema_metadata(notes)))
 

@@ -35,7 +35,7 @@ class PoolIndex:
     image_count: int
     # Whether the pool knows how beautiful its images are.
     has_aesthetic: bool = False
-    # Which shards could not be read, for people; "" if all could.
+    # Which shards and files could not be used, for people; "" if all could.
     left_out: str = ""
 
 
@@ -125,7 +125,7 @@ class Retriever:
             index.encoder,
             index.image_count,
             number in index.columns,
-            _left_out(index.broken_shards),
+            _left_out(index),
         )
 
     async def encoder(self) -> str:
@@ -245,12 +245,16 @@ class Retriever:
         await self._channel.close()
 
 
-def _left_out(broken: Sequence[pb.BrokenShard]) -> str:
-    if not broken:
-        return ""
-    named = "; ".join(shard.message for shard in broken[:_NAMED_SHARDS])
-    rest = f"; and {len(broken) - _NAMED_SHARDS} more" if len(broken) > _NAMED_SHARDS else ""
-    return f"of the pool these shards were left out: {named}{rest}"
+def _left_out(index: pb.Index) -> str:
+    parts = []
+    if broken := index.broken_shards:
+        named = "; ".join(shard.message for shard in broken[:_NAMED_SHARDS])
+        rest = f"; and {len(broken) - _NAMED_SHARDS} more" if len(broken) > _NAMED_SHARDS else ""
+        parts.append(f"of the pool these shards were left out: {named}{rest}")
+    if files := index.left_out:
+        counts = "; ".join(f"{one.file_count} {one.reason} ({one.example})" for one in files)
+        parts.append(f"of the pool's files and labels were not used: {counts}")
+    return ". ".join(parts)
 
 
 def _verdict(verdict: pb.Verdict) -> Verdict:

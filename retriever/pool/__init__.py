@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
+from datafiles.ignored import is_ignored_path
+from datafiles.samples import LeftOut
+from datafiles.shards import describes_shard, shards_among
+from datafiles.suffixes import is_archive
 from retriever.pool.base import Pool, PoolRow, Shard, ShardBroken, bad_pool
-from retriever.pool.files import FilesShard
+from retriever.pool.files import FilesShard, keys_of, loose_samples
 from retriever.pool.parquet import ParquetShard
-from retriever.pool.samples import samples
+from retriever.pool.samples import without_image
 from retriever.pool.webdataset import TarShard
-from servicekit.errors import NotFound
+from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage import ObjectStore, to_key, to_uri
 
 __all__ = ["Pool", "PoolRow", "Shard", "ShardBroken", "bad_pool", "open_pool"]
@@ -28,46 +32,64 @@ def open_pool(store: ObjectStore, uri: str) -> Pool:
     key = to_key(uri.rstrip("/"), "pool_uri")
     if store.exists(key):
         return Pool(uri, (_shard(store, key),))
-    keys = list(store.list(f"{key}/"))
+    prefix = f"{key}/"
+    keys = list(store.list(prefix))
     if not keys:
         raise NotFound(
-            f"the pool {uri} does not exist: there is no such object, and none under {key}/",
+            f"the pool {uri} does not exist: there is no such object, and none under {prefix}",
             resource=uri,
         )
-    found = tuple(_shards_under(store, f"{key}/", keys))
+    shards = [prefix + path for path in shards_among([one.removeprefix(prefix) for one in keys])]
+    left_out: list[LeftOut] = []
+    loose = _loose(prefix, _usable(prefix, keys, shards, left_out), left_out)
+    found = (*(_shard(store, one) for one in shards), *loose)
     if not found:
         raise bad_pool(
             f"under {uri} there are {len(keys)} objects, but no parquet file, tar archive or image",
             "EMPTY_POOL",
         )
-    return Pool(uri, found)
-
-
-def _shards_under(store: ObjectStore, prefix: str, keys: Sequence[str]) -> Iterator[Shard]:
-    stems = {key.removesuffix(".tar") for key in keys if key.endswith(".tar")}
-    folders = {key.rpartition("/")[0] for key in keys}
-    loose = []
-    for key in keys:
-        if key.endswith(".parquet"):
-            if key.removesuffix(".parquet") not in stems | folders:
-                yield _shard(store, key)
-        elif key.endswith(".tar"):
-            yield _shard(store, key)
-        else:
-            loose.append(key)
-    yield from _loose(prefix, loose)
+    return Pool(uri, found, tuple(left_out))
 
 
 def _shard(store: ObjectStore, key: str) -> Shard:
     uri, size = to_uri(key), store.size(key)
-    if key.endswith(".tar"):
+    if is_archive(key):
         return TarShard(uri, f"{key} {size}", size)
     return ParquetShard(uri, f"{key} {size}", size)
 
 
-def _loose(prefix: str, keys: Iterable[str]) -> Iterator[Shard]:
-    found = [tuple(files.values()) for files in samples(keys)]
-    for start in range(0, len(found), _FILES):
-        taken = tuple(key for files in found[start : start + _FILES] for key in files)
-        digest = sha256("\n".join(taken).encode()).hexdigest()
-        yield FilesShard(to_uri(taken[0]), digest, len(taken), prefix, taken)
+def _usable(
+    prefix: str, keys: Iterable[str], shards: Sequence[str], left_out: list[LeftOut]
+) -> Iterator[str]:
+    """Yields the keys of loose files; what cannot be one is added to `left_out`, or known."""
+    known = set(shards)
+    for key in keys:
+        path = key.removeprefix(prefix)
+        if key in known or is_ignored_path(path) or describes_shard(path):
+            continue
+        try:
+            to_uri(key)
+        except InvalidArgument as error:  # Others may have put it there.
+            left_out.append(LeftOut(key, error.reason, error.message))
+        else:
+            yield key
+
+
+def _loose(prefix: str, keys: Iterable[str], left_out: list[LeftOut]) -> Iterator[Shard]:
+    found: list[tuple[str, ...]] = []
+    for sample in loose_samples(keys):
+        if sample.image is None and not sample.left_out:
+            left_out.append(without_image(sample))
+        else:
+            found.append(tuple(keys_of(sample)))
+        if len(found) == _FILES:
+            yield _files(prefix, found)
+            found = []
+    if found:
+        yield _files(prefix, found)
+
+
+def _files(prefix: str, found: Sequence[Sequence[str]]) -> Shard:
+    taken = tuple(key for files in found for key in files)
+    digest = sha256("\n".join(taken).encode()).hexdigest()
+    return FilesShard(to_uri(taken[0]), digest, len(taken), prefix, taken)

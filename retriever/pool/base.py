@@ -1,10 +1,12 @@
 """What every form of pool gives: shards of rows."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from datafiles.labels import Label
+from datafiles.names import clean_name
+from datafiles.samples import LeftOut
 from servicekit.errors import InvalidArgument, ServiceError
 from servicekit.storage import ObjectStore
 
@@ -12,12 +14,14 @@ from servicekit.storage import ObjectStore
 Scalar = float | str
 # What a pool may know about an image besides: most columns that are kept.
 _MOST_EXTRAS = 64
-_NUMBER = re.compile(r"-?\d{1,18}")
 
 
 @dataclass(frozen=True)
 class PoolRow:
-    """One row of a pool: image bytes, or the URI of an image, and what is known about it."""
+    """One row of a pool: image bytes, or the URI of an image, and what is known about it.
+
+    `problems` are files or values beside the image that cannot be used, such as its label.
+    """
 
     data: bytes | None
     image_uri: str = ""
@@ -26,27 +30,18 @@ class PoolRow:
     class_name: str = ""
     # Further columns, for filters: numbers and texts.
     extras: Mapping[str, Scalar] = field(default_factory=dict)
+    # What people know it by where it has no URI.
+    name: str = "a row of the pool"
+    problems: tuple[LeftOut, ...] = ()
 
 
-def class_of(label: object, name: object, folder: str = "") -> tuple[int, str]:
+def class_of(label: Label, folder: str = "") -> tuple[int, str]:
     """Returns number and name of a class; -1 and "" for what is not known.
 
-    A label is the number, or the name where no other is given; without either the folder names the
-    class, unless that is a number, as a shard's is.
+    Without a name the folder names the class, unless that is a number, as a shard's is.
     """
-    number, other = -1, ""
-    match label:
-        case int():
-            number = int(label)
-        case float() if label.is_integer():
-            number = int(label)
-        case str() if _NUMBER.fullmatch(label.strip()):
-            number = int(label)
-        case str():
-            other = label.strip()
-    if abs(number) >= 2**63:  # More than a column holds.
-        number = -1
-    return number, str(name or other or ("" if folder.isdigit() else folder))
+    number = -1 if label.number is None else label.number
+    return number, label.name or ("" if folder.isdigit() else clean_name(folder))
 
 
 class ShardBroken(Exception):
@@ -72,8 +67,8 @@ class Shard(Protocol):
     def size(self) -> int:
         """Bytes, to foresee how much is left."""
 
-    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow]]:
-        """Returns the number of rows and the rows, always in one order.
+    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | LeftOut]]:
+        """Returns the number of rows, and the rows and what is left out, always in one order.
 
         Raises ShardBroken, at once or at any row.
         """
@@ -81,10 +76,11 @@ class Shard(Protocol):
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool's shards in order."""
+    """A pool's shards in order, and the files that are in none."""
 
     uri: str
     shards: tuple[Shard, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def bad_pool(message: str, reason: str) -> ServiceError:
@@ -96,10 +92,15 @@ def scalars(values: Mapping[str, object]) -> dict[str, Scalar]:
     """Returns the numbers and texts among the values of a row."""
     kept: dict[str, Scalar] = {}
     for name, value in values.items():
-        if isinstance(value, bool | int | float):
+        if isinstance(value, str):
+            kept[name] = encodable(value)
+        elif isinstance(value, bool | int | float) and abs(value) < 2**1000:
             kept[name] = float(value)
-        elif isinstance(value, str):
-            kept[name] = value
         if len(kept) == _MOST_EXTRAS:
             break
     return kept
+
+
+def encodable(text: str) -> str:
+    """Returns the text with "?" for halves of characters, which JSON may hold and UTF-8 not."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,15 +1,16 @@
 """WebDataset: tar archives of samples."""
 
 import io
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from datafiles.archives import Archive, Span
+from datafiles.samples import LeftOut, Member, samples
+from datafiles.suffixes import kind_of, split_name
+from datafiles.texts import check_size
 from retriever.pool.base import PoolRow, ShardBroken
-from retriever.pool.samples import folder_of, image_of, samples, to_row
+from retriever.pool.samples import folder_of, rows_of
 from servicekit.storage import ObjectStore, to_key
-
-_END = bytes(tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,22 @@ class TarShard:
     identity: str
     size: int
 
-    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow]]:
-        data = store.get(to_key(self.uri))
-        try:
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                # All headers first, so that an archive that was cut off is noticed at once: tarfile
-                # is content when it ends within a header, a whole one ends with zeros.
-                members = {one.name: one for one in archive.getmembers() if one.isreg()}
-                if data[archive.offset : archive.offset + tarfile.BLOCKSIZE] != _END:
-                    raise tarfile.ReadError("unexpected end of data")
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise ShardBroken("NOT_TAR", f"{self.uri} is not a whole tar: {error}") from error
+    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | LeftOut]]:
+        archive = Archive(io.BytesIO(store.get(to_key(self.uri))), f"{self.uri}/")
+        # All headers first, so that an archive that was cut off is noticed at once.
+        found = list(samples(archive))
+        if archive.damage is not None:
+            message = f"{self.uri} is not a whole tar: {archive.damage}"
+            raise ShardBroken("NOT_TAR", message) from archive.damage
 
-        def read(name: str) -> bytes:
-            start = members[name].offset_data
-            return data[start : start + members[name].size]
+        def read(member: Member[Span]) -> bytes:
+            if kind_of(split_name(member.name)[1]) != "image":
+                check_size(member.where.size)
+            return archive.read(member)
 
-        found = list(samples(members))
-        rows = (to_row(files, read, folder=folder_of(image_of(files))) for files in found)
-        return len(found), rows
+        rows = (
+            row
+            for sample in found
+            for row in rows_of(sample, read, folder_of(sample.name.removeprefix(f"{self.uri}/")))
+        )
+        return sum(sample.image is not None for sample in found), rows

@@ -3,14 +3,13 @@
 import json
 
 import grpc
+import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from retriever.pool.base import class_of
 from servicekit.errors import from_rpc_error
 from tests.retriever.conftest import Client, put_pool, put_table
+from tests.retriever.test_create_index import index_of
 from tests.retriever.test_pools import tar_of
 
 
@@ -85,7 +84,8 @@ async def test_archives_name_classes_in_every_way_that_is_usual(
         (["dog", "cat", "dog"], named("dog")),
         (["1", "0", "1"], numbered(1)),
         ([1.0, float("nan"), 1.0], numbered(1)),
-        ([True, False, True], numbered(1)),
+        ([b"dog", b"c\xe4t", b"dog"], named("dog")),
+        (pa.array(["dog", None, " dog "]).dictionary_encode(), named("dog")),
     ],
 )
 async def test_a_label_column_of_any_type_is_read(
@@ -96,13 +96,30 @@ async def test_a_label_column_of_any_type_is_read(
     assert len(await drawn(client, "table", filters=filters)) == 2
 
 
-@given(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.none()),
-    st.none() | st.text(),
-    st.text(),
-)
-def test_whatever_a_label_is_there_is_a_number_that_fits_and_a_name(label, name, folder):
-    number, found = class_of(label, name, folder)
-    assert -(2**63) <= number < 2**63
-    assert isinstance(found, str)
-    assert not name or found == name
+async def test_numbers_of_a_pool_get_their_names_from_its_schema(
+    client: Client, photographs: list[bytes]
+):
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    images = [{"bytes": data} for data in photographs[:4]]
+    table = pa.table({"image": images, "label": [1, 0, 1, 9]})
+    metadata = json.dumps({"info": {"features": features}})
+    table = table.replace_schema_metadata({"huggingface": metadata})
+    operation = await client.build("faces", put_table(client.store, "p.parquet", table))
+    assert len(await drawn(client, "faces", filters=named("dog"))) == 2
+    assert len(await drawn(client, "faces", filters=named("cat"))) == 1
+    assert [(one.reason, one.file_count) for one in index_of(operation).left_out] == [
+        ("BAD_LABEL", 1)
+    ]
+
+
+@pytest.mark.parametrize("labels", [[True, False], [["dog"], ["cat"]], [0.5, 1.5]])
+async def test_labels_that_name_no_class_are_counted_and_their_images_kept(
+    client: Client, photographs: list[bytes], labels
+):
+    columns = {"image": [{"bytes": data} for data in photographs[:2]], "label": labels}
+    operation = await client.build("odd", put_table(client.store, "p.parquet", columns))
+    index = index_of(operation)
+    assert index.image_count == 2
+    assert [(one.reason, one.file_count) for one in index.left_out] == [("BAD_LABEL", 2)]
+    assert "p.parquet, row 0: the label" in index.left_out[0].example
+    assert len(await drawn(client, "odd", filters=numbered(-1))) == 2

@@ -5,14 +5,11 @@ img2dataset's output is of this kind; its .parquet and _stats.json files beside 
 needed and not read.
 """
 
-import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
 
+from datafiles.archives import Archive, Span
 from datafiles.facts import facts_of
-from datafiles.ignored import is_ignored_path
 from datafiles.samples import Chosen, LeftOut, Member, Sample, samples
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_archive
@@ -20,16 +17,6 @@ from datafiles.texts import check_size
 from gateway.datasets.places import MAX_BYTES, Place
 from gateway.datasets.source import Entry, Found
 from gateway.resources import RejectedFile
-
-_BLOCK = 512
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Where a file is in its shard, in bytes."""
-
-    offset: int
-    size: int
 
 
 class WebDatasetSource:
@@ -61,43 +48,19 @@ def _scan_shard(place: Place, shard: str, chosen: Chosen) -> Iterator[Found]:
     name = shard or place.uri.rpartition("/")[2]
     try:
         with place.open(shard) as file:
-            damages: list[Exception] = []
-            for sample in samples(_members(file, name, damages), chosen):
-                yield from _found(place, shard, file, sample, chosen)
-            for damage in damages:
-                raise damage
-    # What tarfile makes of damage is not of one kind.
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        message = f"{name} is damaged from here on: {error}; get it again"
+            archive = Archive(file, f"{name}/")
+            for sample in samples(archive, chosen):
+                yield from _found(place, shard, archive, sample, chosen)
+        damage = archive.damage
+    except OSError as error:
+        damage = error
+    if damage is not None:
+        message = f"{name} is damaged from here on: {damage}; get it again"
         yield RejectedFile(name, "BAD_SHARD", message)
 
 
-def _members(file: BinaryIO, name: str, damages: list[Exception]) -> Iterator[Member[_Span]]:
-    """Yields the files of a shard up to where it is damaged, which is added to `damages`.
-
-    Only one header is held at a time. Names that are no UTF-8 are escaped.
-    """
-    try:
-        with tarfile.open(fileobj=file, mode="r:", errors="backslashreplace") as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # It would keep them all.
-                if member.isreg() and not member.issparse() and not is_ignored_path(member.name):
-                    span = _Span(member.offset_data, member.size)
-                    yield Member(f"{name}/{member.name}", span)
-            _check_end(file, tar.offset)
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        damages.append(error)
-
-
-def _check_end(file: BinaryIO, offset: int) -> None:
-    """Raises ReadError unless the end mark follows: tarfile takes damage for the end."""
-    file.seek(offset)
-    if file.read(_BLOCK) != bytes(_BLOCK):
-        raise tarfile.ReadError("the mark of the end is missing")
-
-
 def _found(
-    place: Place, shard: str, file: BinaryIO, sample: Sample[_Span], chosen: Chosen
+    place: Place, shard: str, archive: Archive, sample: Sample[Span], chosen: Chosen
 ) -> Iterator[Found]:
     yield from map(_rejected, sample.left_out)
     image = sample.image
@@ -106,10 +69,9 @@ def _found(
             yield _without_image(sample)
         return
 
-    def read(member: Member[_Span]) -> bytes:
+    def read(member: Member[Span]) -> bytes:
         check_size(member.where.size)
-        file.seek(member.where.offset)
-        return file.read(member.where.size)
+        return archive.read(member)
 
     facts = facts_of(sample, read, chosen)
     yield from map(_rejected, facts.problems)
@@ -129,7 +91,7 @@ def _found(
         yield Entry(image.name, facts.label.text, read_image)
 
 
-def _without_image(sample: Sample[_Span]) -> RejectedFile:
+def _without_image(sample: Sample[Span]) -> RejectedFile:
     if sample.has("label", "notes", "caption"):
         return RejectedFile(sample.name, "NO_IMAGE", f"{sample.name} has no image beside it")
     return RejectedFile(sample.name, "UNKNOWN_SUFFIX", f"{sample.name} is no image by its name")
