@@ -1,7 +1,9 @@
 """The plan: which images to make, and how. Pure: the same input gives the same items."""
 
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from gateway.digests import Plain, digest, seed_of
 from gateway.methods.base import ClassMaterial, Image, Method, Slot, Text, Values
@@ -58,11 +60,19 @@ class Plan:
         seed = seed_of(self.recipe.seed, self.method.id, class_name, index, attempt)
         return Slot(class_name, label, index, attempt, seed)
 
-    def first_slots(self, materials: Iterable[ClassMaterial]) -> list[Slot]:
+    def first_slots(self, materials: Sequence[ClassMaterial]) -> "FirstSlots":
         """Returns the first attempt at every wanted image, by label and index."""
-        count = self.recipe.images_per_class
-        ordered = sorted(materials, key=lambda m: m.label)
-        return [self.slot(m.class_name, m.label, i, 0) for m in ordered for i in range(count)]
+        return FirstSlots(self, sorted(materials, key=lambda m: m.label))
+
+    def sample(self, slots: Iterable[Slot], count: int) -> frozenset[tuple[str, int]]:
+        """Returns class and index of the `count` slots with the lowest seeds, which are random.
+
+        What holds for a slot holds for every attempt at its image.
+        """
+        if not count:
+            return frozenset()
+        lowest = heapq.nsmallest(count, slots, key=lambda slot: (slot.seed, slot.label, slot.index))
+        return frozenset((slot.class_name, slot.index) for slot in lowest)
 
     def again(self, slot: Slot) -> Slot:
         """Returns the next attempt at the same image, with another seed."""
@@ -104,3 +114,30 @@ class Plan:
             self.model_digest,
             *more,
         )
+
+
+@dataclass(frozen=True)
+class FirstSlots(Sequence[Slot]):
+    """The first attempt at every wanted image, each made when it is asked for."""
+
+    plan: Plan
+    materials: Sequence[ClassMaterial]
+
+    def __len__(self) -> int:
+        return len(self.materials) * self.plan.recipe.images_per_class
+
+    @overload
+    def __getitem__(self, place: int) -> Slot: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Slot]: ...
+
+    def __getitem__(self, place: int | slice) -> Slot | list[Slot]:
+        if isinstance(place, slice):
+            return [self._slot(number) for number in range(*place.indices(len(self)))]
+        return self._slot(range(len(self))[place])
+
+    def _slot(self, number: int) -> Slot:
+        which, index = divmod(number, self.plan.recipe.images_per_class)
+        material = self.materials[which]
+        return self.plan.slot(material.class_name, material.label, index, 0)

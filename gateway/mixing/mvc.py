@@ -5,7 +5,7 @@ the generator's: it adds the null text to every item that is guided.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,18 @@ def mix(embeddings: Matrix, mixes: Mixes, out: Matrix | None = None) -> Matrix:
         for q, w, u, v in zip(sources, rows, starts, stops, strict=True):
             e[w, u:v] = embeddings[q, w, u:v]
     return mixed
+
+
+def compact(mixes: Mixes) -> tuple[list[int], Mixes]:
+    """Returns which captions the mixes use, ascending, and the same mixes of those alone."""
+    used = np.unique(
+        np.concatenate([mixes.start, mixes.coarse_source.ravel(), mixes.fine_source.ravel()])
+    )
+    places = {
+        name: np.searchsorted(used, getattr(mixes, name))
+        for name in ("start", "coarse_source", "fine_source")
+    }
+    return used.tolist(), replace(mixes, **places)
 
 
 def stream(

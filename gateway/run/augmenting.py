@@ -63,7 +63,9 @@ async def _make(
         search = Searching(context, plan, materials, dataset.manifest_uri, progress)
         made = _Made(*await search.run(), prompts)
     else:
-        making = Making(context, plan, model, materials, dataset.manifest_uri, progress)
+        making = Making(
+            context, plan, model, materials, dataset.manifest_uri, progress, augmentation.name
+        )
         output, shortfalls, lengths = await making.run()
         made = _Made(output, shortfalls, prompts, lengths)
     recognition = await Recognising(context, dataset).run(materials, made.output, progress)
@@ -102,8 +104,8 @@ def _write(
     result = AugmentationResult(
         manifest_uri=to_uri(keys[0]),
         digest=sha256_of(accepted),
-        accepted_count=len(made.output.accepted),
-        rejected_count=len(made.output.rejected),
+        accepted_count=made.output.accepted_count,
+        rejected_count=made.output.rejected_count,
         rejected_uri=to_uri(keys[1]),
         shortfalls=tuple(made.shortfalls),
         seconds=dict(progress.seconds),

@@ -18,76 +18,99 @@ from gateway.digests import digest
 from gateway.plan import ModelInfo
 from gateway.run.context import Context
 from imaging.decode import VERSION as DECODER
+from servicekit.storage import ObjectStore
 
 Array = NDArray[np.float32]
+# What decides over the bits of an image's embedding besides its file.
+_DECODED = {"image": (DECODER,)}
+Encode = Callable[[], Awaitable[Array]]
 
 
 class Embeddings:
-    """Reads embeddings of one model, making what is missing. Keeps the newest in memory."""
+    """Reads embeddings of one model, making what is missing.
+
+    Only the batches that hold what is asked for are read. The newest stay in memory, up to
+    `memory_mib` of the settings, by the digest of their members.
+    """
 
     def __init__(self, context: Context, model: ModelInfo) -> None:
         self._context = context
         self._model = model
         self._memory: OrderedDict[str, Array] = OrderedDict()
+        self._bytes = 0
         self._making: dict[str, asyncio.Lock] = {}
 
-    async def of_texts(self, texts: Sequence[str]) -> Array:
-        """Returns [n, m, d], one matrix per text, in order."""
+    async def of_texts(self, texts: Sequence[str], rows: Sequence[int]) -> Array:
+        """Returns [len(rows), m, d], one matrix for each row of `texts`, all texts of a class."""
         encode = self._context.clients.generator.encode_prompts
-        name = self._model.name
-        return await self._all(
-            "text", texts, PROMPTS_PER_CALL, lambda part: encode(name, list(part))
-        )
 
-    async def of_images(self, images: Sequence[DatasetItem]) -> Array:
-        """Returns [n, d], one vector per image, in order."""
+        async def batch(first: int) -> Array:
+            part = list(texts[first : first + PROMPTS_PER_CALL])
+            return await self._batch("text", part, lambda: encode(self._model.name, part))
+
+        return await _gathered(rows, PROMPTS_PER_CALL, batch)
+
+    async def of_images(self, images: Sequence[DatasetItem], rows: Sequence[int]) -> Array:
+        """Returns [len(rows), d], one vector for each row of `images`, all images of a class."""
         encode = self._context.clients.generator.encode_images
-        name, uris = self._model.name, {image.sha256: image.image_uri for image in images}
-        return await self._all(
-            "image",
-            [image.sha256 for image in images],
-            IMAGES_PER_CALL,
-            lambda part: encode(name, [uris[sha256] for sha256 in part]),
-        )
 
-    async def _all(
-        self,
-        kind: str,
-        members: Sequence[str],
-        size: int,
-        encode: Callable[[Sequence[str]], Awaitable[Array]],
-    ) -> Array:
-        """Returns the embeddings of a class as one array, from memory, store or generator."""
-        decoder = [DECODER] if kind == "image" else []
-        key = digest(kind, self._model.digest, list(members), *decoder)
-        async with self._making.setdefault(key, asyncio.Lock()):
-            if key not in self._memory:
-                parts = [members[i : i + size] for i in range(0, len(members), size)]
-                arrays = [await self._part(kind, part, encode) for part in parts]
-                self._memory[key] = np.concatenate(arrays)
-            self._memory.move_to_end(key)
-            self._forget()
-            return self._memory[key]
+        async def batch(first: int) -> Array:
+            part = images[first : first + IMAGES_PER_CALL]
+            uris = [image.image_uri for image in part]
+            members = [image.sha256 for image in part]
+            return await self._batch("image", members, lambda: encode(self._model.name, uris))
 
-    async def _part(
-        self,
-        kind: str,
-        members: Sequence[str],
-        encode: Callable[[Sequence[str]], Awaitable[Array]],
-    ) -> Array:
-        store = self._context.store
-        name = digest("embedding", kind, self._model.digest, list(members))
-        key = f"embeddings/{name[:2]}/{name}.npy"
-        if await asyncio.to_thread(store.exists, key):
-            data = await asyncio.to_thread(store.get, key)
-            return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
-        array = await encode(members)
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        await asyncio.to_thread(store.put, key, buffer.getvalue())
-        return array
+        return await _gathered(rows, IMAGES_PER_CALL, batch)
 
-    def _forget(self) -> None:
+    async def _batch(self, kind: str, members: list[str], encode: Encode) -> Array:
+        """Returns the embeddings of a batch, from memory, store or generator."""
+        name = digest("embedding", kind, self._model.digest, members, *_DECODED.get(kind, ()))
+        if name not in self._memory:
+            async with self._making.setdefault(name, asyncio.Lock()):
+                if name not in self._memory:
+                    self._remember(name, await self._read(name, encode))
+            self._making.pop(name, None)
+        if name in self._memory:
+            self._memory.move_to_end(name)
+            return self._memory[name]
+        return await self._read(name, encode)  # Others have taken its place meanwhile.
+
+    async def _read(self, name: str, encode: Encode) -> Array:
+        store, key = self._context.store, f"embeddings/{name[:2]}/{name}.npy"
+        found = await asyncio.to_thread(_load, store, key)
+        if found is None:
+            found = await encode()
+            await asyncio.to_thread(_keep, store, key, found)
+        return found
+
+    def _remember(self, name: str, array: Array) -> None:
+        self._memory[name] = array
+        self._bytes += array.nbytes
         limit = self._context.settings.memory_mib * 2**20
-        while len(self._memory) > 1 and sum(a.nbytes for a in self._memory.values()) > limit:
-            self._memory.popitem(last=False)
+        while self._bytes > limit and len(self._memory) > 1:
+            _, oldest = self._memory.popitem(last=False)
+            self._bytes -= oldest.nbytes
+
+
+async def _gathered(
+    rows: Sequence[int], size: int, batch: Callable[[int], Awaitable[Array]]
+) -> Array:
+    """Returns the rows, each from the batch of `size` members that it is in."""
+    found: dict[int, Array] = {}
+    for first in sorted({row // size * size for row in rows}):
+        array = await batch(first)
+        # A copy of what is needed, so that batches that are forgotten are freed.
+        found |= {row: array[row - first].copy() for row in rows if row // size * size == first}
+    return np.stack([found[row] for row in rows])
+
+
+def _load(store: ObjectStore, key: str) -> Array | None:
+    if not store.exists(key):
+        return None
+    return np.asarray(np.load(io.BytesIO(store.get(key)), allow_pickle=False), np.float32)
+
+
+def _keep(store: ObjectStore, key: str, array: Array) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    store.put(key, buffer.getvalue())

@@ -1,6 +1,6 @@
 """Sees that prompts fit into the model: names are shortened, and prompts that are cut counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
@@ -13,7 +13,7 @@ from gateway.run.progress import Progress
 from gateway.run.steps import step
 
 # Different prompts that are looked at, spread evenly over all.
-_MOST_TEXTS = 20_000
+MOST_TEXTS = 20_000
 # Images whose side is by this factor another than the model's.
 _FAR_SIZE = 2.0
 
@@ -53,11 +53,11 @@ async def with_short_names(
 
 
 async def look_at_lengths(
-    context: Context, model: ModelInfo, items: Sequence[Item], progress: Progress
+    context: Context, model: ModelInfo, prompts: Iterable[str], progress: Progress
 ) -> PromptLengths:
-    """Counts the prompts of these items that the model's text encoder cuts, and says so."""
-    texts = sorted(_texts(items))
-    texts = texts[:: -(-len(texts) // _MOST_TEXTS)] if texts else []
+    """Counts the prompts that the model's text encoder cuts, and says so."""
+    texts = sorted(set(prompts))
+    texts = texts[:: -(-len(texts) // MOST_TEXTS)] if texts else []
     if not texts:
         return PromptLengths()
 
@@ -89,11 +89,14 @@ def size_notice(model: ModelInfo, materials: Mapping[str, ClassMaterial]) -> str
     )
 
 
-def _texts(items: Sequence[Item]) -> set[str]:
+def texts_of(items: Sequence[Item]) -> set[str]:
+    """Returns the different texts that the text encoder reads for these items."""
     texts: set[str] = set()
+    mixed: set[str] = set()
     for item in items:
         if isinstance(item.text, PromptText):
             texts.add(item.text.prompt)
-        elif isinstance(item.text, MixedText):
+        elif isinstance(item.text, MixedText) and item.slot.class_name not in mixed:
+            mixed.add(item.slot.class_name)  # All images of a class mix the same captions.
             texts.update(item.text.captions)
     return texts

@@ -1,29 +1,30 @@
 """Makes the images of an augmentation, shard by shard, until every filter is content."""
 
 import asyncio
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 from gateway.clients.generator import Sampling
 from gateway.lengths import PromptLengths
-from gateway.methods.base import ClassMaterial
+from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, ModelInfo, Plan
 from gateway.resources import Shortfall
 from gateway.run.context import Context
 from gateway.run.embeddings import Embeddings
-from gateway.run.fitting import look_at_lengths
+from gateway.run.fitting import MOST_TEXTS, look_at_lengths, texts_of
 from gateway.run.outcomes import Outcome, from_plain
 from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.seen import Seen
 from gateway.run.shards import ShardMaker
-from gateway.run.steps import steps
+from gateway.run.steps import steps_in_order
 from servicekit.errors import Precondition
 
 # Rounds after the first in which rejected images are replaced.
 TOP_UPS = 5
+# Items that are drafted at a time to look at their prompts.
+_DRAFTED = 1024
 
 
 @dataclass(frozen=True)
@@ -36,51 +37,45 @@ class Making:
     materials: Mapping[str, ClassMaterial]
     protected_manifest_uri: str
     progress: Progress
+    job: str
 
     async def run(self) -> tuple[Output, list[Shortfall], PromptLengths]:
         """Returns what was made, the classes that did not reach their number, and what of their
         prompts is cut."""
         output, seen = Output(), Seen()
-        ready = [m for m in self.materials.values() if self._can_start(m)]
-        slots = self.plan.first_slots(ready)
-        checked: frozenset[str] | None = None
-        lengths = PromptLengths()
-        reasons: dict[str, Counter[str]] = defaultdict(Counter)
-        for attempt in range(1 + TOP_UPS):
-            items = await asyncio.to_thread(self.plan.items, slots, self.materials)
-            if attempt == 0:
-                checked = self._checked(items)
-                lengths = await look_at_lengths(self.context, self.model, items, self.progress)
-            outcomes = await self._make(items, checked)
-            again = []
-            for item, outcome in zip(items, outcomes, strict=True):
-                if not self._decide(item, outcome, output, seen):
-                    again.append(item.slot)
-                    reasons[item.slot.class_name][output.rejected[-1][1].reason] += 1
-            if not output.accepted and again:
+        slots: Sequence[Slot] = self.plan.first_slots(
+            [m for m in self.materials.values() if self._can_start(m)]
+        )
+        lengths = await self._lengths(slots)
+        maker = await self._maker(slots)
+        for _ in range(1 + TOP_UPS):
+            again = await self._attempt(maker, slots, output, seen)
+            if not output.accepted_count and again:
                 self._give_up(output)
-            slots = [self.plan.again(slot) for slot in again]
+            slots = await asyncio.to_thread(list, map(self.plan.again, again))
             if not slots:
                 break
-        return output, self._shortfalls(output, reasons), lengths
+        return output, self._shortfalls(output), lengths
 
-    def _can_start(self, material: ClassMaterial) -> bool:
-        needs = self.plan.method.needs
-        if needs.prompt_strategy and not material.prompts:
-            return False
-        return bool(material.parents) or not (needs.captions or needs.image_embeddings)
+    async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
+        """Looks at prompts that are spread over all slots, or at all where they are few."""
+        some = slots[:: max(len(slots) // MOST_TEXTS, 1)]
 
-    def _checked(self, items: Sequence[Item]) -> frozenset[str] | None:
-        recipe = self.plan.recipe
-        if recipe.check_safety:
-            return None
-        ids = sorted(item.item_id for item in items)
-        return frozenset(ids[: recipe.safety_sample])
+        def prompts() -> set[str]:
+            found: set[str] = set()
+            for first in range(0, len(some), _DRAFTED):
+                found |= set(texts_of(self.plan.items(some[first : first + _DRAFTED], materials)))
+            return found
 
-    async def _make(self, items: Sequence[Item], checked: frozenset[str] | None) -> list[Outcome]:
-        """Makes and judges items in durable shards, and returns the outcomes in order."""
-        settings, recipe = self.context.settings, self.plan.recipe
-        maker = ShardMaker(
+        materials = self.materials
+        texts = await asyncio.to_thread(prompts)
+        return await look_at_lengths(self.context, self.model, texts, self.progress)
+
+    async def _maker(self, slots: Sequence[Slot]) -> ShardMaker:
+        recipe, checked = self.plan.recipe, None
+        if not recipe.check_safety:
+            checked = await asyncio.to_thread(self.plan.sample, slots, recipe.safety_sample)
+        return ShardMaker(
             context=self.context,
             model=self.model,
             embeddings=Embeddings(self.context, self.model),
@@ -88,18 +83,56 @@ class Making:
             sampling=Sampling(recipe.steps, recipe.guidance_scale, recipe.deterministic),
             protected_manifest_uri=self.protected_manifest_uri,
             checked=checked,
+            job=self.job,
         )
-        size = settings.shard_size
-        shards = [items[first : first + size] for first in range(0, len(items), size)]
-        self.progress.start("generate", len(items), "images")
-        results = await steps(
+
+    async def _attempt(
+        self, maker: ShardMaker, slots: Sequence[Slot], output: Output, seen: Seen
+    ) -> list[Slot]:
+        """Makes and judges images in durable shards; returns the slots of those rejected.
+
+        Shards are drafted when they are made and decided on in the order of the plan as soon as
+        they are there, in threads: no more than what is in flight is held, and the event loop has
+        no more to do for many images than for few.
+        """
+        size = self.context.settings.shard_size
+        drafted: dict[int, list[Item]] = {}
+        again: list[Slot] = []
+
+        def draft(number: int) -> list[Item]:
+            part = slots[number * size : (number + 1) * size]
+            return self.plan.items(part, self.materials)
+
+        async def make(number: int) -> list[dict[str, Any]]:
+            drafted[number] = await asyncio.to_thread(draft, number)
+            return await maker.make(drafted[number])
+
+        def decide(number: int, outcomes: Sequence[dict[str, Any]]) -> None:
+            items = drafted.pop(number, None) or draft(number)  # A recorded shard was not drafted.
+            for item, values in zip(items, outcomes, strict=True):
+                if not self._decide(item, from_plain(values), output, seen):
+                    again.append(item.slot)
+
+        async def use(number: int, outcomes: Sequence[dict[str, Any]]) -> None:
+            await asyncio.to_thread(decide, number, outcomes)
+            self.progress.advance(len(outcomes))
+
+        self.progress.start("generate", len(slots), "images")
+        await steps_in_order(
             "generate",
-            [partial(maker.make, shard) for shard in shards],
+            -(-len(slots) // size),
+            make,
             # One shard more than the generator takes: it is screened while the others are made.
-            in_flight=max(2, settings.items_in_flight // size + 1),
-            done=lambda number, _: self.progress.advance(len(shards[number])),
+            in_flight=max(2, self.context.settings.items_in_flight // size + 1),
+            use=use,
         )
-        return [from_plain(values) for shard in results for values in shard]
+        return again
+
+    def _can_start(self, material: ClassMaterial) -> bool:
+        needs = self.plan.method.needs
+        if needs.prompt_strategy and not material.prompts:
+            return False
+        return bool(material.parents) or not (needs.captions or needs.image_embeddings)
 
     def _decide(self, item: Item, outcome: Outcome, output: Output, seen: Seen) -> bool:
         """Accepts or rejects one item; copies count in the order of the plan."""
@@ -118,18 +151,18 @@ class Making:
 
     def _give_up(self, output: Output) -> None:
         """Ends the work if not one image could be made: more attempts would fail alike."""
-        first = output.rejected[0][1]
-        if all(row.reason == "FAILED" for _, row in output.rejected):
+        first = output.first_rejected
+        if first and all(reasons.keys() == {"FAILED"} for reasons in output.reasons.values()):
             raise Precondition(
-                f"none of {len(output.rejected)} images could be made; the first failed with "
+                f"none of {output.rejected_count} images could be made; the first failed with "
                 f"{first.message}",
                 subject=first.item_id,
                 reason="NOTHING_MADE",
             )
 
-    def _shortfalls(self, output: Output, reasons: Mapping[str, Counter[str]]) -> list[Shortfall]:
+    def _shortfalls(self, output: Output) -> list[Shortfall]:
         wanted = self.plan.recipe.images_per_class
-        made = Counter(row.class_name for _, row in output.accepted)
+        made = output.made
         shortfalls = []
         for name, material in self.materials.items():
             if made[name] == wanted:
@@ -141,7 +174,7 @@ class Making:
                 count = material.figures.failed_count
                 reason = f"the language model failed to write any of {count} prompts"
             elif self._can_start(material):
-                counts = ", ".join(f"{c} {why}" for why, c in reasons[name].most_common())
+                counts = ", ".join(f"{c} {why}" for why, c in output.reasons[name].most_common())
                 reason = f"images were rejected in every attempt: {counts}"
             shortfalls.append(Shortfall(name, wanted, made[name], reason))
         return shortfalls

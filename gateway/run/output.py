@@ -5,17 +5,24 @@ of an undisturbed one.
 """
 
 import io
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gateway.digests import Plain, canonical
 from gateway.plan import Item, Plan
 from gateway.run.outcomes import Outcome
 
+_BATCH = 1024
+_ORDER = ("_label", "_index", "_attempt")
+_SORTED: list[tuple[str, Literal["ascending", "descending"]]] = [
+    (key, "ascending") for key in (*_ORDER, "item_id")
+]
 _ACCEPTED = pa.schema(
     [  # type: ignore[arg-type]
         pa.field("item_id", pa.string()),
@@ -94,12 +101,29 @@ class RejectedRow:
     message: str
 
 
-@dataclass
 class Output:
-    """Rows in the order in which they were decided; sorted when they are written."""
+    """Rows in the order in which they were decided; sorted when they are written.
 
-    accepted: list[tuple[tuple[int, int, int], Row]] = field(default_factory=list)
-    rejected: list[tuple[tuple[int, int, int], RejectedRow]] = field(default_factory=list)
+    They are kept as columns: some hundred thousand objects with what they hold would be visited by
+    every full run of the garbage collector.
+    """
+
+    def __init__(self) -> None:
+        self._accepted, self._rejected = _Rows(_ACCEPTED), _Rows(_REJECTED)
+        # Accepted images by class, and reasons of rejected ones by class.
+        self.made: Counter[str] = Counter()
+        self.reasons: dict[str, Counter[str]] = defaultdict(Counter)
+        self.first_rejected: RejectedRow | None = None
+
+    @property
+    def accepted_count(self) -> int:
+        """Number of accepted images."""
+        return self.made.total()
+
+    @property
+    def rejected_count(self) -> int:
+        """Number of rejected images."""
+        return sum(reasons.total() for reasons in self.reasons.values())
 
     def accept(self, plan: Plan, item: Item, outcome: Outcome, **how: Any) -> None:
         """Adds an accepted image. `how` holds columns that depend on the kind of method."""
@@ -122,7 +146,8 @@ class Output:
             lineage=_lineage(item, outcome),
             **how,
         )
-        self.accepted.append((item.order, row))
+        self.made[row.class_name] += 1
+        self._accepted.add(item.order, _columns(row))
 
     def reject(self, plan: Plan, item: Item, outcome: Outcome, reason: str, message: str) -> None:
         """Adds a rejected image."""
@@ -138,21 +163,64 @@ class Output:
             reason=reason,
             message=message,
         )
-        self.rejected.append((item.order, row))
+        self.first_rejected = self.first_rejected or row
+        self.reasons[row.class_name][reason] += 1
+        self._rejected.add(item.order, vars(row))
+
+    def accepted(self, *columns: str) -> Iterator[dict[str, Any]]:
+        """Yields some columns of the accepted images, in the order in which they were decided."""
+        return self._accepted.rows(columns)
 
     def accepted_file(self) -> bytes:
         """Returns the manifest of accepted images (parquet), sorted by class and index."""
-        return write_rows(row for _, row in sorted(self.accepted, key=lambda pair: pair[0]))
+        return _parquet(self._accepted.table())
 
     def rejected_file(self) -> bytes:
         """Returns the manifest of rejected images (parquet), sorted by class, index, attempt."""
-        ordered = sorted(self.rejected, key=lambda pair: (pair[0], pair[1].item_id))
-        return _parquet([asdict(row) for _, row in ordered], _REJECTED)
+        return _parquet(self._rejected.table())
+
+
+class _Rows:
+    """Rows of a table, turned into columns `_BATCH` at a time, each with its place in the order."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = pa.schema([*schema, *(pa.field(key, pa.int64()) for key in _ORDER)])
+        self._batches: list[pa.RecordBatch] = []
+        self._newest: list[dict[str, Any]] = []
+
+    def add(self, order: tuple[int, int, int], row: Mapping[str, Any]) -> None:
+        self._newest.append({**row, **dict(zip(_ORDER, order, strict=True))})
+        if len(self._newest) == _BATCH:
+            self._flush()
+
+    def table(self) -> pa.Table:
+        """Returns all rows, sorted by order and id."""
+        self._flush()
+        table = pa.Table.from_batches(self._batches, self._schema)
+        indices = pc.sort_indices(table, sort_keys=_SORTED)
+        return table.take(indices).drop_columns(list(_ORDER))
+
+    def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        self._flush()
+        for batch in self._batches:
+            yield from batch.select(list(columns)).to_pylist()
+
+    def _flush(self) -> None:
+        if self._newest:
+            self._batches.append(pa.RecordBatch.from_pylist(self._newest, self._schema))
+            self._newest = []
 
 
 def write_rows(rows: Iterable[Row]) -> bytes:
     """Returns the parquet file of rows in the given order; equal rows give equal bytes."""
-    return _parquet([{**asdict(row), "parents": list(row.parents)} for row in rows], _ACCEPTED)
+    table = _Rows(_ACCEPTED)
+    for number, row in enumerate(rows):
+        table.add((0, number, 0), _columns(row))
+    return _parquet(table.table())
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    return {**vars(row), "parents": list(row.parents)}
 
 
 def _lineage(item: Item, outcome: Outcome) -> str:
@@ -164,7 +232,7 @@ def _lineage(item: Item, outcome: Outcome) -> str:
     return canonical({**item.lineage, "seed": item.slot.seed, "scores": scores})
 
 
-def _parquet(rows: list[Mapping[str, Any]] | list[dict[str, Any]], schema: pa.Schema) -> bytes:
+def _parquet(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema), buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

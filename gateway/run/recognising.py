@@ -1,6 +1,7 @@
 """Counts how often CLIP finds each class among the images made and among real ones."""
 
 import asyncio
+import heapq
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from gateway.methods.base import ClassMaterial
 from gateway.recognition import ClassRecognition
 from gateway.resources import Dataset
 from gateway.run.context import Context
-from gateway.run.output import Output, Row
+from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.shards import shown_text
 from gateway.run.steps import step, steps
@@ -95,12 +96,12 @@ class Recognising:
 
 
 def _made(output: Output) -> dict[str, list[tuple[str, str]]]:
-    """Returns the accepted images of each class, in order of their ids."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for _, row in output.accepted:
-        rows[row.class_name].append(row)
+    """Returns URI and SHA-256 of accepted images of each class: those with the lowest ids."""
+    rows: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for row in output.accepted("class_name", "item_id", "image_uri", "sha256"):
+        rows[row["class_name"]].append((row["item_id"], row["image_uri"], row["sha256"]))
     return {
-        name: [(row.image_uri, row.sha256) for row in sorted(some, key=lambda row: row.item_id)]
+        name: [(uri, sha256) for _, uri, sha256 in heapq.nsmallest(PER_CLASS, some)]
         for name, some in rows.items()
     }
 

@@ -50,7 +50,7 @@ class Searching:
             claims = share_out(await self._search(index, count), self._labels())
             await self._judge(claims, judged)
             output = self._choose(plan, index, claims, judged)
-            if len(output.accepted) == wanted * len(self.materials) or count == most:
+            if output.accepted_count == wanted * len(self.materials) or count == most:
                 break
         return output, self._shortfalls(output, count, index.left_out)
 
@@ -183,9 +183,7 @@ class Searching:
 
     def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
         wanted = self.plan.recipe.images_per_class
-        made = dict.fromkeys(self.materials, 0)
-        for _, row in output.accepted:
-            made[row.class_name] += 1
+        made = {name: output.made[name] for name in self.materials}
         reason = f"of the {count} nearest images of the pool no more survived the filters"
         reason += f"; {left_out}" if left_out else ""
         return [

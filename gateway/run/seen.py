@@ -2,20 +2,19 @@
 
 from collections import defaultdict
 
-import numpy as np
-
 from gateway.run.outcomes import Outcome
+from imaging.near import NearIndex
 
 # Perceptual hashes (64 bits) of one class this close are taken for one picture; ours.
 NEAR_BITS = 2
 
 
 class Seen:
-    """Remembers accepted pictures."""
+    """Remembers accepted pictures. A look costs the same however many there are, or nearly so."""
 
     def __init__(self) -> None:
         self._pixels: dict[str, str] = {}
-        self._hashes: dict[str, list[int]] = defaultdict(list)
+        self._hashes: dict[str, NearIndex] = defaultdict(NearIndex)
         self._owners: dict[str, list[str]] = defaultdict(list)
 
     def copy_of(self, class_name: str, outcome: Outcome) -> str:
@@ -26,12 +25,11 @@ class Seen:
         """
         if owner := self._pixels.get(outcome.pixel_sha256):
             return owner
-        hashes = np.array(self._hashes[class_name], np.uint64)
-        bits = np.bitwise_count(hashes ^ np.uint64(outcome.perceptual_hash))
-        near = np.flatnonzero(bits <= NEAR_BITS)
+        hashes = self._hashes[class_name]
+        near = hashes.find(outcome.perceptual_hash, NEAR_BITS)
         if len(near):
             return self._owners[class_name][int(near[0])]
         self._pixels[outcome.pixel_sha256] = outcome.item_id
-        self._hashes[class_name].append(outcome.perceptual_hash)
+        hashes.add(outcome.perceptual_hash)
         self._owners[class_name].append(outcome.item_id)
         return ""

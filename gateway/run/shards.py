@@ -1,8 +1,7 @@
 """One shard: its images made by the generator, then judged by the retriever."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
@@ -14,11 +13,15 @@ from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
 from gateway.run.outcomes import Outcome, failed, judged
 from servicekit.errors import ServiceError
+from servicekit.together import together
 
 
 @dataclass(frozen=True)
 class ShardMaker:
-    """Makes shards of one augmentation. `checked` are the item ids to check for safety."""
+    """Makes shards of one augmentation, the work of `job`.
+
+    `checked` are class and index of the slots to check for safety, in every attempt.
+    """
 
     context: Context
     model: ModelInfo
@@ -26,12 +29,15 @@ class ShardMaker:
     materials: Mapping[str, ClassMaterial]
     sampling: Sampling
     protected_manifest_uri: str
-    checked: frozenset[str] | None  # None checks every image.
+    checked: frozenset[tuple[str, int]] | None  # None checks every image.
+    job: str
+    places: dict[str, dict[str, int]] = field(default_factory=dict)
 
     async def make(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         """Returns one outcome per item, in order, as plain data."""
-        wishes = await asyncio.gather(*(self._wish(item) for item in items))
-        made = await self.context.clients.generator.generate(self.model, wishes, self.sampling)
+        wishes = await together(self._wish(item) for item in items)
+        generator = self.context.clients.generator
+        made = await generator.generate(self.model, wishes, self.sampling, self.job)
         verdicts = await self._judge(items, made)
         return [self._outcome(item, made, verdicts).to_plain() for item in items]
 
@@ -53,8 +59,8 @@ class ShardMaker:
         groups: dict[bool, list[Item]] = {True: [], False: []}
         for item in items:
             if isinstance(made[item.item_id], MadeImage):
-                checked = self.checked is None or item.item_id in self.checked
-                groups[checked].append(item)
+                slot = (item.slot.class_name, item.slot.index)
+                groups[self.checked is None or slot in self.checked].append(item)
         verdicts: dict[str, Verdict] = {}
         for checked, group in groups.items():
             limit = self.context.settings.max_unsafe_score if checked else None
@@ -77,8 +83,9 @@ class ShardMaker:
         if isinstance(item.text, PromptText):
             text = item.text.prompt
         elif isinstance(item.text, MixedText):
-            embeddings = await self.embeddings.of_texts(item.text.captions)
-            text = mvc.mix(embeddings, item.text.mixes)[0]
+            needed, mixes = mvc.compact(item.text.mixes)
+            embeddings = await self.embeddings.of_texts(item.text.captions, needed)
+            text = mvc.mix(embeddings, mixes)[0]
         image = item.image
         if isinstance(image, UnclipMix):
             vector = await self._vector(item, image)
@@ -89,11 +96,17 @@ class ShardMaker:
 
     async def _vector(self, item: Item, mix: UnclipMix) -> Array:
         parents = self.materials[item.slot.class_name].parents
-        rows = {parent.image_uri: row for row, parent in enumerate(parents)}
-        embeddings = await self.embeddings.of_images(parents)
-        vectors = [embeddings[rows[uri]] for uri in mix.image_uris]
+        rows = self._rows(item.slot.class_name)
+        vectors = await self.embeddings.of_images(parents, [rows[uri] for uri in mix.image_uris])
         vector = mix.blend.apply(vectors[0], vectors[1]) if mix.blend else vectors[0]
         return mix.dropout.apply(vector) if mix.dropout else vector
+
+    def _rows(self, class_name: str) -> dict[str, int]:
+        """Returns where each image stands among the parents of its class."""
+        if class_name not in self.places:
+            parents = self.materials[class_name].parents
+            self.places[class_name] = {one.image_uri: row for row, one in enumerate(parents)}
+        return self.places[class_name]
 
 
 def shown_text(display_name: str) -> str:

@@ -1,7 +1,9 @@
 """Durable steps: what they give is written down, and answered from the record after a restart."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from dbos import DBOS, StepReservation
@@ -87,3 +89,31 @@ async def steps(
 
     await together(work() for _ in range(min(in_flight, len(functions))))
     return [results[number] for number in range(len(functions))]
+
+
+async def steps_in_order(
+    name: str,
+    count: int,
+    make: Callable[[int], Coroutine[Any, Any, T]],
+    *,
+    in_flight: int,
+    use: Callable[[int, T], Coroutine[Any, Any, None]],
+) -> None:
+    """Runs `count` durable steps, `in_flight` at a time, and keeps none of their results.
+
+    `use` is given each result once, in order and one at a time. Errors are as those of `steps`.
+    """
+    ready: dict[int, T] = {}
+    numbers, turn, following = iter(range(count)), asyncio.Lock(), 0
+
+    async def work() -> None:
+        nonlocal following
+        for number in numbers:
+            place = Step(name)
+            ready[number] = await place.run(partial(make, number))
+            async with turn:
+                while following in ready:
+                    await use(following, ready.pop(following))
+                    following += 1
+
+    await together(work() for _ in range(min(in_flight, count)))
