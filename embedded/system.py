@@ -208,6 +208,8 @@ def _lock(state: Path) -> _Lock:
 
 def _log_to(path: Path, level: str) -> None:
     """Sends the log records of this process to a file, so that the terminal is for people."""
+    # What cannot be written down, on a full disk, must not end up on the terminal instead.
+    logging.raiseExceptions = False
     handler = logging.FileHandler(path)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -50,9 +50,8 @@ def as_ours(error: ServiceError, service: str) -> ServiceError:
         return error
     given = _GIVEN.get(service, {}).get(_ITEM.sub("", error.field))
     if given is not None:
-        return InvalidArgument(
-            error.message, field=given, reason=error.reason, metadata=error.metadata
-        )
+        others = {key: value for key, value in error.metadata.items() if key != "field"}
+        return InvalidArgument(error.message, field=given, reason=error.reason, metadata=others)
     return Internal(
         f"the {service} refused what the gateway asked of it: {error.message}",
         reason="CALL_REFUSED",

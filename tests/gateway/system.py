@@ -32,9 +32,9 @@ class System:
     doubles: dict
     settings: GatewaySettings
 
-    async def finish(self, operation):
+    async def finish(self, operation, timeout=60):
         """Waits for an operation; returns its unpacked response, or the operation if it failed."""
-        done = await wait_for(self.operations, operation.name, timeout=60, poll_seconds=0.05)
+        done = await wait_for(self.operations, operation.name, timeout, poll_seconds=0.05)
         if done.HasField("error"):
             return done
         for kind in (pb.Dataset, pb.Augmentation, pb.Study):

@@ -136,6 +136,21 @@ async def test_only_a_sample_is_checked_for_safety(folders):
     assert len(system.trouble.candidates) == 20
 
 
+async def test_replacements_of_sampled_images_are_checked_for_safety_too(folders):
+    root, train, _ = folders
+    trouble = Trouble(unsafe_share=0.2)
+    async with open_system(root / "state", root, trouble=trouble) as system:
+        await system.import_folder(train)
+        made = await system.augment(images_per_class=20, safety_sample_count=10)
+        accepted = rows_of(system.store, made.result.manifest_uri)
+        rejected = rows_of(system.store, made.result.rejected_uri)
+    checked = {uri for uri, was_checked in trouble.candidates if was_checked}
+    assert len(accepted) == 40
+    assert sum(row["image_uri"] in checked for row in accepted) == 10, "the sample is whole"
+    assert sum(row["image_uri"] in checked for row in rejected) > 0
+    assert max(row["attempt"] for row in accepted if row["image_uri"] in checked) > 0
+
+
 async def test_a_busy_generator_is_asked_again(folders):
     root, train, _ = folders
     async with open_system(root / "state", root, trouble=Trouble(busy_calls=3)) as system:

@@ -1,0 +1,77 @@
+"""Five services in a process of their own that answer at once and keep nothing, for large runs.
+
+Usage: python -m tests.gateway.many. Prints the address, and ends with its input.
+"""
+
+import asyncio
+import hashlib
+import sys
+
+import grpc
+from google.longrunning import operations_pb2_grpc
+from variegate.captioner.v1 import captioner_pb2_grpc
+from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
+from variegate.prompter.v1 import prompter_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
+from variegate.trainer.v1 import trainer_pb2_grpc
+
+from servicekit.storage import MemoryStore
+from tests.gateway import doubles
+
+
+class Generator(doubles.Generator):
+    async def GenerateImages(self, request, context):
+        digest = hashlib.sha256(request.model.encode()).hexdigest()
+        for item in request.items:
+            key = hashlib.sha256(f"{item.seed}".encode()).hexdigest()
+            image = generator_pb2.StoredImage(
+                uri=f"store:generated/{key[:2]}/{key}.png",
+                sha256=key,
+                width=16,
+                height=16,
+                model_digest=digest,
+                steps=3,
+                guidance_scale=2.0,
+            )
+            yield generator_pb2.GenerateImagesResponse(item_id=item.item_id, image=image)
+
+
+class Retriever(doubles.Retriever):
+    async def ScreenImages(self, request, context):
+        answer = retriever_pb2.ScreenImagesResponse()
+        for candidate in request.candidates:
+            key = hashlib.sha256(candidate.image_uri.encode()).hexdigest()
+            unsafe = key.startswith("000")
+            answer.verdicts.add(
+                accepted=not unsafe,
+                reasons=["UNSAFE"] if unsafe else [],
+                unsafe_score=-1,
+                clip_score=0.5,
+                pixel_sha256=key,
+                perceptual_hash=int(key[:16], 16),
+            )
+        return answer
+
+
+async def main():
+    server, store, trouble = grpc.aio.server(), MemoryStore(), doubles.Trouble()
+    trainer, retriever = doubles.Trainer(store, trouble), Retriever(store, trouble)
+    captioner_pb2_grpc.add_CaptionerServiceServicer_to_server(
+        doubles.Captioner(store, trouble), server
+    )
+    prompter_pb2_grpc.add_PrompterServiceServicer_to_server(
+        doubles.Prompter(store, trouble), server
+    )
+    generator_pb2_grpc.add_GeneratorServiceServicer_to_server(Generator(store, trouble), server)
+    retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(retriever, server)
+    trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
+    operations_pb2_grpc.add_OperationsServicer_to_server(trainer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
