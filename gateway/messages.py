@@ -231,7 +231,7 @@ def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
                 strategy=row.strategy,
                 accuracies=tuple(row.accuracies),
                 mean_accuracy=row.mean_accuracy,
-                standard_error=row.standard_error,
+                standard_error=row.standard_error if row.HasField("standard_error") else None,
                 augmentations=tuple(row.augmentations),
                 added_image_count=row.added_image_count,
             )

@@ -172,7 +172,7 @@ class StudyRow:
     strategy: str
     accuracies: tuple[float, ...]
     mean_accuracy: float
-    standard_error: float
+    standard_error: float | None
     augmentations: tuple[str, ...] = ()
     added_image_count: int = 0
 

@@ -17,6 +17,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def plus_minus(share: float, error: float, *, sign: bool = False) -> str:
-    """(0.4187, 0.006) -> "41.9 ± 0.6"."""
-    return f"{100 * share:{'+' if sign else ''}.1f} ± {100 * error:.1f}"
+def plus_minus(share: float, error: float | None, *, sign: bool = False) -> str:
+    """(0.4187, 0.006) -> "41.9 ± 0.6"; (0.4187, None) -> "41.9 ± n/a", as of a single seed."""
+    shown = "n/a" if error is None else f"{100 * error:.1f}"
+    return f"{100 * share:{'+' if sign else ''}.1f} ± {shown}"
+
+
+def verdict(beats: bool, loses: bool, error: float | None) -> str:
+    """What two standard errors say of a gain, in a word."""
+    if error is None:
+        return "n/a"
+    return "better" if beats else "worse" if loses else "unsure"

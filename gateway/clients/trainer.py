@@ -33,10 +33,13 @@ class TrainingWish:
 
 @dataclass(frozen=True)
 class Tested:
-    """Test results. Accuracies are shares from 0 to 1. `recipe` has the defaults filled in."""
+    """Test results. Accuracies are shares from 0 to 1. `recipe` has the defaults filled in.
+
+    The accuracy of a class without test images is None.
+    """
 
     accuracy: float
-    class_accuracies: dict[str, float] = field(default_factory=dict)
+    class_accuracies: dict[str, float | None] = field(default_factory=dict)
     real_image_count: int = 0
     synthetic_image_count: int = 0
     test_image_count: int = 0
@@ -62,17 +65,24 @@ class Trainer:
 
     async def recipes(self) -> dict[str, tuple[str, ...]]:
         """Returns the ids of "strategies", "policies" and "classifiers"."""
-        request = pb.ListRecipesRequest()
-        answer = await patiently(
-            lambda: self._stub.ListRecipes(request, timeout=30),
-            self._settings.patience_seconds,
-            "trainer",
-        )
+        answer = await self._recipes()
         return {
             "strategy": tuple(recipe.id for recipe in answer.strategies),
             "policy": tuple(recipe.id for recipe in answer.policies),
             "classifier": tuple(recipe.id for recipe in answer.classifiers),
         }
+
+    async def code_digest(self) -> str:
+        """Returns what stands for the code that trains: other code may give other results."""
+        return str((await self._recipes()).code_digest)
+
+    async def _recipes(self) -> pb.ListRecipesResponse:
+        request = pb.ListRecipesRequest()
+        return await patiently(
+            lambda: self._stub.ListRecipes(request, timeout=30),
+            self._settings.patience_seconds,
+            "trainer",
+        )
 
     async def train(self, wish: TrainingWish) -> Tested:
         """Trains and tests a classifier. Raises ServiceError."""
@@ -101,7 +111,10 @@ class Trainer:
         result = finished.result
         return Tested(
             accuracy=result.accuracy,
-            class_accuracies={one.class_name: one.accuracy for one in result.classes},
+            class_accuracies={
+                one.class_name: one.accuracy if one.HasField("accuracy") else None
+                for one in result.classes
+            },
             real_image_count=result.real_image_count,
             synthetic_image_count=result.synthetic_image_count,
             test_image_count=result.test_image_count,

@@ -8,7 +8,7 @@ import asyncio
 import io
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -54,7 +54,6 @@ class Studying:
     def __post_init__(self) -> None:
         self._room = asyncio.Semaphore(self.context.settings.training_runs_in_flight)
         self._trained = 0
-        self._recipe = self.study.training
 
     async def run(self) -> None:
         """Does all of it."""
@@ -154,7 +153,6 @@ class Studying:
             result = await place.run(lambda: self._test(row, seed, synthetic_uri))
         tested = Tested(**{**result, "recipe": TrainingRecipe(**result["recipe"])})
         self._trained += 1
-        self._recipe = tested.recipe
         self.runs.append(
             RunRecord(
                 arm=row,
@@ -166,6 +164,7 @@ class Studying:
                 test_image_count=tested.test_image_count,
                 seconds=tested.seconds,
                 stage_seconds=self.oracle_seconds[seed] if row.method == ORACLE else {},
+                recipe=asdict(tested.recipe),
             )
         )
 
@@ -174,7 +173,8 @@ class Studying:
         # A row that got no images is trained as the baseline is, and says how many it got.
         strategy = row.strategy if synthetic_uri else ""
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
-        key = digest(study.name, row.method, strategy, content, seed, _plain(study))
+        code = await self.context.clients.trainer.code_digest()
+        key = digest(study.name, row.method, strategy, content, seed, _plain(study), code)
         wish = TrainingWish(
             run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
             manifest_uri=self.dataset.manifest_uri,
@@ -201,12 +201,10 @@ class Studying:
             self.progress.done = self._trained
 
     async def _report(self) -> None:
-        # The report says what the trainer's defaults were, not that they were left open.
-        study = replace(self.study, training=self._recipe)
         await asyncio.to_thread(
             write_report,
             self.context,
-            study,
+            self.study,
             self.dataset,
             self.runs,
             self.augmentations,

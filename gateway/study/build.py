@@ -22,7 +22,9 @@ from gateway.study.records import (
     StudySpec,
 )
 from gateway.study.results import ClassGain, ResultRow, StudyResults, Timing
-from gateway.study.statistics import beats, mean, paired_gain, standard_error
+from gateway.study.statistics import compare
+
+Recipe = Mapping[str, str | int | float]
 
 # Which service spends the time of a stage of the gateway's workflows.
 SERVICES = {
@@ -68,7 +70,8 @@ def build_results(
         raise ValueError("A study needs the row 'baseline' to compare with; no record has it.")
     runs = {arm.key: _all_seeds(arm, by_arm[arm.key], spec.seeds) for arm in arms}
     baseline = runs[arms[0].key]
-    rows = tuple(_row(spec, arm, runs[arm.key], baseline, augmentations) for arm in arms)
+    common = _common([run for arm in arms for run in runs[arm.key]]) or dict(spec.training)
+    rows = tuple(_row(spec, arm, runs[arm.key], baseline, augmentations, common) for arm in arms)
     rejected: Counter[str] = Counter()
     for augmentation in augmentations:
         rejected.update(augmentation.rejected_reasons)
@@ -77,7 +80,7 @@ def build_results(
         dataset=spec.dataset,
         images_per_class=spec.images_per_class,
         seeds=spec.seeds,
-        training=dict(spec.training),
+        training=common,
         deterministic=spec.deterministic,
         safety=spec.safety,
         rows=rows,
@@ -117,9 +120,12 @@ def _row(
     runs: Sequence[RunRecord],
     baseline: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord],
+    common: Recipe,
 ) -> ResultRow:
-    accuracies = [run.accuracy for run in runs]
-    gain, error = paired_gain(accuracies, [run.accuracy for run in baseline])
+    figures = compare([run.accuracy for run in runs], [run.accuracy for run in baseline])
+    balanced = compare(
+        [run.balanced_accuracy for run in runs], [run.balanced_accuracy for run in baseline]
+    )
     own = [a for a in _of(arm, augmentations) if a.seed in spec.seeds]
     own.sort(key=lambda augmentation: spec.seeds.index(augmentation.seed))
     reasons: Counter[str] = Counter()
@@ -130,12 +136,9 @@ def _row(
         strategy=arm.strategy,
         parameters=dict(sorted(arm.parameters.items())),
         label=arm.label,
-        accuracies=tuple(accuracies),
-        mean_accuracy=mean(accuracies),
-        standard_error=standard_error(accuracies),
-        gain=gain,
-        gain_standard_error=error,
-        beats_baseline=beats(gain, error, len(runs)),
+        **vars(figures),
+        balanced=balanced,
+        training=_differing(runs, common),
         classes=_class_gains(spec, runs, baseline),
         real_image_count=runs[0].real_image_count,
         added_image_count=max(run.added_image_count for run in runs),
@@ -166,13 +169,42 @@ def _class_gains(
 ) -> tuple[ClassGain, ...]:
     gains = []
     for name in spec.dataset.class_names:
-        # A class without test images has no accuracy in any run, and so no gain.
-        if any(name not in run.class_accuracies for run in (*runs, *baseline)):
+        values, base = _of_class(runs, name), _of_class(baseline, name)
+        if len(values) < len(runs) or len(base) < len(baseline):  # It has no test images.
+            gains.append(ClassGain(name, None, None, None, None))
             continue
-        values = [run.class_accuracies[name] for run in runs]
-        gain, error = paired_gain(values, [run.class_accuracies[name] for run in baseline])
-        gains.append(ClassGain(name, mean(values), standard_error(values), gain, error))
+        one = compare(values, base)
+        gains.append(
+            ClassGain(
+                name, one.mean_accuracy, one.standard_error, one.gain, one.gain_standard_error
+            )
+        )
     return tuple(gains)
+
+
+def _of_class(runs: Sequence[RunRecord], name: str) -> list[float]:
+    found = [run.class_accuracies.get(name) for run in runs]
+    return [value for value in found if value is not None]
+
+
+def _common(runs: Sequence[RunRecord]) -> Recipe:
+    """What all runs were trained with, whichever of them ended first."""
+    names = dict.fromkeys(name for run in runs for name in run.recipe)
+    return {
+        name: runs[0].recipe[name]
+        for name in names
+        if all(run.recipe.get(name) == runs[0].recipe.get(name) for run in runs)
+    }
+
+
+def _differing(runs: Sequence[RunRecord], common: Recipe) -> Recipe:
+    """What a row was trained with that another row was not."""
+    names = [name for name in runs[0].recipe if name not in common]
+    values = {name: list(dict.fromkeys(run.recipe.get(name, "") for run in runs)) for name in names}
+    return {
+        name: found[0] if len(found) == 1 else " / ".join(map(str, found))
+        for name, found in values.items()
+    }
 
 
 def _timings(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.lengths import NO_PROMPTS, PromptLengths
 from gateway.recognition import ClassRecognition
 from gateway.resources import ClassPrompts
+from gateway.study.statistics import mean
 
 BASELINE = "baseline"
 ORACLE = "oracle"
@@ -47,7 +48,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """What was asked for. `training` is the recipe by name, the same for every row."""
+    """What was asked for. `training` is the recipe by name, as far as it was asked for."""
 
     name: str
     dataset: DatasetSummary
@@ -61,18 +62,29 @@ class StudySpec:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One trained and tested classifier. Accuracies are shares from 0 to 1."""
+    """One trained and tested classifier. Accuracies are shares from 0 to 1.
+
+    That of a class without test images is None. `recipe` is how it was trained, by name, with the
+    defaults filled in.
+    """
 
     arm: Arm
     seed: int
     accuracy: float
-    class_accuracies: Mapping[str, float]
+    class_accuracies: Mapping[str, float | None]
     real_image_count: int = 0
     added_image_count: int = 0
     test_image_count: int = 0
     seconds: float = 0.0
     # By stage, of getting the row's images where no augmentation made them.
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the accuracies of the classes that have test images."""
+        known = [value for value in self.class_accuracies.values() if value is not None]
+        return mean(known) if known else self.accuracy
 
 
 @dataclass(frozen=True)

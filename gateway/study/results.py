@@ -5,14 +5,15 @@
   dataset                name, digest, class_names, train_counts, test_counts, warnings, ...
   images_per_class       images that every row adds to each class
   seeds                  training seeds, in the order of every list "accuracies"
-  training               recipe of the classifiers, the same for every row
+  training               recipe of the classifiers, as far as it is the same in every row
   rows[]                 baseline, oracle, then the arms: see `ResultRow`
   best                   label of the best row besides baseline and oracle; null without one
   timings[]              seconds by row and stage, with the service that spent them
   rejected               count of rejected images by reason, over all rows
   machine                what it ran on
   notes                  sentences for people, such as a leak between splits
-All accuracies, gains and errors are shares from 0 to 1.
+All accuracies, gains and errors are shares from 0 to 1; null is what cannot be said: an error from
+one seed, the accuracy of a class without test images.
 """
 
 import dataclasses
@@ -22,24 +23,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.study.records import BASELINE, ORACLE, DatasetSummary
+from gateway.study.statistics import Comparison
 
 SCHEMA = "variegate.study/1"
 
 
 @dataclass(frozen=True)
 class ClassGain:
-    """One class of one row against the baseline, paired by seed."""
+    """One class of one row against the baseline, paired by seed.
+
+    All figures are None for a class without test images, and the errors for a single seed.
+    """
 
     class_name: str
-    accuracy: float
-    standard_error: float
-    gain: float
-    gain_standard_error: float
+    accuracy: float | None
+    standard_error: float | None
+    gain: float | None
+    gain_standard_error: float | None
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One row of the table. The baseline's gains are 0."""
+    """One row of the table. The baseline's gains are 0, and errors None for a single seed.
+
+    `balanced` is the same for the balanced accuracy: the mean over the classes with test images.
+    `training` is what of the row's recipe is not the same in all rows.
+    """
 
     method: str
     strategy: str
@@ -47,9 +56,9 @@ class ResultRow:
     label: str
     accuracies: tuple[float, ...]
     mean_accuracy: float
-    standard_error: float
+    standard_error: float | None
     gain: float
-    gain_standard_error: float
+    gain_standard_error: float | None
     beats_baseline: bool
     classes: tuple[ClassGain, ...]
     real_image_count: int
@@ -63,6 +72,9 @@ class ResultRow:
     senses: tuple[Mapping[str, Any], ...] = ()
     cut_prompts: Mapping[str, int] = field(default_factory=dict)
     recognition: tuple[Mapping[str, Any], ...] = ()
+    loses_to_baseline: bool = False
+    balanced: Comparison | None = None
+    training: Mapping[str, str | int | float] = field(default_factory=dict)
 
     @property
     def is_reference(self) -> bool:
@@ -108,6 +120,11 @@ class StudyResults:
         return next((row for row in self.rows if row.method == ORACLE), None)
 
     @property
+    def is_unequal(self) -> bool:
+        """True if classes have different numbers of test images, so that accuracy favours some."""
+        return len({count for count in self.dataset.test_counts if count}) > 1
+
+    @property
     def methods(self) -> tuple[ResultRow, ...]:
         """The rows that are methods, in the order they were asked for."""
         return tuple(row for row in self.rows if not row.is_reference)
@@ -139,7 +156,10 @@ class StudyResults:
 
 def _row(document: dict[str, Any]) -> ResultRow:
     classes = tuple(ClassGain(**gain) for gain in document.pop("classes"))
-    return ResultRow(classes=classes, **_tuples(document))
+    balanced = document.pop("balanced", None)
+    if balanced is not None:
+        balanced = Comparison(**_tuples(balanced))
+    return ResultRow(classes=classes, balanced=balanced, **_tuples(document))
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

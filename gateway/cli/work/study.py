@@ -12,7 +12,7 @@ from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
-from gateway.cli.tables import plus_minus, table
+from gateway.cli.tables import plus_minus, table, verdict
 from gateway.cli.wishes import StudyWish
 from gateway.study.results import ResultRow, StudyResults
 
@@ -78,19 +78,18 @@ def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:
 
 def _print(console: "Console", results: StudyResults, out: Path) -> None:
     right = ("added", "accuracy %", "gain, points")
-    shown = table("row", "strategy", *right, "> 2 s.e.", "classes that got worse", right=right)
+    extra = ("balanced %", "gain, balanced") if results.is_unequal else ()
+    columns = (*right, *extra)
+    shown = table("row", "strategy", *columns, "by 2 s.e.", "classes that got worse", right=columns)
     for row in results.rows:
         style = "bold" if row is results.best else "dim" if row.is_reference else ""
-        shown.add_row(*_cells(row), style=style)
+        shown.add_row(*_cells(row, unequal=results.is_unequal), style=style)
     console.print(shown)
-    best = results.best
-    if best is not None:
-        verdict = "beats" if best.beats_baseline else "does not beat"
-        error = "two standard errors"
-        console.print(
-            f"[bold]{escape(best.label)}[/bold] {verdict} the baseline by more than {error} "
-            f"({len(results.seeds)} seeds)"
-        )
+    for text in _sentences(results):
+        console.print(escape(text))
+    untested = [gain.class_name for gain in results.baseline.classes if gain.accuracy is None]
+    if untested:
+        console.print(f"no test images: {escape(', '.join(untested))}")
     for row in results.rows:
         for text in row.shortfalls:
             console.print(f"[yellow]fell short[/yellow] {escape(row.label)}: {escape(text)}")
@@ -98,16 +97,45 @@ def _print(console: "Console", results: StudyResults, out: Path) -> None:
     console.print(f"numbers {escape(str(out / 'results.json'))}")
 
 
-def _cells(row: ResultRow) -> list[str]:
-    worse = sorted((g for g in row.classes if g.gain < -0.0005), key=lambda gain: gain.gain)
-    losses = ", ".join(f"{g.class_name} {100 * g.gain:.1f}" for g in worse[:3])
+def _sentences(results: StudyResults) -> list[str]:
+    """What two standard errors say of the best row, and of each row that is worse."""
+    best, count = results.best, len(results.seeds)
+    if best is None:
+        return []
+    if count < 2:
+        return ["One seed says nothing about chance: no row can claim a gain or a loss."]
+    worse = [row for row in results.methods if row.loses_to_baseline]
+    verb = "beats" if best.beats_baseline else "does not beat"
+    said = [] if best in worse else [(best, f"{verb} the baseline by")]
+    said += [(row, "is worse than the baseline by") for row in worse]
+    seeds = f"({count} seeds)"
+    return [f"{row.label} {what} more than two standard errors {seeds}" for row, what in said]
+
+
+def _cells(row: ResultRow, *, unequal: bool) -> list[str]:
+    losses = sorted(
+        (gain.gain, gain.class_name)
+        for gain in row.classes
+        if gain.gain is not None and gain.gain < -0.0005
+    )
+    named = ", ".join(f"{name} {100 * gain:.1f}" for gain, name in losses[:3])
     is_baseline = row.method == "baseline"
+    balanced = ["", ""] if unequal else []
+    if unequal and row.balanced is not None:
+        even = row.balanced
+        gained = plus_minus(even.gain, even.gain_standard_error, sign=True)
+        balanced = [
+            plus_minus(even.mean_accuracy, even.standard_error),
+            "" if is_baseline else gained,
+        ]
+    word = verdict(row.beats_baseline, row.loses_to_baseline, row.gain_standard_error)
     return [
         escape(row.label),
         escape(row.strategy or "real"),
         f"{row.added_image_count:,}",
         plus_minus(row.mean_accuracy, row.standard_error),
         "" if is_baseline else plus_minus(row.gain, row.gain_standard_error, sign=True),
-        "" if is_baseline else "yes" if row.beats_baseline else "no",
-        escape(losses) + (f" +{len(worse) - 3}" if len(worse) > 3 else ""),
+        *balanced,
+        "" if is_baseline else word,
+        escape(named) + (f" +{len(losses) - 3}" if len(losses) > 3 else ""),
     ]

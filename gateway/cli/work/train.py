@@ -15,7 +15,7 @@ from gateway.cli.tables import percent, plus_minus, table
 from gateway.cli.training import Lesson
 from gateway.cli.training import train as run_all
 from gateway.cli.wishes import TrainWish
-from gateway.study.statistics import beats, mean, paired_gain, standard_error
+from gateway.study.statistics import beats, loses, mean, paired_gain, standard_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,8 +71,12 @@ def _document(dataset: str, synthetic: Path | None, rows: list[dict[str, Any]]) 
     if len(rows) == 2:
         base, added = rows[0]["accuracies"], rows[1]["accuracies"]
         gain, error = paired_gain(added, base)
-        sure = beats(gain, error, len(base))
-        document |= {"gain": gain, "gain_standard_error": error, "beats_baseline": sure}
+        document |= {
+            "gain": gain,
+            "gain_standard_error": error,
+            "beats_baseline": beats(gain, error),
+            "loses_to_baseline": loses(gain, error),
+        }
     return document
 
 

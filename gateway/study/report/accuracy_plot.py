@@ -35,8 +35,8 @@ def axis_range(results: StudyResults) -> tuple[float, float, float]:
     """Lowest and highest accuracy of the axis, and the step of its grid: round numbers."""
     values = [value for row in results.rows for value in row.accuracies]
     for row in results.rows:
-        values += [row.mean_accuracy - 2 * row.standard_error]
-        values += [row.mean_accuracy + 2 * row.standard_error]
+        values += [row.mean_accuracy - 2 * (row.standard_error or 0.0)]
+        values += [row.mean_accuracy + 2 * (row.standard_error or 0.0)]
     low, high = max(0.0, min(values)), min(1.0, max(values))
     spread = max(high - low, 0.01)
     step = next(s for s in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if spread / s <= 7)
@@ -77,8 +77,8 @@ def _band(place: _Axis, row: ResultRow, top: int, *, single: bool) -> list[str]:
     if row.beats_baseline and kind == "is-method":
         kind += " beats"
     y = top + 38
-    mean, sigma = row.mean_accuracy, row.standard_error
-    value = f"{percent(mean)}" + ("" if single else f" ± {error(sigma)}")
+    mean, sigma = row.mean_accuracy, row.standard_error or 0.0
+    value = f"{percent(mean)}" + ("" if single else f" ± {error(row.standard_error)}")
     if row.method != BASELINE:
         value += f"   ({points(row.gain)})"
     parts = [

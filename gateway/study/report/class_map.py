@@ -2,19 +2,25 @@
 
 from dataclasses import dataclass
 
-from gateway.study.report.words import points
-from gateway.study.results import ResultRow, StudyResults
+from gateway.study.report.words import error, points
+from gateway.study.results import ClassGain, ResultRow, StudyResults
+from gateway.study.statistics import beats
+
+NO_TEST_IMAGES = "no test images"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One class of one row. `weight` is the strength of its colour, 0 to 1."""
+    """One class of one row. `weight` is the strength of its colour, 0 to 1.
+
+    `error` is "" for a class without test images.
+    """
 
     class_name: str
     text: str
     error: str
     weight: float
-    kind: str  # "gain", "loss" or "same"
+    kind: str  # "gain", "loss", "same" or "untested"
     sure: bool
 
 
@@ -41,30 +47,33 @@ class ClassMap:
 def class_map(results: StudyResults) -> ClassMap:
     """Gains against the baseline; the baseline itself has no row. Colours share one scale."""
     rows = [row for row in results.rows if row is not results.baseline]
-    strongest = max((abs(gain.gain) for row in rows for gain in row.classes), default=0.0)
+    gains = (gain.gain for row in rows for gain in row.classes)
+    strongest = max((abs(gain) for gain in gains if gain is not None), default=0.0)
     scale = max(strongest, 0.01)
     names = tuple(gain.class_name for gain in results.baseline.classes)
-    single = len(results.seeds) < 2
     return ClassMap(
         names,
-        tuple(_map_row(row, scale, row is results.oracle, single) for row in rows),
+        tuple(_map_row(row, scale, row is results.oracle) for row in rows),
         points(scale)[1:],
     )
 
 
-def _map_row(row: ResultRow, scale: float, is_oracle: bool, single: bool) -> MapRow:
-    cells = tuple(
-        Cell(
-            class_name=gain.class_name,
-            text=points(gain.gain),
-            error=points(gain.gain_standard_error).lstrip("+"),
-            weight=round(abs(gain.gain) / scale, 3),
-            kind=_kind(gain.gain),
-            sure=not single and abs(gain.gain) > 2 * gain.gain_standard_error and gain.gain != 0,
-        )
-        for gain in row.classes
-    )
+def _map_row(row: ResultRow, scale: float, is_oracle: bool) -> MapRow:
+    cells = tuple(_cell(gain, scale) for gain in row.classes)
     return MapRow(row.label, is_oracle, cells, points(row.gain), _losses(row))
+
+
+def _cell(one: ClassGain, scale: float) -> Cell:
+    if one.gain is None:
+        return Cell(one.class_name, NO_TEST_IMAGES, "", 0.0, "untested", sure=False)
+    return Cell(
+        class_name=one.class_name,
+        text=points(one.gain),
+        error=error(one.gain_standard_error),
+        weight=round(abs(one.gain) / scale, 3),
+        kind=_kind(one.gain),
+        sure=beats(abs(one.gain), one.gain_standard_error),
+    )
 
 
 def _kind(gain: float) -> str:
@@ -75,9 +84,8 @@ def _kind(gain: float) -> str:
 
 def _losses(row: ResultRow) -> str:
     """The classes that got worse, worst first."""
-    worse = sorted(
-        (gain for gain in row.classes if _kind(gain.gain) == "loss"), key=lambda g: g.gain
-    )
+    known = [(one.gain, one.class_name) for one in row.classes if one.gain is not None]
+    worse = sorted((gain, name) for gain, name in known if _kind(gain) == "loss")
     if not worse:
         return "no class got worse"
-    return ", ".join(f"{gain.class_name} {points(gain.gain)}" for gain in worse)
+    return ", ".join(f"{name} {points(gain)}" for gain, name in worse)

@@ -30,6 +30,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         percent=words.percent,
         points=words.points,
         error=words.error,
+        verdict=words.verdict,
         seconds=words.seconds,
         count=words.count,
         plural=words.plural,

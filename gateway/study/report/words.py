@@ -1,6 +1,7 @@
 """Numbers and sentences of the report, as people read them."""
 
 from gateway.study.results import ResultRow, StudyResults
+from gateway.study.statistics import Comparison
 
 MINUS = "−"
 
@@ -27,9 +28,16 @@ def points(share: float) -> str:
     return "0.0" if text.lstrip("+" + MINUS) == "0.0" else text
 
 
-def error(share: float) -> str:
-    """0.0061 -> "0.6"."""
-    return f"{100 * share:.1f}"
+def error(share: float | None) -> str:
+    """0.0061 -> "0.6"; None, the error of a single seed, -> "n/a"."""
+    return "n/a" if share is None else f"{100 * share:.1f}"
+
+
+def verdict(row: Comparison | ResultRow) -> str:
+    """What two standard errors say of a row's gain, in a word."""
+    if row.gain_standard_error is None:
+        return "n/a"
+    return "better" if row.beats_baseline else "worse" if row.loses_to_baseline else "unsure"
 
 
 def seconds(value: float) -> str:
@@ -67,6 +75,8 @@ def headline(results: StudyResults) -> str:
         return f"Real images alone reach {percent(results.baseline.mean_accuracy)} %."
     if best.beats_baseline:
         return f"Images by {best.label} lift accuracy by {points(best.gain)[1:]} points."
+    if best.loses_to_baseline:
+        return "Every method is worse than the real images alone."
     if best.gain <= 0:
         return "No method beat the real images alone."
     return f"{best.label} gained {points(best.gain)[1:]} points, too little to be sure."
@@ -85,6 +95,8 @@ def lead(results: StudyResults) -> str:
     )
     if len(results.seeds) < 2:
         return moved + " One seed says nothing about chance: no row can claim a gain."
+    if best.loses_to_baseline:
+        return moved + " That is worse by more than two standard errors."
     sure = "more" if best.beats_baseline else "not more"
     return moved + f" That is {sure} than two standard errors."
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.study import Arm, DatasetSummary, RunRecord, StudyResults, StudySpec, build_results
-from gateway.study.statistics import beats, mean, paired_gain, standard_error
+from gateway.study.statistics import beats, loses, mean, paired_gain, standard_error
 
 shares = st.floats(0, 1, allow_nan=False)
 BASE, MVC = Arm("baseline", "real"), Arm("mvc", "combined")
@@ -30,7 +30,7 @@ def runs(arm, accuracies, cats=None):
 
 def test_the_standard_error_uses_the_sample_variance():
     assert standard_error([0.1, 0.2, 0.3]) == pytest.approx(0.1 / math.sqrt(3))
-    assert standard_error([0.4]) == 0
+    assert standard_error([0.4]) is None
 
 
 @given(st.lists(st.tuples(shares, shares), min_size=2, max_size=9))
@@ -48,11 +48,20 @@ def test_what_all_seeds_share_adds_nothing_to_the_error_of_a_gain(base, shift):
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "count", "sure"),
-    [(0.03, 0.01, 3, True), (0.02, 0.01, 3, False), (-0.1, 0.0, 3, False), (0.5, 0.0, 1, False)],
+    ("gain", "error", "better", "worse"),
+    [
+        (0.03, 0.01, True, False),
+        (0.02, 0.01, False, False),
+        (0.0, 0.0, False, False),
+        (-0.02, 0.01, False, False),
+        (-0.03, 0.01, False, True),
+        (-0.1, 0.0, False, True),
+        (0.5, None, False, False),
+        (-0.5, None, False, False),
+    ],
 )
-def test_only_more_than_two_standard_errors_beat_the_baseline(gain, error, count, sure):
-    assert beats(gain, error, count) is sure
+def test_only_more_than_two_standard_errors_are_a_gain_or_a_loss(gain, error, better, worse):
+    assert (beats(gain, error), loses(gain, error)) == (better, worse)
 
 
 def test_rows_pair_seeds_whatever_the_order_of_the_records():
@@ -71,7 +80,45 @@ def test_rows_pair_seeds_whatever_the_order_of_the_records():
 
 def test_one_seed_never_beats_the_baseline():
     results = build_results(spec([0]), runs(BASE, [0.1]) + runs(MVC, [0.9]), machine={})
-    assert not results.best.beats_baseline
+    assert not results.best.beats_baseline and not results.best.loses_to_baseline
+    document = json.loads(results.to_json())
+    for row in document["rows"]:
+        assert row["standard_error"] is row["gain_standard_error"] is None
+        assert all(one["standard_error"] is None for one in row["classes"])
+    assert StudyResults.from_json(results.to_json()) == results
+
+
+def test_a_class_without_test_images_has_no_figures_and_counts_in_no_mean():
+    records = [
+        RunRecord(arm, seed, value, {"cat": value, "dog": None})
+        for arm, value in ((BASE, 0.4), (MVC, 0.5))
+        for seed in range(3)
+    ]
+    results = build_results(spec(), records, machine={})
+    cat, dog = results.best.classes
+    assert cat.gain == pytest.approx(0.1)
+    assert (dog.accuracy, dog.gain, dog.standard_error) == (None, None, None)
+    assert results.best.balanced.mean_accuracy == pytest.approx(0.5)
+    assert StudyResults.from_json(results.to_json()) == results
+
+
+def test_balanced_accuracy_has_a_paired_gain_of_its_own():
+    base = [RunRecord(BASE, seed, 0.9, {"cat": 1.0, "dog": 0.0}) for seed in range(3)]
+    made = [RunRecord(MVC, seed, 0.8, {"cat": 0.8, "dog": 0.4}) for seed in range(3)]
+    row = build_results(spec(), [*base, *made], machine={}).best
+    assert row.gain == pytest.approx(-0.1) and row.loses_to_baseline
+    assert row.balanced.gain == pytest.approx(0.1) and row.balanced.beats_baseline
+    assert row.balanced.accuracies == pytest.approx((0.6, 0.6, 0.6))
+
+
+def test_the_recipe_is_the_common_one_whoever_ended_last_and_rows_say_what_differs():
+    recipe = {"classifier": "cnn4", "step_count": 300}
+    records = [replace(run, recipe=recipe) for run in runs(BASE, [0.4] * 3)]
+    records += [replace(run, recipe=recipe | {"step_count": 9}) for run in runs(MVC, [0.5] * 3)]
+    first, second = (build_results(spec(), order, machine={}) for order in (records, records[::-1]))
+    assert first == second
+    assert first.training == {"classifier": "cnn4"}
+    assert [row.training for row in first.rows] == [{"step_count": 300}, {"step_count": 9}]
 
 
 def test_arms_of_one_method_stay_apart():
