@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from gateway.clients.retriever import CANDIDATES_PER_CALL, Candidate, PoolImage, Verdict
 from gateway.digests import canonical, digest
@@ -23,25 +23,25 @@ METHOD = "oracle"
 # A few more than are wanted are drawn, since few are copies.
 _SPARE = 8
 _NAMES = 1000
+# All numbers that a class may have.
+_NUMBERS = range(2**53)
 
 
 @dataclass(frozen=True)
 class IndexedPool:
-    """An indexed pool, and how it tells a dataset's classes: "" if of no image.
+    """An indexed pool. `is_named` says whether it names a dataset's classes, and `is_numbered`
+    whether it does not, but numbers classes: two data sets seldom count them alike, so numbers
+    without names say nothing.
 
     `seconds` is the time that it took to build the index; `left_out` says what is not in it.
     """
 
     uri: str
     index: str
-    told_by: Literal["class_name", "label", ""]
+    is_named: bool
+    is_numbered: bool
     seconds: float
     left_out: str
-
-    def labels(self, one: DatasetClass, dataset: Dataset) -> Sequence[str] | range:
-        """Returns what the pool calls a class."""
-        number = _numbers(dataset)[one.label]
-        return range(number, number + 1) if self.told_by == "label" else (one.class_name,)
 
 
 async def look_at_pool(
@@ -53,13 +53,14 @@ async def look_at_pool(
         uri, lambda done, total: progress.set("index", done, total, "images")
     )
     seconds = time.monotonic() - began
-    names, numbers = [one.class_name for one in dataset.classes], _numbers(dataset).values()
-    told_by: Literal["class_name", "label", ""] = ""
-    if await retriever.sample(index.name, 1, names[:_NAMES]):
-        told_by = "class_name"
-    elif await retriever.sample(index.name, 1, range(min(numbers), max(numbers) + 1)):
-        told_by = "label"
-    return IndexedPool(uri, index.name, told_by, seconds, index.left_out)
+    names = [one.class_name for one in dataset.classes]
+    named = [
+        await retriever.sample(index.name, 1, names[first : first + _NAMES])
+        for first in range(0, len(names), _NAMES)
+    ]
+    is_named = any(named)
+    is_numbered = not is_named and bool(await retriever.sample(index.name, 1, _NUMBERS))
+    return IndexedPool(uri, index.name, is_named, is_numbered, seconds, index.left_out)
 
 
 async def make_oracle(
@@ -93,9 +94,8 @@ async def _draw(
     rows: dict[str, Row] = {}
     size, skip = min(wanted + _SPARE, CANDIDATES_PER_CALL), 0
     while len(rows) < wanted:
-        labels = pool.labels(one, dataset)
         images = await context.clients.retriever.sample(
-            pool.index, size, labels, seed=seed, skip=skip
+            pool.index, size, (one.class_name,), seed=seed, skip=skip
         )
         for image, verdict in await _screen(context, dataset, one, images):
             if verdict.accepted and len(rows) < wanted:
@@ -114,12 +114,6 @@ async def _screen(
         protected_manifest_uri=dataset.manifest_uri,
     )
     return list(zip(images, verdicts, strict=True))
-
-
-def _numbers(dataset: Dataset) -> dict[int, int]:
-    """Returns the number of each label: itself, unless the classes are named by numbers."""
-    named = all(one.class_name.isdecimal() for one in dataset.classes)
-    return {one.label: int(one.class_name) if named else one.label for one in dataset.classes}
 
 
 def _row(image: PoolImage, verdict: Verdict, one: DatasetClass, pool_uri: str, seed: int) -> Row:

@@ -60,7 +60,7 @@ class Studying:
         study = self.study
         pool = await self._indexed_pool()
         arms = [arm_of(arm) for arm in study.arms]
-        oracle = [Arm(ORACLE, "combined")] if pool and pool.told_by else []
+        oracle = [Arm(ORACLE, "combined")] if pool and pool.is_named else []
         rows = [Arm(BASELINE, "real"), *oracle, *arms]
         # Training takes its steps' places before anything else runs, because its order varies.
         places = {(seed, row.key): Step("train") for seed in study.seeds for row in rows}
@@ -91,11 +91,17 @@ class Studying:
         pool = IndexedPool(**await step("pool", look))
         if pool.left_out:
             self.notes.append(f"{pool.left_out[0].upper()}{pool.left_out[1:]}.")
-        if not pool.told_by:
+        if pool.is_numbered:
+            self.notes.append(
+                f"There is no oracle row: the pool {uri} numbers its classes, and numbers of one "
+                "data set say nothing in another. Give it the names: a column class_name, or the "
+                "schema metadata that Hugging Face's datasets write."
+            )
+        elif not pool.is_named:
             self.notes.append(
                 f"There is no oracle row: the pool {uri} says of no image that it shows one of "
-                "these classes. It would take that from a column class_name or label, from .cls "
-                "or .json files, or from a folder per class."
+                "these classes. It would take that from a column class_name or label with the "
+                "classes' names, from .cls or .json files, or from a folder per class."
             )
         return pool
 
