@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from prompter.wordnet import Sense, WordNet, has_id
 from servicekit.errors import InvalidArgument
 
-# Lists of lemmas of up to so many characters are within what every text encoder reads.
-_SHORT = 64
+# What ends within so many characters of a list of lemmas is within what every text encoder reads.
+_EARLY = 24
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Subject:
     def lemmas(self) -> tuple[str, ...]:
         """All names of the class; its own name alone if WordNet does not know it.
 
-        Its own comes first if WordNet does not have it, or if the list is so long that a text
+        Its own comes first if WordNet does not have it, or if so much stands before it that a text
         encoder might cut it off.
         """
         if self.sense is None:
             return (self.name,)
         lemmas = self.sense.lemmas
         own = next((lemma for lemma in lemmas if _is_same(lemma, self.name)), None)
-        if own and len(", ".join(lemmas)) <= _SHORT:
+        if own and len(", ".join(lemmas[: lemmas.index(own) + 1])) <= _EARLY:
             return lemmas
         return (own or self.name, *(lemma for lemma in lemmas if lemma != own))
 

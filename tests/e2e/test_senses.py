@@ -11,9 +11,14 @@ import pytest
 
 import models
 from gateway.clients import Clients
+from gateway.clients.prompter import PromptWish
+from gateway.datasets.display_names import display_names
+from gateway.lengths import most_of_name, shorter_names
 from gateway.run.meanings import IMAGES
 from gateway.senses import choose
 from gateway.settings import GatewaySettings
+from generator.settings import GeneratorSettings
+from generator.wiring import create_service as create_generator
 from prompter.settings import PrompterSettings
 from prompter.wiring import create_service as create_prompter
 from retriever.settings import RetrieverSettings
@@ -108,3 +113,44 @@ async def test_the_classes_of_the_nano_models_mean_what_everybody_means(found):
         choice = await found(name, name)
         assert choice.sense.name.endswith(".n.01")
         assert choice.ambiguous or len(choice.scores) == 1
+
+
+LONG = [
+    "Donaudampfschiffahrtsgesellschaftskapitaen",
+    "Animalia_Annelida_Clitellata_Haplotaxida_Lumbricidae_Lumbricus_terrestris",
+    "very_long_name_of_a_bird_that_nobody_has_ever_seen_on_this_side_of_the_river",
+    "prunus_alleghaniensis",
+    "automobile",
+]
+
+
+@pytest.mark.parametrize("strategy", ["simple", "simple_no_ws", "clip_templates"])
+async def test_no_text_encoder_cuts_the_name_of_a_class(strategy):
+    """Nano models read 32 tokens, fewer than any; each letter of a strange word may be one."""
+    store = MemoryStore()
+    async with AsyncExitStack() as stack:
+        generator = create_generator(
+            GeneratorSettings(models_folder=NANO / "diffusion", models=("text",)), store
+        )
+        prompter = create_prompter(PrompterSettings(llm="none"), store)
+        servers = [await stack.enter_async_context(running(s)) for s in (generator, prompter)]
+        clients = Clients.of(
+            GatewaySettings(generator=servers[0].target, prompter=servers[1].target)
+        )
+        stack.push_async_callback(clients.close)
+        count = clients.generator.count_tokens
+        for name, made in display_names(LONG).items():
+            called, (lengths, limit) = made.text, await count("text", [made.text])
+            if lengths[0] > most_of_name(limit):
+                choices = shorter_names(called)
+                lengths, _ = await count("text", choices)
+                fits = zip(choices, lengths, strict=True)
+                called = next(text for text, n in fits if n <= most_of_name(limit))
+            wish = PromptWish(name, strategy, 40, 1, display_name=called)
+            prompts, _ = await clients.prompter.write(wish)
+            key = called if strategy == "simple" else "".join(called.split())
+            ends = [one.text.lower().index(key.lower()) + len(key) for one in prompts]
+            heads = [one.text[:end] for one, end in zip(prompts, ends, strict=True)]
+            heads += [f"This is an image of {called}", f"a photo of a {called}"]
+            lengths, _ = await count("text", heads)
+            assert max(lengths) <= limit, (name, called)

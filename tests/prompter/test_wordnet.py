@@ -134,7 +134,7 @@ def test_a_name_that_wordnet_does_not_list_comes_before_its_lemmas(wordnet):
 
 def test_in_a_long_list_of_lemmas_the_name_of_the_class_comes_first(wordnet):
     senses = wordnet.senses("mountain lion")
-    assert len(", ".join(senses[0].lemmas)) > 64 and senses[0].lemmas[0] != "mountain lion"
+    assert senses[0].lemmas[3] == "mountain lion"
     assert find_subject(wordnet, "mountain lion").lemmas[0] == "mountain lion"
 
 
