@@ -97,9 +97,9 @@ def lost_warning(classes: Sequence[ClassRecognition]) -> str:
         for one in lost[:_TOLD]
     )
     return (
-        f"of {len(lost)} of {len(classes)} classes CLIP finds the class far less often among the "
-        f"images made than among real ones ({shown}{_more(len(lost))}): the models may not know "
-        "them, so look at the images before you train on them"
+        f"CLIP finds {len(lost)} of {len(classes)} classes far less often among the images made "
+        f"than among real ones ({shown}{_more(len(lost))}): the models may not know them, so look "
+        "at the images before you train on them"
     )
 
 

@@ -55,6 +55,10 @@ class Embedder:
         prepared = await asyncio.to_thread(self._encoder.prepare_texts, texts)
         return await self._submit([_Item("text", one) for one in prepared])
 
+    async def cut_texts(self, texts: Sequence[str]) -> list[int]:
+        """Returns the positions of the texts whose ends the encoder cuts."""
+        return await asyncio.to_thread(self._encoder.cut_texts, texts)
+
     async def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Returns unit vectors [n, dimension] of RGB images, in order."""
         prepared = await asyncio.to_thread(self._encoder.prepare_images, images)

@@ -1,6 +1,7 @@
 """CLIP: texts and images to unit vectors of one space."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -32,6 +33,9 @@ class Encoder(Protocol):
 
     def prepare_texts(self, texts: Sequence[str]) -> list[Prepared]:
         """Tokenises; texts longer than the model's context are cut off."""
+
+    def cut_texts(self, texts: Sequence[str]) -> list[int]:
+        """Returns the positions of the texts that are longer than the model's context."""
 
     def prepare_images(self, images: Sequence[Image.Image]) -> list[Prepared]:
         """Resizes and normalises RGB images."""
@@ -65,11 +69,23 @@ class ClipEncoder:
         self._model = model.eval().requires_grad_(False)
         self._preprocess = preprocess
         self._tokenize = open_clip.get_tokenizer(name)
+        # A tokenizer keeps the length of the call that it is in.
+        self._tokenizing = threading.Lock()
+        self._context = int(model.context_length)
         self.id = f"{folder.name}@{_digest(folder)[:16]}"
         self.dimension = len(self.encode_texts(self.prepare_texts(["a"]))[0])
 
     def prepare_texts(self, texts: Sequence[str]) -> list[Prepared]:
-        return list(self._tokenize(list(texts)))
+        with self._tokenizing:
+            return list(self._tokenize(list(texts)))
+
+    def cut_texts(self, texts: Sequence[str]) -> list[int]:
+        # A text that is cut ends in the last place; with one place more, a word stands there.
+        with self._tokenizing:
+            read = self._tokenize(list(texts))
+            wider = self._tokenize(list(texts), context_length=self._context + 1)
+        differ = (read != wider[:, : self._context]).any(dim=1).tolist()
+        return [number for number, is_cut in enumerate(differ) if is_cut]
 
     def prepare_images(self, images: Sequence[Image.Image]) -> list[Prepared]:
         return [self._preprocess(image) for image in images]

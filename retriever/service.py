@@ -70,9 +70,12 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
     async def EmbedTexts(
         self, request: pb.EmbedTextsRequest, context: grpc.aio.ServicerContext
     ) -> pb.EmbedTextsResponse:
-        vectors = await self._parts.embedder.embed_texts(list(request.texts))
-        embeddings = messages.to_embeddings(vectors, self._parts.embedder.encoder_id)
-        return pb.EmbedTextsResponse(embeddings=embeddings)
+        texts, embedder = list(request.texts), self._parts.embedder
+        vectors = await embedder.embed_texts(texts)
+        embeddings = messages.to_embeddings(vectors, embedder.encoder_id)
+        return pb.EmbedTextsResponse(
+            embeddings=embeddings, cut_texts=await embedder.cut_texts(texts)
+        )
 
     async def EmbedImages(
         self, request: pb.EmbedImagesRequest, context: grpc.aio.ServicerContext

@@ -190,12 +190,22 @@ class Retriever:
 
     async def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Returns CLIP's unit vectors [n, d] of texts, in order."""
-        return await self._embed(
-            texts,
-            lambda part: self._stub.EmbedTexts(
+        vectors, _ = await self.embed_prompts(texts)
+        return vectors
+
+    async def embed_prompts(self, texts: Sequence[str]) -> tuple[Vectors, int]:
+        """Returns CLIP's unit vectors [n, d] of texts, and how many were longer than it reads."""
+        cut = 0
+
+        async def call(part: Sequence[str]) -> pb.EmbedTextsResponse:
+            nonlocal cut
+            answer = await self._stub.EmbedTexts(
                 pb.EmbedTextsRequest(texts=part), timeout=self._settings.call_seconds
-            ),
-        )
+            )
+            cut += len(answer.cut_texts)
+            return answer
+
+        return await self._embed(texts, call), cut
 
     async def embed_images(self, image_uris: Sequence[str]) -> Vectors:
         """Returns CLIP's unit vectors [n, d] of images, in order."""

@@ -70,6 +70,7 @@ class _Sieved:
     vectors: list[Array] = field(default_factory=list)
     failed: int = 0
     repeated: int = 0
+    cut: int = 0
     problem: str = ""
 
 
@@ -98,6 +99,7 @@ class _Writing:
             "prompt_count": len(texts),
             "failed_count": sieved.failed,
             "repeated_count": sieved.repeated,
+            "clip_cut_count": sieved.cut,
             "distinct_1": distinct(texts, 1),
             "distinct_2": distinct(texts, 2),
             "mean_distance": mean_distance(np.array(sieved.vectors)) if sieved.vectors else 0.0,
@@ -147,7 +149,8 @@ class _Writing:
         if not prompts:
             return
         texts = [prompt.text for prompt in prompts]
-        vectors = await self.context.clients.retriever.embed_texts(texts)
+        vectors, cut = await self.context.clients.retriever.embed_prompts(texts)
+        sieved.cut += cut
         taken = np.array(sieved.vectors) if sieved.vectors else None
         least = self.context.settings.least_prompt_distance
         for number in (fresh := first_of_alike(vectors, least, taken)):

@@ -87,7 +87,8 @@ class Retriever(
             embeddings=[
                 _embedding("same" if same else text, "real" in text, self.encoder)
                 for text in request.texts
-            ]
+            ],
+            cut_texts=[n for n, text in enumerate(request.texts) if "contextual 0" in text],
         )
 
     async def EmbedImages(self, request, context):

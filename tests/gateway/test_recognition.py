@@ -59,7 +59,10 @@ def test_the_worst_come_first_and_seeds_are_summed():
     [summed, _] = together([[cat, dog], [cat, dog]])
     assert (summed.real_count, summed.made_count, summed.made_found) == (64, 128, 20)
     [warning] = warnings_of([cat, dog])
-    assert "of 1 of 2 classes" in warning and "cat: 10 of 64 made, 60 of 64 real" in warning
+    assert (
+        "CLIP finds 1 of 2 classes far less" in warning
+        and "cat: 10 of 64 made, 60 of 64 real" in warning
+    )
     [unknown] = warnings_of([seen("x1", real=(6, 64)), dog])
     assert "1 of 2 classes" in unknown and "(x1)" in unknown
 
@@ -83,7 +86,9 @@ async def test_classes_that_the_models_do_not_know_are_told(root, method):
     assert (cat.real_found, cat.real_count, cat.made_count) == (12, 12, 12)
     assert cat.Verdict.Name(cat.verdict) == "VERDICT_LOST" and cat.made_found <= 6
     assert {one.Verdict.Name(one.verdict) for one in others} == {"VERDICT_UNKNOWN"}
-    assert any("warning: of 1 of 3 classes" in text for text in made.result.notices)
+    assert any(
+        "warning: CLIP finds 1 of 3 classes far less" in text for text in made.result.notices
+    )
     assert any("no more often than by chance" in text for text in made.result.notices)
     assert looked <= 2 * 3 * 64
 

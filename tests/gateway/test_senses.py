@@ -163,6 +163,7 @@ async def test_the_sense_is_in_every_lineage_and_its_scores_in_the_result(root):
         rows = rows_of(system.store, made.result.manifest_uri)
         [request] = system.doubles["prompter"].requests
     [cat] = made.result.prompts
+    assert cat.clip_cut_count == 1
     assert cat.sense.sense == "cat.n.02" and not cat.sense.ambiguous
     assert [score.sense for score in cat.sense.scores] == ["cat.n.02", "cat.n.01"]
     assert {json.loads(row["lineage"])["sense"]["sense"] for row in rows} == {"cat.n.02"}
@@ -196,6 +197,7 @@ async def test_prompts_that_failed_or_say_the_same_are_replaced_and_counted(root
         made = await augmented(system, root)
     for one in made.result.prompts:
         assert one.failed_count >= 1 and one.prompt_count == 3
+        assert one.clip_cut_count == 0  # The double's CLIP cuts prompt 0, which failed here.
         assert 0 < one.distinct_1 < 1 and 0 < one.mean_distance < 2
     async with open_system(root / "other", root) as system:
         system.trouble.prompts_alike = True

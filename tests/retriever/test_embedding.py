@@ -59,6 +59,16 @@ async def test_texts_longer_than_the_context_are_cut_off(client: Client):
     assert np.isfinite(vector).all()
 
 
+async def test_texts_that_were_cut_are_told_by_their_place(client: Client):
+    exact = " ".join(["dog"] * 30)  # with begin and end the 32 tokens of nano CLIP
+    texts = ["a", exact, f"{exact} dog", "a photo of a dog", "dog " * 500]
+    request = pb.EmbedTextsRequest(texts=texts)
+    response = await client.retriever.EmbedTexts(request, timeout=30)
+    assert list(response.cut_texts) == [2, 4]
+    whole, longer = (vector_of(response.embeddings[at]) for at in (2, 4))
+    np.testing.assert_array_equal(whole, longer)
+
+
 async def test_the_event_loop_turns_while_images_are_embedded(
     client: Client, photographs: list[bytes]
 ):

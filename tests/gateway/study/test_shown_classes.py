@@ -36,7 +36,7 @@ def test_the_results_have_the_worst_class_first_and_notes_on_what_was_lost_and_c
     ]  # fmt: skip
     assert row.cut_prompts == {"prompt_count": 80, "cut_count": 3, "token_limit": 77}
     notes = " ".join(results.notes)
-    assert f"{row.label}: of 1 of 3 classes CLIP finds" in notes
+    assert f"{row.label}: CLIP finds 1 of 3 classes far less" in notes
     assert "ship: 3 of 64 made, 60 of 64 real" in notes
     assert "3 of 80 prompts are longer than the 77 tokens" in notes
     assert notes.count("no more often than by chance (frog)") == 1
