@@ -7,6 +7,8 @@ which are none of the protected ones. The ratio is the recall over all planted c
 
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,11 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from imaging.decode import decode_image
+from imaging.fingerprint import fingerprint
 from imaging.hashing import perceptual_hash, pixel_sha256
 from retriever.screening.base import Policy, Subject
 from retriever.screening.duplicates import find_copy
-from retriever.screening.fingerprint import fingerprint
-from retriever.screening.protected import ProtectedSet
+from retriever.screening.fingerprints import Prints, ProtectedSet, write_set
 
 DEMO = Path(__file__).parents[1] / "models" / "nano" / "demo"
 PLANTED, OTHERS = 100, 2000
@@ -68,13 +70,15 @@ class _Protected:
 
 def _protect(images: list[Image.Image]) -> _Protected:
     prints = [fingerprint(image) for image in images]
-    known = ProtectedSet(
-        uris=tuple(str(row) for row in range(len(images))),
-        splits=("test",) * len(images),
-        by_pixels={one.pixel_sha256: row for row, one in enumerate(prints)},
-        hashes=np.stack([one.hashes for one in prints]),
-        thumbnails=np.stack([one.thumbnail for one in prints]),
+    parts = Prints(
+        [one.pixel_sha256 for one in prints],
+        np.stack([one.hashes for one in prints]),
+        np.stack([one.thumbnail for one in prints]),
     )
+    folder = Path(tempfile.mkdtemp(prefix="variegate-")) / "protected"
+    write_set(folder, [str(row) for row in range(len(images))], ["test"] * len(images), [parts])
+    known = ProtectedSet(folder)
+    shutil.rmtree(folder.parent)  # What is mapped stays readable.
     return _Protected(images, known)
 
 

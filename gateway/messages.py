@@ -50,6 +50,7 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
             label_column=dataset.source.label_column,
             layout=_AUTO if dataset.source.finds_layout else _CLASSES,
             follow_links=dataset.source.follow_links,
+            refuse_leaks=dataset.source.refuse_leaks,
         ),
         manifest_uri=dataset.manifest_uri,
         digest=dataset.digest,
@@ -81,6 +82,7 @@ def source_from_pb(source: pb.DatasetSource) -> res.DatasetSource:
         label_column=source.label_column,
         finds_layout=source.layout != _CLASSES,
         follow_links=source.follow_links,
+        refuse_leaks=source.refuse_leaks,
     )
 
 

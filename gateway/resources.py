@@ -25,6 +25,7 @@ class DatasetSource:
     label_column: str = ""
     finds_layout: bool = True
     follow_links: bool = False
+    refuse_leaks: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imaging.copies import find_by_scan
+from imaging.fingerprint import SIDE, Thumbnail, crop_hashes
 from retriever.images import try_image
 from retriever.screening.base import Policy
-from retriever.screening.duplicates import find_near, find_picture
-from retriever.screening.fingerprint import SIDE, Thumbnail, crop_hashes
-from retriever.screening.protected import ProtectedLibrary, ProtectedSet
+from retriever.screening.duplicates import find_picture
+from retriever.screening.fingerprints import ProtectedSet
+from retriever.screening.protected import ProtectedLibrary
 from retriever.screening.safety import SafetyCheck
 from servicekit.storage import ObjectStore
 
@@ -84,7 +86,7 @@ class Judge:
             return Drop("REPEATED")
         hashes, thumbnails = self._hashes[: self._count], self._thumbnails[: self._count]
         distance = self._policy.max_duplicate_distance
-        if find_near(picture.thumbnail, hashes, thumbnails, distance) is not None:
+        if find_by_scan(picture.thumbnail, hashes, thumbnails, distance) is not None:
             return Drop("REPEATED")
         if self._count == len(self._hashes):
             self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import faiss
 import numpy as np
 
+from imaging.fingerprint import SIDE
 from retriever.dropping import Drop, Dropper, DropPolicy, Judge, Picture
 from retriever.encoder import Vectors
 from retriever.index.base import Floats, Neighbours, Rows
 from retriever.library import LoadedIndex
 from retriever.metadata import Filter
-from retriever.screening.fingerprint import SIDE
 
 # BURG: k is 1.4 times what is wanted, and grows to six times that.
 MARGIN, GROWTH = 1.4, 6

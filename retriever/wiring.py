@@ -60,7 +60,10 @@ def assemble(settings: RetrieverSettings, store: ObjectStore, encoder: ClipEncod
     )
     kinds = IndexKinds(settings.index, flat_limit=settings.flat_limit, milvus_uri=settings.milvus)
     library = IndexLibrary(store, kinds, cache=settings.cache, capacity=settings.loaded_indexes)
-    protected, safety = ProtectedLibrary(store), SafetyCheck(settings.safety_threads)
+    protected, safety = (
+        ProtectedLibrary(store, settings.cache),
+        SafetyCheck(settings.safety_threads),
+    )
     checks = create_checks(Parts(embedder, protected, safety))
     dropper = Dropper(store, protected, safety)
     return Retriever(

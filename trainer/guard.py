@@ -3,6 +3,9 @@
 Three ways lead a test image into training, and each is closed: a synthetic image made from an
 image outside the declared training subset, a synthetic or retrieved image that is a test image,
 and a test image among the real training images.
+
+"Is" means the same file or the same pixels in the same size. Copies that were saved again, resized
+or cropped are looked for where images are imported, made and retrieved, and are not proven absent.
 """
 
 from collections import Counter

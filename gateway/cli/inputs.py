@@ -64,15 +64,20 @@ def local_path(text: str) -> Path | None:
 
 
 def dataset_id(
-    train: str, test: str | None, shots: int, display_names: Mapping[str, str] | None = None
+    train: str,
+    test: str | None,
+    shots: int,
+    display_names: Mapping[str, str] | None = None,
+    refuse_leaks: bool = False,
 ) -> str:
     """An id that changes when the files do: of places, names, sizes and times of change.
 
-    What texts call the classes belongs to it.
+    What texts call the classes belongs to it, and whether leaks were refused.
     """
     parts = [list(_listing(text)) for text in (train, test) if text]
     path = local_path(train) or Path(train.removeprefix("store:"))
-    given = [dict(display_names)] if display_names else []
+    given: list[object] = [dict(display_names)] if display_names else []
+    given += ["no leaks"] if refuse_leaks else []
     return named_digest(path.stem, [parts, shots, *given])
 
 

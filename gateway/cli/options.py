@@ -26,6 +26,12 @@ Test = Annotated[
 Shots = Annotated[
     int, typer.Option(min=0, help="Use only N training images per class; 0 means all.")
 ]
+RefuseLeaks = Annotated[
+    bool,
+    typer.Option(
+        "--refuse-leaks", help="Stop if training images repeat test images, exactly or nearly."
+    ),
+]
 Names = Annotated[
     str | None,
     typer.Option(

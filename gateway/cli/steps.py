@@ -19,6 +19,7 @@ async def import_images(
     shots: int,
     name: str | None = None,
     display_names: Mapping[str, str] | None = None,
+    refuse_leaks: bool = False,
 ) -> pb.Dataset:
     """Imports once; the same unchanged files are found again and not imported twice.
 
@@ -26,12 +27,13 @@ async def import_images(
     """
     called = display_names or {}
     request = pb.ImportDatasetRequest(
-        dataset_id=name or dataset_id(train, test, shots, called),
+        dataset_id=name or dataset_id(train, test, shots, called, refuse_leaks),
         source=pb.DatasetSource(
             train_uri=source_uri(train),
             test_uri=source_uri(test) if test else "",
             shots=shots,
             display_names=called,
+            refuse_leaks=refuse_leaks,
         ),
     )
     operation = await session.call(session.gateway.ImportDataset, request)

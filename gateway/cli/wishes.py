@@ -24,6 +24,7 @@ class AugmentWish:
     class_names: list[str] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
     display_names: dict[str, str] = field(default_factory=dict)
+    refuse_leaks: bool = False
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -52,6 +53,7 @@ class TrainWish:
     classifier: str
     step_count: int
     compare: bool
+    refuse_leaks: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class StudyWish:
     parameters: dict[str, str]
     name: str
     display_names: dict[str, str] = field(default_factory=dict)
+    refuse_leaks: bool = False
 
     def run_id(self) -> str:
         """The id of the run."""

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 from datafiles.samples import Chosen
-from gateway.datasets import manifest
+from gateway.datasets import leaks, manifest
 from gateway.datasets.inspect import Inspected, inspect
 from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
 from gateway.datasets.naming import ClassNames, named
@@ -46,13 +47,20 @@ def import_dataset(
     source = dataset.source
     parts = find_parts(source, store=store, roots=roots)
     names = ClassNames()
-    train = _read_split(parts[TRAIN], TRAIN, source, names, report)
-    test = _read_split(parts[TEST], TEST, source, names, report) if TEST in parts else Selection()
+    tested = TEST in parts
+    train = _read_split(parts[TRAIN], TRAIN, source, names, report, hashed=tested)
+    test = Selection()
+    if tested:
+        test = _read_split(parts[TEST], TEST, source, names, report, hashed=True)
     apart = without_leaks(train.kept, test.kept)
     shots = first_shots(apart.kept, source.shots)
+    near = leaks.near_copies(shots.kept, test.kept)
+    if source.refuse_leaks:
+        leaks.refuse(shots.kept, near, exact=len(apart.rejected))
+    shots.warnings.extend(leaks.warnings_of(shots.kept, near))
     labels = _labels(shots.kept, test.kept)
     items = [
-        *_store_split(shots.kept, TRAIN, labels, store, report),
+        *_store_split(leaks.marked(shots.kept, near), TRAIN, labels, store, report),
         *_store_split(test.kept, TEST, labels, store, report),
     ]
     key = f"{dataset.name}/manifest.parquet"
@@ -63,7 +71,7 @@ def import_dataset(
     warnings += assumptions([*shots.kept, *test.kept])
     if len(rejected) > REPORTED_FILES:
         warnings.append(f"{len(rejected)} files were left out; the first are listed")
-    warnings += _uneven(items, labels, tested=TEST in parts)
+    warnings += _uneven(items, labels, tested=tested)
     return replace(
         dataset,
         manifest_uri=to_uri(key),
@@ -81,7 +89,12 @@ def _shown(file: RejectedFile) -> RejectedFile:
 
 
 def _read_split(
-    part: Part, split: str, source: DatasetSource, names: ClassNames, report: Report
+    part: Part,
+    split: str,
+    source: DatasetSource,
+    names: ClassNames,
+    report: Report,
+    hashed: bool,
 ) -> Selection:
     """Scans and inspects one split; copies within it are left out."""
     place, uri = part.place, part.place.uri
@@ -101,7 +114,7 @@ def _read_split(
         if not (len(entries) + len(rejected)) % _SAID_EVERY:
             report(f"list {split}", len(entries), 0)
     good: list[Inspected] = []
-    for done, result in enumerate(_parallel(inspect, entries), 1):
+    for done, result in enumerate(_parallel(partial(inspect, hashed=hashed), entries), 1):
         if isinstance(result, RejectedFile):
             rejected.append(result)
         else:

@@ -1,11 +1,16 @@
 """Looks at one candidate image: is it one, and which?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from gateway.datasets.source import Entry
 from gateway.digests import sha256_of
 from gateway.resources import RejectedFile
 from imaging.decode import ImageRejected, decode
+from imaging.fingerprint import crop_hashes, mirrored_hash, thumbnail_of
 from imaging.hashing import pixel_sha256
 
 _LONGEST_CLASS_NAME = 200
@@ -25,6 +30,8 @@ class Inspected:
     height: int
     suffix: str
     notes: tuple[str, ...] = ()
+    # Perceptual hashes, uint64 [19] and of the mirror image [1], where copies are looked for.
+    hashes: NDArray[np.uint64] | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
@@ -37,8 +44,11 @@ def image_key(sha256: str, suffix: str) -> str:
     return f"images/{sha256[:2]}/{sha256}.{suffix}"
 
 
-def inspect(entry: Entry) -> Inspected | RejectedFile:
-    """Decodes one image. Whatever is wrong with it becomes a RejectedFile."""
+def inspect(entry: Entry, hashed: bool = False) -> Inspected | RejectedFile:
+    """Decodes one image, and takes its hashes if `hashed`.
+
+    Whatever is wrong with it becomes a RejectedFile.
+    """
     if len(entry.class_name) > _LONGEST_CLASS_NAME:
         return RejectedFile(entry.path, "BAD_CLASS_NAME", f"{entry.path}: class name too long")
     try:
@@ -55,4 +65,10 @@ def inspect(entry: Entry) -> Inspected | RejectedFile:
         height=image.height,
         suffix=decoded.suffix,
         notes=decoded.notes,
+        hashes=_hashes(image) if hashed else None,
     )
+
+
+def _hashes(image: Image.Image) -> NDArray[np.uint64]:
+    thumbnail = thumbnail_of(image)
+    return np.append(crop_hashes(thumbnail), np.uint64(mirrored_hash(thumbnail)))

@@ -9,9 +9,9 @@ from PIL import Image
 
 from datafiles.samples import LeftOut
 from imaging.decode import ImageRejected, decode
+from imaging.fingerprint import Thumbnail, thumbnail_of
 from imaging.hashing import pixel_sha256
 from retriever.pool.base import PoolRow
-from retriever.screening.fingerprint import Thumbnail, thumbnail_of
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage import ObjectStore, to_key, to_uri
 

@@ -20,7 +20,11 @@ class ClipScoreCheck:
         if not asked:
             return findings
         images = await self._embedder.embed_images([subjects[index].image for index in asked])
-        texts = await self._embedder.embed_texts([subjects[index].text for index in asked])
+        # Candidates are made for few texts: each is embedded once.
+        wanted = [subjects[index].text for index in asked]
+        places = {text: place for place, text in enumerate(dict.fromkeys(wanted))}
+        each = await self._embedder.embed_texts(list(places))
+        texts = each[[places[text] for text in wanted]]
         scores = np.clip((images * texts).sum(axis=1), -1.0, 1.0)
         for index, score in zip(asked, scores.tolist(), strict=True):
             findings[index] = _finding(score, policy.min_clip_score)

@@ -5,21 +5,21 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from imaging.decode import ImageRejected, decode_image
-from retriever.parquet import from_parquet, to_parquet
-from retriever.screening.fingerprint import (
+from imaging.fingerprint import (
+    HASHES,
     SIDE,
     VERSION,
     Fingerprint,
-    Hashes,
-    Thumbnail,
     fingerprint,
 )
+from retriever.parquet import from_parquet, to_parquet
+from retriever.screening.fingerprints import Prints, ProtectedSet, write_set
 from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import ObjectStore, to_key
 
@@ -28,39 +28,18 @@ _WORKERS = 8
 _CAPACITY = 4
 
 
-@dataclass(frozen=True)
-class ProtectedImage:
-    """A protected image that a candidate copies."""
-
-    image_uri: str
-    split: str
-
-
-@dataclass(frozen=True)
-class ProtectedSet:
-    """Fingerprints of n images: `hashes` uint64 [n, 19], `thumbnails` uint8 [n, 32, 32]."""
-
-    uris: tuple[str, ...]
-    splits: tuple[str, ...]
-    by_pixels: dict[str, int]
-    hashes: Hashes
-    thumbnails: Thumbnail
-
-    def image(self, row: int) -> ProtectedImage:
-        return ProtectedImage(self.uris[row], self.splits[row])
-
-
 class ProtectedLibrary:
-    """Fingerprints manifests. A manifest is told by its URI and the digest of its content.
+    """Fingerprints manifests, and maps what it made from files of a local folder.
 
-    Fingerprints are stored in parts, so a slow first time that is interrupted goes on where it
-    stopped. Callers who ask for the same manifest at once wait for the same work, which a caller
-    that gives up does not stop.
+    A manifest is told by its version in the store, so that a call reads nothing but that; one that
+    was replaced is read again. Fingerprints are stored in parts, so a slow first time that is
+    interrupted goes on where it stopped. Callers who ask for the same manifest at once wait for the
+    same work, which a caller that gives up does not stop.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-        self._sets: OrderedDict[str, asyncio.Task[ProtectedSet]] = OrderedDict()
+    def __init__(self, store: ObjectStore, cache: Path) -> None:
+        self._store, self._cache = store, cache / "protected"
+        self._sets: OrderedDict[tuple[str, str], asyncio.Task[ProtectedSet]] = OrderedDict()
 
     async def load(self, manifest_uri: str) -> ProtectedSet:
         """Returns the fingerprints of all splits.
@@ -69,14 +48,13 @@ class ProtectedLibrary:
         naming a protected image that cannot be read: without it the answer would be worth nothing.
         """
         key = to_key(manifest_uri, "protected_manifest_uri")
-        # Read every time: a manifest that was replaced must not be judged by old fingerprints.
-        data = await asyncio.to_thread(self._store.get, key)
-        digest = hashlib.sha256(manifest_uri.encode() + b"\n" + data).hexdigest()
-        task = self._sets.get(digest)
+        version = await asyncio.to_thread(self._store.version, key)
+        known = (manifest_uri, version)
+        task = self._sets.get(known)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            work = asyncio.to_thread(self._fingerprint, manifest_uri, data, digest)
-            task = self._sets[digest] = asyncio.create_task(work, name=f"fingerprint {key}")
-        self._sets.move_to_end(digest)
+            work = asyncio.to_thread(self._open, manifest_uri, key)
+            task = self._sets[known] = asyncio.create_task(work, name=f"fingerprint {key}")
+        self._sets.move_to_end(known)
         while len(self._sets) > _CAPACITY:
             self._sets.popitem(last=False)
         return await asyncio.shield(task)
@@ -87,23 +65,19 @@ class ProtectedLibrary:
             task.cancel()
         await asyncio.gather(*self._sets.values(), return_exceptions=True)
 
-    def _fingerprint(self, manifest_uri: str, data: bytes, digest: str) -> ProtectedSet:
-        uris, splits = _read_manifest(manifest_uri, data)
-        prefix = f"fingerprints/v{VERSION}/{digest}"
-        parts = [
-            self._part(f"{prefix}/{start:08d}.parquet", uris[start : start + _PART])
-            for start in range(0, len(uris), _PART)
-        ]
-        pixels = [value for table in parts for value in table["pixel_sha256"].to_pylist()]
-        # The first row wins, so an image of the earlier split is named.
-        by_pixels = {value: row for row, value in reversed(list(enumerate(pixels)))}
-        return ProtectedSet(
-            uris=tuple(uris),
-            splits=tuple(splits),
-            by_pixels=by_pixels,
-            hashes=_stack(parts, "hashes", "<u8", (-1, 19)).astype(np.uint64),
-            thumbnails=_stack(parts, "thumbnail", "u1", (-1, SIDE, SIDE)).astype(np.uint8),
-        )
+    def _open(self, manifest_uri: str, key: str) -> ProtectedSet:
+        data = self._store.get(key)
+        digest = hashlib.sha256(manifest_uri.encode() + b"\n" + data).hexdigest()
+        folder = self._cache / f"v{VERSION}-{digest}"
+        if not folder.is_dir():
+            uris, splits = _read_manifest(manifest_uri, data)
+            prefix = f"fingerprints/v{VERSION}/{digest}"
+            parts = (
+                _prints(self._part(f"{prefix}/{start:08d}.parquet", uris[start : start + _PART]))
+                for start in range(0, len(uris), _PART)
+            )
+            write_set(folder, uris, splits, parts)
+        return ProtectedSet(folder)
 
     def _part(self, key: str, uris: Sequence[str]) -> pa.Table:
         if self._store.exists(key):
@@ -151,8 +125,16 @@ def _bad_manifest(message: str) -> InvalidArgument:
     return InvalidArgument(message, field="protected_manifest_uri", reason="BAD_MANIFEST")
 
 
+def _prints(part: pa.Table) -> Prints:
+    return Prints(
+        [str(value) for value in part["pixel_sha256"].to_pylist()],
+        _stack(part, "hashes", "<u8", (-1, HASHES)).astype(np.uint64),
+        _stack(part, "thumbnail", "u1", (-1, SIDE, SIDE)).astype(np.uint8),
+    )
+
+
 def _stack(
-    parts: Sequence[pa.Table], column: str, kind: str, shape: tuple[int, ...]
+    part: pa.Table, column: str, kind: str, shape: tuple[int, ...]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    joined = b"".join(bytes(value or b"") for table in parts for value in table[column].to_pylist())
+    joined = b"".join(bytes(value or b"") for value in part[column].to_pylist())
     return np.frombuffer(joined, np.dtype(kind)).reshape(shape)

@@ -46,6 +46,9 @@ class ObjectStore(Protocol):
     def size(self, key: str) -> int:
         """Returns the number of bytes. Raises NotFound."""
 
+    def version(self, key: str) -> str:
+        """Returns what changes when the object is replaced, without reading it. Raises NotFound."""
+
     def list(self, prefix: str) -> Iterator[str]:
         """Yields the keys that start with `prefix`, sorted."""
 

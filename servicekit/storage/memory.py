@@ -1,5 +1,6 @@
 """An object store in memory."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 
@@ -31,6 +32,11 @@ class MemoryStore:
 
     def size(self, key: str) -> int:
         return len(self.get(key))
+
+    def version(self, key: str) -> str:
+        if key not in self._objects:
+            raise missing(key)
+        return hashlib.sha256(self._objects[key]).hexdigest()
 
     def list(self, prefix: str) -> Iterator[str]:
         yield from sorted(key for key in self._objects if key.startswith(prefix))

@@ -81,10 +81,10 @@ class S3Store:
         return self._find(key) is not None
 
     def size(self, key: str) -> int:
-        found = self._find(key)
-        if found is None:
-            raise missing(key)
-        return found
+        return self._facts(key)[0]
+
+    def version(self, key: str) -> str:
+        return self._facts(key)[1]
 
     def list(self, prefix: str) -> Iterator[str]:
         def names() -> list[str]:
@@ -134,12 +134,19 @@ class S3Store:
             raise answer_error(response)
         return response.data
 
-    def _find(self, key: str) -> int | None:
-        """Returns the size of an object; None if there is none."""
+    def _facts(self, key: str) -> tuple[int, str]:
+        found = self._find(key)
+        if found is None:
+            raise missing(key)
+        return found
 
-        def look() -> int | None:
+    def _find(self, key: str) -> tuple[int, str] | None:
+        """Returns size and version of an object; None if there is none."""
+
+        def look() -> tuple[int, str] | None:
             try:
-                return int(self._client.stat_object(self._bucket, check_key(key)).size or 0)
+                found = self._client.stat_object(self._bucket, check_key(key))
+                return int(found.size or 0), f"{found.etag} {found.last_modified}"
             except Exception as error:
                 if is_absent(error):
                     return None

@@ -11,7 +11,7 @@ from PIL import Image
 from gateway.datasets import manifest
 from gateway.datasets.importer import import_dataset
 from gateway.resources import Dataset, DatasetSource
-from servicekit.errors import InvalidArgument
+from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import MemoryStore, to_key
 from tests.gateway.pictures import picture, write_folder
 
@@ -236,3 +236,47 @@ def test_how_values_were_scaled_is_in_the_manifest_and_counted(tmp_path):
     assert "2 images" in ten + twelve and "12-bit" in ten + twelve and "cat/a.png" in ten + twelve
     assert "different scales" in mixed
     assert reasons(dataset) == {"cat/d.tif": "VALUE_RANGE"}
+
+
+def photograph(seed, size=(48, 48)):
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+    return Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC).resize(size)
+
+
+def leaking(tmp_path):
+    """A test set that is the training set saved again as JPEG, half of it smaller."""
+    for seed in range(12):
+        for split, size in (("train", 48), ("test", 48 if seed % 2 else 24)):
+            folder = tmp_path / split / ("cat" if seed < 6 else "dog")
+            folder.mkdir(parents=True, exist_ok=True)
+            image = photograph(seed, (size, size))
+            if split == "train":
+                image.save(folder / f"{seed}.png")
+            else:
+                image.save(folder / f"{seed}.jpg", quality=85)
+    photograph(99).save(tmp_path / "train" / "cat" / "fresh.png")
+    return tmp_path / "train", tmp_path / "test"
+
+
+def test_near_copies_between_the_splits_are_counted_noted_and_kept(tmp_path):
+    train, test = leaking(tmp_path)
+    dataset, items, _ = take(train, test, root=tmp_path)
+    (warning,) = (text for text in dataset.warnings if text.startswith("leak"))
+    assert "12 training images are near copies of test images" in warning
+    assert "cat/0.png of cat/0.jpg" in warning
+    notes = {item.source: item.note for item in items if item.split == "train"}
+    assert notes["dog/7.png"] == "near copy of the test image dog/7.jpg"
+    assert notes["cat/fresh.png"] is None and len(notes) == 13
+
+
+def test_leaks_are_refused_on_request(tmp_path):
+    train, test = leaking(tmp_path)
+    source = DatasetSource(f"file://{train}", f"file://{test}", refuse_leaks=True)
+    store = MemoryStore()
+    with pytest.raises(Precondition) as caught:
+        import_dataset(
+            Dataset("datasets/d", source), store=store, roots=(str(tmp_path),),
+            report=lambda *_: None,
+        )  # fmt: skip
+    assert caught.value.reason == "SPLITS_LEAK" and "12 are near copies" in caught.value.message
+    assert not list(store.list("datasets/"))

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter, ImageOps
 
 from imaging.decode import decode_image
-from imaging.hashing import perceptual_hash
-from retriever.screening.alignment import SAME, likeness
-from retriever.screening.fingerprint import (
+from imaging.fingerprint import (
     crop_hashes,
     fingerprint,
     mirrored_hash,
     resampling,
     thumbnail_of,
 )
+from imaging.hashing import perceptual_hash
+from imaging.likeness import SAME, likeness
 
 
 def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:

@@ -1,6 +1,8 @@
 """ScreenImages over a real server."""
 
 import asyncio
+from dataclasses import replace
+from typing import ClassVar
 
 import grpc
 import pytest
@@ -10,7 +12,7 @@ from imaging.decode import decode_image
 from imaging.hashing import perceptual_hash, pixel_sha256
 from servicekit.errors import from_rpc_error
 from servicekit.storage import MemoryStore
-from tests.retriever.conftest import Client, put_image, put_table, serving
+from tests.retriever.conftest import SETTINGS, Client, put_image, put_table, serving
 
 
 def put_manifest(store: MemoryStore, files: list[bytes], name: str = "d") -> str:
@@ -183,3 +185,26 @@ async def test_several_reasons_are_listed_together(client: Client, photographs: 
         [uri], text="a ship", protected=manifest, min_clip_score=1.0, max_unsafe_score=0.0
     )
     assert list(verdict.reasons) == ["UNSAFE", "LOW_CLIP_SCORE", "EXACT_DUPLICATE"]
+
+
+async def test_a_manifest_is_read_once_and_its_fingerprints_are_mapped_by_the_next_process(
+    photographs: list[bytes], tmp_path
+):
+    class Store(MemoryStore):
+        reads: ClassVar[list[str]] = []
+
+        def get(self, key: str) -> bytes:
+            self.reads.append(key)
+            return super().get(key)
+
+    store = Store()
+    settings = replace(SETTINGS, cache=tmp_path)
+    manifest = put_manifest(store, photographs[:30])
+    uri = put_image(store, photographs[200])
+    for expected in (1, 2):
+        async with serving(store, settings) as client:
+            for _ in range(3):
+                assert (await client.screen([uri], protected=manifest))[0].accepted
+        assert store.reads.count("datasets/d/manifest.parquet") == expected
+    assert not [key for key in store.reads if key.startswith("fingerprints/")]
+    assert len([key for key in store.reads if key.startswith("images/")]) == 30 + 6

@@ -37,6 +37,7 @@ def augment(
     form: Format = "imagefolder",
     test: options.Test = None,
     shots: options.Shots = 0,
+    refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
     seed: Seed = 0,
     steps: Steps = 0,
@@ -67,6 +68,7 @@ def augment(
         wish = AugmentWish(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
+            refuse_leaks,
         )  # fmt: skip
         check_format(form)
         _check(wish, out, own=not gateway)

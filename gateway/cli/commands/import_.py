@@ -27,6 +27,7 @@ def import_(
     source: options.Source,
     test: options.Test = None,
     shots: options.Shots = 0,
+    refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
     name: Name = None,
     gateway: options.Gateway = None,
@@ -48,7 +49,7 @@ def import_(
     async def work(session: "Session") -> Outcome:
         from gateway.cli.steps import dataset_document, import_images
 
-        dataset = await import_images(session, source, test, shots, name, called)
+        dataset = await import_images(session, source, test, shots, name, called, refuse_leaks)
         return Outcome(dataset_document(dataset), lambda console: _print(console, dataset))
 
     execute(common, work, roots=import_roots(source, test))

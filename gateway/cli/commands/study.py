@@ -46,6 +46,7 @@ def study(
     seeds: Seeds = 0,
     out: Out = None,
     shots: options.Shots = 0,
+    refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
     param: Parameters = None,
     pool: options.Pool = None,
@@ -75,7 +76,7 @@ def study(
         wish = StudyWish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
             per_class or 100, seeds or 3, train_steps, deterministic, check_safety,
-            inputs.parameters(param), "study", read_names(names),
+            inputs.parameters(param), "study", read_names(names), refuse_leaks,
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         _check(wish, folder, full=full and not demo, own=not gateway)

@@ -41,6 +41,7 @@ def train(
     strategy: Strategy = "",
     seeds: Seeds = 3,
     shots: options.Shots = 0,
+    refuse_leaks: options.RefuseLeaks = False,
     policy: Policy = "",
     classifier: Classifier = "",
     steps: StepCount = 0,
@@ -56,7 +57,8 @@ def train(
     """Train and test a classifier; with --synthetic also measure what the images gained."""
     common = options.Common(gateway, trainer, store, state, json, debug, device=device)
     wish = TrainWish(
-        source, test, synthetic, strategy, seeds, shots, policy, classifier, steps, compare
+        source, test, synthetic, strategy, seeds, shots, policy, classifier, steps, compare,
+        refuse_leaks,
     )  # fmt: skip
     checked(common, lambda: _check(wish))
 

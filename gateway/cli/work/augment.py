@@ -27,7 +27,12 @@ async def run(
     check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(
-        session, wish.source, wish.test, wish.shots, display_names=wish.display_names
+        session,
+        wish.source,
+        wish.test,
+        wish.shots,
+        display_names=wish.display_names,
+        refuse_leaks=wish.refuse_leaks,
     )
     steps.check_classes(wish.class_names, dataset)
     request = pb.CreateAugmentationRequest(

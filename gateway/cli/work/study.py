@@ -31,7 +31,12 @@ async def run(
     check_methods(known, asked, has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(
-        session, wish.source, wish.test, wish.shots, display_names=wish.display_names
+        session,
+        wish.source,
+        wish.test,
+        wish.shots,
+        display_names=wish.display_names,
+        refuse_leaks=wish.refuse_leaks,
     )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")

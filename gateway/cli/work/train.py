@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 async def run(session: Session, wish: TrainWish) -> Outcome:
     """Trains with every seed, and with --synthetic both without and with its images."""
     session.connection.need_trainer()
-    dataset = await import_images(session, wish.source, wish.test, wish.shots)
+    dataset = await import_images(
+        session, wish.source, wish.test, wish.shots, refuse_leaks=wish.refuse_leaks
+    )
     plain = Lesson(
         dataset.manifest_uri,
         policy=wish.policy,

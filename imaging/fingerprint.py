@@ -11,6 +11,8 @@ from imaging.hashing import pixel_sha256
 # Raise it when a fingerprint of the same image would change: stored ones are then made again.
 VERSION = 2
 SIDE = 32
+# Hashes of a picture: of the whole, and of 9 crops each at two sizes.
+HASHES = 19
 # Pixels of the thumbnail that a crop may have lost, along each side: 1/16 and 1/8.
 _LOST = (2, 4)
 _KEPT_FREQUENCIES = 8

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.screening.fingerprint import SIDE, Thumbnail, resampling
+from imaging.fingerprint import SIDE, Thumbnail, resampling
 
 # Chosen on 11,500 photographs, 26 million pairs (benchmarks/duplicates.py): planted copies score
 # 0.91 and more, strangers 0.851 at most, and what lies between and above was one photograph twice,
