@@ -16,6 +16,7 @@ from rich.console import Console
 from gateway.cli.failures import CliError
 from gateway.cli.interrupts import Ending, interruptible
 from gateway.cli.options import Common
+from servicekit.escaping import escaped
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -163,7 +164,9 @@ def _say(common: Common, error: CliError) -> int:
     else:
         console = Console(stderr=True, highlight=False)
         console.print("error:", style="bold red", end=" ")
-        console.print(error.message, markup=False, soft_wrap=True)
+        console.print(escaped(error.message, lines=True), markup=False, soft_wrap=True)
         if error.remedy:
-            console.print(error.remedy, markup=False, soft_wrap=True, style="dim")
+            console.print(
+                escaped(error.remedy, lines=True), markup=False, soft_wrap=True, style="dim"
+            )
     return error.exit_code

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,22 @@ from gateway.cli.failures import CliError
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _FILES = {".parquet", ".tar"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How folders and tables are read; the values of the options of these names."""
+
+    layout: str = "auto"
+    follow_links: bool = False
+
+    @property
+    def is_usual(self) -> bool:
+        """Says whether nothing was chosen."""
+        return self == USUAL
+
+
+USUAL = Reading()
 
 
 def source_uri(text: str) -> str:
@@ -23,7 +40,7 @@ def source_uri(text: str) -> str:
         raise _missing(path)
     if path.is_dir():
         _check_folder(path)
-    elif path.suffix not in _FILES:
+    elif path.suffix.lower() not in _FILES:
         raise CliError(
             f"{text} is a file, not a folder of images.",
             remedy="Give the folder that holds a folder per class, or a .parquet or .tar file.",
@@ -45,13 +62,19 @@ def pool_file(text: str) -> Path | None:
     )
 
 
-def import_roots(*texts: str | None) -> tuple[Path, ...]:
-    """The folders that the system must be allowed to read for these sources."""
-    return tuple(
-        path if path.is_dir() else path.parent
-        for path in (local_path(text) for text in texts if text)
-        if path is not None
-    )
+def import_roots(*texts: str | None, reading: Reading = USUAL) -> tuple[Path, ...]:
+    """The folders that the system must be allowed to read for these sources.
+
+    Where links are followed, also those of what they lead to.
+    """
+    places = [path for path in (local_path(text) for text in texts if text) if path is not None]
+    roots = dict.fromkeys(path if path.is_dir() else path.parent for path in places)
+    if reading.follow_links:
+        from gateway.datasets.walking import folders_behind
+
+        for path in places:
+            roots |= dict.fromkeys(folders_behind(path))
+    return tuple(roots)
 
 
 def local_path(text: str) -> Path | None:
@@ -69,6 +92,7 @@ def dataset_id(
     shots: int,
     display_names: Mapping[str, str] | None = None,
     refuse_leaks: bool = False,
+    reading: Reading = USUAL,
 ) -> str:
     """An id that changes when the files do: of places, names, sizes and times of change.
 
@@ -78,6 +102,7 @@ def dataset_id(
     path = local_path(train) or Path(train.removeprefix("store:"))
     given: list[object] = [dict(display_names)] if display_names else []
     given += ["no leaks"] if refuse_leaks else []
+    given += [] if reading.is_usual else [asdict(reading)]
     return named_digest(path.stem, [parts, shots, *given])
 
 
@@ -146,14 +171,22 @@ def _missing(path: Path) -> CliError:
 
 
 def _check_folder(path: Path) -> None:
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    try:
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise CliError(
+            f"{path} cannot be read: {error.strerror or error}.",
+            exit_code=3,
+            remedy="Check its permissions.",
+            reason="SOURCE_UNREADABLE",
+        ) from error
     if not entries:
         raise CliError(
             f"{path} is empty.",
             remedy="Put the images of each class into a folder with the name of the class.",
             reason="EMPTY_DATASET",
         )
-    if any(entry.is_dir() or entry.suffix == ".tar" for entry in entries):
+    if any(entry.is_dir() or entry.suffix.lower() in _FILES for entry in entries):
         return
     if any(entry.suffix.lower() in _IMAGES for entry in entries):
         raise CliError(

@@ -1,5 +1,6 @@
 """The command `variegate`: registers the commands and turns wrong usage into exit code 2."""
 
+import io
 import json
 import os
 import sys
@@ -26,7 +27,7 @@ from gateway.cli.variables import check_variables
 EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 wrong usage or argument · 3 something is missing, exists "
     "already or is in use · 4 the system cannot be reached or is busy · 5 done, but some classes "
-    "fell short · 130 interrupted · 143 terminated"
+    "fell short, or some files could not be reached · 130 interrupted · 143 terminated"
 )
 HELP = """Make a small labelled image set larger and better, and measure what helped.
 
@@ -63,6 +64,10 @@ for _name, _command in _COMMANDS.items():
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding does not have is spelled, and no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         check_variables(os.environ)
         code = app(arguments, standalone_mode=False)

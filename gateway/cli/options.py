@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,7 +20,25 @@ Source = Annotated[
 Test = Annotated[
     str | None,
     typer.Option(
-        "--test", metavar="DIR", help="Test images, in the same form.", show_default=False
+        "--test",
+        metavar="DIR",
+        help="Test images, in the same form; by default those of a folder test (or val) in FOLDER.",
+        show_default=False,
+    ),
+]
+Layout = Annotated[
+    Literal["auto", "classes"],
+    typer.Option(
+        help="What the first folders are. auto: train, test, val and the like are splits, a single "
+        "folder is gone through, all others are classes; classes: all are classes.",
+    ),
+]
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        help="Follow links that leave FOLDER, and links to folders; a running system reads only "
+        "what lies below its --import-root.",
     ),
 ]
 Shots = Annotated[

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from servicekit.escaping import escaped
+
 _PLAIN_EVERY_SECONDS = 5.0
 # Nothing new: one line now and then shows that it is alive.
 _STILL_EVERY_SECONDS = 60.0
@@ -120,7 +122,7 @@ class PlainView:
 
     def say(self, text: str) -> None:
         """Prints one line on stderr."""
-        print(text, file=sys.stderr, flush=True)
+        print(escaped(text, lines=True), file=sys.stderr, flush=True)
 
 
 class LiveView:
@@ -143,7 +145,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Prints one line above the bars."""
-        self._bars.console.print(text, highlight=False, markup=False)
+        self._bars.console.print(escaped(text, lines=True), highlight=False, markup=False)
 
     def _next(self, title: str) -> None:
         if self._task is not None:

@@ -6,10 +6,13 @@ from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli.failures import unknown
-from gateway.cli.inputs import dataset_id, pool_file, source_uri
+from gateway.cli.failures import SHORTFALL, unknown
+from gateway.cli.inputs import USUAL, Reading, dataset_id, pool_file, source_uri
 from gateway.cli.naming import names_line
 from gateway.cli.session import Session
+
+_LAYOUTS = {"auto": pb.FOLDER_LAYOUT_UNSPECIFIED, "classes": pb.FOLDER_LAYOUT_CLASSES}
+_UNREACHED = {"UNREADABLE", "OUTSIDE_ROOT", "BAD_LINK", "NOT_A_FILE", "NAME_NOT_UTF8", "BAD_SHARD"}
 
 
 async def import_images(
@@ -20,6 +23,7 @@ async def import_images(
     name: str | None = None,
     display_names: Mapping[str, str] | None = None,
     refuse_leaks: bool = False,
+    reading: Reading = USUAL,
 ) -> pb.Dataset:
     """Imports once; the same unchanged files are found again and not imported twice.
 
@@ -27,13 +31,15 @@ async def import_images(
     """
     called = display_names or {}
     request = pb.ImportDatasetRequest(
-        dataset_id=name or dataset_id(train, test, shots, called, refuse_leaks),
+        dataset_id=name or dataset_id(train, test, shots, called, refuse_leaks, reading),
         source=pb.DatasetSource(
             train_uri=source_uri(train),
             test_uri=source_uri(test) if test else "",
             shots=shots,
             display_names=called,
             refuse_leaks=refuse_leaks,
+            layout=_LAYOUTS[reading.layout],
+            follow_links=reading.follow_links,
         ),
     )
     operation = await session.call(session.gateway.ImportDataset, request)
@@ -44,11 +50,24 @@ async def import_images(
         session.view.say(f"warning: {warning}")
     if dataset.rejected_files:
         first = dataset.rejected_files[0]
-        session.view.say(
-            f"warning: {len(dataset.rejected_files)} files were left out, "
-            f"for example {first.path}: {first.message}"
-        )
+        session.view.say(f"warning: {left_out(dataset)}; for example {first.path}: {first.message}")
     return dataset
+
+
+def left_out(dataset: pb.Dataset) -> str:
+    """How many files were left out, and how many for which reason."""
+    counts = {one.reason: one.file_count for one in dataset.rejected_counts}
+    total = sum(counts.values()) or len(dataset.rejected_files)
+    each = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return f"{total} files were left out" + (f" ({each})" if each else "")
+
+
+def shortfall(dataset: pb.Dataset) -> int:
+    """The exit code of what was not read: SHORTFALL if files could not be reached, else 0.
+
+    Files that were read and are no images, or copies, are listed and lose nothing.
+    """
+    return SHORTFALL if any(one.reason in _UNREACHED for one in dataset.rejected_counts) else 0
 
 
 def check_classes(asked: Iterable[str], dataset: pb.Dataset) -> None:
@@ -94,5 +113,6 @@ def dataset_document(dataset: pb.Dataset) -> dict[str, Any]:
             {"path": file.path, "reason": file.reason, "message": file.message}
             for file in dataset.rejected_files
         ],
+        "rejected_counts": {one.reason: one.file_count for one in dataset.rejected_counts},
         "warnings": list(dataset.warnings),
     }

@@ -1,12 +1,25 @@
 """Tables for the terminal in one style."""
 
+from typing import Any
+
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
+
+from servicekit.escaping import escaped
+
+
+class _Table(Table):
+    """A table that shows what a terminal would obey."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        shown = [escaped(c, lines=True) if isinstance(c, str) else c for c in cells]
+        super().add_row(*shown, **options)
 
 
 def table(*columns: str, title: str = "", right: tuple[str, ...] = ()) -> Table:
     """An empty table; the columns in `right` are aligned to the right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    made = _Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made

@@ -25,6 +25,7 @@ class AugmentWish:
     parameters: dict[str, str] = field(default_factory=dict)
     display_names: dict[str, str] = field(default_factory=dict)
     refuse_leaks: bool = False
+    reading: inputs.Reading = inputs.USUAL
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -44,7 +45,7 @@ class TrainWish:
     """What was asked for on the command line."""
 
     source: str
-    test: str
+    test: str | None
     synthetic: Path | None
     strategy: str
     seeds: int
@@ -54,6 +55,7 @@ class TrainWish:
     step_count: int
     compare: bool
     refuse_leaks: bool = False
+    reading: inputs.Reading = inputs.USUAL
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class StudyWish:
     name: str
     display_names: dict[str, str] = field(default_factory=dict)
     refuse_leaks: bool = False
+    reading: inputs.Reading = inputs.USUAL
 
     def run_id(self) -> str:
         """The id of the run."""

@@ -21,7 +21,7 @@ from gateway.datasets.select import (
     without_leaks,
 )
 from gateway.datasets.source import Entry, Note, source_of
-from gateway.datasets.splits import Part, find_parts
+from gateway.datasets.splits import Part, check_places, find_parts
 from gateway.digests import digest
 from gateway.resources import Dataset, DatasetClass, DatasetSource, RejectedFile
 from servicekit.errors import InvalidArgument
@@ -46,6 +46,7 @@ def import_dataset(
     """
     source = dataset.source
     parts = find_parts(source, store=store, roots=roots)
+    check_places(parts)
     names = ClassNames()
     tested = TEST in parts
     train = _read_split(parts[TRAIN], TRAIN, source, names, report, hashed=tested)

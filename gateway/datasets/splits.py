@@ -58,14 +58,18 @@ def find_parts(
         parts = {TRAIN: _apart(parts[TRAIN], parts[TEST]), TEST: _apart(parts[TEST], parts[TRAIN])}
     if source.finds_layout:
         parts = _arranged(parts, name)
+    return parts
+
+
+def check_places(parts: dict[str, Part]) -> None:
+    """Raises InvalidArgument if training and test images are the same."""
     if len(parts) == 2 and parts[TRAIN].place.path_of(parts[TEST].place) == "":
         raise InvalidArgument(
-            f"{name(parts[TRAIN].place)} is given for training and to test with; give other "
-            "images to test with",
+            f"{parts[TRAIN].place.uri} is given for training and to test with; give other images "
+            "to test with",
             field=parts[TEST].field,
             reason="SAME_PLACE",
         )
-    return parts
 
 
 def _apart(part: Part, other: Part) -> Part:

@@ -76,6 +76,18 @@ def folders_of(root: Path, links: Links) -> list[str]:
     ]
 
 
+def folders_behind(root: Path) -> set[Path]:
+    """Returns the folders outside a folder that links below it lead into, by their real paths."""
+    root = Path(os.path.realpath(root))
+    found = set()
+    for path in walk(root, Links(lambda _: True, follow=True)) if root.is_dir() else ():
+        if isinstance(path, str):
+            target = Path(os.path.realpath(root / path))
+            if not target.is_relative_to(root):
+                found.add(target.parent)
+    return found
+
+
 def _look(
     entry: os.DirEntry[str], path: str, links: Links, chain: _Chain
 ) -> str | RejectedFile | None:

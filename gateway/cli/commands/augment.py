@@ -8,6 +8,7 @@ import typer
 from gateway.cli import inputs, options, outputs
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
+from gateway.cli.folders import check_folders
 from gateway.cli.names_file import read_names
 from gateway.cli.wishes import AugmentWish
 
@@ -36,6 +37,8 @@ def augment(
     out: Out = Path("augmented"),
     form: Format = "imagefolder",
     test: options.Test = None,
+    layout: options.Layout = "auto",
+    follow_links: options.FollowLinks = False,
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
@@ -69,6 +72,7 @@ def augment(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
             refuse_leaks,
+            inputs.Reading(layout, follow_links),
         )  # fmt: skip
         check_format(form)
         _check(wish, out, own=not gateway)
@@ -82,7 +86,7 @@ def augment(
 
         return await augment.run(session, wish, out, form, resume=resume, overwrite=overwrite)
 
-    execute(common, work, roots=inputs.import_roots(source, test))
+    execute(common, work, roots=inputs.import_roots(source, test, reading=wish.reading))
 
 
 def _check(wish: AugmentWish, out: Path, *, own: bool) -> None:
@@ -90,8 +94,7 @@ def _check(wish: AugmentWish, out: Path, *, own: bool) -> None:
     from gateway.cli.known import check_methods, own_methods
 
     sources = [text for text in (wish.source, wish.test) if text]
-    for text in sources:
-        inputs.source_uri(text)
+    check_folders(wish.source, wish.test, wish.reading)
     if wish.pool:
         inputs.pool_file(wish.pool)
     outputs.apart(out, *map(inputs.local_path, sources))

@@ -7,7 +7,8 @@ from rich.markup import escape
 
 from gateway.cli import options
 from gateway.cli.execute import Outcome, checked, execute
-from gateway.cli.inputs import import_roots, source_uri
+from gateway.cli.folders import check_folders
+from gateway.cli.inputs import Reading, import_roots
 from gateway.cli.names_file import read_names
 from gateway.cli.tables import table
 
@@ -26,6 +27,8 @@ Name = Annotated[
 def import_(
     source: options.Source,
     test: options.Test = None,
+    layout: options.Layout = "auto",
+    follow_links: options.FollowLinks = False,
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
@@ -38,21 +41,25 @@ def import_(
     """Import images, and see what is wrong with which file."""
     common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
 
+    reading = Reading(layout, follow_links)
+
     def prepare() -> dict[str, str]:
-        for text in (source, test):
-            if text:
-                source_uri(text)
+        check_folders(source, test, reading)
         return read_names(names)
 
     called = checked(common, prepare)
 
     async def work(session: "Session") -> Outcome:
-        from gateway.cli.steps import dataset_document, import_images
+        from gateway.cli.steps import dataset_document, import_images, shortfall
 
-        dataset = await import_images(session, source, test, shots, name, called, refuse_leaks)
-        return Outcome(dataset_document(dataset), lambda console: _print(console, dataset))
+        dataset = await import_images(
+            session, source, test, shots, name, called, refuse_leaks, reading
+        )
+        return Outcome(
+            dataset_document(dataset), lambda console: _print(console, dataset), shortfall(dataset)
+        )
 
-    execute(common, work, roots=import_roots(source, test))
+    execute(common, work, roots=import_roots(source, test, reading=reading))
 
 
 def _print(console: "Console", dataset: "pb.Dataset") -> None:

@@ -9,6 +9,7 @@ from gateway.cli import demo as shipped
 from gateway.cli import inputs, options, outputs
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
+from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.names_file import read_names
 from gateway.cli.wishes import StudyWish
 
@@ -45,6 +46,8 @@ def study(
     per_class: PerClass = 0,
     seeds: Seeds = 0,
     out: Out = None,
+    layout: options.Layout = "auto",
+    follow_links: options.FollowLinks = False,
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
@@ -77,6 +80,7 @@ def study(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
             per_class or 100, seeds or 3, train_steps, deterministic, check_safety,
             inputs.parameters(param), "study", read_names(names), refuse_leaks,
+            inputs.Reading(layout, follow_links),
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         _check(wish, folder, full=full and not demo, own=not gateway)
@@ -90,7 +94,7 @@ def study(
 
         return await study.run(session, wish, folder, resume=redo, overwrite=overwrite)
 
-    execute(common, work, roots=inputs.import_roots(wish.source, wish.test))
+    execute(common, work, roots=inputs.import_roots(wish.source, wish.test, reading=wish.reading))
 
 
 def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full: bool) -> StudyWish:
@@ -122,17 +126,10 @@ def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
             "A study needs a folder of images.",
             remedy="Give one: variegate study FOLDER --test DIR; or try variegate study --demo.",
         )
-    if not wish.test:
-        raise CliError(
-            "A study needs test images to measure with.",
-            remedy="Add --test DIR: photographs that no row trains on, a folder per class.",
-            reason="TEST_MISSING",
-        )
-    inputs.source_uri(wish.source)
-    inputs.source_uri(wish.test)
+    check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
     if wish.pool:
         inputs.pool_file(wish.pool)
-    outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test)))
+    outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test) if text))
     if own:
         known = own_methods()
         names = wish.methods or [method.id for method in known]

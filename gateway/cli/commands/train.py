@@ -8,15 +8,13 @@ import typer
 from gateway.cli import options
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
-from gateway.cli.inputs import import_roots, source_uri
+from gateway.cli.folders import check_folders, check_tested
+from gateway.cli.inputs import Reading, import_roots
 from gateway.cli.wishes import TrainWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
 
-TestRequired = Annotated[
-    str, typer.Option("--test", metavar="DIR", help="Test images, in the same form.")
-]
 Synthetic = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Output of `variegate augment` to add.")
 ]
@@ -36,7 +34,9 @@ Compare = Annotated[
 
 def train(
     source: options.Source,
-    test: TestRequired,
+    test: options.Test = None,
+    layout: options.Layout = "auto",
+    follow_links: options.FollowLinks = False,
     synthetic: Synthetic = None,
     strategy: Strategy = "",
     seeds: Seeds = 3,
@@ -59,6 +59,7 @@ def train(
     wish = TrainWish(
         source, test, synthetic, strategy, seeds, shots, policy, classifier, steps, compare,
         refuse_leaks,
+        Reading(layout, follow_links),
     )  # fmt: skip
     checked(common, lambda: _check(wish))
 
@@ -67,12 +68,11 @@ def train(
 
         return await train.run(session, wish)
 
-    execute(common, work, roots=import_roots(source, test))
+    execute(common, work, roots=import_roots(source, test, reading=wish.reading))
 
 
 def _check(wish: TrainWish) -> None:
-    source_uri(wish.source)
-    source_uri(wish.test)
+    check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
     if wish.synthetic is None:
         if wish.strategy not in ("", "real"):
             raise CliError(

@@ -33,6 +33,7 @@ async def run(
         wish.shots,
         display_names=wish.display_names,
         refuse_leaks=wish.refuse_leaks,
+        reading=wish.reading,
     )
     steps.check_classes(wish.class_names, dataset)
     request = pb.CreateAugmentationRequest(
@@ -53,7 +54,7 @@ async def run(
     document = _document(dataset, made, out)
     facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
     outputs.finish(out, wish.output_id(form), **facts)
-    code = SHORTFALL if made.result.shortfalls else 0
+    code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
     return Outcome(document, lambda console: _print(console, document), code)
 
 

@@ -37,6 +37,7 @@ async def run(
         wish.shots,
         display_names=wish.display_names,
         refuse_leaks=wish.refuse_leaks,
+        reading=wish.reading,
     )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
@@ -65,7 +66,7 @@ async def run(
     await fetch(session, study.result.report_uri, out / "report.html")
     outputs.finish(out, run_id, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
-    code = SHORTFALL if any(row.shortfalls for row in results.rows) else 0
+    code = SHORTFALL if any(row.shortfalls for row in results.rows) else steps.shortfall(dataset)
     document = _document(results, study.name, out)
     return Outcome(document, lambda console: _print(console, results, out), code)
 

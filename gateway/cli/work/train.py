@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from gateway.cli.execute import Outcome
 from gateway.cli.session import Session
-from gateway.cli.steps import import_images
+from gateway.cli.steps import import_images, shortfall
 from gateway.cli.synthetic import store_synthetic
 from gateway.cli.tables import percent, plus_minus, table
 from gateway.cli.training import Lesson
@@ -25,7 +25,12 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
     """Trains with every seed, and with --synthetic both without and with its images."""
     session.connection.need_trainer()
     dataset = await import_images(
-        session, wish.source, wish.test, wish.shots, refuse_leaks=wish.refuse_leaks
+        session,
+        wish.source,
+        wish.test,
+        wish.shots,
+        refuse_leaks=wish.refuse_leaks,
+        reading=wish.reading,
     )
     plain = Lesson(
         dataset.manifest_uri,
@@ -42,7 +47,7 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
         lesson = replace(plain, synthetic_manifest_uri=uri, strategy=wish.strategy)
         rows.append(_row(wish.strategy or "combined", await run_all(session, lesson, wish.seeds)))
     document = _document(dataset.name, wish.synthetic, rows)
-    return Outcome(document, lambda console: _print(console, document))
+    return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
 
 
 def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Which images a folder holds for training and to test with: told before anything is started."""
+
+from gateway.cli.failures import CliError
+from gateway.cli.inputs import Reading, local_path, source_uri
+
+
+def check_folders(train: str, test: str | None, reading: Reading) -> bool:
+    """Returns whether there are images to test with, as far as it can be told here.
+
+    Raises CliError for a place that is not there, and for folders of which it is not clear whether
+    they are splits or classes.
+    """
+    from gateway.datasets.manifest import TEST
+    from gateway.datasets.places import FilePlace, Place
+    from gateway.datasets.splits import find_parts
+    from gateway.resources import DatasetSource
+    from servicekit.errors import InvalidArgument
+    from servicekit.storage import MemoryStore
+
+    uris = [source_uri(text) for text in (train, test) if text]
+    places = [local_path(text) for text in (train, test) if text]
+    if not all(place and place.exists() for place in places):
+        return True  # Where the gateway is, there may be.
+
+    def name(place: Place) -> str:
+        for text, given in zip((train, test), places, strict=False):
+            if isinstance(place, FilePlace) and place.root == given:
+                return str(text).rstrip("/") or "/"
+        return place.uri
+
+    try:
+        source = DatasetSource(
+            uris[0],
+            uris[1] if test else "",
+            finds_layout=reading.layout == "auto",
+            follow_links=reading.follow_links,
+        )
+        return TEST in find_parts(source, store=MemoryStore(), roots=("/",), name=name)
+    except InvalidArgument as error:
+        raise CliError(f"{error.message}.".replace("..", "."), reason=error.reason) from error
+
+
+def check_tested(is_tested: bool, source: str) -> None:
+    """Raises CliError without images to test with."""
+    if not is_tested:
+        raise CliError(
+            f"There are no test images to measure with: {source} holds no test split.",
+            remedy="Add --test DIR: photographs that nothing trains on, a folder per class.",
+            reason="TEST_MISSING",
+        )
