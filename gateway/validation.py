@@ -9,13 +9,13 @@ from gateway.clients import Clients
 from gateway.datasets import manifest
 from gateway.datasets.manifest import TRAIN
 from gateway.datasets.places import locate
-from gateway.digests import sha256_of
+from gateway.datasets.pools import store_pool
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
 from gateway.senses import parse_pins
 from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument, Precondition
-from servicekit.storage import ObjectStore, to_key, to_uri
+from servicekit.storage import ObjectStore, to_key
 
 
 class Validator:
@@ -103,22 +103,7 @@ class Validator:
 
     def _copy_pool(self, uri: str, field: str) -> str:
         place = locate(uri, store=self._store, roots=self._settings.import_roots, field=field)
-        try:
-            with place.open() as file:
-                data = file.read()
-        except OSError as error:
-            raise InvalidArgument(
-                f"{uri} cannot be read: {error.strerror or error}; give a parquet file",
-                field=field,
-                reason="POOL_UNREADABLE",
-            ) from error
-        if data[:4] != b"PAR1":
-            raise InvalidArgument(
-                f"{uri} is not a parquet file", field=field, reason="POOL_UNREADABLE"
-            )
-        key = f"pools/{sha256_of(data)}.parquet"
-        self._store.put(key, data)
-        return to_uri(key)
+        return store_pool(self._store, place, field)
 
     async def _check_recipes(self, study: Study) -> None:
         known = await self._clients.trainer.recipes()

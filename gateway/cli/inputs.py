@@ -50,14 +50,14 @@ def source_uri(text: str) -> str:
 
 
 def pool_file(text: str) -> Path | None:
-    """The file of a pool, or None if it is in the object store. Raises CliError without a file."""
+    """The file or folder of a pool, or None if it is in the object store. Raises CliError."""
     path = local_path(text)
-    if path is None or path.is_file():
+    if path is None or path.is_dir() or (path.is_file() and path.suffix.lower() in _FILES):
         return path
     raise CliError(
-        f"The pool {text} is not a file.",
+        f"The pool {text} is not a .parquet or .tar file, nor a folder.",
         exit_code=3,
-        remedy="Give a .parquet file with the columns image, label and class_name.",
+        remedy="Give a .parquet or .tar file, or a folder of them, of images or of class folders.",
         reason="POOL_MISSING",
     )
 

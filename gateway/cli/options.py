@@ -62,8 +62,9 @@ Names = Annotated[
 Pool = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE",
-        help="Parquet file of images to retrieve from; or store:PREFIX, shards in the store.",
+        metavar="PLACE",
+        help="Images to retrieve from: a .parquet or .tar file, a folder of them, of images or of "
+        "class folders, or store:PREFIX, the same in the store.",
         show_default=False,
     ),
 ]

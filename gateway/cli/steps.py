@@ -79,18 +79,16 @@ def check_classes(asked: Iterable[str], dataset: pb.Dataset) -> None:
 
 
 async def store_pool(session: Session, pool: str | None) -> str:
-    """Puts a pool file into the object store, once, and returns its URI; "" without one."""
+    """Puts a pool into the object store, once, and returns its URI; "" without one."""
     path = pool_file(pool) if pool else None
     if path is None:
         return pool or ""
-    from hashlib import sha256
+    from gateway.datasets.places import locate
+    from gateway.datasets.pools import store_pool
 
-    from servicekit.storage import to_uri
-
-    data = await asyncio.to_thread(path.read_bytes)
-    key = f"pools/{sha256(data).hexdigest()}.parquet"
-    await asyncio.to_thread(session.connection.need_store().put, key, data)
-    return to_uri(key)
+    store = session.connection.need_store()
+    place = locate(path.as_uri(), store=store, roots=(str(path.parent),), field="pool")
+    return await asyncio.to_thread(store_pool, store, place, "pool")
 
 
 def dataset_document(dataset: pb.Dataset) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_a_pool_that_is_not_there_is_refused_before_anything_starts(variegate, p
     images = [str(photos) if word == "tests" else word for word in command]
     answer = variegate(*images, photos, "--pool", "none.parquet", "--out", "out")
     assert answer.code == 3
-    assert "The pool none.parquet is not a file." in answer.err
+    assert "The pool none.parquet is not a .parquet or .tar file, nor a folder." in answer.err
     assert "starting" not in answer.err
 
 
