@@ -121,6 +121,7 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
         deterministic=recipe.deterministic,
         check_safety=recipe.check_safety,
         safety_sample_count=recipe.safety_sample,
+        preview_count=recipe.preview_count,
     )
     if result := augmentation.result:
         message.result.CopyFrom(
@@ -162,6 +163,7 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
         deterministic=message.deterministic,
         check_safety=message.check_safety,
         safety_sample=message.safety_sample_count,
+        preview_count=message.preview_count,
     )
     result = None
     if message.HasField("result"):

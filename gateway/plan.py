@@ -124,7 +124,7 @@ class FirstSlots(Sequence[Slot]):
     materials: Sequence[ClassMaterial]
 
     def __len__(self) -> int:
-        return len(self.materials) * self.plan.recipe.images_per_class
+        return len(self.materials) * self.plan.recipe.wanted
 
     @overload
     def __getitem__(self, place: int) -> Slot: ...
@@ -138,6 +138,6 @@ class FirstSlots(Sequence[Slot]):
         return self._slot(range(len(self))[place])
 
     def _slot(self, number: int) -> Slot:
-        which, index = divmod(number, self.plan.recipe.images_per_class)
+        which, index = divmod(number, self.plan.recipe.wanted)
         material = self.materials[which]
         return self.plan.slot(material.class_name, material.label, index, 0)

@@ -84,6 +84,12 @@ class Recipe:
     deterministic: bool = False
     check_safety: bool = False
     safety_sample: int = 0
+    preview_count: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Accepted images to make per class now."""
+        return self.preview_count or self.images_per_class
 
 
 @dataclass(frozen=True)

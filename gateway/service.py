@@ -9,6 +9,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
 from gateway.catalog import Catalog
+from gateway.estimates import Estimator
 from gateway.messages import (
     Resource,
     augmentation_from_pb,
@@ -30,11 +31,16 @@ class GatewayService(rpc.GatewayServiceServicer):
     """Serves datasets, augmentations and studies. Translates; the work is durable."""
 
     def __init__(
-        self, operations: DurableOperations, catalog: Catalog, validator: Validator
+        self,
+        operations: DurableOperations,
+        catalog: Catalog,
+        validator: Validator,
+        estimator: Estimator,
     ) -> None:
         self._operations = operations
         self._catalog = catalog
         self._validator = validator
+        self._estimator = estimator
 
     async def ImportDataset(
         self, request: pb.ImportDatasetRequest, context: grpc.aio.ServicerContext
@@ -50,6 +56,15 @@ class GatewayService(rpc.GatewayServiceServicer):
         request.augmentation.ClearField("result")
         augmentation = augmentation_from_pb(request.augmentation, name)
         return await self._operations.create(await self._validator.augmentation(augmentation))
+
+    async def PlanAugmentation(
+        self, request: pb.PlanAugmentationRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PlanAugmentationResponse:
+        augmentation = augmentation_from_pb(
+            request.augmentation, f"{request.parent}/augmentations/"
+        )
+        checked = await self._validator.augmentation(augmentation)
+        return await self._estimator.of(checked)
 
     async def CreateStudy(
         self, request: pb.CreateStudyRequest, context: grpc.aio.ServicerContext

@@ -6,6 +6,7 @@ from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from gateway.catalog import Catalog
 from gateway.clients import Clients
+from gateway.estimates import Estimator
 from gateway.operations import DurableOperations
 from gateway.run.context import Context
 from gateway.run.durable import Durable
@@ -27,7 +28,7 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
     )
     operations = DurableOperations(durable, context.catalog, context.progress)
     validator = Validator(store, context.catalog, clients, settings)
-    service = GatewayService(operations, context.catalog, validator)
+    service = GatewayService(operations, context.catalog, validator, Estimator(context))
 
     def register(server: grpc.aio.Server) -> None:
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(service, server)

@@ -80,6 +80,18 @@ Safety = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output of variegate.")]
+Plan = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        help="Say what it would take and end. A pace that is not known is measured with the first "
+        "images, which are kept for the run.",
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Do not ask, and begin even if the disk seems to be too small."),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout; progress on stderr.")
 ]

@@ -4,6 +4,7 @@ A run writes `.variegate.json` into its output first, and marks it finished last
   no such folder, or empty     starts
   the same run, unfinished     goes on, with or without --resume
   the same run, finished       --resume answers at once; --overwrite does it again
+  a preview                    replaced
   another run's output         --overwrite only
   anything else                refused, also with --overwrite: variegate deletes only its own
 """
@@ -29,10 +30,16 @@ def claim(out: Path, run: str, *, resume: bool, overwrite: bool, dry: bool = Fal
         raise CliError(f"{out} is a file, not a folder.", remedy="Choose another --out.")
     if out.is_dir() and any(out.iterdir()):
         _check(out, run, resume=resume, overwrite=overwrite)
-        if overwrite and not dry:
+        if (overwrite or _is_preview(out)) and not dry:
             shutil.rmtree(out)
     if not dry:
         _write(out, {"run": run, "state": "running"})
+
+
+def is_begun(out: Path, run: str) -> bool:
+    """Says whether the folder holds an unfinished output of this run."""
+    marker = _read(out) or {}
+    return marker.get("run") == run and marker.get("state") == "running"
 
 
 def finish(out: Path, run: str, **facts: Any) -> None:
@@ -59,7 +66,7 @@ def _check(out: Path, run: str, *, resume: bool, overwrite: bool) -> None:
             f"{out} is not empty, and variegate did not make it.",
             "Choose another --out, or empty the folder yourself.",
         )
-    if overwrite:
+    if overwrite or _is_preview(out):
         return
     same, running = marker.get("run") == run, marker.get("state") == "running"
     if same and (running or resume):
@@ -74,6 +81,10 @@ def _check(out: Path, run: str, *, resume: bool, overwrite: bool) -> None:
         f"{out} holds {what} with other images or settings.",
         "Repeat that run's own command to go on with it, or use --overwrite, or another --out.",
     )
+
+
+def _is_preview(out: Path) -> bool:
+    return bool((_read(out) or {}).get("preview"))
 
 
 def _exists(message: str, remedy: str) -> CliError:

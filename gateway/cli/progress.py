@@ -60,6 +60,9 @@ class View(Protocol):
     def say(self, text: str) -> None:
         """Shows one line that stays."""
 
+    def ask(self, question: str) -> bool:
+        """Asks a person, who answers yes or no; True where there is none to ask."""
+
 
 def clock(seconds: float) -> str:
     """75 -> "1:15"; 3700 -> "1:01:40"."""
@@ -124,6 +127,10 @@ class PlainView:
         """Prints one line on stderr."""
         print(escaped(text, lines=True), file=sys.stderr, flush=True)
 
+    def ask(self, question: str) -> bool:
+        """Nobody reads this: a job that nobody watches is not kept waiting."""
+        return True
+
 
 class LiveView:
     """A bar per stage; finished ones stay on the screen with a tick."""
@@ -146,6 +153,17 @@ class LiveView:
     def say(self, text: str) -> None:
         """Prints one line above the bars."""
         self._bars.console.print(escaped(text, lines=True), highlight=False, markup=False)
+
+    def ask(self, question: str) -> bool:
+        """Asks below the bars, which stand still meanwhile; no is the answer by default."""
+        if not sys.stdin.isatty():
+            return True
+        self._bars.stop()
+        try:
+            self._bars.console.print(f"{question} [y/N]", end=" ", markup=False, highlight=False)
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        finally:
+            self._bars.start()
 
     def _next(self, title: str) -> None:
         if self._task is not None:

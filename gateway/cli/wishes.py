@@ -41,6 +41,28 @@ class AugmentWish:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How a run goes about its output, and how much of it is made now.
+
+    With `plan` nothing but the plan is made; a `preview` above 0 makes so many images a class;
+    `yes` is the answer to every question.
+    """
+
+    out: Path
+    form: str = ""
+    resume: bool = False
+    overwrite: bool = False
+    plan: bool = False
+    preview: int = 0
+    yes: bool = False
+
+    def output_id(self, wish: AugmentWish) -> str:
+        """What the output folder belongs to: a run in a format, or so much of it."""
+        run = wish.output_id(self.form)
+        return f"{run} preview {self.preview}" if self.preview else run
+
+
+@dataclass(frozen=True)
 class TrainWish:
     """What was asked for on the command line."""
 

@@ -62,6 +62,7 @@ class MadeImage:
     model_digest: str
     steps: int
     guidance_scale: float
+    is_cached: bool = False
 
 
 class Generator:
@@ -226,6 +227,7 @@ def _made(image: pb.StoredImage) -> MadeImage:
         model_digest=image.model_digest,
         steps=image.steps,
         guidance_scale=image.guidance_scale,
+        is_cached=image.cached,
     )
 
 

@@ -55,7 +55,7 @@ async def _make(
     plan = Plan(dataset.digest, recipe, method, values, "")
     model: ModelInfo | None = None
     if method.model:
-        model = _model(await step("models", lambda: _models(context)), method.model)
+        model = model_of(await step("models", lambda: plain_models(context)), method.model)
         plan = replace(plan, model_digest=model.digest)
     materials = await collect(context, dataset, plan, model, progress)
     prompts = tuple(material.figures for material in materials.values() if material.figures)
@@ -74,11 +74,11 @@ async def _make(
     return replace(made, recognition=recognition)
 
 
-async def _models(context: Context) -> dict[str, dict[str, Any]]:
+async def plain_models(context: Context) -> dict[str, dict[str, Any]]:
     return {name: vars(m) for name, m in (await context.clients.generator.models()).items()}
 
 
-def _model(models: dict[str, dict[str, Any]], name: str) -> ModelInfo:
+def model_of(models: dict[str, dict[str, Any]], name: str) -> ModelInfo:
     if name not in models:
         raise Precondition(
             f"the generator has no model {name!r}, only {', '.join(models) or 'none'}; add it, or "

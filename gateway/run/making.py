@@ -16,6 +16,7 @@ from gateway.run.fitting import MOST_TEXTS, look_at_lengths, texts_of
 from gateway.run.outcomes import Outcome, from_plain
 from gateway.run.output import Output
 from gateway.run.progress import Progress
+from gateway.run.rates import Rate, Rates, rate_key
 from gateway.run.seen import Seen
 from gateway.run.shards import ShardMaker
 from gateway.run.steps import steps_in_order
@@ -50,12 +51,19 @@ class Making:
         maker = await self._maker(slots)
         for _ in range(1 + TOP_UPS):
             again = await self._attempt(maker, slots, output, seen)
+            counts = {False: len(again), True: len(slots) - len(again)}
+            await self._remember(maker.watch.taken(counts))
             if not output.accepted_count and again:
                 self._give_up(output)
             slots = await asyncio.to_thread(list, map(self.plan.again, again))
             if not slots:
                 break
         return output, self._shortfalls(output), lengths
+
+    async def _remember(self, rate: Rate) -> None:
+        """Adds to what the next plan reckons with."""
+        rates = Rates(self.context.store)
+        await asyncio.to_thread(rates.add, rate_key(self.plan.recipe, self.model), rate)
 
     async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
         """Looks at prompts that are spread over all slots, or at all where they are few."""
@@ -105,7 +113,10 @@ class Making:
 
         async def make(number: int) -> list[dict[str, Any]]:
             drafted[number] = await asyncio.to_thread(draft, number)
-            return await maker.make(drafted[number])
+            outcomes = await maker.make(drafted[number])
+            if maker.watch.is_due():
+                await self._remember(maker.watch.taken())
+            return outcomes
 
         def decide(number: int, outcomes: Sequence[dict[str, Any]]) -> None:
             items = drafted.pop(number, None) or draft(number)  # A recorded shard was not drafted.
@@ -161,7 +172,7 @@ class Making:
             )
 
     def _shortfalls(self, output: Output) -> list[Shortfall]:
-        wanted = self.plan.recipe.images_per_class
+        wanted = self.plan.recipe.wanted
         made = output.made
         shortfalls = []
         for name, material in self.materials.items():

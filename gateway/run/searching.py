@@ -43,7 +43,7 @@ class Searching:
         index = PoolIndex(**await step("index", self._index))
         plan = replace(self.plan, model_digest=index.digest)
         judged: dict[str, Outcome] = {}
-        wanted = plan.recipe.images_per_class
+        wanted = plan.recipe.wanted
         most = min(index.image_count, HITS_PER_SEARCH)
         for growth in range(1, GROWTH + 1):
             count = min(math.ceil(MARGIN * wanted * growth), most)
@@ -145,7 +145,7 @@ class Searching:
         for name in sorted(claims, key=self._labels().__getitem__):
             taken = 0
             for rank, hit in enumerate(claims[name]):
-                if taken == plan.recipe.images_per_class:
+                if taken == plan.recipe.wanted:
                     break
                 item = self._item(plan, index, name, taken, rank, hit)
                 outcome = replace(judged[hit.image_uri], item_id=item.item_id)
@@ -182,7 +182,7 @@ class Searching:
         return Item(item_id, slot, (), draft.prompt, None, None, lineage)
 
     def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
-        wanted = self.plan.recipe.images_per_class
+        wanted = self.plan.recipe.wanted
         made = {name: output.made[name] for name in self.materials}
         reason = f"of the {count} nearest images of the pool no more survived the filters"
         reason += f"; {left_out}" if left_out else ""

@@ -12,6 +12,7 @@ from gateway.plan import Item, ModelInfo
 from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
 from gateway.run.outcomes import Outcome, failed, judged
+from gateway.run.rates import Stopwatch
 from servicekit.errors import ServiceError
 from servicekit.together import together
 
@@ -32,13 +33,20 @@ class ShardMaker:
     checked: frozenset[tuple[str, int]] | None  # None checks every image.
     job: str
     places: dict[str, dict[str, int]] = field(default_factory=dict)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     async def make(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         """Returns one outcome per item, in order, as plain data."""
         wishes = await together(self._wish(item) for item in items)
         generator = self.context.clients.generator
-        made = await generator.generate(self.model, wishes, self.sampling, self.job)
-        verdicts = await self._judge(items, made)
+        fresh = 0
+        self.watch.begin()
+        try:
+            made = await generator.generate(self.model, wishes, self.sampling, self.job)
+            verdicts = await self._judge(items, made)
+            fresh = sum(isinstance(o, MadeImage) and not o.is_cached for o in made.values())
+        finally:
+            self.watch.end(fresh)
         return [self._outcome(item, made, verdicts).to_plain() for item in items]
 
     def _outcome(

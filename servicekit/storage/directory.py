@@ -29,6 +29,11 @@ class DirectoryStore:
         self._staging = self._root / ".staging"
         self._staging.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
         path = self._path(key)
         with self._told(key):

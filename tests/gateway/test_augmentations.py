@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from variegate.gateway.v1 import gateway_pb2 as pb
 
 from servicekit.errors import Exhausted
 from servicekit.storage import to_key
@@ -225,3 +226,47 @@ async def test_a_full_disk_ends_the_work_with_a_sentence_and_loses_nothing(folde
         system.store.word = ""
         assert (await system.augment()).result.accepted_count == 6
         assert system.trouble.made == max(made, 6)
+
+
+@pytest.mark.parametrize("method", ["mvc", "simple"])
+async def test_a_preview_is_the_first_images_of_the_run_which_makes_none_of_them_again(
+    folders, method
+):
+    state, train, _ = folders
+    async with open_system(state, train) as system:
+        await system.import_folder(train)
+        few = await system.augment("few", method=method, images_per_class=6, preview_count=2)
+        made = system.trouble.made
+        system.doubles["prompter"].requests.clear()  # it answers the same request otherwise again
+        every = await system.augment("every", method=method, images_per_class=6)
+        first, rest = (
+            {
+                row["item_id"]: row["sha256"]
+                for row in rows_of(system.store, one.result.manifest_uri)
+            }
+            for one in (few, every)
+        )
+    assert few.result.accepted_count == made
+    assert not few.result.shortfalls
+    assert first.items() <= rest.items()
+    assert system.trouble.made == every.result.accepted_count
+
+
+async def test_a_plan_says_what_an_augmentation_takes_by_the_pace_of_earlier_ones(folders):
+    state, train, _ = folders
+    wanted = pb.Augmentation(method="mvc", images_per_class=40)
+    request = pb.PlanAugmentationRequest(parent="datasets/pets", augmentation=wanted)
+    async with open_system(state, train) as system:
+        dataset = await system.import_folder(train)
+        before = await system.stub.PlanAugmentation(request, timeout=10)
+        await system.augment("few", images_per_class=10)
+        after = await system.stub.PlanAugmentation(request, timeout=10)
+        # What was there already is not the pace of making.
+        await system.augment("again", images_per_class=10)
+        same = await system.stub.PlanAugmentation(request, timeout=10)
+    count = 40 * len(dataset.classes)
+    assert (before.image_count, before.images_per_second, before.measured_count) == (count, 0, 0)
+    assert before.model == "pix2pix" and before.step_count == 3
+    assert after.measured_count == 10 * len(dataset.classes)
+    assert after.images_per_second > 0
+    assert same.measured_count == after.measured_count

@@ -10,7 +10,7 @@ from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
 from gateway.cli.folders import check_folders
 from gateway.cli.names_file import read_names
-from gateway.cli.wishes import AugmentWish
+from gateway.cli.wishes import AugmentWish, Manner
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -26,6 +26,16 @@ Guidance = Annotated[
 ]
 Format = Annotated[
     str, typer.Option("--format", help="Layout of --out: imagefolder, or webdataset (shards).")
+]
+Preview = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=1000,
+        metavar="N",
+        help="Make only the first N images a class, and a contact sheet of them: preview.png and "
+        "preview.html. The whole run does not make them again.",
+    ),
 ]
 Classes = Annotated[str | None, typer.Option(help="Only these classes, separated by commas.")]
 
@@ -48,6 +58,9 @@ def augment(
     param: options.Parameters = None,
     classes: Classes = None,
     pool: options.Pool = None,
+    preview: Preview = 0,
+    plan: options.Plan = False,
+    yes: options.Yes = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     deterministic: options.Deterministic = False,
@@ -63,6 +76,7 @@ def augment(
 ) -> None:
     """Make new images for every class, with manifest and lineage.
 
+    What it will take is said first, and at a terminal asked if it is more than an hour.
     A run that was stopped, even killed, goes on when the same command is given again.
     """
     common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
@@ -76,15 +90,18 @@ def augment(
         )  # fmt: skip
         check_format(form)
         _check(wish, out, own=not gateway)
-        outputs.claim(out, wish.output_id(form), resume=resume, overwrite=overwrite, dry=True)
+        if not plan:
+            run = manner.output_id(wish)
+            outputs.claim(out, run, resume=resume, overwrite=overwrite, dry=True)
         return wish
 
+    manner = Manner(out, form, resume, overwrite, plan, preview, yes)
     wish = checked(common, prepare)
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import augment
 
-        return await augment.run(session, wish, out, form, resume=resume, overwrite=overwrite)
+        return await augment.run(session, wish, manner)
 
     execute(common, work, roots=inputs.import_roots(source, test, reading=wish.reading))
 

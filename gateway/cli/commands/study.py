@@ -11,7 +11,7 @@ from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.names_file import read_names
-from gateway.cli.wishes import StudyWish
+from gateway.cli.wishes import Manner, StudyWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -56,6 +56,8 @@ def study(
     train_steps: StepCount = 0,
     demo: Demo = False,
     full: Full = False,
+    plan: options.Plan = False,
+    yes: options.Yes = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     deterministic: options.Deterministic = False,
@@ -84,7 +86,8 @@ def study(
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         _check(wish, folder, full=full and not demo, own=not gateway)
-        outputs.claim(folder, wish.run_id(), resume=redo, overwrite=overwrite, dry=True)
+        if not plan:
+            outputs.claim(folder, wish.run_id(), resume=redo, overwrite=overwrite, dry=True)
         return wish
 
     wish = checked(common, prepare)
@@ -92,7 +95,8 @@ def study(
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import study
 
-        return await study.run(session, wish, folder, resume=redo, overwrite=overwrite)
+        manner = Manner(folder, resume=redo, overwrite=overwrite, plan=plan, yes=yes)
+        return await study.run(session, wish, manner)
 
     execute(common, work, roots=inputs.import_roots(wish.source, wish.test, reading=wish.reading))
 

@@ -1,28 +1,28 @@
 """The work of `variegate augment`: ask the gateway, fetch the images, say what came of it."""
 
+import asyncio
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, steps
+from gateway.cli import outputs, planning, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import export
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import table
-from gateway.cli.wishes import AugmentWish
+from gateway.cli.wishes import AugmentWish, Manner
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(
-    session: Session, wish: AugmentWish, out: Path, form: str, *, resume: bool, overwrite: bool
-) -> Outcome:
-    """Makes the images and writes them into `out`, in the format `form`."""
+async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
+    """Says the plan, makes the images and writes them into the output folder."""
     session.connection.need_store()
     check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
     pool_uri = await steps.store_pool(session, wish.pool)
@@ -36,10 +36,23 @@ async def run(
         reading=wish.reading,
     )
     steps.check_classes(wish.class_names, dataset)
-    request = pb.CreateAugmentationRequest(
-        parent=dataset.name, augmentation_id=wish.run_id(), augmentation=_to_pb(wish, pool_uri)
+    wanted = _to_pb(wish, pool_uri)
+    wanted.preview_count = manner.preview
+    out, run_id = manner.out, manner.output_id(wish)
+    plan = planning.Plan(
+        {wish.method: await planning.estimate(session, dataset.name, wanted, wish.run_id())}
     )
-    outputs.claim(out, wish.output_id(form), resume=resume, overwrite=overwrite)
+    is_folder = manner.form == "imagefolder"
+    room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
+    if manner.plan:
+        return planning.outcome(dataset, plan, room)
+    begun = outputs.is_begun(out, run_id)
+    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=not begun)
+    outputs.claim(out, run_id, resume=manner.resume, overwrite=manner.overwrite)
+    own_id = wish.run_id() + (f"-{manner.preview}" if manner.preview else "")
+    request = pb.CreateAugmentationRequest(
+        parent=dataset.name, augmentation_id=own_id, augmentation=wanted
+    )
     operation = await session.call(session.gateway.CreateAugmentation, request)
     session.view.say(f"operation {operation.name}")
     made = await session.finished(operation, pb.Augmentation())
@@ -50,12 +63,31 @@ async def run(
             remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
             reason="NOTHING_MADE",
         )
-    await export(session, made.result.manifest_uri, dataset.manifest_uri, out, form)
+    await export(session, made.result.manifest_uri, dataset.manifest_uri, out, manner.form)
     document = _document(dataset, made, out)
     facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
-    outputs.finish(out, wish.output_id(form), **facts)
+    if manner.preview:
+        sheet = await asyncio.to_thread(_write_sheet, session, made, out)
+        document["contact_sheet"] = list(map(str, sheet))
+        facts["preview"] = manner.preview
+    outputs.finish(out, run_id, **facts)
     code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
     return Outcome(document, lambda console: _print(console, document), code)
+
+
+def _write_sheet(session: Session, made: pb.Augmentation, out: Path) -> list[Path]:
+    import pyarrow.parquet as pq
+
+    from gateway.cli.contact_sheet import write_sheet
+    from servicekit.storage import to_key
+
+    store = session.connection.need_store()
+    columns = ["class_name", "image_uri"]
+    table = pq.read_table(io.BytesIO(store.get(to_key(made.result.manifest_uri))), columns=columns)
+    images: dict[str, list[bytes]] = {}
+    for row in table.to_pylist():
+        images.setdefault(row["class_name"], []).append(store.get(to_key(row["image_uri"])))
+    return write_sheet(out, images)
 
 
 def _to_pb(wish: AugmentWish, pool_uri: str) -> pb.Augmentation:
@@ -157,4 +189,6 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
         unsure = "; ".join(f"{n}: {document['meanings'][n]}" for n in document["ambiguous_senses"])
         console.print(f"  your images do not show these meanings for sure: {escape(unsure)}")
         console.print("  pin others with --param senses='CLASS=SENSE;…'", style="dim")
+    for path in document.get("contact_sheet", []):
+        console.print(f"  look at {escape(path)}")
     console.print(f"  next: variegate train FOLDER --test DIR --synthetic {out}", style="dim")

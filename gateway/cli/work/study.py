@@ -6,24 +6,23 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, steps
+from gateway.cli import outputs, planning, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
 from gateway.cli.tables import plus_minus, table, verdict
-from gateway.cli.wishes import StudyWish
+from gateway.cli.wishes import Manner, StudyWish
 from gateway.study.results import ResultRow, StudyResults
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(
-    session: Session, wish: StudyWish, out: Path, *, resume: bool, overwrite: bool
-) -> Outcome:
-    """Runs the study and writes results.json and report.html into `out`."""
+async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
+    """Says the plan, runs the study and writes results.json and report.html."""
+    out = manner.out
     session.connection.need_store()
     known = await methods_of(session)
     names = wish.methods or tuple(method.id for method in known)
@@ -58,7 +57,14 @@ async def run(
             check_safety=wish.check_safety,
         ),
     )
-    outputs.claim(out, run_id, resume=resume, overwrite=overwrite)
+    plan = await _plan(session, request)
+    # Only results.json and report.html leave the store.
+    room = planning.disks(session, plan, out, is_folder=True, exports=False)
+    if manner.plan:
+        return planning.outcome(dataset, plan, room)
+    begun = outputs.is_begun(out, run_id)
+    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=not begun)
+    outputs.claim(out, run_id, resume=manner.resume, overwrite=manner.overwrite)
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
@@ -69,6 +75,26 @@ async def run(
     code = SHORTFALL if any(row.shortfalls for row in results.rows) else steps.shortfall(dataset)
     document = _document(results, study.name, out)
     return Outcome(document, lambda console: _print(console, results, out), code)
+
+
+async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Plan:
+    """The plan of all rows and seeds; rows that differ in strategy alone share their images."""
+    study = request.study
+    estimates = {}
+    for arm in study.arms:
+        wanted = pb.Augmentation(
+            method=arm.method,
+            images_per_class=study.images_per_class,
+            parameters=arm.parameters,
+            pool_uri=study.pool_uri,
+            deterministic=study.deterministic,
+            check_safety=study.check_safety,
+        )
+        probe_id = f"{request.study_id[:40]}-{arm.method.replace('+', '-')[:12]}"
+        estimates[arm.method] = await planning.estimate(session, study.dataset, wanted, probe_id)
+    rows = len(study.arms) + 1 + bool(study.pool_uri)
+    seeds = len(study.seeds)
+    return planning.Plan(estimates, times=seeds, training_count=rows * seeds)
 
 
 def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:

@@ -86,6 +86,21 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         )
         return self.operation(f"operations/import-{request.dataset_id}", dataset)
 
+    async def PlanAugmentation(self, request, context):
+        count = 2 * request.augmentation.images_per_class
+        return pb.PlanAugmentationResponse(
+            image_count=count,
+            made_count=count,
+            call_count=1 + count // 32,
+            model="pix2pix",
+            model_digest="0123456789abcdef",
+            width=32,
+            height=32,
+            step_count=20,
+            images_per_second=2.0,
+            measured_count=100,
+        )
+
     async def CreateAugmentation(self, request, context):
         self.requests.append(request)
         made = pb.Augmentation()

@@ -1,0 +1,253 @@
+"""What a run would take, said before it begins: images, calls, pace, time, disk."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from gateway.cli.execute import Outcome
+from gateway.cli.failures import CliError
+from gateway.cli.progress import clock
+from gateway.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Beyond this a person at a terminal is asked.
+ASK_SECONDS = 3600.0
+# Runs of fewer images are over before measuring would tell anything.
+_LEAST_TO_MEASURE = 64
+_PROBE_IMAGES = 32
+# Of the size of the pixels: what a PNG of a photograph takes, and less than any does.
+_USUAL_SHARE, _LEAST_SHARE = 0.7, 0.3
+# A file system gives room by the block; a shard adds headers and a label.
+_BLOCK, _IN_SHARD = 4096, 2048
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Estimates of all augmentations of a run, how often each is made, and the trainings."""
+
+    estimates: Mapping[str, pb.PlanAugmentationResponse]
+    times: int = 1
+    training_count: int = 0
+
+    @property
+    def image_count(self) -> int:
+        """Images that are wanted."""
+        return self.times * sum(one.image_count for one in self.estimates.values())
+
+    @property
+    def made_count(self) -> int:
+        """Images that are made for them."""
+        return self.times * sum(one.made_count for one in self.estimates.values() if one.model)
+
+    @property
+    def seconds(self) -> float | None:
+        """What making them takes; None if the pace of any is not known."""
+        spent = 0.0
+        for one in self.estimates.values():
+            if one.model and not one.images_per_second:
+                return None
+            spent += self.times * one.made_count / one.images_per_second if one.model else 0.0
+        return spent
+
+    def bytes(self, *, share: float, is_folder: bool, kept: bool = False) -> int:
+        """Bytes of the images, those made or only those `kept`, at a share of their pixels."""
+        total = 0
+        for one in self.estimates.values():
+            size = round(3 * one.width * one.height * share)
+            size = -(-size // _BLOCK) * _BLOCK if is_folder else size + _IN_SHARD
+            total += self.times * size * (one.image_count if kept else one.made_count)
+        return total
+
+
+async def estimate(
+    session: Session, parent: str, augmentation: pb.Augmentation, probe_id: str
+) -> pb.PlanAugmentationResponse:
+    """What an augmentation would take. An unknown pace is measured with its first images.
+
+    They are images of the run itself, which does not make them again.
+    """
+    request = pb.PlanAugmentationRequest(parent=parent, augmentation=augmentation)
+    known: pb.PlanAugmentationResponse
+    known = await session.call(session.gateway.PlanAugmentation, request)
+    is_measured = known.measured_count >= _PROBE_IMAGES // 2
+    if not known.model or is_measured or known.made_count < _LEAST_TO_MEASURE:
+        return known
+    probe = pb.Augmentation()
+    probe.CopyFrom(augmentation)
+    classes = await _class_names(session, parent, augmentation)
+    probe.class_names[:] = classes[:_PROBE_IMAGES]
+    probe.preview_count = max(1, _PROBE_IMAGES // len(classes))
+    session.view.say("measuring the pace with the first images, which are kept")
+    order = pb.CreateAugmentationRequest(
+        parent=parent, augmentation_id=f"{probe_id[:57]}-probe", augmentation=probe
+    )
+    operation = await session.call(session.gateway.CreateAugmentation, order)
+    await session.finished(operation, pb.Augmentation())
+    known = await session.call(session.gateway.PlanAugmentation, request)
+    return known
+
+
+async def _class_names(session: Session, parent: str, augmentation: pb.Augmentation) -> list[str]:
+    if augmentation.class_names:
+        return list(augmentation.class_names)
+    dataset = await session.call(session.gateway.GetDataset, pb.GetDatasetRequest(name=parent))
+    return [one.class_name for one in dataset.classes]
+
+
+def lines(dataset: pb.Dataset, plan: Plan) -> list[str]:
+    """The plan for people."""
+    classes = dataset.classes
+    train = sum(one.train_count for one in classes)
+    test = sum(one.test_count for one in classes)
+    left = len(dataset.rejected_files)
+    text = f"plan     {len(classes)} classes, {train:,} images to start from"
+    text += f", {test:,} to test with" if test else ""
+    found = [text + (f", {left:,} files left out" if left else "")]
+    for name, one in plan.estimates.items():
+        found.append(f"         {_made(name, one, plan.times)}")
+    if plan.training_count:
+        found.append(f"         {plan.training_count} classifiers to train")
+    seconds = plan.seconds
+    spent = "not known before the first images" if seconds is None else f"about {clock(seconds)}"
+    trained = ", and the training" if plan.training_count else ""
+    found.append(f"time     {spent}{trained}")
+    return found
+
+
+def _made(name: str, one: pb.PlanAugmentationResponse, times: int) -> str:
+    often = f"{times} x " if times > 1 else ""
+    if not one.model:
+        return f"{name}: {often}{one.image_count:,} images from the pool"
+    text = f"{name}: {often}{one.image_count:,} images of {one.width} x {one.height} pixels by "
+    text += f"{one.model} ({one.model_digest[:8]}), {one.step_count} steps, "
+    text += f"{one.call_count:,} calls"
+    if one.measured_count:
+        text += f"; {one.images_per_second:.2g} images/s, as measured on {one.measured_count:,}"
+        text += f", {100 * one.rejected_share:.0f} % rejected" if one.rejected_share else ""
+    return text
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Room that is needed in a place, at least and usually, and that is free there, in bytes."""
+
+    place: Path
+    least: int
+    usual: int
+    free: int
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"about {_size(self.usual)} of {_size(self.free)} free in {self.place}"
+
+
+def disks(session: Session, plan: Plan, out: Path, *, is_folder: bool, exports: bool) -> list[Disk]:
+    """The room needed, by file system: of the store, if it is on this machine, and the output."""
+    wanted: list[tuple[Path, int, int]] = []
+    store = store_folder(session)
+    sizes = [plan.bytes(share=share, is_folder=True) for share in (_LEAST_SHARE, _USUAL_SHARE)]
+    if store is not None:
+        wanted.append((store, sizes[0], sizes[1]))
+    if exports:
+        least, usual = (
+            plan.bytes(share=share, is_folder=is_folder, kept=True)
+            for share in (_LEAST_SHARE, _USUAL_SHARE)
+        )
+        wanted.append((out, least, usual))
+    by_device: dict[int, Disk] = {}
+    for path, least, usual in wanted:
+        place = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+        device = place.stat().st_dev
+        before = by_device.get(device, Disk(place, 0, 0, shutil.disk_usage(place).free))
+        by_device[device] = Disk(
+            before.place, before.least + least, before.usual + usual, before.free
+        )
+    return [disk for disk in by_device.values() if disk.usual]
+
+
+def store_folder(session: Session) -> Path | None:
+    """The folder of the object store, if it is one of this machine."""
+    root = getattr(session.connection.store, "root", None)
+    return root if isinstance(root, Path) else None
+
+
+async def agree(
+    session: Session, dataset: pb.Dataset, plan: Plan, room: list[Disk], *, yes: bool, asks: bool
+) -> None:
+    """Says the plan, and asks at a terminal where it takes long. Raises CliError to end the run.
+
+    Without a terminal nobody is asked, and the run begins. With `asks` false it was begun before.
+    """
+    for line in lines(dataset, plan):
+        session.view.say(line)
+    for disk in room:
+        session.view.say(f"disk     {disk.text}")
+    tight = next((disk for disk in room if disk.least > disk.free), None)
+    if tight and not yes:
+        raise CliError(
+            f"The disk has no room for the images: {tight.text}, at least {_size(tight.least)}.",
+            exit_code=3,
+            remedy="Ask for fewer with --per-class, use --out and --state on another disk, or "
+            "add --yes to begin all the same.",
+            reason="NO_ROOM",
+        )
+    seconds = plan.seconds
+    if yes or not asks or seconds is None or seconds < ASK_SECONDS:
+        return
+    question = f"This takes about {clock(seconds)} hours. Begin?"
+    if not await asyncio.to_thread(session.view.ask, question):
+        raise CliError(
+            "Not begun.",
+            exit_code=1,
+            remedy="Try --preview 4 for a few of each class, or a smaller --per-class.",
+            reason="NOT_BEGUN",
+        )
+
+
+def outcome(dataset: pb.Dataset, plan: Plan, room: list[Disk]) -> Outcome:
+    """What --plan answers."""
+    text = [*lines(dataset, plan), *(f"disk     {disk.text}" for disk in room)]
+
+    def render(console: "Console") -> None:
+        for line in text:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return Outcome(_document(plan, room), render)
+
+
+def _document(plan: Plan, room: list[Disk]) -> dict[str, Any]:
+    """The plan for --json."""
+    fields = ("image_count", "made_count", "call_count", "model", "model_digest", "width")
+    more = ("height", "step_count", "images_per_second", "measured_count", "rejected_share")
+    seconds = plan.seconds
+    return {
+        "augmentations": [
+            {"method": name, "times": plan.times}
+            | {field: getattr(one, field) for field in (*fields, *more)}
+            for name, one in plan.estimates.items()
+        ],
+        "training_count": plan.training_count,
+        "image_count": plan.image_count,
+        "made_count": plan.made_count,
+        "seconds": None if seconds is None else round(seconds, 1),
+        "disks": [
+            {"place": str(d.place), "needed_bytes": d.usual, "free_bytes": d.free} for d in room
+        ],
+    }
+
+
+def _size(count: float) -> str:
+    """12_300_000 -> "12.3 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
