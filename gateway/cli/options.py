@@ -78,7 +78,14 @@ Deterministic = Annotated[
 Safety = Annotated[
     bool, typer.Option("--check-safety/--no-check-safety", help="Check for unsafe content.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished output.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Take up an output again: an unfinished one goes on, with or "
+        "without this; of a finished one the summary is shown.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output of variegate.")]
 Plan = Annotated[
     bool,
