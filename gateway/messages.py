@@ -20,8 +20,6 @@ from gateway.run.progress import MOST_NOTICES, Progress
 Resource = res.Dataset | res.Augmentation | res.Study
 _AUTO, _CLASSES = pb.FOLDER_LAYOUT_UNSPECIFIED, pb.FOLDER_LAYOUT_CLASSES
 
-_MOST_WAITING = 1024
-
 
 @overload
 def to_pb(resource: res.Dataset) -> pb.Dataset: ...
@@ -293,7 +291,7 @@ def progress_to_pb(progress: Progress) -> pb.OperationProgress:
         unit=shown.unit,
         failed_count=shown.failed,
         part=progress.part,
-        waiting=progress.waits.text()[:_MOST_WAITING],
+        waiting=progress.waits.text()[:1024],
     )
     for item_id, text in shown.failures:
         message.failures.add(item_id=item_id, message=text)

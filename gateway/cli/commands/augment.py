@@ -85,14 +85,9 @@ def augment(
         wish = AugmentWish(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
-            refuse_leaks,
-            inputs.Reading(layout, follow_links),
+            refuse_leaks, inputs.Reading(layout, follow_links),
         )  # fmt: skip
-        check_format(form)
-        _check(wish, out, own=not gateway)
-        if not plan:
-            run = manner.output_id(wish)
-            outputs.claim(out, run, resume=resume, overwrite=overwrite, dry=True)
+        _check(wish, manner, own=not gateway)
         return wish
 
     manner = Manner(out, form, resume, overwrite, plan, preview, yes)
@@ -106,7 +101,7 @@ def augment(
     execute(common, work, roots=inputs.import_roots(source, test, reading=wish.reading))
 
 
-def _check(wish: AugmentWish, out: Path, *, own: bool) -> None:
+def _check(wish: AugmentWish, manner: Manner, *, own: bool) -> None:
     """What can be told before anything is started; `own` if we start the system ourselves."""
     from gateway.cli.known import check_methods, own_methods
 
@@ -114,6 +109,10 @@ def _check(wish: AugmentWish, out: Path, *, own: bool) -> None:
     check_folders(wish.source, wish.test, wish.reading)
     if wish.pool:
         inputs.pool_file(wish.pool)
-    outputs.apart(out, *map(inputs.local_path, sources))
+    check_format(manner.form)
+    outputs.apart(manner.out, *map(inputs.local_path, sources))
     if own:
         check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))
+    if not manner.plan:
+        run, resume = manner.output_id(wish), manner.resume
+        outputs.claim(manner.out, run, resume=resume, overwrite=manner.overwrite, dry=True)
