@@ -95,8 +95,7 @@ def study(
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import study
 
-        manner = Manner(folder, resume=redo, overwrite=overwrite, plan=plan, yes=yes)
-        return await study.run(session, wish, manner)
+        return await study.run(session, wish, Manner(folder, "", redo, overwrite, plan, yes=yes))
 
     execute(common, work, roots=inputs.import_roots(wish.source, wish.test, reading=wish.reading))
 
