@@ -25,7 +25,7 @@ BENCHMARKS = (
     "object_store",
     "triton_path",
 )
-LONG = ("retriever_scale",)
+LONG = ("retriever_scale", "screening_scale")
 RESULTS = Path(__file__).parent / "results.json"
 
 

@@ -1,6 +1,6 @@
 """What a picture copies: found by hash whatever the number of pictures, confirmed on pixels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,16 @@ class CopyIndex:
         self, hashes: Hashes, thumbnail: Callable[[], Thumbnail], distance: int = DISTANCE
     ) -> int | None:
         """The same by `both_hashes`; the thumbnail is asked for if they lead anywhere."""
+        rows = self._near(hashes, distance)
+        return _first_alike(thumbnail(), rows, self._thumbnail_at) if rows else None
+
+    def near(self, thumbnail: Thumbnail, distance: int = DISTANCE) -> list[int]:
+        """Returns the rows that the hashes lead to, nearest first, before pixels are compared."""
+        return self._near(both_hashes(thumbnail), distance)
+
+    def _near(self, hashes: Hashes, distance: int) -> list[int]:
         near = self._index.find(hashes, distance)
-        if not len(near.positions):
-            return None
-        rows = _nearest(near.positions // HASHES, near.distances)
-        return _first_alike(thumbnail(), rows, self._thumbnail_at)
+        return _nearest(near.positions // HASHES, near.distances)
 
 
 def find_by_scan(
@@ -61,14 +66,14 @@ def both_hashes(thumbnail: Thumbnail) -> Hashes:
     return np.array([crop_hashes(thumbnail)[0], mirrored_hash(thumbnail)], np.uint64)
 
 
-def _nearest(rows: NDArray[np.int64], distances: NDArray[np.uint8]) -> Iterator[int]:
-    """Yields rows by their least distance, then by row; each once, and not too many."""
+def _nearest(rows: NDArray[np.int64], distances: NDArray[np.uint8]) -> list[int]:
+    """Returns rows by their least distance, then by row; each once, and not too many."""
     order = np.lexsort((rows, distances))
     found = dict.fromkeys(rows[order].tolist())
-    return iter(list(found)[:_MOST_COMPARED])
+    return list(found)[:_MOST_COMPARED]
 
 
 def _first_alike(
-    thumbnail: Thumbnail, rows: Iterator[int], thumbnail_at: Callable[[int], Thumbnail]
+    thumbnail: Thumbnail, rows: Sequence[int], thumbnail_at: Callable[[int], Thumbnail]
 ) -> int | None:
     return next((row for row in rows if likeness(thumbnail, thumbnail_at(row)) >= SAME), None)

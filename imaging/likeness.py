@@ -25,16 +25,29 @@ def likeness(candidate: Thumbnail, protected: Thumbnail) -> float:
     subtracted and the rest is correlated. What all beaches and all skies share (light above, dark
     below) is in the surroundings, so it does not make two photographs alike.
     """
-    crops = _ROWS @ protected.astype(np.float64) @ _COLUMNS  # [91, 32, 32]
-    smooth = _normalised(_SOFTEN @ crops @ _SOFTEN.T)
-    best, found = -2.0, (crops[0], crops[0])
-    for view in (candidate, candidate[:, ::-1]):
-        pixels = view.astype(np.float64)
-        fits = (smooth * _normalised(_SOFTEN @ pixels @ _SOFTEN.T)).sum(axis=(1, 2))
-        if fits.max() > best:
-            best, found = float(fits.max()), (crops[int(fits.argmax())], pixels)
+    pixels = protected.astype(np.float64)
+    smooth = _softened_crops(pixels - pixels.mean()).reshape(len(_ROWS), -1)  # [91, 1024]
+    lengths = np.sqrt((smooth**2).sum(axis=1) - SIDE**2 * smooth.mean(axis=1) ** 2 + 1.0)
+    views = np.stack([candidate, candidate[:, ::-1]]).astype(np.float64)
+    # The views have the mean 0, so that of the crops does not matter.
+    fits = _normalised(_SOFTEN @ views @ _SOFTEN.T).reshape(2, -1) @ smooth.T / lengths
+    view, crop = divmod(int(fits.argmax()), len(_ROWS))
+    found = (_ROWS[crop] @ pixels @ _COLUMNS[crop], views[view])
     first, second = (_normalised(_detail(pixels)) for pixels in found)
     return float((first * second).sum())
+
+
+def _softened_crops(pixels: Pixels) -> Pixels:
+    """Returns every crop, stretched and softened, [91, 32, 32] in the order of the grid.
+
+    Crops of one size share their rows and columns, so two products make all of them.
+    """
+    found = []
+    for spans in _SOFT_SPANS:
+        count = len(spans) // SIDE
+        crops = (spans @ pixels @ spans.T).reshape(count, SIDE, count, SIDE)
+        found.append(crops.transpose(0, 2, 1, 3).reshape(-1, SIDE, SIDE))
+    return np.concatenate(found)
 
 
 def _detail(pixels: Pixels) -> Pixels:
@@ -70,3 +83,7 @@ _GRID = [
 ]
 _ROWS = np.stack([rows for rows, _ in _GRID])
 _COLUMNS = np.stack([columns for _, columns in _GRID])
+_SOFT_SPANS = [
+    np.concatenate([_SOFTEN @ resampling(start, SIDE - lost) for start in range(lost + 1)])
+    for lost in range(_MOST_LOST + 1)
+]
