@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from gateway.cli import options
 from gateway.cli.execute import Outcome, execute
+from servicekit.escaping import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +87,8 @@ def _print(console: "Console", running: "Running | None", rows: list[dict[str, A
     line = partial(console.print, soft_wrap=True, highlight=False)
     if running:
         since = time.strftime("%H:%M:%S", time.localtime(running.started))
-        line(f"process {running.pid} since {since}: {running.command}", style="dim", markup=False)
+        command = escaped(running.command)
+        line(f"process {running.pid} since {since}: {command}", style="dim", markup=False)
     if not rows:
         line("no operations")
     for row in rows:
