@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import importlib
 import logging
 import os
@@ -19,7 +20,7 @@ from embedded.vllm import place_language_model
 from gateway.run.database import sqlite_url
 from servicekit.errors import Precondition
 from servicekit.places import HOST, SERVICES, port_of
-from servicekit.server import RunningServer, Service, start
+from servicekit.server import RunningServer, Service, settle_memory, start
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import JsonFormatter, configure_tracing
 
@@ -129,6 +130,8 @@ class EmbeddedSystem:
             # One after the other: from_pretrained makes every module of the process weightless for
             # a moment, also those that another thread is loading.
             await server.loaded
+        settle_memory()
+        self._exit.callback(gc.unfreeze)
 
     def _port(self, name: str) -> int:
         base = self.settings.port_base
