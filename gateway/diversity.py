@@ -21,7 +21,9 @@ def mean_distance(vectors: Array) -> float:
     count = len(vectors)
     if count < 2:
         return 0.0
-    total = float((vectors @ vectors.T).sum()) - float((vectors * vectors).sum())
+    # The products of all pairs add up to the square of the sum.
+    whole = vectors.sum(axis=0, dtype=np.float64)
+    total = float(whole @ whole) - float(np.square(vectors, dtype=np.float64).sum())
     return 1 - total / (count * (count - 1))
 
 
@@ -32,8 +34,13 @@ def first_of_alike(vectors: Array, least_distance: float, taken: Array | None = 
     is not kept.
     """
     kept: list[int] = []
+    count = 0 if taken is None else len(taken)
+    earlier = np.empty((count + len(vectors), *vectors.shape[1:]), np.float32)
+    if taken is not None:
+        earlier[:count] = taken
     for number, vector in enumerate(vectors):
-        earlier = vectors[kept] if taken is None else np.concatenate([taken, vectors[kept]])
-        if not len(earlier) or float((earlier @ vector).max()) <= 1 - least_distance:
+        if not count or float((earlier[:count] @ vector).max()) <= 1 - least_distance:
+            earlier[count] = vector
             kept.append(number)
+            count += 1
     return kept

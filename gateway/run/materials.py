@@ -25,7 +25,7 @@ async def collect(
     """Returns what is known about every class to augment, by class name."""
     data = await asyncio.to_thread(context.store.get, to_key(dataset.manifest_uri))
     items = await asyncio.to_thread(manifest.read, data)
-    materials = classes_of(dataset, plan.recipe, items)
+    materials = await asyncio.to_thread(classes_of, dataset, plan.recipe, items)
     if model is not None:
         shapes: dict[str, Any] = {
             "text_shape": model.text_shape,

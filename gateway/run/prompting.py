@@ -1,5 +1,6 @@
 """The prompts of an augmentation, class by class: written, sieved, measured."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -94,16 +95,7 @@ class _Writing:
         if needs.styled_strategy:
             styled = int(self.plan.values["prompts_per_class"])
             await self._write(needs.styled_strategy, styled, sieved)
-        texts = [prompt.text for prompt in sieved.kept]
-        figures = {
-            "prompt_count": len(texts),
-            "failed_count": sieved.failed,
-            "repeated_count": sieved.repeated,
-            "clip_cut_count": sieved.cut,
-            "distinct_1": distinct(texts, 1),
-            "distinct_2": distinct(texts, 2),
-            "mean_distance": mean_distance(np.array(sieved.vectors)) if sieved.vectors else 0.0,
-        }
+        figures = await asyncio.to_thread(_figures, sieved)
         plain = [vars(prompt) for prompt in sieved.kept]
         return {
             "prompts": plain[:photos],
@@ -153,10 +145,24 @@ class _Writing:
         sieved.cut += cut
         taken = np.array(sieved.vectors) if sieved.vectors else None
         least = self.context.settings.least_prompt_distance
-        for number in (fresh := first_of_alike(vectors, least, taken)):
+        fresh = await asyncio.to_thread(first_of_alike, vectors, least, taken)
+        for number in fresh:
             sieved.kept.append(prompts[number])
             sieved.vectors.append(vectors[number])
         sieved.repeated += len(prompts) - len(fresh)
+
+
+def _figures(sieved: _Sieved) -> dict[str, int | float]:
+    texts = [prompt.text for prompt in sieved.kept]
+    return {
+        "prompt_count": len(texts),
+        "failed_count": sieved.failed,
+        "repeated_count": sieved.repeated,
+        "clip_cut_count": sieved.cut,
+        "distinct_1": distinct(texts, 1),
+        "distinct_2": distinct(texts, 2),
+        "mean_distance": mean_distance(np.array(sieved.vectors)) if sieved.vectors else 0.0,
+    }
 
 
 def _with(

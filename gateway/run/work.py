@@ -1,5 +1,7 @@
 """Which work a subject is."""
 
+import asyncio
+
 from gateway.clients.patience import note_waits
 from gateway.resources import Augmentation, Dataset
 from gateway.run.augmenting import run_augmentation
@@ -12,7 +14,7 @@ async def do(context: Context, subject: str) -> None:
     """Does the work that was asked for under a name."""
     context.progress.pop(subject, None)
     note_waits(context.begin(subject).waits)
-    resource = context.catalog.requested(subject)
+    resource = await asyncio.to_thread(context.catalog.requested, subject)
     if isinstance(resource, Dataset):
         await run_import(context, resource)
     elif isinstance(resource, Augmentation):
