@@ -62,6 +62,20 @@ def pool_file(text: str) -> Path | None:
     )
 
 
+def manifest_of(place: Path) -> Path:
+    """The manifest of an output of augment: in the folder, or the file itself. Raises CliError."""
+    manifest = place / "manifest.parquet" if place.is_dir() else place
+    if manifest.is_file() and manifest.suffix.lower() == ".parquet":
+        return manifest
+    what = "it has no manifest.parquet" if place.exists() else "it does not exist"
+    raise CliError(
+        f"{place} is no output of `variegate augment`: {what}.",
+        exit_code=3,
+        remedy="Give the folder that was its --out, or the manifest.parquet in it.",
+        reason="NO_MANIFEST",
+    )
+
+
 def import_roots(*texts: str | None, reading: Reading = USUAL) -> tuple[Path, ...]:
     """The folders that the system must be allowed to read for these sources.
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
+
 _SYSTEM = "System"
 
 Source = Annotated[
@@ -77,6 +79,29 @@ Deterministic = Annotated[
 ]
 Safety = Annotated[
     bool, typer.Option("--check-safety/--no-check-safety", help="Check for unsafe content.")
+]
+Classifier = Annotated[
+    str, typer.Option(help=f"One of {choices(CLASSIFIERS)}; default cnn4.", show_default=False)
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        help=f"How training images are varied: {choices(POLICIES)}; default standard (flip, crop).",
+        show_default=False,
+    ),
+]
+ImageSize = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=1024,
+        help="Side of the training images in pixels; 0: the median of the data, at most 64 "
+        "(resnet50: 64 to 224).",
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=0, max=4096, help="Images in a training batch; 0: 64.")]
+LearningRate = Annotated[
+    float, typer.Option(min=0, max=10, help="Peak learning rate; 0: the classifier's own.")
 ]
 Resume = Annotated[
     bool,

@@ -25,22 +25,42 @@ class Lesson:
     policy: str = ""
     classifier: str = ""
     step_count: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    image_size: int = 0
 
 
 async def train(session: Session, lesson: Lesson, seeds: int) -> list[pb.TrainingRun]:
     """Trains with the seeds 0 to `seeds` - 1, one after the other."""
     channel = open_channel(session.connection.need_trainer(), _SERVICE)
     try:
-        return [await _train(session, channel, lesson, seed) for seed in range(seeds)]
+        code = (await _recipes(session, channel)).code_digest
+        return [await _train(session, channel, lesson, seed, code) for seed in range(seeds)]
     finally:
         await channel.close()
 
 
-async def _train(session: Session, channel: Any, lesson: Lesson, seed: int) -> pb.TrainingRun:
+async def recipes_of(session: Session) -> pb.ListRecipesResponse:
+    """What the trainer can be asked for."""
+    channel = open_channel(session.connection.need_trainer(), _SERVICE)
+    try:
+        return await _recipes(session, channel)
+    finally:
+        await channel.close()
+
+
+async def _recipes(session: Session, channel: Any) -> pb.ListRecipesResponse:
+    stub: Any = trainer_pb2_grpc.TrainerServiceStub(channel)
+    return await session.call(stub.ListRecipes, pb.ListRecipesRequest())
+
+
+async def _train(
+    session: Session, channel: Any, lesson: Lesson, seed: int, code: str
+) -> pb.TrainingRun:
     stub: Any = trainer_pb2_grpc.TrainerServiceStub(channel)
     strategy = lesson.strategy or ("combined" if lesson.synthetic_manifest_uri else "real")
     request = pb.CreateTrainingRunRequest(
-        training_run_id=named_digest(f"cli-{strategy}", [vars(lesson), seed]),
+        training_run_id=named_digest(f"cli-{strategy}", [vars(lesson), seed, code]),
         training_run=pb.TrainingRun(**vars(lesson), seed=seed),
     )
     operation = await session.call(stub.CreateTrainingRun, request)

@@ -63,18 +63,28 @@ class Manner:
 
 
 @dataclass(frozen=True)
+class TrainingWish:
+    """How classifiers are trained; "" and 0 mean the trainer's defaults."""
+
+    policy: str = ""
+    classifier: str = ""
+    step_count: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
 class TrainWish:
     """What was asked for on the command line."""
 
     source: str
     test: str | None
-    synthetic: Path | None
+    synthetic: tuple[Path, ...]
     strategy: str
     seeds: int
     shots: int
-    policy: str
-    classifier: str
-    step_count: int
+    training: TrainingWish
     compare: bool
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
@@ -92,7 +102,7 @@ class StudyWish:
     strategy: str
     per_class: int
     seeds: int
-    train_steps: int
+    training: TrainingWish
     deterministic: bool
     check_safety: bool
     parameters: dict[str, str]

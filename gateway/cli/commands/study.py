@@ -1,17 +1,18 @@
 """`variegate study`: methods compared on the same images, budget and seeds."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli import demo as shipped
-from gateway.cli import inputs, options, outputs
+from gateway.cli import inputs, options, outputs, recipes
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.names_file import read_names
-from gateway.cli.wishes import Manner, StudyWish
+from gateway.cli.wishes import Manner, StudyWish, TrainingWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -27,7 +28,10 @@ OptionalSource = Annotated[
     typer.Argument(metavar="[FOLDER]", help="As for augment; not with --demo.", show_default=False),
 ]
 Methods = Annotated[str, typer.Option(help="Methods to compare, separated by commas.")]
-Strategy = Annotated[str, typer.Option(help="Training strategy of every method.")]
+Strategy = Annotated[
+    str,
+    typer.Option(help=f"Training strategy of every method: {recipes.choices(recipes.STRATEGIES)}."),
+]
 Seeds = Annotated[int, typer.Option(min=0, max=100, help="Number of seeds; 0: 3, 5 with --full.")]
 PerClass = Annotated[int, typer.Option(min=0, help="Images added per class; 0: 100, demo 40.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of results.json and report.html.")]
@@ -53,7 +57,12 @@ def study(
     names: options.Names = None,
     param: Parameters = None,
     pool: options.Pool = None,
+    classifier: options.Classifier = "",
+    policy: options.Policy = "",
     train_steps: StepCount = 0,
+    batch_size: options.BatchSize = 0,
+    learning_rate: options.LearningRate = 0.0,
+    image_size: options.ImageSize = 0,
     demo: Demo = False,
     full: Full = False,
     plan: options.Plan = False,
@@ -76,28 +85,32 @@ def study(
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
+    manner = Manner(folder, "", redo, overwrite, plan, yes=yes)
+    training = TrainingWish(policy, classifier, train_steps, batch_size, learning_rate, image_size)
+    reading = inputs.Reading(layout, follow_links)
 
     def prepare() -> StudyWish:
         wish = StudyWish(
             source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
-            per_class or 100, seeds or 3, train_steps, deterministic, check_safety,
-            inputs.parameters(param), "study", read_names(names), refuse_leaks,
-            inputs.Reading(layout, follow_links),
+            per_class or 100, seeds or 3, training, deterministic, check_safety,
+            inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
-        _check(wish, folder, full=full and not demo, own=not gateway)
-        if not plan:
-            outputs.claim(folder, wish.run_id(), resume=redo, overwrite=overwrite, dry=True)
+        _check(wish, manner, full=full and not demo, own=not gateway)
         return wish
 
     wish = checked(common, prepare)
+    roots = inputs.import_roots(wish.source, wish.test, reading=reading)
+    execute(common, _work(wish, manner), roots=roots)
 
+
+def _work(wish: StudyWish, manner: Manner) -> "Callable[[Session], Awaitable[Outcome]]":
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import study
 
-        return await study.run(session, wish, Manner(folder, "", redo, overwrite, plan, yes=yes))
+        return await study.run(session, wish, manner)
 
-    execute(common, work, roots=inputs.import_roots(wish.source, wish.test, reading=wish.reading))
+    return work
 
 
 def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full: bool) -> StudyWish:
@@ -119,7 +132,7 @@ def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full:
     )
 
 
-def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
+def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
     from gateway.cli.known import check_methods, own_methods, with_parameters
 
     if full:
@@ -132,9 +145,22 @@ def _check(wish: StudyWish, out: Path, *, full: bool, own: bool) -> None:
     check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
     if wish.pool:
         inputs.pool_file(wish.pool)
-    outputs.apart(out, *(inputs.local_path(text) for text in (wish.source, wish.test) if text))
+    outputs.apart(
+        manner.out, *(inputs.local_path(text) for text in (wish.source, wish.test) if text)
+    )
+    recipes.check_strategy(wish.strategy, has_added=True)
     if own:
+        training = wish.training
+        recipes.check(
+            recipes.OWN,
+            strategy=wish.strategy,
+            policy=training.policy,
+            classifier=training.classifier,
+        )
         known = own_methods()
         names = wish.methods or [method.id for method in known]
         asked = with_parameters(known, names, wish.parameters)
         check_methods(known, asked, has_pool=bool(wish.pool))
+    if not manner.plan:
+        kept = {"resume": manner.resume, "overwrite": manner.overwrite}
+        outputs.claim(manner.out, wish.run_id(), **kept, dry=True)

@@ -5,27 +5,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import options
+from gateway.cli import options, recipes
 from gateway.cli.execute import Outcome, checked, execute
-from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
-from gateway.cli.inputs import Reading, import_roots
-from gateway.cli.wishes import TrainWish
+from gateway.cli.inputs import Reading, import_roots, manifest_of
+from gateway.cli.wishes import TrainingWish, TrainWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
 
 Synthetic = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Output of `variegate augment` to add.")
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="Output of `variegate augment` to add; repeatable."),
 ]
 Strategy = Annotated[
-    str, typer.Option(help="How to use the added images; default combined, or real without any.")
+    str,
+    typer.Option(
+        help=f"How to use the added images: {recipes.choices(recipes.STRATEGIES)}; default "
+        "combined, or real without any.",
+        show_default=False,
+    ),
 ]
 Seeds = Annotated[int, typer.Option(min=1, max=100, help="Number of runs with different seeds.")]
-Policy = Annotated[str, typer.Option(help="Image policy; default standard (flip, crop).")]
-Classifier = Annotated[str, typer.Option(help="Classifier; default cnn4.")]
 StepCount = Annotated[
-    int, typer.Option("--steps", min=0, help="Optimiser steps; 0: the strategy's own.")
+    int, typer.Option("--steps", min=0, help="Optimiser steps; 0: the classifier's own.")
 ]
 Compare = Annotated[
     bool, typer.Option("--compare/--no-compare", help="Train without the added images as well.")
@@ -42,9 +45,12 @@ def train(
     seeds: Seeds = 3,
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
-    policy: Policy = "",
-    classifier: Classifier = "",
+    policy: options.Policy = "",
+    classifier: options.Classifier = "",
     steps: StepCount = 0,
+    batch_size: options.BatchSize = 0,
+    learning_rate: options.LearningRate = 0.0,
+    image_size: options.ImageSize = 0,
     compare: Compare = True,
     gateway: options.Gateway = None,
     trainer: options.Trainer = None,
@@ -56,12 +62,13 @@ def train(
 ) -> None:
     """Train and test a classifier; with --synthetic also measure what the images gained."""
     common = options.Common(gateway, trainer, store, state, json, debug, device=device)
+    training = TrainingWish(policy, classifier, steps, batch_size, learning_rate, image_size)
+    added = tuple(synthetic or ())
     wish = TrainWish(
-        source, test, synthetic, strategy, seeds, shots, policy, classifier, steps, compare,
-        refuse_leaks,
+        source, test, added, strategy, seeds, shots, training, compare, refuse_leaks,
         Reading(layout, follow_links),
     )  # fmt: skip
-    checked(common, lambda: _check(wish))
+    checked(common, lambda: _check(wish, own=not trainer))
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import train
@@ -71,18 +78,16 @@ def train(
     execute(common, work, roots=import_roots(source, test, reading=wish.reading))
 
 
-def _check(wish: TrainWish) -> None:
+def _check(wish: TrainWish, *, own: bool) -> None:
     check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
-    if wish.synthetic is None:
-        if wish.strategy not in ("", "real"):
-            raise CliError(
-                f"The strategy {wish.strategy!r} needs images to add.",
-                remedy="Add --synthetic DIR, an output of `variegate augment`.",
-            )
-    elif not (wish.synthetic / "manifest.parquet").is_file():
-        raise CliError(
-            f"{wish.synthetic} is no output of `variegate augment`: it has no manifest.parquet.",
-            exit_code=3,
-            remedy="Give the folder that was its --out.",
-            reason="NO_MANIFEST",
+    for place in wish.synthetic:
+        manifest_of(place)
+    if own:
+        training = wish.training
+        recipes.check(
+            recipes.OWN,
+            strategy=wish.strategy,
+            policy=training.policy,
+            classifier=training.classifier,
         )
+    recipes.check_strategy(wish.strategy, has_added=bool(wish.synthetic))

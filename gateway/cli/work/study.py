@@ -52,7 +52,7 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
             images_per_class=wish.per_class,
             seeds=range(wish.seeds),
             pool_uri=pool_uri,
-            training=pb.TrainingRecipe(step_count=wish.train_steps),
+            training=pb.TrainingRecipe(**vars(wish.training)),
             deterministic=wish.deterministic,
             check_safety=wish.check_safety,
         ),

@@ -1,21 +1,21 @@
 """The work of `variegate train`: train without and with the added images, compare."""
 
 import asyncio
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from gateway.cli import recipes
 from gateway.cli.execute import Outcome
 from gateway.cli.session import Session
 from gateway.cli.steps import import_images, shortfall
-from gateway.cli.synthetic import store_synthetic
-from gateway.cli.tables import percent, plus_minus, table
-from gateway.cli.training import Lesson
+from gateway.cli.synthetic import Added, store_synthetic
+from gateway.cli.tables import percent, plus_minus, table, verdict
+from gateway.cli.training import Lesson, recipes_of
 from gateway.cli.training import train as run_all
 from gateway.cli.wishes import TrainWish
-from gateway.study.statistics import beats, loses, mean, paired_gain, standard_error
+from gateway.study.statistics import compare, mean, standard_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 async def run(session: Session, wish: TrainWish) -> Outcome:
     """Trains with every seed, and with --synthetic both without and with its images."""
-    session.connection.need_trainer()
+    training = wish.training
+    known = recipes.of_trainer(await recipes_of(session))
+    recipes.check(
+        known, strategy=wish.strategy, policy=training.policy, classifier=training.classifier
+    )
     dataset = await import_images(
         session,
         wish.source,
@@ -32,75 +36,134 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
         refuse_leaks=wish.refuse_leaks,
         reading=wish.reading,
     )
-    plain = Lesson(
-        dataset.manifest_uri,
-        policy=wish.policy,
-        classifier=wish.classifier,
-        step_count=wish.step_count,
-    )
-    rows = []
-    if wish.synthetic is None or wish.compare:
-        rows.append(_row("real", await run_all(session, plain, wish.seeds)))
-    if wish.synthetic is not None:
+    added = None
+    if wish.synthetic:
         store = session.connection.need_store()
-        uri = await asyncio.to_thread(store_synthetic, store, wish.synthetic)
-        lesson = replace(plain, synthetic_manifest_uri=uri, strategy=wish.strategy)
+        added = await asyncio.to_thread(
+            store_synthetic, store, wish.synthetic, dataset.manifest_uri
+        )
+    plain = Lesson(dataset.manifest_uri, **vars(training))
+    rows = []
+    if added is None or wish.compare:
+        rows.append(_row("real", await run_all(session, plain, wish.seeds)))
+    if added is not None:
+        lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=wish.strategy)
         rows.append(_row(wish.strategy or "combined", await run_all(session, lesson, wish.seeds)))
-    document = _document(dataset.name, wish.synthetic, rows)
+    document = _document(dataset.name, added, rows)
     return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
 
 
 def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:
     accuracies = [run.result.accuracy for run in runs]
-    classes = {
-        entry.class_name: mean([run.result.classes[at].accuracy for run in runs])
-        for at, entry in enumerate(runs[0].result.classes)
-    }
+    balanced = [run.result.balanced_accuracy for run in runs]
+    first = runs[0]
     return {
         "strategy": strategy,
         "training_runs": [run.name for run in runs],
         "accuracies": accuracies,
         "mean_accuracy": mean(accuracies),
         "standard_error": standard_error(accuracies),
-        "class_accuracies": classes,
-        "real_image_count": runs[0].result.real_image_count,
-        "synthetic_image_count": runs[0].result.synthetic_image_count,
-        "test_image_count": runs[0].result.test_image_count,
+        "balanced_accuracies": balanced,
+        "mean_balanced_accuracy": mean(balanced),
+        "balanced_standard_error": standard_error(balanced),
+        "class_accuracies": {
+            entry.class_name: mean([run.result.classes[at].accuracy for run in runs])
+            if entry.HasField("accuracy")
+            else None
+            for at, entry in enumerate(first.result.classes)
+        },
+        "class_test_counts": [entry.test_image_count for entry in first.result.classes],
+        "real_image_count": first.result.real_image_count,
+        "synthetic_image_count": first.result.synthetic_image_count,
+        "test_image_count": first.result.test_image_count,
+        "training": {
+            "classifier": first.classifier,
+            "policy": first.policy,
+            "step_count": first.step_count,
+            "batch_size": first.batch_size,
+            "learning_rate": float(f"{first.learning_rate:.7g}"),
+            "image_size": first.image_size,
+        },
     }
 
 
-def _document(dataset: str, synthetic: Path | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(dataset: str, added: Added | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "dataset": dataset,
-        "synthetic": str(synthetic) if synthetic else None,
+        "synthetic": [asdict(source) for source in added.sources] if added else [],
         "rows": rows,
     }
     if len(rows) == 2:
-        base, added = rows[0]["accuracies"], rows[1]["accuracies"]
-        gain, error = paired_gain(added, base)
-        document |= {
-            "gain": gain,
-            "gain_standard_error": error,
-            "beats_baseline": beats(gain, error),
-            "loses_to_baseline": loses(gain, error),
-        }
+        for name, prefix in (("accuracies", ""), ("balanced_accuracies", "balanced_")):
+            one = compare(rows[1][name], rows[0][name])
+            document |= {
+                f"{prefix}gain": one.gain,
+                f"{prefix}gain_standard_error": one.gain_standard_error,
+                f"{prefix}beats_baseline": one.beats_baseline,
+                f"{prefix}loses_to_baseline": one.loses_to_baseline,
+            }
     return document
 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
-    shown = table("", "accuracy %", "images", "each seed", right=("accuracy %", "images"))
-    for row in document["rows"]:
+    for source in document["synthetic"]:
+        console.print(escape(_source(source)))
+    rows = document["rows"]
+    unequal = len({count for count in rows[0]["class_test_counts"] if count}) > 1
+    extra = ("balanced %",) if unequal else ()
+    right = ("accuracy %", *extra, "images")
+    shown = table("", *right, "each seed", right=right)
+    for row in rows:
         count = row["real_image_count"] + row["synthetic_image_count"]
         each = "  ".join(percent(accuracy) for accuracy in row["accuracies"])
-        accuracy = plus_minus(row["mean_accuracy"], row["standard_error"])
-        shown.add_row(escape(row["strategy"]), accuracy, str(count), each)
+        cells = [plus_minus(row["mean_accuracy"], row["standard_error"])]
+        if unequal:
+            figures = row["mean_balanced_accuracy"], row["balanced_standard_error"]
+            cells.append(plus_minus(*figures))
+        shown.add_row(escape(row["strategy"]), *cells, str(count), each)
     console.print(shown)
-    classes = table("class", *(row["strategy"] for row in document["rows"]))
-    for name in document["rows"][0]["class_accuracies"]:
-        values = [percent(row["class_accuracies"][name]) for row in document["rows"]]
-        classes.add_row(escape(name), *values)
+    classes = table("class", *(row["strategy"] for row in rows))
+    for name in rows[0]["class_accuracies"]:
+        values = [row["class_accuracies"][name] for row in rows]
+        classes.add_row(
+            escape(name), *("no test images" if v is None else percent(v) for v in values)
+        )
     console.print(classes)
+    console.print(escape(_recipe(rows[-1]["training"])), style="dim")
     if "gain" in document:
-        gain = plus_minus(document["gain"], document["gain_standard_error"], sign=True)
-        sure = "more than" if document["beats_baseline"] else "not above"
-        console.print(f"gain [bold]{gain}[/bold] points, {sure} two standard errors")
+        console.print(_gain(document, ""))
+        if unequal:
+            console.print(_gain(document, "balanced_"))
+
+
+def _source(source: dict[str, Any]) -> str:
+    text = f"{source['place']}: {source['used_count']:,} images added"
+    if source["copy_count"]:
+        text += f", {source['copy_count']:,} copies of others left out"
+    if source["missing_count"]:
+        text += f", {source['missing_count']:,} of its manifest are no longer there"
+    return text
+
+
+def _recipe(training: dict[str, Any]) -> str:
+    side = training["image_size"]
+    return (
+        f"{training['classifier']}, {training['policy']}, {training['step_count']:,} steps of "
+        f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
+        f"{training['learning_rate']:g}"
+    )
+
+
+def _gain(document: dict[str, Any], prefix: str) -> str:
+    gain, error = document[f"{prefix}gain"], document[f"{prefix}gain_standard_error"]
+    what = "gain in balanced accuracy" if prefix else "gain"
+    said = {
+        "n/a": "one seed says nothing about chance",
+        "better": "more than two standard errors",
+        "worse": "worse by more than two standard errors",
+        "unsure": "not beyond two standard errors",
+    }
+    word = verdict(
+        document[f"{prefix}beats_baseline"], document[f"{prefix}loses_to_baseline"], error
+    )
+    return f"{what} [bold]{plus_minus(gain, error, sign=True)}[/bold] points, {said[word]}"

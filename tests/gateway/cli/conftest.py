@@ -38,6 +38,11 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.augmentation_result = pb.AugmentationResult(accepted_count=4, rejected_count=1)
         self.failure = None
         self.stay_running = False
+        self.code_digest = "code"
+        self.gain = 0.02
+        self.untested = set()
+        # Each item is of the split train, so that made images may have it for a parent.
+        self.manifest_uri = ""
 
     def operation(self, name, response):
         progress = pb.OperationProgress(
@@ -70,6 +75,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         dataset = pb.Dataset(
             name=f"datasets/{request.dataset_id}",
             source=request.source,
+            manifest_uri=self.manifest_uri,
             classes=[
                 pb.DatasetClass(class_name="cat", label=0, train_count=2, test_count=1),
                 pb.DatasetClass(
@@ -125,18 +131,32 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
     def __init__(self, gateway):
         self.gateway = gateway
 
+    async def ListRecipes(self, request, context):
+        recipe = trainer_pb2.Recipe
+        return trainer_pb2.ListRecipesResponse(
+            strategies=[recipe(id="combined"), recipe(id="real"), recipe(id="two_phase")],
+            policies=[recipe(id="standard")],
+            classifiers=[recipe(id="cnn4")],
+            code_digest=self.gateway.code_digest,
+        )
+
     async def CreateTrainingRun(self, request, context):
         self.gateway.requests.append(request)
         run = trainer_pb2.TrainingRun()
         run.CopyFrom(request.training_run)
         run.name = f"trainingRuns/{request.training_run_id}"
-        gain = 0.02 if run.synthetic_manifest_uri else 0.0
+        gain = self.gateway.gain if run.synthetic_manifest_uri else 0.0
+        run.image_size = run.image_size or 32
         result = run.result
         result.accuracy = 0.4 + 0.01 * run.seed + gain
         result.real_image_count, result.test_image_count = 4, 2
         result.synthetic_image_count = 4 if gain else 0
         for name in ("cat", "dog [x]"):
+            if name in self.gateway.untested:
+                result.classes.add(class_name=name)
+                continue
             result.classes.add(class_name=name, accuracy=result.accuracy, test_image_count=1)
+        result.balanced_accuracy = result.accuracy
         return self.gateway.operation(f"operations/{request.training_run_id}", run)
 
 

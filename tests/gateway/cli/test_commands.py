@@ -64,11 +64,25 @@ def put_augmentation(store):
     return to_uri("made/manifest.parquet")
 
 
+def put_dataset(store):
+    """The manifest of the dataset that the images were made from: two parents."""
+    rows = [
+        {"item_id": item, "source": f"{name}/1.png", "label": label, "class_name": name,
+         "split": "train"}
+        for label, (item, name) in enumerate((("p", "cat"), ("q", "dog [x]")))
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    store.put("dataset/manifest.parquet", buffer.getvalue())
+    return to_uri("dataset/manifest.parquet")
+
+
 @pytest.fixture
 def made(gateway, tmp_path):
     """The arguments that lead to a gateway whose augmentation exists."""
     store = DirectoryStore(tmp_path / "objects")
     gateway.augmentation_result.manifest_uri = put_augmentation(store)
+    gateway.manifest_uri = put_dataset(store)
     gateway.augmentation_result.seconds["generate"] = 1.5
     return ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri()]
 
@@ -116,7 +130,7 @@ def test_augment_writes_shards_that_train_takes_again(variegate, made, photos, t
     with tarfile.open(tmp_path / "new" / "000000.tar") as shard:
         assert len([name for name in shard.getnames() if name.endswith(".png")]) == 4
     store = MemoryStore()
-    uri = store_synthetic(store, tmp_path / "new")
+    uri = store_synthetic(store, [tmp_path / "new"]).manifest_uri
     rows = pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
     assert len(rows) == 4
     assert all(store.exists(to_key(row["image_uri"])) for row in rows)

@@ -1,0 +1,60 @@
+"""The trainer's strategies, policies and classifiers, as --help shows them without a system.
+
+A test holds the table equal to what the trainer lists; a trainer that runs elsewhere is asked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gateway.cli.failures import CliError, unknown
+
+if TYPE_CHECKING:
+    from variegate.trainer.v1 import trainer_pb2
+
+# Strategies that use added images; "real" alone uses none.
+STRATEGIES = ("combined", "half_half", "real", "two_phase")
+WITHOUT_ADDED = "real"
+POLICIES = ("none", "randaugment", "standard")
+CLASSIFIERS = ("cnn4", "resnet50", "wrn_28_2")
+
+OWN: Mapping[str, Sequence[str]] = {
+    "strategy": STRATEGIES,
+    "policy": POLICIES,
+    "classifier": CLASSIFIERS,
+}
+
+
+def choices(names: Iterable[str]) -> str:
+    """The names in one line, for --help."""
+    return ", ".join(names)
+
+
+def check(known: Mapping[str, Sequence[str]], **asked: str) -> None:
+    """Raises CliError for a name that the trainer does not have; "" means its default."""
+    for kind, name in asked.items():
+        if name and name not in known[kind]:
+            raise unknown(kind, name, known[kind], listing=f"They are the values of --{kind}.")
+
+
+def check_strategy(strategy: str, *, has_added: bool) -> None:
+    """Raises CliError for a strategy that does not go with the images that there are."""
+    if not has_added and strategy not in ("", WITHOUT_ADDED):
+        raise CliError(
+            f"The strategy {strategy!r} needs images to add.",
+            remedy="Add --synthetic DIR, an output of `variegate augment`.",
+        )
+    if has_added and strategy == WITHOUT_ADDED:
+        raise CliError(
+            f"The strategy {strategy!r} uses no added images, and --synthetic gives some.",
+            remedy="Leave --synthetic out, or use another --strategy. Without --no-compare real "
+            "images alone are trained on as well.",
+        )
+
+
+def of_trainer(answer: "trainer_pb2.ListRecipesResponse") -> dict[str, list[str]]:
+    """What a trainer lists, in the form of OWN."""
+    return {
+        "strategy": [recipe.id for recipe in answer.strategies],
+        "policy": [recipe.id for recipe in answer.policies],
+        "classifier": [recipe.id for recipe in answer.classifiers],
+    }

@@ -1,0 +1,159 @@
+"""variegate train against a real gRPC server."""
+
+import io
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gateway.cli import recipes
+from gateway.cli.tables import plus_minus
+from servicekit.storage import DirectoryStore
+from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
+from trainer.recipes import recipes as of_trainer
+
+
+@pytest.fixture
+def train(variegate, gateway, made, photos):  # noqa: F811
+    """Runs `train` with one finished output of augment, in the folder "new"."""
+    assert variegate("augment", photos, "--out", "new", *made).code == 0
+    command = ["train", photos, "--test", photos, "--trainer", gateway.target, *made]
+    return lambda *more: variegate(*command, *more)
+
+
+def trained_on(gateway, tmp_path):
+    uri = gateway.requests[-1].training_run.synthetic_manifest_uri
+    data = DirectoryStore(tmp_path / "objects").get(uri.removeprefix("store:"))
+    return pq.read_table(io.BytesIO(data)).to_pylist()
+
+
+def test_what_help_lists_is_what_the_trainer_has():
+    assert list(recipes.STRATEGIES) == list(of_trainer("strategies"))
+    assert list(recipes.POLICIES) == list(of_trainer("policies"))
+    assert list(recipes.CLASSIFIERS) == list(of_trainer("classifiers"))
+    alone = [one.id for one in of_trainer("strategies").values() if not one.needs_synthetic]
+    assert alone == [recipes.WITHOUT_ADDED]
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
+def test_help_lists_every_choice(variegate, command):
+    text = " ".join(variegate(command, "--help").out.replace("│", " ").split())
+    for names in recipes.OWN.values():
+        assert ", ".join(names) in text
+    for option in ("--image-size", "--batch-size", "--learning-rate", "--classifier", "--policy"):
+        assert option in text
+
+
+def test_all_synthetic_folders_are_used_and_their_copies_counted(train, gateway, tmp_path):
+    shutil.copytree(tmp_path / "new", tmp_path / "second")
+    table = pq.read_table(tmp_path / "second" / "manifest.parquet")
+    for number in (0, 1):
+        (tmp_path / "new" / table.column("file_name")[number].as_py()).unlink()
+    answer = train("--synthetic", "new", "--synthetic", "second/manifest.parquet", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["synthetic"] == [
+        {"place": "new", "used_count": 2, "copy_count": 0, "missing_count": 2},
+        {"place": "second/manifest.parquet", "used_count": 2, "copy_count": 2, "missing_count": 0},
+    ]
+    assert len(trained_on(gateway, tmp_path)) == 4
+    plain = train("--synthetic", "new", "--synthetic", "second")
+    assert "new: 2 images added, 2 of its manifest are no longer there" in plain.out
+    assert "second: 2 images added, 2 copies of others left out" in plain.out
+
+
+def rewrite(folder, **columns):
+    path = folder / "manifest.parquet"
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        kind = table.schema.field(name).type
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(values, kind))
+    pq.write_table(table, path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"class_name": ["zebra"] * 4}, "classes that the training images lack: zebra"),
+        ({"parents": [["p"], ["elsewhere"], ["p"], ["p"]]}, "1 of its 4 images have parents"),
+    ],
+)
+def test_images_of_another_dataset_are_refused_before_anything_is_trained(
+    train, gateway, tmp_path, columns, said
+):
+    rewrite(tmp_path / "new", **columns)
+    before = len(gateway.requests)
+    answer = train("--synthetic", "new")
+    assert answer.code == 3
+    assert said in answer.err
+    assert len(gateway.requests) == before + 1, "only the import"
+
+
+def test_an_image_with_two_classes_is_refused(train, tmp_path):
+    shutil.copytree(tmp_path / "new", tmp_path / "second")
+    rewrite(tmp_path / "second", class_name=["dog [x]"] * 4)
+    answer = train("--synthetic", "new", "--synthetic", "second")
+    assert answer.code == 3
+    assert "is 'dog [x]' there and 'cat' in another --synthetic" in answer.err
+
+
+def test_every_setting_reaches_the_trainer_and_is_shown(train, gateway):
+    answer = train(
+        "--classifier", "cnn4", "--policy", "standard", "--steps", 7, "--batch-size", 16,
+        "--learning-rate", 0.01, "--image-size", 48,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    run = gateway.requests[-1].training_run
+    assert (run.step_count, run.batch_size, run.image_size) == (7, 16, 48)
+    assert run.learning_rate == pytest.approx(0.01)
+    assert "7 steps of 16 images at 48 x 48 pixels, learning rate 0.01" in answer.out
+
+
+@pytest.mark.parametrize("option", ["strategy", "policy", "classifier"])
+def test_what_the_trainer_does_not_have_is_told_before_anything_is_trained(train, gateway, option):
+    before = len(gateway.requests)
+    answer = train("--synthetic", "new", f"--{option}", "two_phases")
+    assert answer.code == 2
+    assert f"There is no {option} 'two_phases'" in answer.err
+    assert len(gateway.requests) == before
+
+
+def test_real_alone_with_added_images_is_refused_before_anything_is_trained(train):
+    answer = train("--synthetic", "new", "--strategy", "real")
+    assert answer.code == 2
+    assert "uses no added images" in answer.err
+
+
+def test_one_seed_has_no_error_and_claims_nothing(train):
+    answer = train("--synthetic", "new", "--seeds", 1)
+    assert "± 0.0" not in answer.out and "40.0 ± n/a" in answer.out
+    assert "gain +2.0 ± n/a points, one seed says nothing about chance" in answer.out
+    document = train("--synthetic", "new", "--seeds", 1, "--json").document
+    assert document["gain_standard_error"] is None
+    assert document["rows"][0]["standard_error"] is None
+
+
+def test_a_sure_loss_is_said_as_plainly_as_a_gain(train, gateway):
+    gateway.gain = -0.1
+    answer = train("--synthetic", "new")
+    assert "gain -10.0 ± 0.0 points, worse by more than two standard errors" in answer.out
+
+
+def test_a_class_without_test_images_has_no_accuracy(train, gateway):
+    gateway.untested = {"dog [x]"}
+    assert "no test images" in train().out
+    [row] = train("--json").document["rows"]
+    assert row["class_accuracies"]["dog [x]"] is None
+
+
+def test_other_code_of_the_trainer_trains_anew(train, gateway):
+    train("--seeds", 1)
+    first = gateway.requests[-1].training_run_id
+    gateway.code_digest = "other"
+    train("--seeds", 1)
+    assert gateway.requests[-1].training_run_id != first
+
+
+def test_plus_minus_of_one_seed():
+    assert plus_minus(0.4187, None) == "41.9 ± n/a"
