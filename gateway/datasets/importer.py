@@ -55,7 +55,7 @@ def import_dataset(
         test = _read_split(parts[TEST], TEST, source, names, report, hashed=True)
     apart = without_leaks(train.kept, test.kept)
     shots = first_shots(apart.kept, source.shots)
-    near = leaks.near_copies(shots.kept, test.kept)
+    near = leaks.near_copies(shots.kept, test.kept, report)
     if source.refuse_leaks:
         leaks.refuse(shots.kept, near, exact=len(apart.rejected))
     shots.warnings.extend(leaks.warnings_of(shots.kept, near))

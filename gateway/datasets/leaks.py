@@ -1,6 +1,6 @@
 """Test images that training images repeat: what keeps a test from telling anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +15,9 @@ from servicekit.errors import Precondition
 _NAMED = 5
 
 
-def near_copies(train: Sequence[Inspected], test: Sequence[Inspected]) -> dict[int, Inspected]:
+def near_copies(
+    train: Sequence[Inspected], test: Sequence[Inspected], report: Callable[[str, int, int], None]
+) -> dict[int, Inspected]:
     """Returns, by the place of a training image, the test image that it nearly copies.
 
     Both have to be hashed. What the hashes lead to is decoded again and compared on its pixels,
@@ -31,6 +33,7 @@ def near_copies(train: Sequence[Inspected], test: Sequence[Inspected]) -> dict[i
         row = index.find_hashed(image.hashes[[0, -1]], partial(_thumbnail, image))
         if row is not None:
             found[place] = test[row]
+        report("compare train with test", place + 1, len(train))
     return found
 
 
