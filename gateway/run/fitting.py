@@ -1,5 +1,6 @@
 """Sees that prompts fit into the model: names are shortened, and prompts that are cut counted."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from statistics import median
@@ -56,20 +57,25 @@ async def look_at_lengths(
     context: Context, model: ModelInfo, prompts: Iterable[str], progress: Progress
 ) -> PromptLengths:
     """Counts the prompts that the model's text encoder cuts, and says so."""
-    texts = sorted(set(prompts))
-    texts = texts[:: -(-len(texts) // MOST_TEXTS)] if texts else []
+    texts = await asyncio.to_thread(_spread, prompts)
     if not texts:
         return PromptLengths()
 
     async def look() -> dict[str, Any]:
         counts, limit = await context.clients.generator.count_tokens(model.name, texts)
-        return asdict(lengths_of(texts, counts, limit))
+        return asdict(await asyncio.to_thread(lengths_of, texts, counts, limit))
 
     found = await step("prompt lengths", look)
     lengths = PromptLengths(**{**found, "examples": tuple(found["examples"])})
     if text := lengths.notice(model.name):
         progress.notice(text)
     return lengths
+
+
+def _spread(prompts: Iterable[str]) -> list[str]:
+    """Returns at most MOST_TEXTS different prompts, spread over all of them."""
+    texts = sorted(set(prompts))
+    return texts[:: -(-len(texts) // MOST_TEXTS)] if texts else []
 
 
 def size_notice(model: ModelInfo, materials: Mapping[str, ClassMaterial]) -> str:

@@ -67,10 +67,9 @@ class Making:
 
     async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
         """Looks at prompts that are spread over all slots, or at all where they are few."""
-        some = slots[:: max(len(slots) // MOST_TEXTS, 1)]
 
         def prompts() -> set[str]:
-            found: set[str] = set()
+            some, found = slots[:: max(len(slots) // MOST_TEXTS, 1)], set[str]()
             for first in range(0, len(some), _DRAFTED):
                 found |= set(texts_of(self.plan.items(some[first : first + _DRAFTED], materials)))
             return found

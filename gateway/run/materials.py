@@ -32,7 +32,7 @@ async def collect(
             "image_dimension": model.image_dimension,
         }
         materials = {name: replace(m, **shapes) for name, m in materials.items()}
-        if text := size_notice(model, materials):
+        if text := await asyncio.to_thread(size_notice, model, materials):
             progress.notice(f"warning: {text}")
         materials = await with_short_names(context, model, materials, progress)
     if plan.method.needs.captions:
