@@ -19,6 +19,7 @@ from retriever.pool.tally import Tally, counted, merged
 from retriever.tables import to_table
 from servicekit.errors import Exhausted
 from servicekit.storage import ObjectStore
+from servicekit.together import together
 
 _log = logging.getLogger(__name__)
 _Read = list[PoolImage | LeftOut]
@@ -153,7 +154,7 @@ class _Build:
                 images = [one for one in read if isinstance(one, PoolImage)]
                 return read, await self._embed_patiently(images)
 
-        made = await asyncio.gather(*(embed(chunk) for chunk in chunks))
+        made = await together(embed(chunk) for chunk in chunks)
         read = [one for part, _ in made for one in part]
         images = [one for one in read if isinstance(one, PoolImage)]
         none = np.zeros((0, self.embedder.dimension), np.float32)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from retriever.encoder import Encoder, Prepared, Vectors
 from servicekit.batching import BatchStats, MicroBatcher
+from servicekit.together import together
 
 Vector = NDArray[np.float32]
 
@@ -75,13 +76,7 @@ class Embedder:
     async def _submit(self, items: Sequence[_Item]) -> Vectors:
         if not items:
             return np.zeros((0, self.dimension), np.float32)
-        tasks = [asyncio.ensure_future(self._batcher.submit(item)) for item in items]
-        try:
-            return np.stack(await asyncio.gather(*tasks))
-        finally:
-            # After a failure or a cancellation nobody waits for the others: they are not run.
-            for task in tasks:
-                task.cancel()
+        return np.stack(await together(self._batcher.submit(item) for item in items))
 
     def _run(self, items: Sequence[_Item]) -> Sequence[Vector]:
         prepared = [item.prepared for item in items]

@@ -9,6 +9,7 @@ from gateway.clients.prompter import Prompter
 from gateway.datasets.display_names import Synset, display_names, synset_of, warnings_of
 from gateway.resources import Dataset
 from servicekit.errors import InvalidArgument
+from servicekit.together import together
 
 _CALLS = 8
 
@@ -55,5 +56,5 @@ async def _synsets(prompter: Prompter, ids: list[str]) -> dict[str, Synset]:
         async with room:
             return await prompter.synset(one)
 
-    found = await asyncio.gather(*(look(one) for one in ids))
+    found = await together(look(one) for one in ids)
     return {one: synset for one, synset in zip(ids, found, strict=True) if synset}

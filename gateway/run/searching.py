@@ -12,7 +12,7 @@ from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, Plan
 from gateway.resources import Shortfall
 from gateway.run.context import Context
-from gateway.run.outcomes import Outcome, from_plain, message_of
+from gateway.run.outcomes import NOT_CHECKED_UNSAFE, Outcome, from_plain, message_of
 from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.seen import Seen
@@ -84,27 +84,45 @@ class Searching:
         return {name: [Hit(**hit) for hit in hits] for name, hits in zip(names, found, strict=True)}
 
     async def _judge(self, claims: Claims, judged: dict[str, Outcome]) -> None:
-        """Screens the claimed images that were not judged before."""
-        checked = self._checked_per_class()
-        fresh = {True: [], False: []}  # type: dict[bool, list[tuple[str, Hit]]]
+        """Screens the claimed images that were not judged before.
+
+        Where an image of the safety sample is rejected, the one that takes its place is checked.
+        """
+        while fresh := self._fresh(claims, judged):
+            shards = [
+                (safety, group[first : first + _SHARD])
+                for safety, group in fresh.items()
+                for first in range(0, len(group), _SHARD)
+            ]
+            self.progress.start("filter", sum(map(len, fresh.values())), "images")
+            results = await steps(
+                "filter",
+                [partial(self._screen, safety, shard) for safety, shard in shards],
+                in_flight=2,
+                done=lambda number, _, shards=shards: self.progress.advance(  # type: ignore[misc]
+                    len(shards[number][1])
+                ),
+            )
+            for outcome in (from_plain(values) for shard in results for values in shard):
+                judged[outcome.image_uri] = outcome
+
+    def _fresh(
+        self, claims: Claims, judged: Mapping[str, Outcome]
+    ) -> dict[bool, list[tuple[str, Hit]]]:
+        """Returns what is still to be screened, by whether that includes its safety."""
+        fresh: dict[bool, list[tuple[str, Hit]]] = {}
+        sample = self._checked_per_class()
         for name, hits in claims.items():
-            for rank, hit in enumerate(hits):
-                if hit.image_uri not in judged:
-                    fresh[rank < checked].append((name, hit))
-        shards = [
-            (safety, group[first : first + _SHARD])
-            for safety, group in fresh.items()
-            for first in range(0, len(group), _SHARD)
-        ]
-        self.progress.start("filter", sum(map(len, fresh.values())), "images")
-        results = await steps(
-            "filter",
-            [partial(self._screen, safety, shard) for safety, shard in shards],
-            in_flight=2,
-            done=lambda number, _: self.progress.advance(len(shards[number][1])),
-        )
-        for outcome in (from_plain(values) for shard in results for values in shard):
-            judged[outcome.image_uri] = outcome
+            rank = 0  # Among those that were not rejected.
+            for hit in hits:
+                known = judged.get(hit.image_uri)
+                if known is not None and known.reasons:
+                    continue
+                safety = rank < sample
+                rank += 1
+                if known is None or (safety and known.unsafe_score == NOT_CHECKED_UNSAFE):
+                    fresh.setdefault(safety, []).append((name, hit))
+        return fresh
 
     def _checked_per_class(self) -> int:
         """Returns how many of the nearest images of each class are checked for safety."""

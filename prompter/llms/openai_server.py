@@ -16,6 +16,7 @@ from servicekit.errors import (
     ServiceError,
     Unavailable,
 )
+from servicekit.together import together
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -77,13 +78,7 @@ class OpenAiLanguageModel:
 
     async def complete(self, tasks: Sequence[Task], deadline: float | None) -> list[Reply]:
         """Returns one reply per task. The first call that fails stops the others."""
-        calls = [asyncio.ensure_future(self._complete(task, deadline)) for task in tasks]
-        try:
-            return list(await asyncio.gather(*calls))
-        finally:
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+        return await together(self._complete(task, deadline) for task in tasks)
 
     async def close(self) -> None:
         """Closes the connections."""

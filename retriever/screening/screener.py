@@ -8,6 +8,7 @@ from imaging.hashing import perceptual_hash, pixel_sha256
 from retriever.images import try_image
 from retriever.screening.base import Check, Finding, Policy, Subject
 from servicekit.storage import ObjectStore, to_key
+from servicekit.together import together
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class Screener:
             to_key(candidate.image_uri, f"candidates[{index}].image_uri")
         read = await asyncio.to_thread(lambda: [self._read(one) for one in candidates])
         subjects = [subject for subject in read if subject is not None]
-        by_check = await asyncio.gather(
-            *(check.judge(subjects, policy) for check in self._checks.values())
-        )
+        by_check = await together(check.judge(subjects, policy) for check in self._checks.values())
         found = iter([_merge(findings) for findings in zip(*by_check, strict=True)])
         unreadable = Finding(reasons=("UNREADABLE",))
         return [Verdict(one, next(found) if one is not None else unreadable) for one in read]

@@ -4,6 +4,7 @@ import hashlib
 
 import pyarrow.parquet as pq
 
+from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_pool
 from tests.gateway.system import open_system, rows_of
 
@@ -89,3 +90,26 @@ async def test_retrieval_never_returns_an_image_of_the_dataset(folders):
         rejected = rows_of(system.store, made.result.rejected_uri)
     assert made.result.accepted_count == 7
     assert [row["reason"] for row in rejected] == ["EXACT_DUPLICATE"]
+
+
+async def test_what_replaces_a_retrieved_image_of_the_safety_sample_is_checked_too(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet")
+    trouble = Trouble(unsafe_share=0.3)
+    async with open_system(root / "state", root, trouble=trouble) as system:
+        await system.import_folder(train, test)
+        made = await system.augment(
+            method="retrieval",
+            pool_uri=f"file://{pool}",
+            images_per_class=8,
+            check_safety=False,
+            safety_sample_count=12,
+        )
+        accepted = rows_of(system.store, made.result.manifest_uri)
+        rejected = rows_of(system.store, made.result.rejected_uri)
+    checked = {uri for uri, was_checked in trouble.candidates if was_checked}
+    assert len(accepted) == 16
+    assert any(row["image_uri"] in checked for row in rejected), "nothing was replaced"
+    for name in ("cat", "dog"):
+        ranks = [row["image_uri"] in checked for row in accepted if row["class_name"] == name]
+        assert sum(ranks) == 6, "the sample is whole"
