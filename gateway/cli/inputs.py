@@ -154,9 +154,11 @@ def parameters(pairs: list[str] | None) -> dict[str, str]:
     return found
 
 
-def names(text: str | None) -> list[str]:
-    """Names separated by commas: "a, b" -> ["a", "b"]."""
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+def names(texts: str | list[str] | None) -> list[str]:
+    r"""Names separated by commas: "a, b" -> ["a", "b"]; a comma in a name is written "\,"."""
+    given = [texts] if isinstance(texts, str) else texts or []
+    parts = [part for text in given for part in re.split(r"(?<!\\),", text)]
+    return [part.replace("\\,", ",").strip() for part in parts if part.strip()]
 
 
 def _listing(text: str) -> Iterator[list[object]]:

@@ -142,6 +142,20 @@ def _unfolded(row: Row) -> Row:
 
 
 def _notes(rows: list[Row]) -> tuple[str, ...]:
+    return (*_renamed(rows), *_numbered(rows))
+
+
+def _renamed(rows: list[Row]) -> list[str]:
+    """Says which classes have folders of other names."""
+    pairs = {(row["class_name"], row["file_name"].rpartition("/")[0]) for row in rows}
+    return [
+        f"the class {name!r} is in the folder {folder!r}, as no folder can have its name"
+        for name, folder in sorted(pairs)
+        if folder and folder != name and not folder.endswith(".tar")
+    ]
+
+
+def _numbered(rows: list[Row]) -> tuple[str, ...]:
     pairs = {(row["label"], row.get("imagefolder_label", row["label"])) for row in rows}
     if all(own == theirs for own, theirs in pairs):
         return ()

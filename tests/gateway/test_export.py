@@ -144,3 +144,23 @@ def test_an_unknown_format_is_named_with_the_known_ones(store, tmp_path):
     assert format_ids() == ["imagefolder", "webdataset"]
     with pytest.raises(InvalidArgument, match="no format 'zip'; known are imagefolder, webdataset"):
         export_augmentation(store, "store:m.parquet", tmp_path / "out", form="zip")
+
+
+@pytest.mark.parametrize(
+    "name", ["it's", "AT&T", "maillot, tank suit", "Crêpe (sweet)", "a:b", "x" * 255]
+)
+def test_a_class_keeps_its_name_where_the_file_system_takes_it(name):
+    assert folder_of(name) == name
+
+
+@pytest.mark.parametrize("name", [".net", "a/b", "..", "$RECYCLE.BIN", "é" * 128])
+def test_other_names_get_a_folder_that_can_be_read(name):
+    folder = folder_of(name)
+    assert folder != name and "/" not in folder and len(folder.encode()) <= 255
+
+
+def test_an_output_read_back_has_the_classes_that_it_was_made_of(store, tmp_path):
+    summary = export_augmentation(store, "store:m.parquet", tmp_path / "out")
+    assert any("'été/../x' is in the folder" in note for note in summary.notes)
+    dataset, _, _ = take(tmp_path / "out", root=tmp_path)
+    assert [one.class_name for one in dataset.classes] == ["cat", "été/../x"]

@@ -37,7 +37,12 @@ Preview = Annotated[
         "preview.html. The whole run does not make them again.",
     ),
 ]
-Classes = Annotated[str | None, typer.Option(help="Only these classes, separated by commas.")]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only these classes, separated by commas; repeatable. A comma in a name: \\,",
+    ),
+]
 
 
 def augment(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datafiles.ignored import is_ignored
 from gateway.digests import sha256_of
 from gateway.export.annotations import to_bytes
 from gateway.export.base import Row, image_suffix, parallel, write_file
@@ -20,6 +21,7 @@ from servicekit.storage import ObjectStore, to_key
 
 METADATA = "metadata.parquet"
 
+_LONGEST = 255  # bytes, of every usual file system
 _UNSAFE = re.compile(r"[^\w.+ -]|^\.+", re.UNICODE)
 
 
@@ -60,13 +62,15 @@ class ImageFolder:
 
 
 def folder_of(class_name: str) -> str:
-    """Returns a folder name for a class: its own where that is safe on any file system."""
-    safe = _UNSAFE.sub("_", class_name).strip(" .")[:100]
-    return (
-        safe
-        if safe and safe == class_name
-        else f"{safe or 'class'}-{sha256_of(class_name.encode())[:8]}"
-    )
+    """Returns a folder name for a class: its own where the file system takes it and readers see it.
+
+    Others (with "/", too long, or hidden) get one of their own; the manifest says whose it is.
+    """
+    legal = "/" not in class_name and "\0" not in class_name and not is_ignored(class_name)
+    if class_name.strip() and legal and len(class_name.encode()) <= _LONGEST:
+        return class_name
+    safe = _UNSAFE.sub("_", class_name).strip(" .")[:40]
+    return f"{safe or 'class'}-{sha256_of(class_name.encode())[:8]}"
 
 
 FORMAT = ImageFolder()

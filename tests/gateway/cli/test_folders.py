@@ -7,7 +7,7 @@ import sys
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli.inputs import Reading, import_roots
+from gateway.cli.inputs import Reading, import_roots, names
 from tests.gateway.pictures import write_folder
 
 
@@ -81,3 +81,8 @@ def test_a_terminal_that_knows_ascii_only_gets_no_trace(gateway, tmp_path):
             timeout=120, check=False,
         )  # fmt: skip
         assert b"Traceback" not in done.stderr and b"\x1b" not in done.stderr + done.stdout
+
+
+def test_names_with_a_comma_can_be_said():
+    assert names(["maillot\\, tank suit,cat", "dog"]) == ["maillot, tank suit", "cat", "dog"]
+    assert names("a, b,") == ["a", "b"] and names(None) == []
