@@ -19,8 +19,10 @@ def check_format(form: str) -> None:
 
 async def export(
     session: "Session", manifest_uri: str, dataset_uri: str, out: Path, form: str
-) -> None:
+) -> tuple[str, ...]:
     """Writes an augmentation of a dataset in a format, with its manifest; whole files there stay.
+
+    Returns what is worth a note, such as a class whose folder has another name; it is also said.
 
     The folder is claimed (`outputs.claim`), so what it holds is this run's: the marker alone, or
     an export that was stopped, which goes on.
@@ -42,6 +44,7 @@ async def export(
     )
     for note in summary.notes:
         session.view.say(f"note: {note}")
+    return summary.notes
 
 
 async def fetch(session: "Session", uri: str, path: Path) -> None:

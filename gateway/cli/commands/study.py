@@ -27,7 +27,13 @@ OptionalSource = Annotated[
     str | None,
     typer.Argument(metavar="[FOLDER]", help="As for augment; not with --demo.", show_default=False),
 ]
-Methods = Annotated[str, typer.Option(help="Methods to compare, separated by commas.")]
+_METHODS = "mvc,retrieval"
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"Methods to compare, separated by commas; repeatable. Without it: {_METHODS}"
+    ),
+]
 Strategy = Annotated[
     str,
     typer.Option(help=f"Training strategy of every method: {recipes.choices(recipes.STRATEGIES)}."),
@@ -45,7 +51,7 @@ StepCount = Annotated[
 def study(
     source: OptionalSource = None,
     test: options.Test = None,
-    methods: Methods = "mvc,retrieval",
+    methods: Methods = None,
     strategy: Strategy = "combined",
     per_class: PerClass = 0,
     seeds: Seeds = 0,
@@ -91,7 +97,7 @@ def study(
 
     def prepare() -> StudyWish:
         wish = StudyWish(
-            source or "", test or "", pool, shots, tuple(inputs.names(methods)), strategy,
+            source or "", test or "", pool, shots, tuple(inputs.names(methods or _METHODS)), strategy,
             per_class or 100, seeds or 3, training, deterministic, check_safety,
             inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
         )  # fmt: skip

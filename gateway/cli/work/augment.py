@@ -63,8 +63,8 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
             remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
             reason="NOTHING_MADE",
         )
-    await export(session, made.result.manifest_uri, dataset.manifest_uri, out, manner.form)
-    document = _document(dataset, made, out)
+    notes = await export(session, made.result.manifest_uri, dataset.manifest_uri, out, manner.form)
+    document = {**_document(dataset, made, out), "notes": list(notes)}
     facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
     if manner.preview:
         sheet = await asyncio.to_thread(_write_sheet, session, made, out)

@@ -16,7 +16,7 @@ from servicekit.errors import Precondition
 from servicekit.storage import DirectoryStore, MemoryStore, to_key, to_uri
 
 
-def put_augmentation(store):
+def put_augmentation(store, classes=("cat", "dog [x]")):
     """Four made images and their manifest, as the gateway writes it."""
     rows = []
     for number in range(4):
@@ -31,7 +31,7 @@ def put_augmentation(store):
                 "image_uri": to_uri(key),
                 "sha256": digest,
                 "label": number % 2,
-                "class_name": ("cat", "dog [x]")[number % 2],
+                "class_name": classes[number % 2],
                 "method": "mvc",
                 "source": "generated",
                 "parents": ["p"],
@@ -120,6 +120,21 @@ def test_augment_writes_a_folder_per_class_with_its_manifest(variegate, made, ph
     assert manifest.num_rows == 4
     assert len(list((tmp_path / "new").rglob("*.png"))) == 4
     assert json.loads((tmp_path / "new" / ".variegate.json").read_text())["state"] == "finished"
+
+
+def test_a_class_whose_folder_has_another_name_is_said_and_told_in_json(
+    variegate, gateway, made, photos, tmp_path
+):
+    store = DirectoryStore(tmp_path / "others")
+    gateway.augmentation_result.manifest_uri = put_augmentation(store, ("it's", "dog/husky"))
+    gateway.manifest_uri = put_dataset(store)
+    where = [*made[:3], (tmp_path / "others").as_uri()]
+    answer = variegate("augment", photos, "--out", "new", "--per-class", 2, *where, "--json")
+    assert answer.code == 0, answer.err
+    [note] = [one for one in answer.document["notes"] if "in the folder" in one]
+    assert "'dog/husky' is in the folder 'dog_husky-" in note
+    assert "it's" not in note and note in answer.err
+    assert (tmp_path / "new" / "it's").is_dir()
 
 
 def test_augment_writes_shards_that_train_takes_again(variegate, made, photos, tmp_path):

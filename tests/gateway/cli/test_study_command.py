@@ -39,6 +39,15 @@ def test_study_prints_the_table_and_writes_both_files(
     assert again.document["rows"][1]["accuracies"] == pytest.approx([0.5, 0.51, 0.52])
 
 
+def test_methods_may_be_said_at_once_or_one_after_the_other(variegate, gateway, studied, photos):
+    command = ["study", photos, "--test", photos, "--out", "s"]
+    answer = variegate(*command, "--methods", "mvc", "--methods", "retrieval", *studied)
+    assert "--pool" in answer.err  # What retrieval needs: both were heard.
+    answer = variegate(*command, "--methods", "mvc", "--methods", "mvcc", *studied)
+    assert "no method 'mvcc'" in answer.err
+    assert "Without it: mvc,retrieval" in " ".join(variegate("study", "--help").out.split())
+
+
 def test_the_demo_studies_the_shipped_photographs_again_and_again(
     variegate, gateway, studied, tmp_path
 ):
