@@ -97,8 +97,8 @@ def study(
 
     def prepare() -> StudyWish:
         wish = StudyWish(
-            source or "", test or "", pool, shots, tuple(inputs.names(methods or _METHODS)), strategy,
-            per_class or 100, seeds or 3, training, deterministic, check_safety,
+            source or "", test or "", pool, shots, tuple(inputs.names(methods or _METHODS)),
+            strategy, per_class or 100, seeds or 3, training, deterministic, check_safety,
             inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish

@@ -14,6 +14,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.cli.synthetic import store_synthetic
 from servicekit.errors import Precondition
 from servicekit.storage import DirectoryStore, MemoryStore, to_key, to_uri
+from tests.gateway.pictures import write_pool
 
 
 def put_augmentation(store, classes=("cat", "dog [x]")):
@@ -242,10 +243,11 @@ def test_retrieval_without_a_pool_is_refused(variegate, made, photos):
 
 
 def test_a_pool_is_stored_once_by_its_content(variegate, gateway, made, photos, tmp_path):
-    (tmp_path / "pool.parquet").write_bytes(b"rows")
-    variegate("augment", photos, "--method", "retrieval", "--pool", "pool.parquet", *made)
+    pool = write_pool(tmp_path / "pool.parquet", count=1)
+    answer = variegate("augment", photos, "--method", "retrieval", "--pool", "pool.parquet", *made)
+    assert answer.code == 0, answer.err
     uri = gateway.requests[-1].augmentation.pool_uri
-    assert DirectoryStore(tmp_path / "objects").get(uri.removeprefix("store:")) == b"rows"
+    assert DirectoryStore(tmp_path / "objects").get(to_key(uri)) == pool.read_bytes()
 
 
 def test_a_gateway_without_its_store_is_explained(variegate, gateway, photos):
