@@ -35,6 +35,7 @@ class BlipCaptioner:
         self.id = f"{name or model.name}@{digest_of(folder)[:12]}"
         self._device = find_device(device, "CAPTIONER_DEVICE")
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
+        self.dtype = str(dtype).removeprefix("torch.")
         try:
             self._processor = Blip2Processor.from_pretrained(folder)
             self._model = Blip2ForConditionalGeneration.from_pretrained(

@@ -31,11 +31,13 @@ class CaptionerService(rpc.CaptionerServiceServicer):
         self._max_tokens = max_tokens
         self._stream_window = stream_window
         self._batcher: MicroBatcher[CaptionTask, Caption]
-        self._model = ""
+        self._model, self._engine = "", ""
 
-    def attach(self, batcher: MicroBatcher[CaptionTask, Caption], model: str) -> None:
-        """Sets what writes captions, and the model's id."""
-        self._batcher, self._model = batcher, model
+    def attach(
+        self, batcher: MicroBatcher[CaptionTask, Caption], model: str, engine: str = ""
+    ) -> None:
+        """Sets what writes captions, the model's id, and what of the settings decides over them."""
+        self._batcher, self._model, self._engine = batcher, model, engine
 
     async def CaptionImage(
         self, request: pb.CaptionImageRequest, context: grpc.aio.ServicerContext
@@ -54,6 +56,12 @@ class CaptionerService(rpc.CaptionerServiceServicer):
         async with aclosing(answers):  # a caller that leaves stops the work
             async for answer in answers:
                 yield answer
+
+    async def GetModel(
+        self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext
+    ) -> pb.Model:
+        """Answers with the model."""
+        return pb.Model(id=self._model, engine=self._engine)
 
     async def _answer(self, item: pb.StreamCaptionsRequest) -> pb.StreamCaptionsResponse:
         try:

@@ -34,7 +34,8 @@ def create_service(settings: CaptionerSettings, store: ObjectStore) -> Service:
             name="captioner",
         )
         batchers.append(batcher)
-        service.attach(batcher, captioner.id)
+        engine = f"{captioner.dtype}/{settings.max_tokens} tokens"
+        service.attach(batcher, captioner.id, engine)
 
     async def close() -> None:
         for batcher in batchers:

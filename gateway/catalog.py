@@ -7,7 +7,7 @@ database. Times are apart, because equal requests have equal resources.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -46,13 +46,8 @@ class Catalog:
     def claim(self, resource: Resource) -> None:
         """Writes down what is asked for. Raises AlreadyExists if something else was asked for."""
         key, text = f"{resource.name}/{_REQUEST}", _to_json(resource)
-        if not self._store.put(key, text) and self._store.get(key) != text:
-            raise AlreadyExists(
-                f"{resource.name} exists with another request; choose another id, or ask for "
-                "what it was made for",
-                resource=resource.name,
-                reason="DIFFERENT_REQUEST",
-            )
+        if not self._store.put(key, text) and (old := self._store.get(key)) != text:
+            raise _different(resource.name, json.loads(old), json.loads(text))
         self._write_times(resource.name, Times(time.time()), overwrite=False)
 
     def times(self, name: str) -> Times:
@@ -116,6 +111,24 @@ class Catalog:
         json_format.ParseDict(json.loads(text), message)
         resource: Resource = convert(message)
         return resource
+
+
+def _different(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> AlreadyExists:
+    ours = [{**request, "models": None} for request in (old, new)]
+    if ours[0] == ours[1]:
+        then, now = old.get("models", {}), new.get("models", {})
+        roles = [role for role in sorted({*then, *now}) if then.get(role) != now.get(role)]
+        return AlreadyExists(
+            f"{name} was made with other models than those that serve now (another "
+            f"{', another '.join(roles)}); choose another id",
+            resource=name,
+            reason="DIFFERENT_MODELS",
+        )
+    return AlreadyExists(
+        f"{name} exists with another request; choose another id, or ask for what it was made for",
+        resource=name,
+        reason="DIFFERENT_REQUEST",
+    )
 
 
 def _missing(name: str, remedy: str) -> NotFound:

@@ -8,9 +8,9 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.clients.generator import ITEMS_PER_CALL
 from gateway.methods.registry import method_of
 from gateway.resources import Augmentation
-from gateway.run.augmenting import model_of, plain_models
 from gateway.run.context import Context
 from gateway.run.rates import Rates, rate_key
+from gateway.run.used_models import need_model
 
 
 class Estimator:
@@ -30,7 +30,7 @@ class Estimator:
         wanted = recipe.wanted * len(recipe.class_names or dataset.classes)
         if not method.model:
             return pb.PlanAugmentationResponse(image_count=wanted, made_count=wanted)
-        model = model_of(await plain_models(self._context), method.model)
+        model = need_model(await self._context.clients.generator.served(), method.model)
         rate = await asyncio.to_thread(self._rates.get, rate_key(recipe, model))
         # Where nearly all was rejected, some attempts are all there will be.
         made = math.ceil(wanted / max(rate.accepted_share, 0.2))

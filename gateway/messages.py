@@ -120,6 +120,7 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
         check_safety=recipe.check_safety,
         safety_sample_count=recipe.safety_sample,
         preview_count=recipe.preview_count,
+        models=augmentation.models,
     )
     if result := augmentation.result:
         message.result.CopyFrom(
@@ -182,7 +183,7 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
             recognition=recognition_from_pb(made.recognition),
             lengths=lengths_from_pb(made.prompt_lengths),
         )
-    return res.Augmentation(name or message.name, recipe, result)
+    return res.Augmentation(name or message.name, recipe, result, dict(message.models))
 
 
 def _study_to_pb(study: res.Study) -> pb.Study:
@@ -195,6 +196,7 @@ def _study_to_pb(study: res.Study) -> pb.Study:
         pool_uri=study.pool_uri,
         deterministic=study.deterministic,
         check_safety=study.check_safety,
+        models=study.models,
         training=pb.TrainingRecipe(
             policy=training.policy,
             classifier=training.classifier,
@@ -260,6 +262,7 @@ def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
         deterministic=message.deterministic,
         check_safety=message.check_safety,
         result=result,
+        models=dict(message.models),
     )
 
 

@@ -12,7 +12,10 @@ from gateway.resources import Recipe
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model of the generator, as ListModels gives it."""
+    """A model of the generator, as ListModels gives it.
+
+    `engine` is what of the settings decides over what it encodes.
+    """
 
     name: str
     mode: str
@@ -25,6 +28,7 @@ class ModelInfo:
     default_guidance_scale: float
     width: int = 0
     height: int = 0
+    engine: str = ""
 
 
 @dataclass(frozen=True)

@@ -139,11 +139,15 @@ class AugmentationResult:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """An augmentation of the dataset that its name starts with."""
+    """An augmentation of the dataset that its name starts with.
+
+    `models` are what it is made with, by role.
+    """
 
     name: str
     recipe: Recipe
     result: AugmentationResult | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -208,3 +212,4 @@ class Study:
     deterministic: bool = False
     check_safety: bool = False
     result: StudyResult | None = None
+    models: Mapping[str, str] = field(default_factory=dict)

@@ -115,6 +115,16 @@ class GatewayService(rpc.GatewayServiceServicer):
             studies=[to_pb(r) for r in page if isinstance(r, Study)], next_page_token=token
         )
 
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListModelsResponse:
+        models = await self._validator.models(
+            request.methods,
+            deterministic=request.deterministic,
+            trains=request.include_training,
+        )
+        return pb.ListModelsResponse(models=models)
+
     async def ListMethods(
         self, request: pb.ListMethodsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListMethodsResponse:

@@ -1,7 +1,7 @@
 """What must hold before work starts: everything that can be known is checked here."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.catalog import Catalog
@@ -12,6 +12,7 @@ from gateway.datasets.places import locate
 from gateway.datasets.pools import store_pool
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
+from gateway.run.used_models import used_models
 from gateway.senses import parse_pins
 from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument, Precondition
@@ -37,7 +38,7 @@ class Validator:
                 locate(uri, store=self._store, roots=roots, field=f"source.{field}")
 
     async def augmentation(self, augmentation: Augmentation) -> Augmentation:
-        """Returns the augmentation with its pool in the store."""
+        """Returns the augmentation with its pool in the store, and its models."""
         recipe = augmentation.recipe
         method = method_of(recipe.method)
         values = parse_parameters(method, recipe.parameters)
@@ -48,10 +49,11 @@ class Validator:
         pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
         if method.needs.pool and not pool_uri:
             raise _no_pool(method.id, "augmentation.pool_uri")
-        return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri))
+        models = await self.models([method.id], deterministic=recipe.deterministic)
+        return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
 
     async def study(self, study: Study) -> Study:
-        """Returns the study with its pool in the store."""
+        """Returns the study with its pool in the store, and its models."""
         dataset = await asyncio.to_thread(self._catalog.dataset, study.dataset)
         if not any(one.test_count for one in dataset.classes):
             raise Precondition(
@@ -63,7 +65,17 @@ class Validator:
         for number, arm in enumerate(study.arms):
             _check_arm(arm, number, pool_uri, dataset)
         await self._check_recipes(study)
-        return replace(study, pool_uri=pool_uri)
+        methods = [arm.method for arm in study.arms]
+        models = await self.models(methods, deterministic=study.deterministic, trains=True)
+        return replace(study, pool_uri=pool_uri, models=models)
+
+    async def models(
+        self, methods: Iterable[str], *, deterministic: bool, trains: bool = False
+    ) -> dict[str, str]:
+        """Returns the models that methods would use now. Raises Precondition for a missing one."""
+        return await used_models(
+            self._clients, self._settings, methods, deterministic=deterministic, trains=trains
+        )
 
     def _check_parents(self, recipe: Recipe, dataset: Dataset) -> None:
         if not recipe.train_item_ids:

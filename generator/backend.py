@@ -8,6 +8,7 @@ from PIL import Image
 
 from generator.engine.card import Card
 from generator.engine.items import FloatArray, Item, Made
+from generator.engine.registry import Registry
 
 
 class Backend(Protocol):
@@ -15,6 +16,10 @@ class Backend(Protocol):
 
     The errors are those of `generator.engine.errors`, or already those of the service.
     """
+
+    @property
+    def registry(self) -> Registry:
+        """The models, and why others are not."""
 
     @property
     def cards(self) -> Mapping[str, Card]:

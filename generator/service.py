@@ -28,6 +28,7 @@ from servicekit.together import together
 _NAME = "generator"
 _DEFAULT_OUTPUT = "store:generated"
 # What gRPC lets a client receive by default, less a margin for the rest of the message.
+_MOST_REASON = 2048
 _MOST_BYTES = 4 * 1024 * 1024 - 65536
 
 
@@ -110,8 +111,17 @@ class GeneratorService(rpc.GeneratorServiceServicer):
     async def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListModelsResponse:
-        cards = self._loaded().cards
-        return pb.ListModelsResponse(models=[_model(cards[name]) for name in sorted(cards)])
+        backend = self._loaded()
+        cards, refused = backend.registry.cards, backend.registry.refused
+        return pb.ListModelsResponse(
+            models=[_model(cards[name]) for name in sorted(cards)],
+            refused_models=[
+                pb.RefusedModel(name=name, message=str(refused[name])[:_MOST_REASON])
+                for name in sorted(refused)
+            ],
+            engine=backend.signature(deterministic=False),
+            deterministic_engine=backend.signature(deterministic=True),
+        )
 
     async def GenerateImages(
         self, request: pb.GenerateImagesRequest, context: grpc.aio.ServicerContext

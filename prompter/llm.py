@@ -88,8 +88,10 @@ class LanguageModel(Protocol):
 class LanguageModelSource:
     """Where a language model comes from. It is loaded by `open`, blocking, when first needed.
 
-    `problem` is None if it can be used, else a sentence with the remedy.
+    `problem` is None if it can be used, else a sentence with the remedy. `identify` returns the id
+    that the model will have; it reads its files, blocking, and loads nothing.
     """
 
     open: Callable[[], LanguageModel]
     problem: str | None
+    identify: Callable[[], str] = lambda: ""

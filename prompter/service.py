@@ -54,6 +54,12 @@ class PrompterService(rpc.PrompterServiceServicer):
             senses += [_sense_to_pb(name, sense_of(name, text), model) for text in meanings]
         return pb.DescribeSensesResponse(senses=senses)
 
+    async def GetLanguageModel(
+        self, request: pb.GetLanguageModelRequest, context: grpc.aio.ServicerContext
+    ) -> pb.LanguageModel:
+        """Answers with the language model's id."""
+        return pb.LanguageModel(id=await self._writer.language_model_id())
+
     async def ListStrategies(
         self, request: pb.ListStrategiesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListStrategiesResponse:

@@ -39,11 +39,20 @@ class PromptWriter:
         self._source = source
         self._strategies = load_strategies()
         self._opened: asyncio.Task[LanguageModel] | None = None
+        self._identity: str | None = None
 
     def strategies(self) -> list[tuple[Strategy, bool]]:
         """Returns all strategies, sorted by id, and whether each can be used now."""
         usable = self._source.problem is None
         return [(s, usable or not s.needs_llm) for s in self._strategies.values()]
+
+    async def language_model_id(self) -> str:
+        """Returns the id of the language model, without loading it; "" if none can be used."""
+        if self._source.problem:
+            return ""
+        if self._identity is None:
+            self._identity = await asyncio.to_thread(self._source.identify)
+        return self._identity
 
     async def senses(self, class_name: str, display_name: str = "") -> list[Sense]:
         """Returns WordNet's senses of a class, the most frequent first."""

@@ -17,6 +17,7 @@ from retriever.queries import embed_queries
 from retriever.sampling import Draw, sample
 from retriever.screening import Screener
 from retriever.screening.protected import ProtectedLibrary
+from retriever.screening.safety import safety_id
 from retriever.searching import Searcher
 from servicekit.errors import InvalidArgument, Unavailable
 from servicekit.operations import OperationRunner, Progress
@@ -66,6 +67,11 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
     async def _load(self, name: str) -> LoadedIndex:
         parts = self._parts
         return await parts.library.load(name.removeprefix("indexes/"), parts.embedder.encoder_id)
+
+    async def GetModels(
+        self, request: pb.GetModelsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.Models:
+        return pb.Models(encoder=self._parts.embedder.encoder_id, safety=safety_id())
 
     async def EmbedTexts(
         self, request: pb.EmbedTextsRequest, context: grpc.aio.ServicerContext

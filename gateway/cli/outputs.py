@@ -5,12 +5,15 @@ A run writes `.variegate.json` into its output first, and marks it finished last
   the same run, unfinished     goes on, with or without --resume
   the same run, finished       --resume answers at once; --overwrite does it again
   a preview                    replaced
+  the same, with other models  --overwrite only
   another run's output         --overwrite only
   anything else                refused, also with --overwrite: variegate deletes only its own
 """
 
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +22,58 @@ from gateway.cli.failures import CliError
 MARKER = ".variegate.json"
 
 
-def claim(out: Path, run: str, *, resume: bool, overwrite: bool, dry: bool = False) -> None:
-    """Takes the folder for `run` (an id of the command and all its settings) or raises CliError.
+@dataclass(frozen=True)
+class Place:
+    """An output folder: what command fills it, and with which models, by role."""
 
-    With `dry` it only checks, so that a mistake is told before anything is started.
+    folder: Path
+    command: str
+    models: Mapping[str, str]
+
+
+def check(out: Path, command: str, *, resume: bool, overwrite: bool) -> None:
+    """Raises CliError if `command` (an id of it and all its settings) cannot have the folder.
+
+    It is for before anything is started, when the models are not known yet.
     """
     if resume and overwrite:
         raise CliError("--resume and --overwrite exclude each other.", remedy="Give one of them.")
     if out.exists() and not out.is_dir():
         raise CliError(f"{out} is a file, not a folder.", remedy="Choose another --out.")
     if out.is_dir() and any(out.iterdir()):
-        _check(out, run, resume=resume, overwrite=overwrite)
-        if (overwrite or _is_preview(out)) and not dry:
-            shutil.rmtree(out)
-    if not dry:
-        _write(out, {"run": run, "state": "running"})
+        _check(out, command, resume=resume, overwrite=overwrite)
 
 
-def is_begun(out: Path, run: str) -> bool:
-    """Says whether the folder holds an unfinished output of this run."""
-    marker = _read(out) or {}
-    return marker.get("run") == run and marker.get("state") == "running"
+def is_begun(place: Place) -> bool:
+    """Says whether the folder holds an unfinished output of this very run."""
+    marker = _read(place.folder) or {}
+    same = marker.get("run") == place.command and marker.get("models") == dict(place.models)
+    return same and marker.get("state") == "running"
 
 
-def finish(out: Path, run: str, **facts: Any) -> None:
+def claim(place: Place, *, resume: bool, overwrite: bool) -> None:
+    """Takes the folder or raises CliError, also if it holds the same with other models."""
+    out = place.folder
+    check(out, place.command, resume=resume, overwrite=overwrite)
+    marker = _read(out)
+    if (overwrite or _is_preview(out)) and out.is_dir() and any(out.iterdir()):
+        shutil.rmtree(out)
+    elif marker is not None and (changed := _changed(marker.get("models", {}), place.models)):
+        raise _exists(
+            f"{out} holds the output of this very command with other models: another {changed}.",
+            "Use the same models to go on with it, --overwrite to replace it, or another --out.",
+        )
+    _write(place, "running")
+
+
+def finish(place: Place, **facts: Any) -> None:
     """Marks the folder as finished, with facts for those who look."""
-    _write(out, {"run": run, "state": "finished", **facts})
+    _write(place, "finished", **facts)
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    roles = [role for role in sorted({*then, *now}) if then.get(role) != now.get(role)]
+    return ", another ".join(roles)
 
 
 def apart(out: Path, *sources: Path | None) -> None:
@@ -99,7 +128,9 @@ def _read(out: Path) -> dict[str, Any] | None:
     return marker
 
 
-def _write(out: Path, marker: dict[str, Any]) -> None:
+def _write(place: Place, state: str, **facts: Any) -> None:
+    out = place.folder
+    marker = {"run": place.command, "models": dict(place.models), "state": state, **facts}
     try:
         out.mkdir(parents=True, exist_ok=True)
         staged = out / f"{MARKER}.new"

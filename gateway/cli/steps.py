@@ -1,7 +1,7 @@
 """What several commands do with the gateway: import images, check classes, store a pool."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
@@ -68,6 +68,16 @@ def shortfall(dataset: pb.Dataset) -> int:
     Files that were read and are no images, or copies, are listed and lose nothing.
     """
     return SHORTFALL if any(one.reason in _UNREACHED for one in dataset.rejected_counts) else 0
+
+
+async def models_of(
+    session: Session, methods: Sequence[str], *, deterministic: bool, trains: bool = False
+) -> dict[str, str]:
+    """Returns what the system would use for these methods now: models by role."""
+    request = pb.ListModelsRequest(
+        methods=methods, deterministic=deterministic, include_training=trains
+    )
+    return dict((await session.call(session.gateway.ListModels, request)).models)
 
 
 def check_classes(asked: Iterable[str], dataset: pb.Dataset) -> None:

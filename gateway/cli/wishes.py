@@ -1,5 +1,6 @@
 """What was asked for on the command line, as plain values that load nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,13 +32,13 @@ class AugmentWish:
         """The method and its parameters, to be checked."""
         return [(self.method, self.parameters)]
 
-    def run_id(self) -> str:
-        """The id of the run."""
-        return inputs.run_id(self.method, vars(self))
+    def run_id(self, models: Mapping[str, str]) -> str:
+        """The id of the run with the models that the system has, by role."""
+        return inputs.run_id(self.method, {**vars(self), "models": dict(models)})
 
     def output_id(self, form: str) -> str:
-        """What an output folder belongs to: a run, in a format."""
-        return f"{self.run_id()} {form}"
+        """What an output folder belongs to: a command, in a format."""
+        return f"{inputs.run_id(self.method, vars(self))} {form}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ class StudyWish:
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
 
-    def run_id(self) -> str:
-        """The id of the run."""
+    def run_id(self, models: Mapping[str, str]) -> str:
+        """The id of the run with the models that the system has, by role."""
+        return inputs.run_id(self.name, {**vars(self), "models": dict(models)})
+
+    def output_id(self) -> str:
+        """What an output folder belongs to: a command."""
         return inputs.run_id(self.name, vars(self))

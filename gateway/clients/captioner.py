@@ -46,15 +46,15 @@ class Captioner:
     def _stub(self) -> rpc.CaptionerServiceStub:
         return rpc.CaptionerServiceStub(self._channel.open())
 
-    async def caption_one(self, wish: CaptionWish) -> Caption:
-        """Captions one image. Raises ServiceError."""
-        timeout = self._settings.call_seconds
+    async def model(self) -> str:
+        """Returns the model's id, and what of its settings decides over captions."""
+        request, timeout = pb.GetModelRequest(), self._settings.call_seconds
         answer = await patiently(
-            lambda: self._stub.CaptionImage(wish.to_pb(), timeout=timeout),
+            lambda: self._stub.GetModel(request, timeout=timeout),
             self._settings.patience_seconds,
             "captioner",
         )
-        return Caption(answer.caption.text, answer.caption.model)
+        return f"{answer.id} {answer.engine}".strip()
 
     async def caption(self, wishes: Mapping[str, CaptionWish]) -> dict[str, Caption | ServiceError]:
         """Captions many images by id. What passes is tried again; what does not is returned."""

@@ -65,6 +65,16 @@ class MadeImage:
     is_cached: bool = False
 
 
+@dataclass(frozen=True)
+class Served:
+    """The models by name, why others cannot be used, and what decides over an image's bits."""
+
+    models: Mapping[str, ModelInfo]
+    refused: Mapping[str, str]
+    engine: str
+    deterministic_engine: str
+
+
 class Generator:
     """Calls of the generator. At most `items_in_flight` images are asked for at a time."""
 
@@ -78,15 +88,20 @@ class Generator:
     def _stub(self) -> rpc.GeneratorServiceStub:
         return rpc.GeneratorServiceStub(self._channel.open())
 
-    async def models(self) -> dict[str, ModelInfo]:
-        """Returns the models by name."""
+    async def served(self) -> Served:
+        """Returns the models and how they are run."""
         request, timeout = pb.ListModelsRequest(), self._settings.call_seconds
         answer = await patiently(
             lambda: self._stub.ListModels(request, timeout=timeout),
             self._settings.patience_seconds,
             "generator",
         )
-        return {model.name: _model_info(model) for model in answer.models}
+        return Served(
+            models={model.name: _model_info(model, answer.engine) for model in answer.models},
+            refused={model.name: model.message for model in answer.refused_models},
+            engine=answer.engine,
+            deterministic_engine=answer.deterministic_engine,
+        )
 
     async def encode_prompts(self, model: str, prompts: Sequence[str]) -> Array:
         """Returns [n, m, d], one matrix per prompt, at most PROMPTS_PER_CALL of them."""
@@ -231,7 +246,7 @@ def _made(image: pb.StoredImage) -> MadeImage:
     )
 
 
-def _model_info(model: pb.Model) -> ModelInfo:
+def _model_info(model: pb.Model, engine: str) -> ModelInfo:
     rows, columns = model.text_shape if len(model.text_shape) == 2 else (0, 0)
     return ModelInfo(
         name=model.name,
@@ -245,4 +260,5 @@ def _model_info(model: pb.Model) -> ModelInfo:
         default_guidance_scale=model.default_guidance_scale,
         width=model.width,
         height=model.height,
+        engine=engine,
     )

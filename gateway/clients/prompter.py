@@ -102,5 +102,15 @@ class Prompter:
             "prompter",
         )
 
+    async def language_model(self) -> str:
+        """Returns the id of the language model; "" if none can be used."""
+        request, timeout = pb.GetLanguageModelRequest(), self._settings.call_seconds
+        answer = await patiently(
+            lambda: self._stub.GetLanguageModel(request, timeout=timeout),
+            self._settings.patience_seconds,
+            "prompter",
+        )
+        return str(answer.id)
+
     async def close(self) -> None:
         await self._channel.close()

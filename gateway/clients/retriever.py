@@ -100,7 +100,7 @@ class Retriever:
 
         It is the one of the encoder that serves now: one of an older encoder is in nobody's way.
         """
-        encoder = await self.encoder()
+        encoder = (await self.models()).encoder
         index_id = f"pool-{digest(pool_uri, encoder)}"
         request = pb.CreateIndexRequest(index_id=index_id, pool_uri=pool_uri)
         patience = self._settings.patience_seconds
@@ -128,15 +128,14 @@ class Retriever:
             _left_out(index),
         )
 
-    async def encoder(self) -> str:
-        """Returns the id of the CLIP model, which covers its weights."""
-        request, timeout = pb.EmbedTextsRequest(texts=["a"]), self._settings.call_seconds
-        answer = await patiently(
-            lambda: self._stub.EmbedTexts(request, timeout=timeout),
+    async def models(self) -> pb.Models:
+        """Returns the ids of the encoder and of the safety classifier."""
+        request, timeout = pb.GetModelsRequest(), self._settings.call_seconds
+        return await patiently(
+            lambda: self._stub.GetModels(request, timeout=timeout),
             self._settings.patience_seconds,
             "retriever",
         )
-        return str(answer.embeddings[0].encoder)
 
     async def search(
         self, index: str, text: str, count: int, *, least_aesthetic: float | None = None

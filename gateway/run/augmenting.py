@@ -18,7 +18,7 @@ from gateway.run.progress import Progress
 from gateway.run.recognising import Recognising
 from gateway.run.searching import Searching
 from gateway.run.steps import step
-from servicekit.errors import Precondition
+from gateway.run.used_models import check_models, need_model
 from servicekit.storage import to_uri
 
 
@@ -36,6 +36,7 @@ class _Made:
 async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
     """Makes the images of an augmentation and writes it into the catalog."""
     progress = context.begin(augmentation.name)
+    await check_models(context, augmentation)
     dataset = await asyncio.to_thread(context.catalog.dataset, augmentation.dataset)
     made = await _make(context, augmentation, dataset, progress)
     progress.start("assemble", 1, "manifests")
@@ -51,11 +52,11 @@ async def _make(
 ) -> _Made:
     recipe = augmentation.recipe
     method = method_of(recipe.method)
-    values = parse_parameters(method, recipe.parameters)
-    plan = Plan(dataset.digest, recipe, method, values, "")
+    plan = Plan(dataset.digest, recipe, method, parse_parameters(method, recipe.parameters), "")
     model: ModelInfo | None = None
     if method.model:
-        model = model_of(await step("models", lambda: plain_models(context)), method.model)
+        values = await step("model", lambda: _model(context, method.model))
+        model = ModelInfo(**{**values, "text_shape": tuple(values["text_shape"])})
         plan = replace(plan, model_digest=model.digest)
     materials = await collect(context, dataset, plan, model, progress)
     prompts = tuple(material.figures for material in materials.values() if material.figures)
@@ -74,20 +75,8 @@ async def _make(
     return replace(made, recognition=recognition)
 
 
-async def plain_models(context: Context) -> dict[str, dict[str, Any]]:
-    return {name: vars(m) for name, m in (await context.clients.generator.models()).items()}
-
-
-def model_of(models: dict[str, dict[str, Any]], name: str) -> ModelInfo:
-    if name not in models:
-        raise Precondition(
-            f"the generator has no model {name!r}, only {', '.join(models) or 'none'}; add it, or "
-            "choose a method that does not need it",
-            subject=name,
-            reason="MODEL_MISSING",
-        )
-    values = models[name]
-    return ModelInfo(**{**values, "text_shape": tuple(values["text_shape"])})
+async def _model(context: Context, name: str) -> dict[str, Any]:
+    return vars(need_model(await context.clients.generator.served(), name))
 
 
 def _write(

@@ -37,7 +37,7 @@ async def caption(
     progress.start("caption", len(images), "images")
     if not images:
         return {}
-    model = await step("caption model", lambda: _model(context, images[0], names))
+    model = await step("caption model", context.clients.captioner.model)
     shards = [images[first : first + _SHARD] for first in range(0, len(images), _SHARD)]
     results = await steps(
         "caption",
@@ -52,12 +52,6 @@ async def caption(
             progress.fail(item_id, message)
     _check(images, captions)
     return captions
-
-
-async def _model(context: Context, image: DatasetItem, names: Names) -> str:
-    """Asks for one caption to learn the model, which is part of every cache key."""
-    wish = CaptionWish(image.image_uri, prefix_of(names[image.class_name]))
-    return (await context.clients.captioner.caption_one(wish)).model
 
 
 async def _shard(
@@ -77,7 +71,7 @@ async def _shard(
         key: answer.message for key, answer in answers.items() if isinstance(answer, ServiceError)
     }
     fresh = {key: answer for key, answer in answers.items() if isinstance(answer, Caption)}
-    await asyncio.to_thread(_keep, store, images, names, fresh)
+    await asyncio.to_thread(_keep, store, keys, fresh)
     captions.update({key: answer.text for key, answer in fresh.items()})
     return captions, failed
 
@@ -96,16 +90,10 @@ def _cached(store: ObjectStore, keys: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _keep(
-    store: ObjectStore,
-    images: Iterable[DatasetItem],
-    names: Names,
-    fresh: Mapping[str, Caption],
-) -> None:
-    for image in images:
-        if found := fresh.get(image.item_id):
-            document = {"text": found.text, "model": found.model, "sha256": image.sha256}
-            store.put(_key(image, names, found.model), json.dumps(document).encode())
+def _keep(store: ObjectStore, keys: Mapping[str, str], fresh: Mapping[str, Caption]) -> None:
+    for item_id, found in fresh.items():
+        document = {"text": found.text, "model": found.model}
+        store.put(keys[item_id], json.dumps(document).encode())
 
 
 def _check(images: Iterable[DatasetItem], captions: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gateway.clients.generator import IMAGES_PER_CALL, PROMPTS_PER_CALL
 from gateway.datasets.manifest import DatasetItem
-from gateway.digests import digest
+from gateway.digests import Plain, digest
 from gateway.plan import ModelInfo
 from gateway.run.context import Context
 from imaging.decode import VERSION as DECODER
@@ -62,9 +62,13 @@ class Embeddings:
 
         return await _gathered(rows, IMAGES_PER_CALL, batch)
 
+    def _maker(self, kind: str) -> tuple[Plain, ...]:
+        """Returns what embeddings depend on besides their members."""
+        return (self._model.digest, self._model.engine, *_DECODED.get(kind, ()))
+
     async def _batch(self, kind: str, members: list[str], encode: Encode) -> Array:
         """Returns the embeddings of a batch, from memory, store or generator."""
-        name = digest("embedding", kind, self._model.digest, members, *_DECODED.get(kind, ()))
+        name = digest("embedding", kind, *self._maker(kind), members)
         if name not in self._memory:
             async with self._making.setdefault(name, asyncio.Lock()):
                 if name not in self._memory:

@@ -13,7 +13,7 @@ from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
 from gateway.run.outcomes import Outcome, failed, judged
 from gateway.run.rates import Stopwatch
-from servicekit.errors import ServiceError
+from servicekit.errors import Precondition, ServiceError
 from servicekit.together import together
 
 
@@ -43,11 +43,23 @@ class ShardMaker:
         self.watch.begin()
         try:
             made = await generator.generate(self.model, wishes, self.sampling, self.job)
+            self._check_digests(made)
             verdicts = await self._judge(items, made)
             fresh = sum(isinstance(o, MadeImage) and not o.is_cached for o in made.values())
         finally:
             self.watch.end(fresh)
         return [self._outcome(item, made, verdicts).to_plain() for item in items]
+
+    def _check_digests(self, made: Mapping[str, MadeImage | ServiceError]) -> None:
+        """A generator that was started anew with another model would mix the two."""
+        for image in made.values():
+            if isinstance(image, MadeImage) and image.model_digest != self.model.digest:
+                raise Precondition(
+                    f"the generator's model {self.model.name!r} was {self.model.digest} and is now "
+                    f"{image.model_digest}; start it with the first again, or ask under another id",
+                    subject=self.model.name,
+                    reason="MODELS_CHANGED",
+                )
 
     def _outcome(
         self,

@@ -30,6 +30,7 @@ from gateway.run.oracle import IndexedPool, look_at_pool, make_oracle
 from gateway.run.progress import Progress
 from gateway.run.reporting import write_report
 from gateway.run.steps import Step, step
+from gateway.run.used_models import check_models, models_of
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.records import BASELINE, ORACLE
 from servicekit.storage import ObjectStore, to_key
@@ -221,6 +222,7 @@ class Studying:
 async def run_study(context: Context, study: Study) -> None:
     """Runs a study and writes it into the catalog."""
     progress = context.begin(study.name)
+    await check_models(context, study)
     dataset = await asyncio.to_thread(context.catalog.dataset, study.dataset)
     await Studying(context, study, dataset, progress).run()
 
@@ -247,13 +249,14 @@ def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
     key = digest(study.name, row.method, dict(row.parameters), seed, _plain(study))
     method = row.method.replace("+", "-")[:24]
     name = f"{study.dataset}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
-    return Augmentation(name, recipe)
+    return Augmentation(name, recipe, models=models_of(row.method, study.models))
 
 
 def _plain(study: Study) -> Plain:
     """Returns what of a study its parts depend on besides row and seed."""
     recipe: Mapping[str, Plain] = asdict(study.training)
-    return [study.images_per_class, study.pool_uri, study.deterministic, recipe]
+    made_with: Mapping[str, Plain] = dict(study.models)
+    return [study.images_per_class, study.pool_uri, study.deterministic, recipe, made_with]
 
 
 def _content(store: ObjectStore, uri: str) -> str:

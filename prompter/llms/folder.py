@@ -39,7 +39,12 @@ def find(setting: str, threads: int) -> LanguageModelSource | None:
                 reason="LLM_BROKEN",
             ) from error
 
-    return LanguageModelSource(load, None)
+    return LanguageModelSource(load, None, lambda: id_of(path.name, digest_of(path)))
+
+
+def id_of(name: str, digest: str) -> str:
+    """Returns the id of a local model."""
+    return f"{name}@{digest[:12]}"
 
 
 def digest_of(path: Path) -> str:
@@ -76,7 +81,7 @@ class FolderLanguageModel:
         logging.disable_progress_bar()
         if threads:
             torch.set_num_threads(threads)
-        self.id = f"{name}@{digest[:12]}"
+        self.id = id_of(name, digest)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="language model")
         self._tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
         if self._tokenizer.pad_token is None:

@@ -37,7 +37,7 @@ def find(setting: str, timeout_seconds: float) -> LanguageModelSource | None:
     def connect() -> LanguageModel:
         return OpenAiLanguageModel(url.rstrip("/"), model, timeout_seconds)
 
-    return LanguageModelSource(connect, None)
+    return LanguageModelSource(connect, None, lambda: model)
 
 
 def _is_url(text: str) -> bool:

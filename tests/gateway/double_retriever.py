@@ -78,6 +78,9 @@ class Retriever(
             answer.images.add(image_uri=row["uri"], sha256=row["sha256"])
         return answer
 
+    async def GetModels(self, request, context):
+        return retriever_pb2.Models(encoder=self.encoder, safety="double-safety")
+
     async def EmbedTexts(self, request, context):
         if known := self.trouble.clip_knows:
             vectors = [_axis(1 if known in text else 2, self.encoder) for text in request.texts]

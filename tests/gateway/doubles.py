@@ -35,6 +35,8 @@ class Trouble:
     busy_calls: int = 0  # The first calls of GenerateImages answer RESOURCE_EXHAUSTED.
     bad_seeds: set[int] = field(default_factory=set)  # These items fail for good.
     unsafe_share: float = 0.0  # This share of images is rejected.
+    model: str = ""  # Another one is another set of diffusion models.
+    engine: str = "float32"
     same_pixels: bool = False  # Every image is the same picture.
     pause: float = 0.0  # Seconds that a call of GenerateImages takes.
     calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
@@ -61,6 +63,9 @@ class Captioner(captioner_pb2_grpc.CaptionerServiceServicer):
         text = f"{request.prefix} with {number} corners"
         caption = captioner_pb2.Caption(text=text, mean_log_prob=-1, model="double-captioner")
         return captioner_pb2.CaptionImageResponse(caption=caption)
+
+    async def GetModel(self, request, context):
+        return captioner_pb2.Model(id="double-captioner", engine=self.trouble.engine)
 
     async def StreamCaptions(self, requests, context):
         async for one in requests:
@@ -91,6 +96,9 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
                 answer = prompter_pb2.WritePromptsResponse(index=index, error=error)
             yield answer
 
+    async def GetLanguageModel(self, request, context):
+        return prompter_pb2.LanguageModel(id="double-llm")
+
     async def DescribeSenses(self, request, context):
         name = request.class_name
         if lemmas := LEMMAS.get(name):
@@ -114,7 +122,7 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             generator_pb2.Model(
                 name=name,
                 mode=name,
-                digest=hashlib.sha256(name.encode()).hexdigest(),
+                digest=hashlib.sha256(f"{name}{self.trouble.model}".encode()).hexdigest(),
                 text_encoder="double-text",
                 text_shape=SHAPE,
                 image_encoder="double-image" if name == "unclip" else "",
@@ -126,7 +134,7 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             )
             for name in ("pix2pix", "text", "unclip")
         ]
-        return generator_pb2.ListModelsResponse(models=models)
+        return generator_pb2.ListModelsResponse(models=models, engine=self.trouble.engine)
 
     async def CountTokens(self, request, context):
         counts = [len(text.split()) + 2 for text in request.texts]
@@ -166,7 +174,8 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
 
     def _store_image(self, request, item):
         content = item.SerializeToString(deterministic=True).replace(item.item_id.encode(), b"")
-        key = hashlib.sha256(request.model.encode() + content).hexdigest()
+        made_by = f"{request.model}{self.trouble.model}".encode()
+        key = hashlib.sha256(made_by + content).hexdigest()
         seed = 1 if self.trouble.same_pixels else int(key[:12], 16)
         pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         data = encode_png(pixels)
@@ -177,7 +186,9 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             sha256=hashlib.sha256(data).hexdigest(),
             width=16,
             height=16,
-            model_digest=hashlib.sha256(request.model.encode()).hexdigest(),
+            model_digest=hashlib.sha256(
+                f"{request.model}{self.trouble.model}".encode()
+            ).hexdigest(),
             cached=not fresh,
             steps=request.sampling.steps or 3,
             guidance_scale=2.0,

@@ -120,4 +120,4 @@ def _check(wish: AugmentWish, manner: Manner, *, own: bool) -> None:
         check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))
     if not manner.plan:
         run, resume = manner.output_id(wish), manner.resume
-        outputs.claim(manner.out, run, resume=resume, overwrite=manner.overwrite, dry=True)
+        outputs.check(manner.out, run, resume=resume, overwrite=manner.overwrite)

@@ -169,4 +169,4 @@ def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
         check_methods(known, asked, has_pool=bool(wish.pool))
     if not manner.plan:
         kept = {"resume": manner.resume, "overwrite": manner.overwrite}
-        outputs.claim(manner.out, wish.run_id(), **kept, dry=True)
+        outputs.check(manner.out, wish.output_id(), **kept)

@@ -36,20 +36,23 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
         reading=wish.reading,
     )
     steps.check_classes(wish.class_names, dataset)
+    models = await steps.models_of(session, [wish.method], deterministic=wish.deterministic)
+    run_id = wish.run_id(models)
     wanted = _to_pb(wish, pool_uri)
     wanted.preview_count = manner.preview
-    out, run_id = manner.out, manner.output_id(wish)
+    out = manner.out
     plan = planning.Plan(
-        {wish.method: await planning.estimate(session, dataset.name, wanted, wish.run_id())}
+        {wish.method: await planning.estimate(session, dataset.name, wanted, run_id)}
     )
     is_folder = manner.form == "imagefolder"
     room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
     if manner.plan:
         return planning.outcome(dataset, plan, room)
-    begun = outputs.is_begun(out, run_id)
-    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=not begun)
-    outputs.claim(out, run_id, resume=manner.resume, overwrite=manner.overwrite)
-    own_id = wish.run_id() + (f"-{manner.preview}" if manner.preview else "")
+    place = outputs.Place(out, manner.output_id(wish), models)
+    asks = not outputs.is_begun(place)
+    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=asks)
+    outputs.claim(place, resume=manner.resume, overwrite=manner.overwrite)
+    own_id = run_id + (f"-{manner.preview}" if manner.preview else "")
     request = pb.CreateAugmentationRequest(
         parent=dataset.name, augmentation_id=own_id, augmentation=wanted
     )
@@ -70,7 +73,7 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
         sheet = await asyncio.to_thread(_write_sheet, session, made, out)
         document["contact_sheet"] = list(map(str, sheet))
         facts["preview"] = manner.preview
-    outputs.finish(out, run_id, **facts)
+    outputs.finish(place, **facts)
     code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
     return Outcome(document, lambda console: _print(console, document), code)
 
@@ -116,6 +119,7 @@ def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str
         "augmentation": made.name,
         "dataset": dataset.name,
         "method": made.method,
+        "models": dict(made.models),
         "out": str(out),
         "images_per_class": made.images_per_class,
         "accepted_count": result.accepted_count,

@@ -40,7 +40,9 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
     )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
-    run_id = wish.run_id()
+    methods = [name for name, _ in asked]
+    models = await steps.models_of(session, methods, deterministic=wish.deterministic, trains=True)
+    run_id = wish.run_id(models)
     request = pb.CreateStudyRequest(
         study_id=run_id,
         study=pb.Study(
@@ -62,15 +64,16 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
     room = planning.disks(session, plan, out, is_folder=True, exports=False)
     if manner.plan:
         return planning.outcome(dataset, plan, room)
-    begun = outputs.is_begun(out, run_id)
-    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=not begun)
-    outputs.claim(out, run_id, resume=manner.resume, overwrite=manner.overwrite)
+    place = outputs.Place(out, wish.output_id(), models)
+    asks = not outputs.is_begun(place)
+    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=asks)
+    outputs.claim(place, resume=manner.resume, overwrite=manner.overwrite)
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
     await fetch(session, study.result.results_uri, out / "results.json")
     await fetch(session, study.result.report_uri, out / "report.html")
-    outputs.finish(out, run_id, study=study.name)
+    outputs.finish(place, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
     code = SHORTFALL if any(row.shortfalls for row in results.rows) else steps.shortfall(dataset)
     document = _document(results, study.name, out)

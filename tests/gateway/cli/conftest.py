@@ -43,6 +43,10 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.untested = set()
         # Each item is of the split train, so that made images may have it for a parent.
         self.manifest_uri = ""
+        self.models = {"CLIP": "clip@1", "diffusion model pix2pix": "1"}
+
+    async def ListModels(self, request, context):
+        return pb.ListModelsResponse(models=self.models)
 
     def operation(self, name, response):
         progress = pb.OperationProgress(

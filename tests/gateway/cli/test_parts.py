@@ -94,20 +94,20 @@ def test_a_message_becomes_a_sentence_and_a_uri_in_front_stays_one(capsys, messa
 def test_a_foreign_folder_is_never_deleted(tmp_path):
     (tmp_path / "holiday.jpg").write_text("mine")
     with pytest.raises(CliError, match="variegate did not make it"):
-        outputs.claim(tmp_path, "run", resume=False, overwrite=True)
+        outputs.claim(outputs.Place(tmp_path, "run", {}), resume=False, overwrite=True)
     assert (tmp_path / "holiday.jpg").read_text() == "mine"
 
 
 def test_checking_an_output_changes_nothing(tmp_path):
-    outputs.claim(tmp_path / "out", "run", resume=False, overwrite=False, dry=True)
+    outputs.check(tmp_path / "out", "run", resume=False, overwrite=False)
     assert not (tmp_path / "out").exists()
 
 
 def test_overwrite_replaces_an_output_of_another_run(tmp_path):
     out = tmp_path / "out"
-    outputs.claim(out, "one", resume=False, overwrite=False)
+    outputs.claim(outputs.Place(out, "one", {}), resume=False, overwrite=False)
     (out / "old.png").write_text("old")
-    outputs.claim(out, "two", resume=False, overwrite=True)
+    outputs.claim(outputs.Place(out, "two", {}), resume=False, overwrite=True)
     assert not (out / "old.png").exists()
     assert json.loads((out / outputs.MARKER).read_text())["run"] == "two"
 
@@ -214,3 +214,13 @@ def test_a_run_is_the_same_however_its_folder_is_written(photos, monkeypatch):
     assert len(ids) == 1
     assert len({inputs.dataset_id(way, None, 0) for way in ways}) == 1
     assert inputs.run_id("mvc", {"source": ways[0], "seed": 2}) not in ids
+
+
+def test_a_folder_of_the_same_command_with_other_models_is_not_gone_on_with(tmp_path):
+    place = outputs.Place(tmp_path / "out", "one", {"CLIP": "a", "captioner": "b"})
+    outputs.claim(place, resume=False, overwrite=False)
+    outputs.claim(place, resume=True, overwrite=False)
+    other = outputs.Place(tmp_path / "out", "one", {"CLIP": "a", "captioner": "c"})
+    with pytest.raises(CliError, match="with other models: another captioner"):
+        outputs.claim(other, resume=True, overwrite=False)
+    outputs.claim(other, resume=False, overwrite=True)
