@@ -62,8 +62,7 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
             test_count=one.test_count,
             display_name=one.display_name,
         )
-    for file in dataset.rejected_files:
-        message.rejected_files.add(path=file.path, reason=file.reason, message=file.message)
+    message.rejected_files.extend(pb.RejectedFile(**vars(file)) for file in dataset.rejected_files)
     for reason, count in dataset.rejected_counts:
         message.rejected_counts.add(reason=reason, file_count=count)
     return message

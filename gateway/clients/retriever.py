@@ -100,7 +100,7 @@ class Retriever:
 
         It is the one of the encoder that serves now: one of an older encoder is in nobody's way.
         """
-        encoder = (await self.models()).encoder
+        encoder = await self.encoder()
         index_id = f"pool-{digest(pool_uri, encoder)}"
         request = pb.CreateIndexRequest(index_id=index_id, pool_uri=pool_uri)
         patience = self._settings.patience_seconds
@@ -127,6 +127,10 @@ class Retriever:
             number in index.columns,
             _left_out(index),
         )
+
+    async def encoder(self) -> str:
+        """Returns the id of the CLIP model, which covers its weights."""
+        return str((await self.models()).encoder)
 
     async def models(self) -> pb.Models:
         """Returns the ids of the encoder and of the safety classifier."""
