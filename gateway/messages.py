@@ -15,7 +15,6 @@ from gateway.prompt_messages import (
     recognition_from_pb,
     recognition_to_pb,
 )
-from gateway.run.progress import MOST_NOTICES, Progress
 
 Resource = res.Dataset | res.Augmentation | res.Study
 _AUTO, _CLASSES = pb.FOLDER_LAYOUT_UNSPECIFIED, pb.FOLDER_LAYOUT_CLASSES
@@ -279,24 +278,4 @@ def method_to_pb(method: Method) -> pb.Method:
             default_value=str(parameter.default),
             description=parameter.description,
         )
-    return message
-
-
-def progress_to_pb(progress: Progress) -> pb.OperationProgress:
-    """Returns the proto of progress; of a study's, what its current part does."""
-    shown = progress.child or progress
-    message = pb.OperationProgress(
-        stage=shown.stage,
-        done_count=shown.done,
-        total_count=shown.total,
-        rate=shown.rate(),
-        unit=shown.unit,
-        failed_count=shown.failed,
-        part=progress.part,
-        waiting=progress.waits.text()[:1024],
-    )
-    for item_id, text in shown.failures:
-        message.failures.add(item_id=item_id, message=text)
-    notices = dict.fromkeys([*progress.notices, *(shown.notices)])
-    message.notices.extend(list(notices)[:MOST_NOTICES])
     return message

@@ -6,7 +6,8 @@ from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.catalog import Catalog
-from gateway.messages import Resource, progress_to_pb, to_pb
+from gateway.messages import Resource, to_pb
+from gateway.progress_messages import progress_to_pb
 from gateway.run.durable import Durable
 from gateway.run.progress import Progress
 from servicekit.errors import NotFound, Precondition, ServiceError, Unavailable, to_status

@@ -99,10 +99,10 @@ def test_the_contact_sheet_shows_every_class(tmp_path, photos):
 
 
 def test_a_preview_makes_way_for_the_run(tmp_path):
-    from gateway.cli import outputs
+    from gateway.cli.outputs import MARKER, Place, claim, finish
 
-    out = tmp_path / "out"
-    outputs.claim(out, "run preview 3", resume=False, overwrite=False)
-    outputs.finish(out, "run preview 3", preview=3)
-    outputs.claim(out, "run", resume=False, overwrite=False)
-    assert json.loads((out / outputs.MARKER).read_text())["run"] == "run"
+    preview, whole = (Place(tmp_path / "out", run, {}) for run in ("run preview 3", "run"))
+    claim(preview, resume=False, overwrite=False)
+    finish(preview, preview=3)
+    claim(whole, resume=False, overwrite=False)
+    assert json.loads((whole.folder / MARKER).read_text())["run"] == "run"
