@@ -7,21 +7,19 @@ are trained meanwhile.
 import asyncio
 import io
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from gateway.clients.trainer import Tested, TrainingWish
-from gateway.digests import Plain, digest
+from gateway.digests import digest
 from gateway.resources import (
     Augmentation,
     AugmentationResult,
     Dataset,
-    Recipe,
     Study,
-    StudyArm,
     TrainingRecipe,
 )
 from gateway.run.augmenting import run_augmentation
@@ -30,12 +28,11 @@ from gateway.run.oracle import IndexedPool, look_at_pool, make_oracle
 from gateway.run.progress import Progress
 from gateway.run.reporting import write_report
 from gateway.run.steps import Step, step
-from gateway.run.used_models import check_models, models_of
+from gateway.run.study_rows import arm_of, augmentation_of, plain_of
+from gateway.run.used_models import check_models
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.records import BASELINE, ORACLE
 from servicekit.storage import ObjectStore, to_key
-
-SAFETY_SAMPLE = 64
 
 
 @dataclass
@@ -181,7 +178,7 @@ class Studying:
         strategy = row.strategy if synthetic_uri else ""
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
         code = await self.context.clients.trainer.code_digest()
-        key = digest(study.name, row.method, strategy, content, seed, _plain(study), code)
+        key = digest(study.name, row.method, strategy, content, seed, plain_of(study), code)
         wish = TrainingWish(
             run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
             manifest_uri=self.dataset.manifest_uri,
@@ -225,38 +222,6 @@ async def run_study(context: Context, study: Study) -> None:
     await check_models(context, study)
     dataset = await asyncio.to_thread(context.catalog.dataset, study.dataset)
     await Studying(context, study, dataset, progress).run()
-
-
-def arm_of(arm: StudyArm) -> Arm:
-    """Returns the row of an arm."""
-    return Arm(arm.method, arm.strategy or "combined", dict(arm.parameters))
-
-
-def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
-    """Returns the augmentation that makes a row's images; the same for rows that only train
-    differently."""
-    recipe = Recipe(
-        method=row.method,
-        images_per_class=study.images_per_class,
-        seed=seed,
-        parameters=dict(row.parameters),
-        pool_uri=study.pool_uri,
-        deterministic=study.deterministic,
-        check_safety=study.check_safety,
-        safety_sample=0 if study.check_safety else SAFETY_SAMPLE,
-    )
-    study_id = study.name.removeprefix("studies/")
-    key = digest(study.name, row.method, dict(row.parameters), seed, _plain(study))
-    method = row.method.replace("+", "-")[:24]
-    name = f"{study.dataset}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
-    return Augmentation(name, recipe, models=models_of(row.method, study.models))
-
-
-def _plain(study: Study) -> Plain:
-    """Returns what of a study its parts depend on besides row and seed."""
-    recipe: Mapping[str, Plain] = asdict(study.training)
-    made_with: Mapping[str, Plain] = dict(study.models)
-    return [study.images_per_class, study.pool_uri, study.deterministic, recipe, made_with]
 
 
 def _content(store: ObjectStore, uri: str) -> str:
