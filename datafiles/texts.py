@@ -24,11 +24,15 @@ class Unreadable(ValueError):
 def read_text(data: bytes) -> str:
     """Returns the text, without a byte-order mark. Raises Unreadable if it is no UTF-8."""
     check_size(len(data))
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
-        return data.decode(encoding)
+        return data.decode(encoding_of(data))
     except UnicodeError as error:
         raise Unreadable("NOT_UTF8", "is not text in UTF-8; save it as UTF-8") from error
+
+
+def encoding_of(start: bytes) -> str:
+    """Returns the encoding that the mark at the start of a text says; without one UTF-8."""
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
 
 
 def read_json(data: bytes) -> dict[str, Any]:

@@ -12,7 +12,15 @@ from gateway.cli.naming import names_line
 from gateway.cli.session import Session
 
 _LAYOUTS = {"auto": pb.FOLDER_LAYOUT_UNSPECIFIED, "classes": pb.FOLDER_LAYOUT_CLASSES}
-_UNREACHED = {"UNREADABLE", "OUTSIDE_ROOT", "BAD_LINK", "NOT_A_FILE", "NAME_NOT_UTF8", "BAD_SHARD"}
+_UNREACHED = {
+    "UNREADABLE",
+    "FILE_MISSING",
+    "OUTSIDE_ROOT",
+    "BAD_LINK",
+    "NOT_A_FILE",
+    "NAME_NOT_UTF8",
+    "BAD_SHARD",
+}
 
 
 async def import_images(

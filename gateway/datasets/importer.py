@@ -103,7 +103,7 @@ def _read_split(
     rejected: list[RejectedFile] = list(part.rejected)
     notes: list[str] = list(part.notes)
     chosen = Chosen(source.image_column, source.label_column)
-    for found in source_of(place, part.field).scan(place, part.field, chosen):
+    for found in source_of(place, part.field, chosen).scan(place, part.field, chosen):
         if isinstance(found, Note):
             notes.append(found.text)
             continue

@@ -124,7 +124,7 @@ def _unwrapped(root: Folder, name: str) -> tuple[str, list[str]]:
         [(only, inner)] = here.folders.items()
         if role_of(only):
             break
-        if inner.images:
+        if inner.images and not inner.is_described:
             if len(inner.folders) > 1:
                 raise _one_folder(_join(name, path), only)
             # One class, in a folder or in folders within folders: the first of them is the class.

@@ -25,6 +25,12 @@ class Folder:
     folders: dict[str, "Folder"] = field(default_factory=dict)
 
     @property
+    def is_described(self) -> bool:
+        """Says whether a table beside them tells the classes of its images."""
+        described = any(name.casefold() == "metadata.parquet" for name in self.shards)
+        return bool(self.tables) or (described and self.images > 0)
+
+    @property
     def is_whole(self) -> bool:
         """Says whether it is read without class folders."""
         return bool(self.tables or self.shards)

@@ -36,7 +36,7 @@ class Source(Protocol):
 
     id: str
 
-    def fits(self, place: Place) -> bool:
+    def fits(self, place: Place, chosen: Chosen) -> bool:
         """Says whether the place is of this kind."""
 
     def scan(self, place: Place, field: str, chosen: Chosen) -> Iterator[Found]:
@@ -46,15 +46,16 @@ class Source(Protocol):
         """
 
 
-def source_of(place: Place, field: str) -> Source:
+def source_of(place: Place, field: str, chosen: Chosen) -> Source:
     """Returns the kind of source that fits. Raises InvalidArgument naming the known kinds."""
     kinds: dict[str, Source] = scan(sources, "SOURCE")
     for kind in kinds.values():
-        if kind.fits(place):
+        if kind.fits(place, chosen):
             return kind
     raise InvalidArgument(
-        f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, a "
-        "folder of .tar or .parquet files, or one such file",
+        f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, "
+        "images with a metadata.csv (file_name, label), a folder of .tar or .parquet files, or one "
+        "such file",
         field=field,
         reason="UNKNOWN_SOURCE",
     )

@@ -28,7 +28,7 @@ class ParquetSource:
 
     id = "parquet"
 
-    def fits(self, place: Place) -> bool:
+    def fits(self, place: Place, chosen: Chosen) -> bool:
         return is_table(place.uri) or bool(_tables(place))
 
     def scan(self, place: Place, field: str, chosen: Chosen) -> Iterator[Found]:

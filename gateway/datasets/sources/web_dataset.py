@@ -24,7 +24,7 @@ class WebDatasetSource:
 
     id = "webdataset"
 
-    def fits(self, place: Place) -> bool:
+    def fits(self, place: Place, chosen: Chosen) -> bool:
         return is_archive(place.uri) or any(
             isinstance(found, str) and is_archive(found) for found in place.files()
         )
