@@ -1,6 +1,8 @@
 """Text of strangers, safe to show: what a terminal obeys and what no encoding holds is spelled."""
 
+import json
 import re
+from typing import Any
 
 # Control characters, halves of surrogate pairs (bytes of a name that are not UTF-8 are read as
 # such), marks that turn the direction of what follows, and separators of lines.
@@ -18,6 +20,15 @@ def escaped(text: str, *, lines: bool = False) -> str:
     line ends stay. Applying it again changes nothing.
     """
     return (_UNSAFE_BUT_LINES if lines else _UNSAFE).sub(_spelled, text)
+
+
+def json_text(document: Any, *, indent: int | None = 2) -> str:
+    r"""Returns the document as JSON that is safe to show: unsafe characters are "\uXXXX" in it.
+
+    It reads back as what it was.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    return _UNSAFE_BUT_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _spelled(found: re.Match[str]) -> str:

@@ -1,7 +1,6 @@
 """Runs a command's work and turns its end, good or bad, into output and exit code."""
 
 import asyncio
-import json
 import signal
 import sys
 import traceback
@@ -16,7 +15,7 @@ from rich.console import Console
 from gateway.cli.failures import CliError
 from gateway.cli.interrupts import Ending, interruptible
 from gateway.cli.options import Common
-from servicekit.escaping import escaped
+from servicekit.escaping import escaped, json_text
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -81,7 +80,7 @@ def settle(
 
 def _show(common: Common, outcome: Outcome) -> int:
     if common.json:
-        print(json.dumps(outcome.document, indent=2, ensure_ascii=False))
+        print(json_text(outcome.document))
     else:
         outcome.render(Console())
     return outcome.exit_code
@@ -160,7 +159,7 @@ def _say(common: Common, error: CliError) -> int:
         traceback.print_exception(error.__cause__, file=sys.stderr)
     if common.json:
         facts = {"exit_code": error.exit_code, "reason": error.reason, "message": error.message}
-        print(json.dumps({"error": {**facts, "remedy": error.remedy}}, indent=2))
+        print(json_text({"error": {**facts, "remedy": error.remedy}}))
     else:
         console = Console(stderr=True, highlight=False)
         console.print("error:", style="bold red", end=" ")

@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from gateway.cli.commands.augment import augment
 from gateway.cli.commands.cancel import cancel
+from gateway.cli.commands.clean import clean
 from gateway.cli.commands.doctor import doctor
 from gateway.cli.commands.import_ import import_
 from gateway.cli.commands.methods import methods
@@ -44,6 +47,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "status": status,
     "cancel": cancel,
+    "clean": clean,
     "doctor": doctor,
 }
 
@@ -59,6 +63,24 @@ app = typer.Typer(
 for _name, _command in _COMMANDS.items():
     _context = SERVE_CONTEXT if _command is serve else None
     app.command(_name, cls=Command, epilog=EPILOG, context_settings=_context)(_command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"variegate {version('variegate')}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EPILOG, help=HELP)
+def _options(
+    shows_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that belong to no command."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -66,7 +66,8 @@ Pool = Annotated[
     typer.Option(
         metavar="PLACE",
         help="Images to retrieve from: a .parquet or .tar file, a folder of them, of images or of "
-        "class folders, or store:PREFIX, the same in the store.",
+        "class folders, or store:PREFIX, the same in the store. A study has the row oracle only "
+        "with a pool that names its classes.",
         show_default=False,
     ),
 ]

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from gateway.cli.failures import CliError
+
 # The embedded system holds a lock on this file while it runs, and writes its process id into it.
 _LOCK = "lock"
 _FACTS = "system.json"
@@ -81,3 +83,25 @@ def holder_of(state: Path) -> str:
     except OSError:
         pass
     return ""
+
+
+@contextmanager
+def held(state: Path) -> Iterator[None]:
+    """Keeps every system out of the folder while the block runs.
+
+    Raises CliError if one is in it.
+    """
+    with (state / _LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CliError(
+                f"The state folder {state} is in use by process {holder_of(state) or 'unknown'}.",
+                exit_code=3,
+                remedy="Wait for it (`variegate status` shows how far it is), or stop it.",
+                reason="STATE_IN_USE",
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

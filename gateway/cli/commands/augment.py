@@ -10,6 +10,7 @@ from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
 from gateway.cli.folders import check_folders
 from gateway.cli.names_file import read_names
+from gateway.cli.records import noted
 from gateway.cli.wishes import AugmentWish, Manner
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def augment(
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import augment
 
-        return await augment.run(session, wish, manner)
+        outcome = await augment.run(session, wish, manner)
+        return noted(common, outcome, "augmentation", manner.out)
 
     execute(common, work, roots=inputs.import_roots(source, test, reading=wish.reading))
 

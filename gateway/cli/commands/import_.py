@@ -10,6 +10,7 @@ from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.folders import check_folders
 from gateway.cli.inputs import Reading, import_roots
 from gateway.cli.names_file import read_names
+from gateway.cli.records import noted
 from gateway.cli.tables import table
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ def import_(
         dataset = await import_images(
             session, source, test, shots, name, called, refuse_leaks, reading
         )
-        return Outcome(
+        outcome = Outcome(
             dataset_document(dataset), lambda console: _print(console, dataset), shortfall(dataset)
         )
+        return noted(common, outcome, "name")
 
     execute(common, work, roots=import_roots(source, test, reading=reading))
 

@@ -12,6 +12,7 @@ from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.names_file import read_names
+from gateway.cli.records import noted
 from gateway.cli.wishes import Manner, StudyWish, TrainingWish
 
 if TYPE_CHECKING:
@@ -107,14 +108,17 @@ def study(
 
     wish = checked(common, prepare)
     roots = inputs.import_roots(wish.source, wish.test, reading=reading)
-    execute(common, _work(wish, manner), roots=roots)
+    execute(common, _work(common, wish, manner), roots=roots)
 
 
-def _work(wish: StudyWish, manner: Manner) -> "Callable[[Session], Awaitable[Outcome]]":
+def _work(
+    common: options.Common, wish: StudyWish, manner: Manner
+) -> "Callable[[Session], Awaitable[Outcome]]":
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import study
 
-        return await study.run(session, wish, manner)
+        outcome = await study.run(session, wish, manner)
+        return noted(common, outcome, "study", manner.out)
 
     return work
 

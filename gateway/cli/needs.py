@@ -1,0 +1,68 @@
+"""Which datasets, augmentations and studies of a state are needed, and which are free."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.catalog import Catalog
+from gateway.cli.records import Record, records
+from servicekit.storage import DirectoryStore
+
+# A part of a study begins with so much of its id.
+_STUDY = 24
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Names of resources. `unfinished` ones are needed as well; `gone` are the notes of outputs
+    that are no more."""
+
+    needed: frozenset[str]
+    free: frozenset[str]
+    unfinished: frozenset[str]
+    gone: tuple[Record, ...]
+
+
+def needs_of(state: Path, *, everything: bool) -> Needs:
+    """Decides. With `everything` what was never written into a folder is free as well."""
+    catalog = Catalog(DirectoryStore(state / "objects"))
+    names = list(catalog.every_name())
+    unfinished = {name for name in names if catalog.finished(name) is None}
+    known = list(records(state))
+    gone = [one for one in known if not one.is_wanted]
+    wanted = {one.resource for one in known if one.is_wanted and (one.out or not everything)}
+    # A probe of the pace is nobody's output.
+    lost = {one.resource for one in gone} - wanted | {n for n in names if n.endswith("-probe")}
+    wanted |= unfinished
+    runs = [name for name in names if "/augmentations/" in name or name.startswith("studies/")]
+    free = {name for name in runs if name not in wanted and (everything or name in lost)}
+    free = _with_parts(runs, free, wanted)
+    needed = set(runs) - free
+    used = {_dataset_of(catalog, name) for name in needed}
+    left = {_dataset_of(catalog, name) for name in free}
+    for name in names:
+        if name not in runs:
+            is_free = name not in used | wanted and (everything or name in left)
+            (free if is_free else needed).add(name)
+    return Needs(frozenset(needed), frozenset(free), frozenset(unfinished), tuple(gone))
+
+
+def _with_parts(runs: Sequence[str], free: set[str], wanted: set[str]) -> set[str]:
+    """The augmentations of a study are free as it is; of two that may have made one, both."""
+    prefixes: dict[str, bool] = {}
+    for study in (name for name in runs if name.startswith("studies/")):
+        prefix = study.removeprefix("studies/")[:_STUDY] + "-"
+        prefixes[prefix] = prefixes.get(prefix, True) and study in free
+    decided = set(free)
+    for name in runs:
+        last = name.rpartition("/")[2]
+        of = [is_free for prefix, is_free in prefixes.items() if last.startswith(prefix)]
+        if "/augmentations/" in name and of and name not in wanted:
+            (decided.add if all(of) else decided.discard)(name)
+    return decided
+
+
+def _dataset_of(catalog: Catalog, name: str) -> str:
+    if name.startswith("studies/"):
+        return str(getattr(catalog.requested(name), "dataset", ""))
+    return name.partition("/augmentations/")[0]
