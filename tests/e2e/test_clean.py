@@ -1,6 +1,5 @@
 """`variegate clean`: what outputs need stays, the rest is freed and is made again."""
 
-import os
 import shutil
 
 import pytest
@@ -39,7 +38,6 @@ def test_clean_frees_what_no_output_needs_and_all_goes_on(variegate, photographs
     refused = variegate("clean")
     assert refused.code == 2
     assert "--yes" in refused.err
-    assert lost.json()["augmentation"].split("/")[-1]
 
     cleaned = variegate("clean", "--yes", "--json")
     assert cleaned.code == 0, cleaned.err
@@ -49,7 +47,7 @@ def test_clean_frees_what_no_output_needs_and_all_goes_on(variegate, photographs
     assert document["kinds"]["generated images"]["file_count"] == 6
     assert not (state / "objects" / ".staging" / "half").exists()
     assert (outside / "precious.png").read_bytes() == b"not ours"
-    assert os.path.islink(state / "objects" / "generated" / "link")
+    assert (state / "objects" / "generated" / "link").is_symlink()
 
     again = augment("kept", 1, "--resume").json()
     assert again["digest"] == kept.json()["digest"]
