@@ -127,6 +127,9 @@ def run_id(name: str, wish: Mapping[str, object]) -> str:
         for place in ("source", "test", "pool")
         if wish.get(place)
     }
+    if isinstance(added := wish.get("synthetic"), tuple):
+        folders = [manifest_of(place).parent for place in added]
+        places["synthetic"] = [entry for folder in folders for entry in _listing(str(folder))]
     return named_digest(name, {**wish, **places})
 
 

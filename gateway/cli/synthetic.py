@@ -3,7 +3,8 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from gateway.cli.inputs import manifest_of
 from servicekit.storage import ObjectStore, to_key, to_uri
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tiff"}
+# The counts of a Source.
+_COUNTS = ("used_count", "copy_count", "missing_count", "moved_count", "unfiled_count",
+           "added_count")  # fmt: skip
 # What the trainer needs of a manifest; others differ between methods and versions.
 _COLUMNS = ("item_id", "image_uri", "sha256", "label", "class_name", "source", "parents")
 
@@ -20,12 +24,20 @@ _COLUMNS = ("item_id", "image_uri", "sha256", "label", "class_name", "source", "
 @dataclass(frozen=True)
 class Source:
     """What one folder gave: the images used, copies of images of folders before it, and those of
-    its manifest that it no longer holds."""
+    its manifest that it no longer holds.
+
+    Of those used, `moved_count` were moved to the folder of another class, which is theirs now.
+    Left out are `unfiled_count` that were moved to where no class is, and `added_count` images that
+    the manifest does not name.
+    """
 
     place: str
     used_count: int
     copy_count: int
     missing_count: int
+    moved_count: int = 0
+    unfiled_count: int = 0
+    added_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,9 +50,13 @@ class Added:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture in a file: the whole of it, or `size` bytes of a shard from `offset` on."""
+    """A picture in a file: the whole of it, or `size` bytes of a shard from `offset` on.
+
+    `folder` is the first below the output, "" for none, or None for a shard, which has no folders.
+    """
 
     file: Path
+    folder: str | None
     suffix: str
     offset: int
     size: int
@@ -56,10 +72,11 @@ def store_synthetic(
 ) -> Added:
     """Puts the images of all places, and one manifest of them, into the store.
 
-    Only what a folder still holds is used: whoever deletes an image from it does not train on it.
-    Of equal files the first is used. Raises CliError for a place that is no output of `augment`,
-    that was made from other images than those of the dataset, or holds none of its images, and for
-    an image that two places give to two classes.
+    Only what a folder still holds is used: whoever deletes an image from it does not train on it,
+    and whoever moves one to the folder of another class trains on it as that class. Of equal files
+    the first is used. Raises CliError for a place that is no output of `augment`, that was made
+    from other images than those of the dataset, or holds none of its images, and for an image that
+    two places, or two folders of one, give to two classes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -81,12 +98,43 @@ def _add(
     store: ObjectStore,
     place: Path,
     rows: dict[str, dict[str, Any]],
-    known: tuple[set[str], set[str]] | None,
+    known: tuple[dict[str, int], set[str]] | None,
 ) -> Source:
     """Adds the rows of a place to `rows`, by the digest of their files."""
+    manifest = manifest_of(place)
+    table = _read(manifest)
+    own = table.select(list(_COLUMNS)).to_pylist()
+    if known is not None:
+        _check_origin(place, own, *known)
+    labels = {**{row["class_name"]: row["label"] for row in own}, **(known[0] if known else {})}
+    filing = _Filing(place, labels, _folders(table))
+    files = _by_digest(manifest.parent)
+    count = Counter(added_count=_added_count(files, {row["sha256"] for row in own}))
+    for row in own:
+        found, first = files.get(row["sha256"], []), rows.get(row["sha256"])
+        class_name = filing.class_of(row, found)
+        if found and class_name is None:
+            count["unfiled_count"] += 1
+            continue
+        is_moved = class_name is not None and class_name != row["class_name"]
+        if is_moved:
+            row |= {"class_name": class_name, "label": labels[str(class_name)]}
+        if not found:
+            count["missing_count"] += 1
+        elif first is not None:
+            _check_class(place, row, first)
+            count["copy_count"] += 1
+        else:
+            rows[row["sha256"]] = {**row, "image_uri": _put(store, row, found[0])}
+            count["used_count"] += 1
+            count["moved_count"] += is_moved
+    return _source(place, count)
+
+
+def _read(manifest: Path) -> Any:
+    """The table of a manifest. Raises CliError if it is another parquet file."""
     import pyarrow.parquet as pq
 
-    manifest = manifest_of(place)
     table = pq.read_table(manifest)
     lacking = [name for name in _COLUMNS if name not in table.column_names]
     if lacking:
@@ -95,48 +143,99 @@ def _add(
             exit_code=3,
             reason="NO_MANIFEST",
         )
-    own = table.select(list(_COLUMNS)).to_pylist()
-    if known is not None:
-        _check_origin(place, own, *known)
-    files = _by_digest(manifest.parent)
-    used = copies = missing = 0
-    for row in own:
-        found, first = files.get(row["sha256"]), rows.get(row["sha256"])
-        if first is not None and first["class_name"] != row["class_name"]:
+    return table
+
+
+def _check_class(place: Path, row: Mapping[str, Any], first: Mapping[str, Any]) -> None:
+    if first["class_name"] != row["class_name"]:
+        raise CliError(
+            f"The image {row['item_id']} of {place} is {row['class_name']!r} there and "
+            f"{first['class_name']!r} in another --synthetic.",
+            exit_code=3,
+            remedy="Delete it from one of the folders.",
+            reason="CONFLICTING_CLASS",
+        )
+
+
+def _added_count(files: Mapping[str, Sequence[_Picture]], named: set[str]) -> int:
+    """How many pictures in folders and shards are not named; beside the folders lie our sheets."""
+    return sum(
+        one.folder != "" for digest, found in files.items() if digest not in named for one in found
+    )
+
+
+def _source(place: Path, count: Mapping[str, int]) -> Source:
+    if not count["used_count"] and not count["copy_count"]:
+        lost = f": {count['unfiled_count']} lie in no folder of a class"
+        raise CliError(
+            f"{place} holds none of the images of its manifest"
+            f"{lost if count['unfiled_count'] else ''}.",
+            exit_code=3,
+            remedy="Give the folder as `variegate augment` wrote it; images may be deleted from it "
+            "or moved to the folders of other classes.",
+        )
+    return Source(str(place), **{name: count[name] for name in _COUNTS})
+
+
+@dataclass(frozen=True)
+class _Filing:
+    """Says which class an image has by where it lies; people correct labels by moving files.
+
+    `labels` are the classes that there are, and `folders` the class of each folder that the export
+    made: its name may differ where a file system does not take the class's.
+    """
+
+    place: Path
+    labels: Mapping[str, int]
+    folders: Mapping[str, str]
+
+    def class_of(self, row: Mapping[str, Any], found: Sequence[_Picture]) -> str | None:
+        """The class of a row's image; None if it lies nowhere, or in no folder of a class.
+
+        Raises CliError if it lies in the folders of two.
+        """
+        if not self.folders or any(one.folder is None for one in found):
+            return str(row["class_name"])
+        where = {one.folder: self._class_of_folder(one.folder or "") for one in found}
+        classes = {name for name in where.values() if name is not None}
+        if len(classes) > 1:
             raise CliError(
-                f"The image {row['item_id']} of {place} is {row['class_name']!r} there and "
-                f"{first['class_name']!r} in another --synthetic.",
+                f"The image {row['item_id']} of {self.place} lies in the folders of two classes: "
+                f"{', '.join(sorted(map(str, where)))}.",
                 exit_code=3,
-                remedy="Delete it from one of the folders.",
+                remedy="Delete it from one of them.",
                 reason="CONFLICTING_CLASS",
             )
-        if found is None:
-            missing += 1
-        elif first is not None:
-            copies += 1
-        else:
-            rows[row["sha256"]] = {**row, "image_uri": _put(store, row, found)}
-            used += 1
-    if not used and not copies:
-        raise CliError(f"{place} holds none of the images of its manifest.", exit_code=3)
-    return Source(str(place), used, copies, missing)
+        return next(iter(classes), None)
+
+    def _class_of_folder(self, folder: str) -> str | None:
+        return self.folders.get(folder) or (folder if folder in self.labels else None)
 
 
-def _dataset(store: ObjectStore, uri: str) -> tuple[set[str], set[str]]:
-    """The classes of a dataset and the ids of its training images."""
+def _folders(table: Any) -> dict[str, str]:
+    """The class of every folder of an output by its manifest; none if it does not tell files."""
+    if "file_name" not in table.column_names:
+        return {}
+    names, classes = (table.column(n).to_pylist() for n in ("file_name", "class_name"))
+    pairs = zip(names, classes, strict=True)
+    return {name.partition("/")[0]: own for name, own in pairs if name and "/" in name}
+
+
+def _dataset(store: ObjectStore, uri: str) -> tuple[dict[str, int], set[str]]:
+    """The labels of a dataset's classes, and the ids of its training images."""
     import pyarrow.parquet as pq
 
-    columns = ["item_id", "class_name", "split"]
+    columns = ["item_id", "class_name", "label", "split"]
     table = pq.read_table(io.BytesIO(store.get(to_key(uri))), columns=columns)
     rows = table.to_pylist()
     trained = {row["item_id"] for row in rows if row["split"] == "train"}
-    return {row["class_name"] for row in rows}, trained
+    return {row["class_name"]: row["label"] for row in rows}, trained
 
 
 def _check_origin(
-    place: Path, rows: Sequence[dict[str, Any]], classes: set[str], trained: set[str]
+    place: Path, rows: Sequence[dict[str, Any]], classes: Mapping[str, int], trained: set[str]
 ) -> None:
-    strange = sorted({row["class_name"] for row in rows} - classes)
+    strange = sorted({row["class_name"] for row in rows} - classes.keys())
     if strange:
         raise CliError(
             f"{place} has images of classes that the training images lack: "
@@ -167,20 +266,22 @@ def _put(store: ObjectStore, row: dict[str, Any], found: _Picture) -> str:
     return to_uri(key)
 
 
-def _by_digest(folder: Path) -> dict[str, _Picture]:
+def _by_digest(folder: Path) -> dict[str, list[_Picture]]:
     """The pictures of a folder, also those in its .tar shards, by SHA-256."""
     pictures: list[_Picture] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix == ".tar":
             with tarfile.open(path, "r:") as shard:
                 pictures += [
-                    _Picture(path, Path(member.name).suffix, member.offset_data, member.size)
+                    _Picture(path, None, Path(member.name).suffix, member.offset_data, member.size)
                     for member in shard
                 ]
         else:
-            pictures.append(_Picture(path, path.suffix.lower(), 0, path.stat().st_size))
-    return {
-        hashlib.sha256(picture.read()).hexdigest(): picture
-        for picture in pictures
-        if picture.suffix in _IMAGES
-    }
+            _, *parents = reversed(path.relative_to(folder).parts)
+            top = parents[-1] if parents else ""
+            pictures.append(_Picture(path, top, path.suffix.lower(), 0, path.stat().st_size))
+    found: dict[str, list[_Picture]] = {}
+    for picture in pictures:
+        if picture.suffix in _IMAGES:
+            found.setdefault(hashlib.sha256(picture.read()).hexdigest(), []).append(picture)
+    return found

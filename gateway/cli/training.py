@@ -1,7 +1,7 @@
 """Training runs from the command line: one per seed, each waited for with progress."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2 as pb
@@ -30,12 +30,25 @@ class Lesson:
     image_size: int = 0
 
 
-async def train(session: Session, lesson: Lesson, seeds: int) -> list[pb.TrainingRun]:
+class EachRun(Protocol):
+    """Is called with each run that has finished, before the next one starts."""
+
+    async def __call__(self, run: pb.TrainingRun, /) -> None: ...
+
+
+async def train(
+    session: Session, lesson: Lesson, seeds: int, each: EachRun | None = None
+) -> list[pb.TrainingRun]:
     """Trains with the seeds 0 to `seeds` - 1, one after the other."""
     channel = open_channel(session.connection.need_trainer(), _SERVICE)
     try:
         code = (await _recipes(session, channel)).code_digest
-        return [await _train(session, channel, lesson, seed, code) for seed in range(seeds)]
+        runs = []
+        for seed in range(seeds):
+            runs.append(await _train(session, channel, lesson, seed, code))
+            if each:
+                await each(runs[-1])
+        return runs
     finally:
         await channel.close()
 
@@ -64,6 +77,8 @@ async def _train(
         training_run=pb.TrainingRun(**vars(lesson), seed=seed),
     )
     operation = await session.call(stub.CreateTrainingRun, request)
+    if not seed:
+        await _say_settings(session, stub, request.training_run_id)
     title = f"train {strategy}, seed {seed}"
 
     def show(operation: operations_pb2.Operation) -> None:
@@ -76,3 +91,32 @@ async def _train(
     run = pb.TrainingRun()
     done.response.Unpack(run)
     return run
+
+
+async def _say_settings(session: Session, stub: Any, run_id: str) -> None:
+    """Says what a run is trained with, which the trainer has filled in where nothing was given."""
+    name = pb.GetTrainingRunRequest(name=f"trainingRuns/{run_id}")
+    run = await session.call(stub.GetTrainingRun, name)
+    session.view.say(f"training {run.strategy}: {recipe_line(settings_of(run))}")
+
+
+def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
+    """How a run is trained, for people and --json."""
+    return {
+        "classifier": run.classifier,
+        "policy": run.policy,
+        "step_count": run.step_count,
+        "batch_size": run.batch_size,
+        "learning_rate": float(f"{run.learning_rate:.7g}"),
+        "image_size": run.image_size,
+    }
+
+
+def recipe_line(training: dict[str, Any]) -> str:
+    """The settings of a run in one line."""
+    side = training["image_size"]
+    return (
+        f"{training['classifier']}, {training['policy']}, {training['step_count']:,} steps of "
+        f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
+        f"{training['learning_rate']:g}"
+    )

@@ -76,6 +76,15 @@ class TrainingWish:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Where what was trained is kept, and what to do with what is there."""
+
+    out: Path
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
 class TrainWish:
     """What was asked for on the command line."""
 
@@ -89,6 +98,12 @@ class TrainWish:
     compare: bool
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
+    kept: Kept | None = None
+
+    def run_id(self) -> str:
+        """The id of the run, wherever it is kept."""
+        wish = {name: value for name, value in vars(self).items() if name != "kept"}
+        return inputs.run_id("train", wish)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import options, recipes
+from gateway.cli import options, outputs, recipes
 from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
-from gateway.cli.inputs import Reading, import_roots, manifest_of
-from gateway.cli.wishes import TrainingWish, TrainWish
+from gateway.cli.inputs import Reading, import_roots, local_path, manifest_of
+from gateway.cli.wishes import Kept, TrainingWish, TrainWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -34,6 +35,15 @@ Compare = Annotated[
     bool, typer.Option("--compare/--no-compare", help="Train without the added images as well.")
 ]
 
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Keep each run's classifier, metrics, predictions and confusion matrix here.",
+        show_default=False,
+    ),
+]
+
 
 def train(
     source: options.Source,
@@ -52,6 +62,9 @@ def train(
     learning_rate: options.LearningRate = 0.0,
     image_size: options.ImageSize = 0,
     compare: Compare = True,
+    out: Out = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
     trainer: options.Trainer = None,
     store: options.Store = None,
@@ -66,9 +79,10 @@ def train(
     added = tuple(synthetic or ())
     wish = TrainWish(
         source, test, added, strategy, seeds, shots, training, compare, refuse_leaks,
-        Reading(layout, follow_links),
+        Reading(layout, follow_links), Kept(out, resume, overwrite) if out else None,
     )  # fmt: skip
-    checked(common, lambda: _check(wish, own=not trainer))
+    taken = resume or overwrite
+    checked(common, lambda: _check(wish, own=not trainer, taken=taken))
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import train
@@ -78,7 +92,11 @@ def train(
     execute(common, work, roots=import_roots(source, test, reading=wish.reading))
 
 
-def _check(wish: TrainWish, *, own: bool) -> None:
+def _check(wish: TrainWish, *, own: bool, taken: bool) -> None:
+    if taken and wish.kept is None:
+        raise CliError(
+            "--resume and --overwrite are about an --out.", remedy="Give --out DIR as well."
+        )
     check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
     for place in wish.synthetic:
         manifest_of(place)
@@ -91,3 +109,9 @@ def _check(wish: TrainWish, *, own: bool) -> None:
             classifier=training.classifier,
         )
     recipes.check_strategy(wish.strategy, has_added=bool(wish.synthetic))
+    if kept := wish.kept:
+        sources = [local_path(text) for text in (wish.source, wish.test) if text]
+        outputs.apart(kept.out, *sources, *(place.resolve() for place in wish.synthetic))
+        outputs.claim(
+            kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite, dry=True
+        )

@@ -2,17 +2,20 @@
 
 import asyncio
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from variegate.gateway.v1.gateway_pb2 import Dataset
 
-from gateway.cli import recipes
+from gateway.cli import outputs, recipes
 from gateway.cli.execute import Outcome
 from gateway.cli.session import Session
 from gateway.cli.steps import import_images, shortfall
 from gateway.cli.synthetic import Added, store_synthetic
 from gateway.cli.tables import percent, plus_minus, table, verdict
-from gateway.cli.training import Lesson, recipes_of
+from gateway.cli.trained import RESULTS, Keeper
+from gateway.cli.training import Lesson, recipe_line, recipes_of, settings_of
 from gateway.cli.training import train as run_all
 from gateway.cli.wishes import TrainWish
 from gateway.study.statistics import compare, mean, standard_error
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 async def run(session: Session, wish: TrainWish) -> Outcome:
     """Trains with every seed, and with --synthetic both without and with its images."""
     training = wish.training
+    if wish.kept:
+        session.connection.need_store()
     known = recipes.of_trainer(await recipes_of(session))
     recipes.check(
         known, strategy=wish.strategy, policy=training.policy, classifier=training.classifier
@@ -42,15 +47,34 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
         added = await asyncio.to_thread(
             store_synthetic, store, wish.synthetic, dataset.manifest_uri
         )
+        for source in added.sources:
+            session.view.say(_source(asdict(source)))
+    keeper = _keeper(session, wish, dataset)
+    each = keeper.keep if keeper else None
     plain = Lesson(dataset.manifest_uri, **vars(training))
     rows = []
     if added is None or wish.compare:
-        rows.append(_row("real", await run_all(session, plain, wish.seeds)))
+        rows.append(_row("real", await run_all(session, plain, wish.seeds, each)))
     if added is not None:
         lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=wish.strategy)
-        rows.append(_row(wish.strategy or "combined", await run_all(session, lesson, wish.seeds)))
+        runs = await run_all(session, lesson, wish.seeds, each)
+        rows.append(_row(wish.strategy or "combined", runs))
     document = _document(dataset.name, added, rows)
+    if keeper:
+        document["out"] = str(keeper.out)
+        keeper.finish(document)
+        outputs.finish(keeper.out, wish.run_id(), dataset=dataset.name)
     return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
+
+
+def _keeper(session: Session, wish: TrainWish, dataset: Dataset) -> Keeper | None:
+    """Takes the output folder, if one is wanted."""
+    if wish.kept is None:
+        return None
+    store, kept = session.connection.need_store(), wish.kept
+    outputs.claim(kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite)
+    names = {entry.class_name: entry.display_name or entry.class_name for entry in dataset.classes}
+    return Keeper(store, kept.out, names)
 
 
 def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:
@@ -76,14 +100,7 @@ def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:
         "real_image_count": first.result.real_image_count,
         "synthetic_image_count": first.result.synthetic_image_count,
         "test_image_count": first.result.test_image_count,
-        "training": {
-            "classifier": first.classifier,
-            "policy": first.policy,
-            "step_count": first.step_count,
-            "batch_size": first.batch_size,
-            "learning_rate": float(f"{first.learning_rate:.7g}"),
-            "image_size": first.image_size,
-        },
+        "training": settings_of(first),
     }
 
 
@@ -129,11 +146,13 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
             escape(name), *("no test images" if v is None else percent(v) for v in values)
         )
     console.print(classes)
-    console.print(escape(_recipe(rows[-1]["training"])), style="dim")
+    console.print(escape(recipe_line(rows[-1]["training"])), style="dim")
     if "gain" in document:
         console.print(_gain(document, ""))
         if unequal:
             console.print(_gain(document, "balanced_"))
+    if "out" in document:
+        console.print(escape(f"kept    {Path(document['out']) / RESULTS}, a folder for each run"))
 
 
 def _source(source: dict[str, Any]) -> str:
@@ -142,16 +161,13 @@ def _source(source: dict[str, Any]) -> str:
         text += f", {source['copy_count']:,} copies of others left out"
     if source["missing_count"]:
         text += f", {source['missing_count']:,} of its manifest are no longer there"
+    if source["moved_count"]:
+        text += f", {source['moved_count']:,} moved by hand take the class of their new folder"
+    if source["unfiled_count"]:
+        text += f", {source['unfiled_count']:,} that were moved to no class's folder left out"
+    if source["added_count"]:
+        text += f", {source['added_count']:,} that its manifest does not name left out"
     return text
-
-
-def _recipe(training: dict[str, Any]) -> str:
-    side = training["image_size"]
-    return (
-        f"{training['classifier']}, {training['policy']}, {training['step_count']:,} steps of "
-        f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
-        f"{training['learning_rate']:g}"
-    )
 
 
 def _gain(document: dict[str, Any], prefix: str) -> str:

@@ -134,6 +134,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
 
     def __init__(self, gateway):
         self.gateway = gateway
+        self.runs = {}
 
     async def ListRecipes(self, request, context):
         recipe = trainer_pb2.Recipe
@@ -150,6 +151,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
         run.CopyFrom(request.training_run)
         run.name = f"trainingRuns/{request.training_run_id}"
         gain = self.gateway.gain if run.synthetic_manifest_uri else 0.0
+        run.strategy = run.strategy or ("combined" if gain else "real")
         run.image_size = run.image_size or 32
         result = run.result
         result.accuracy = 0.4 + 0.01 * run.seed + gain
@@ -161,7 +163,11 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
                 continue
             result.classes.add(class_name=name, accuracy=result.accuracy, test_image_count=1)
         result.balanced_accuracy = result.accuracy
+        self.runs[run.name] = run
         return self.gateway.operation(f"operations/{request.training_run_id}", run)
+
+    async def GetTrainingRun(self, request, context):
+        return self.runs[request.name]
 
 
 class Operations(operations_pb2_grpc.OperationsServicer):

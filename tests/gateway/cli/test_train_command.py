@@ -6,6 +6,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from gateway.cli import recipes
 from gateway.cli.tables import plus_minus
@@ -52,10 +53,9 @@ def test_all_synthetic_folders_are_used_and_their_copies_counted(train, gateway,
         (tmp_path / "new" / table.column("file_name")[number].as_py()).unlink()
     answer = train("--synthetic", "new", "--synthetic", "second/manifest.parquet", "--json")
     assert answer.code == 0, answer.err
-    assert answer.document["synthetic"] == [
-        {"place": "new", "used_count": 2, "copy_count": 0, "missing_count": 2},
-        {"place": "second/manifest.parquet", "used_count": 2, "copy_count": 2, "missing_count": 0},
-    ]
+    kept = [(s["place"], s["used_count"], s["copy_count"], s["missing_count"])
+            for s in answer.document["synthetic"]]  # fmt: skip
+    assert kept == [("new", 2, 0, 2), ("second/manifest.parquet", 2, 2, 0)]
     assert len(trained_on(gateway, tmp_path)) == 4
     plain = train("--synthetic", "new", "--synthetic", "second")
     assert "new: 2 images added, 2 of its manifest are no longer there" in plain.out
@@ -157,3 +157,54 @@ def test_other_code_of_the_trainer_trains_anew(train, gateway):
 
 def test_plus_minus_of_one_seed():
     assert plus_minus(0.4187, None) == "41.9 ± n/a"
+
+
+def test_an_image_moved_to_another_class_folder_takes_that_class(train, gateway, tmp_path):
+    new = tmp_path / "new"
+    table = pq.read_table(new / "manifest.parquet")
+    files, names = (table.column(name).to_pylist() for name in ("file_name", "class_name"))
+    cats = [file for file, name in zip(files, names, strict=True) if name == "cat"]
+    [dogs] = {file.partition("/")[0] for file in files if file not in cats}
+    (new / cats[0]).rename(new / dogs / "corrected.png")
+    (new / "trash").mkdir()
+    (new / cats[1]).rename(new / "trash" / "bad.png")
+    Image.new("RGB", (8, 8), "red").save(new / dogs / "mine.png")
+    answer = train("--synthetic", "new", "--json")
+    assert answer.code == 0, answer.err
+    [source] = answer.document["synthetic"]
+    assert (source["used_count"], source["moved_count"]) == (3, 1)
+    assert (source["unfiled_count"], source["added_count"]) == (1, 1)
+    used = trained_on(gateway, tmp_path)
+    assert {(row["class_name"], row["label"]) for row in used} == {("dog [x]", 1)}
+    for text in (answer.err, train("--synthetic", "new").out):
+        flat = " ".join(text.split())
+        assert "1 moved by hand take the class of their new folder" in flat
+        assert "1 that were moved to no class's folder left out" in flat
+        assert "1 that its manifest does not name left out" in flat
+
+
+def test_an_image_in_two_class_folders_is_refused(train, tmp_path):
+    new = tmp_path / "new"
+    files = pq.read_table(new / "manifest.parquet").column("file_name").to_pylist()
+    folder = next(file for file in files if file.partition("/")[0] != files[0].partition("/")[0])
+    shutil.copy(new / files[0], (new / folder).parent / "also.png")
+    answer = train("--synthetic", "new")
+    assert answer.code == 3
+    assert "lies in the folders of two classes" in answer.err
+
+
+def test_what_a_run_is_trained_with_is_said_before_it_trains(train):
+    said = " ".join(train("--synthetic", "new", "--classifier", "cnn4", "--steps", 7).err.split())
+    assert "training real: cnn4" in said and "training combined: cnn4" in said
+    assert said.index("training real") < said.index("training combined")
+    assert "images at 32 x 32 pixels" in said
+
+
+def test_out_belongs_to_one_command(train, variegate, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("mine")
+    answer = train("--out", "taken")
+    assert answer.code == 3 and "variegate did not make it" in answer.err
+    assert train("--out", "taken", "--overwrite").code == 3
+    assert train("--out", "new/kept", "--synthetic", "new").code == 2
+    assert "--out" in train("--resume").err
