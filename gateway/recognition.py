@@ -92,14 +92,14 @@ def lost_warning(classes: Sequence[ClassRecognition]) -> str:
     if not lost:
         return ""
     shown = "; ".join(
-        f"{one.class_name}: {one.made_found} of {one.made_count} made, {one.real_found} of "
+        f"{one.class_name}: {one.made_found} of {one.made_count} here, {one.real_found} of "
         f"{one.real_count} real"
         for one in lost[:_TOLD]
     )
     return (
-        f"CLIP finds {len(lost)} of {len(classes)} classes far less often among the images made "
-        f"than among real ones ({shown}{_more(len(lost))}): the models may not know them, so look "
-        "at the images before you train on them"
+        f"CLIP finds {len(lost)} of {len(classes)} classes far less often among these images "
+        f"than among real ones ({shown}{_more(len(lost))}): they may not show what they should, so "
+        "look at them before you train on them"
     )
 
 

@@ -61,7 +61,7 @@ def test_the_worst_come_first_and_seeds_are_summed():
     [warning] = warnings_of([cat, dog])
     assert (
         "CLIP finds 1 of 2 classes far less" in warning
-        and "cat: 10 of 64 made, 60 of 64 real" in warning
+        and "cat: 10 of 64 here, 60 of 64 real" in warning
     )
     [unknown] = warnings_of([seen("x1", real=(6, 64)), dog])
     assert "1 of 2 classes" in unknown and "(x1)" in unknown

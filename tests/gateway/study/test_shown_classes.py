@@ -37,7 +37,7 @@ def test_the_results_have_the_worst_class_first_and_notes_on_what_was_lost_and_c
     assert row.cut_prompts == {"prompt_count": 80, "cut_count": 3, "token_limit": 77}
     notes = " ".join(results.notes)
     assert f"{row.label}: CLIP finds 1 of 3 classes far less" in notes
-    assert "ship: 3 of 64 made, 60 of 64 real" in notes
+    assert "ship: 3 of 64 here, 60 of 64 real" in notes
     assert "3 of 80 prompts are longer than the 77 tokens" in notes
     assert notes.count("no more often than by chance (frog)") == 1
     assert "boat (a small vessel for travel on water)" in notes and "boat.n.01" not in notes
@@ -50,5 +50,5 @@ def test_the_report_has_the_shares_and_the_definitions(results):
     assert "1 of 3 classes lost" in html
     shown = html.index('<th scope="row">ship</th>'), html.index('<th scope="row">frog</th>')
     assert shown[0] < shown[1]
-    assert "4.7 % of 64" in html and "93.8 % of 64" in html and "+89.1" in html
+    assert "4.7 % of 64" in html and "93.8 % of 64" in html and "−89.1" in html
     assert "a small vessel for travel on water" in html and "boat=boat.n.01" in html
