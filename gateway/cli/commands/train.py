@@ -112,6 +112,4 @@ def _check(wish: TrainWish, *, own: bool, taken: bool) -> None:
     if kept := wish.kept:
         sources = [local_path(text) for text in (wish.source, wish.test) if text]
         outputs.apart(kept.out, *sources, *(place.resolve() for place in wish.synthetic))
-        outputs.claim(
-            kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite, dry=True
-        )
+        outputs.check(kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite)

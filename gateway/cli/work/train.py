@@ -29,7 +29,8 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
     training = wish.training
     if wish.kept:
         session.connection.need_store()
-    known = recipes.of_trainer(await recipes_of(session))
+    offered = await recipes_of(session)
+    known = recipes.of_trainer(offered)
     recipes.check(
         known, strategy=wish.strategy, policy=training.policy, classifier=training.classifier
     )
@@ -49,7 +50,10 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
         )
         for source in added.sources:
             session.view.say(_source(asdict(source)))
-    keeper = _keeper(session, wish, dataset)
+    # The code trains; another gives another classifier, as other models give other images.
+    code = {"trainer": offered.code_digest}
+    place = outputs.Place(wish.kept.out, wish.run_id(), code) if wish.kept else None
+    keeper = _keeper(session, wish, place, dataset) if place else None
     each = keeper.keep if keeper else None
     plain = Lesson(dataset.manifest_uri, **vars(training))
     rows = []
@@ -60,21 +64,20 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
         runs = await run_all(session, lesson, wish.seeds, each)
         rows.append(_row(wish.strategy or "combined", runs))
     document = _document(dataset.name, added, rows)
-    if keeper:
+    if keeper and place:
         document["out"] = str(keeper.out)
         keeper.finish(document)
-        outputs.finish(keeper.out, wish.run_id(), dataset=dataset.name)
+        outputs.finish(place, dataset=dataset.name)
     return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
 
 
-def _keeper(session: Session, wish: TrainWish, dataset: Dataset) -> Keeper | None:
-    """Takes the output folder, if one is wanted."""
-    if wish.kept is None:
-        return None
+def _keeper(session: Session, wish: TrainWish, place: outputs.Place, dataset: Dataset) -> Keeper:
+    """Takes the output folder."""
     store, kept = session.connection.need_store(), wish.kept
-    outputs.claim(kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite)
+    if kept is not None:
+        outputs.claim(place, resume=kept.resume, overwrite=kept.overwrite)
     names = {entry.class_name: entry.display_name or entry.class_name for entry in dataset.classes}
-    return Keeper(store, kept.out, names)
+    return Keeper(store, place.folder, names)
 
 
 def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:
