@@ -115,11 +115,14 @@ def samples(
     suffixes = tuple(one for one in (chosen.image_suffix, chosen.label_suffix) if one)
     held: dict[str, Sample[T]] = {}
     near: deque[str] = deque(maxlen=_NEAR)
-    last, current = "", Sample[T]("")
+    last, parked, current = "", "", Sample[T]("")
 
-    def close() -> Iterator[Sample[T]]:
-        nonlocal last
-        if current.has("image") and current.has("label", "notes"):
+    def close(following: str = "") -> Iterator[Sample[T]]:
+        nonlocal last, parked
+        is_complete = current.has("image") and current.has("label", "notes")
+        if is_complete and _extends(following, current.key):  # 0.fine.cls before 0.json
+            held[current.key], parked = current, current.key
+        elif is_complete:
             last = current.key
             for key in list(near):
                 if key.startswith(f"{last}.") and key in held and not held[key].has("image"):
@@ -135,7 +138,10 @@ def samples(
     for member in members:
         key, suffix = split_name(member.name, suffixes)
         if key != current.key or not current.files:
-            yield from close()
+            yield from close(key)
+            if parked in held and key != parked and not _extends(key, parked):
+                current = held.pop(parked)
+                yield from close(key)
             current = held.pop(key) if key in held else Sample(key)
         current.add(suffix, member)
     yield from close()

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datafiles.samples import BY_THE_RULES
+from datafiles.samples import BY_THE_RULES, Chosen
 from gateway.datasets.places import FilePlace
+from gateway.datasets.source import Entry
+from gateway.datasets.sources.parquet import SOURCE as TABLES
 from gateway.datasets.sources.web_dataset import SOURCE
 from servicekit.errors import InvalidArgument
 from tests.gateway.pictures import picture
@@ -264,3 +266,24 @@ def test_a_folder_of_parquet_files_is_a_source(tmp_path):
     dataset, classes = take_table(tmp_path)
     assert sorted(classes.values()) == ["cat", "cat", "dog", "dog"]
     assert reasons(dataset) == {"2.parquet": "BAD_PARQUET"}
+
+
+def test_columns_fields_and_suffixes_can_be_named(tmp_path):
+    columns = {"image": images(4)[2:], "photo": images(2), "fine": ["cat", "dog"], "label": [0, 1]}
+    table = write_table(tmp_path / "a.parquet", columns)
+    files = pictured(
+        "0.jpg", "0.seg.png", ("0.cls", b"7"), ("0.fine.cls", b"cat"), ("0.json", facts(kind="fox"))
+    )
+    (tmp_path / "a.tar").write_bytes(shard(files))
+
+    def named(path, image, label):
+        kind = TABLES if path.suffix == ".parquet" else SOURCE
+        found = kind.scan(FilePlace(path, path.as_uri()), "", Chosen(image, label))
+        taken = [one for one in found if isinstance(one, Entry)]
+        return {one.path.removeprefix("a.tar/"): one.class_name for one in taken}
+
+    assert named(table, "photo", "fine") == {"0.png": "cat", "1.png": "dog"}
+    assert named(tmp_path / "a.tar", "seg.png", "fine.cls") == {"0.seg.png": "cat"}
+    assert named(tmp_path / "a.tar", "", "kind") == {"0.jpg": "fox"}
+    with pytest.raises(InvalidArgument, match="'coarse'"):
+        named(table, "", "coarse")
