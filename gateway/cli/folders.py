@@ -34,6 +34,8 @@ def check_folders(train: str, test: str | None, reading: Reading) -> bool:
             uris[1] if test else "",
             finds_layout=reading.layout == "auto",
             follow_links=reading.follow_links,
+            image_column=reading.image_column,
+            label_column=reading.label_column,
         )
         return TEST in find_parts(source, store=MemoryStore(), roots=("/",), name=name)
     except InvalidArgument as error:

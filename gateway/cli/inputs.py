@@ -21,6 +21,8 @@ class Reading:
 
     layout: str = "auto"
     follow_links: bool = False
+    image_column: str = ""
+    label_column: str = ""
 
     @property
     def is_usual(self) -> bool:

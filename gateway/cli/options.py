@@ -35,6 +35,22 @@ Layout = Annotated[
         "folder is gone through, all others are classes; classes: all are classes.",
     ),
 ]
+ImageColumn = Annotated[
+    str,
+    typer.Option(
+        help="Column of the images in a table, or their suffix in shards (rgb.png); by default the "
+        "usual names.",
+        show_default=False,
+    ),
+]
+LabelColumn = Annotated[
+    str,
+    typer.Option(
+        help="Column of the classes in a table, their field in the JSON of shards, or their suffix "
+        "there (fine.cls); by default class_name, else label.",
+        show_default=False,
+    ),
+]
 FollowLinks = Annotated[
     bool,
     typer.Option(

@@ -48,6 +48,8 @@ async def import_images(
             refuse_leaks=refuse_leaks,
             layout=_LAYOUTS[reading.layout],
             follow_links=reading.follow_links,
+            image_column=reading.image_column,
+            label_column=reading.label_column,
         ),
     )
     operation = await session.call(session.gateway.ImportDataset, request)

@@ -55,6 +55,8 @@ def augment(
     test: options.Test = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
+    image_column: options.ImageColumn = "",
+    label_column: options.LabelColumn = "",
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
@@ -91,10 +93,9 @@ def augment(
         wish = AugmentWish(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
-            refuse_leaks, inputs.Reading(layout, follow_links),
+            refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
         )  # fmt: skip
-        _check(wish, manner, own=not gateway)
-        return wish
+        return _checked(wish, manner, own=not gateway)
 
     manner = Manner(out, form, resume, overwrite, plan, preview, yes)
     wish = checked(common, prepare)
@@ -108,8 +109,8 @@ def augment(
     execute(common, work, roots=inputs.import_roots(source, test, reading=wish.reading))
 
 
-def _check(wish: AugmentWish, manner: Manner, *, own: bool) -> None:
-    """What can be told before anything is started; `own` if we start the system ourselves."""
+def _checked(wish: AugmentWish, manner: Manner, *, own: bool) -> AugmentWish:
+    """Checks what can be told before anything is started; `own` if we start the system."""
     from gateway.cli.known import check_methods, own_methods
 
     sources = [text for text in (wish.source, wish.test) if text]
@@ -123,3 +124,4 @@ def _check(wish: AugmentWish, manner: Manner, *, own: bool) -> None:
     if not manner.plan:
         run, resume = manner.output_id(wish), manner.resume
         outputs.check(manner.out, run, resume=resume, overwrite=manner.overwrite)
+    return wish

@@ -30,6 +30,8 @@ def import_(
     test: options.Test = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
+    image_column: options.ImageColumn = "",
+    label_column: options.LabelColumn = "",
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
@@ -42,7 +44,7 @@ def import_(
     """Import images, and see what is wrong with which file."""
     common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
 
-    reading = Reading(layout, follow_links)
+    reading = Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> dict[str, str]:
         check_folders(source, test, reading)

@@ -59,6 +59,8 @@ def study(
     out: Out = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
+    image_column: options.ImageColumn = "",
+    label_column: options.LabelColumn = "",
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
@@ -94,7 +96,7 @@ def study(
     redo = resume or (demo and not overwrite)
     manner = Manner(folder, "", redo, overwrite, plan, yes=yes)
     training = TrainingWish(policy, classifier, train_steps, batch_size, learning_rate, image_size)
-    reading = inputs.Reading(layout, follow_links)
+    reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> StudyWish:
         wish = StudyWish(

@@ -50,6 +50,8 @@ def train(
     test: options.Test = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
+    image_column: options.ImageColumn = "",
+    label_column: options.LabelColumn = "",
     synthetic: Synthetic = None,
     strategy: Strategy = "",
     seeds: Seeds = 3,
@@ -79,7 +81,8 @@ def train(
     added = tuple(synthetic or ())
     wish = TrainWish(
         source, test, added, strategy, seeds, shots, training, compare, refuse_leaks,
-        Reading(layout, follow_links), Kept(out, resume, overwrite) if out else None,
+        Reading(layout, follow_links, image_column, label_column),
+        Kept(out, resume, overwrite) if out else None,
     )  # fmt: skip
     taken = resume or overwrite
     checked(common, lambda: _check(wish, own=not trainer, taken=taken))
