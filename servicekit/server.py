@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from servicekit.errors import Precondition, ServiceError
+from servicekit.health import NOT_SERVING, SERVING, HealthServicer
 from servicekit.interceptors import GuardInterceptor
 from servicekit.places import HOST, address_of, port_of, state_folder
 from servicekit.settings import Limits, SettingsError, create, describe, load, read, setting
@@ -25,8 +25,6 @@ from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging, configure_tracing
 
 _log = logging.getLogger(__name__)
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 # Always SERVING while the event loop turns: for liveness probes, so that loading and draining do
 # not get a pod killed.
@@ -101,7 +99,7 @@ class RunningServer:
     loaded: "asyncio.Task[None]"
     metrics: Metrics
     _server: grpc.aio.Server = field(repr=False)
-    _health: health_aio.HealthServicer = field(repr=False)
+    _health: HealthServicer = field(repr=False)
     _watching: "asyncio.Task[None]" = field(repr=False)
 
     async def stop(self, grace: float | None = None) -> None:
@@ -120,14 +118,14 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     ready = asyncio.Event()
     guard = GuardInterceptor(service.name, metrics, ready.is_set)
     server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
-    health = health_aio.HealthServicer()
+    health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     service.register(server)
     names = (*service.full_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
     port = _bind(server, service.name, address)
     await _show(health, service, healthy=False)
-    await health.set(LIVENESS, _SERVING)
+    await health.set(LIVENESS, SERVING)
     await server.start()
 
     async def show(healthy: bool) -> None:
@@ -144,10 +142,10 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     return RunningServer(service, port, target, loaded, metrics, server, health, watching)
 
 
-async def _show(health: health_aio.HealthServicer, service: Service, *, healthy: bool) -> None:
+async def _show(health: HealthServicer, service: Service, *, healthy: bool) -> None:
     """Tells everyone but liveness probes."""
     for name in ("", *service.full_names):
-        await health.set(name, _SERVING if healthy else _NOT_SERVING)
+        await health.set(name, SERVING if healthy else NOT_SERVING)
 
 
 async def _watch(

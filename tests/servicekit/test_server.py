@@ -155,12 +155,22 @@ async def test_a_request_that_cannot_be_decoded_is_refused_without_a_trace(serve
     assert "Error'" not in error.message and caplog.records == []
 
 
-async def test_infrastructure_that_is_not_served_says_so_as_everything_does(server, fails):
+async def test_the_health_of_a_service_that_is_not_here_is_refused_as_everything_is(server, fails):
     async with grpc.aio.insecure_channel(server.target) as bare:
-        error = await fails(bare.unary_unary("/grpc.health.v1.Health/List")(b"", timeout=5))
-        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
-        check = bare.unary_unary("/grpc.health.v1.Health/Check")
-        assert (await fails(check(b"\x0a\x01x"))).code is grpc.StatusCode.NOT_FOUND
+        query = health_pb2.HealthCheckRequest(service="x" * 5000)
+        error = await fails(health_pb2_grpc.HealthStub(bare).Check(query, timeout=5))
+    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "SERVICE_NOT_FOUND")
+    assert len(error.resource) < 300
+
+
+async def test_the_health_of_all_services_is_listed(server):
+    async with grpc.aio.insecure_channel(server.target) as bare:
+        request = health_pb2.HealthListRequest()
+        listed = await health_pb2_grpc.HealthStub(bare).List(request, timeout=5)
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert {name: one.status for name, one in listed.statuses.items()} == dict.fromkeys(
+        ("", LIVENESS, NAME), serving
+    )
 
 
 async def test_a_stream_that_is_refused_while_it_is_sent_ends_with_its_own_status(server):
