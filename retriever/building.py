@@ -19,7 +19,7 @@ from retriever.pool.tally import Tally, counted, merged
 from retriever.tables import to_table
 from servicekit.errors import Exhausted
 from servicekit.storage import ObjectStore
-from servicekit.together import together
+from servicekit.together import to_its_end, together
 
 _log = logging.getLogger(__name__)
 _Read = list[PoolImage | LeftOut]
@@ -66,8 +66,8 @@ class IndexBuilder:
         made = await build.run()
         left_out = tuple(build.progress.left_out.values())
         origin = Origin(pool_uri, encoder, build.progress.broken_shards, left_out)
-        record = await asyncio.to_thread(self._library.write, index_id, parts, made, origin)
-        await asyncio.to_thread(parts.delete_all)
+        record = await to_its_end(self._library.write, index_id, parts, made, origin)
+        await to_its_end(parts.delete_all)
         _log.info("index built", extra={"fields": {"index": record.name, "kind": record.kind}})
         return record
 
@@ -120,7 +120,7 @@ class _Build:
                     )
                 rows = await asyncio.to_thread(source.next)
                 part = await self._embed(rows, source.is_empty)
-                await asyncio.to_thread(self.parts.put, key, part)
+                await to_its_end(self.parts.put, key, part)
             made.append(PartNotes(key, len(part.vectors), part.metadata.schema))
             self.progress = replace(
                 self.progress,

@@ -17,9 +17,7 @@ class HealthServicer(health_aio.HealthServicer):
         super().__init__()
         self._known = {"": SERVING}
 
-    async def set(
-        self, service: str, status: health_pb2.HealthCheckResponse.ServingStatus
-    ) -> None:
+    async def set(self, service: str, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         """Says how a service is, "" for the whole server, and tells who watches it."""
         self._known[service] = status
         await super().set(service, status)

@@ -76,7 +76,9 @@ class OperationRunner:
         run = self._runs.get(name)
         operation = await asyncio.to_thread(self._read, name)
         if operation is None:
-            raise NotFound(f"no operation {name}", resource=name, reason="OPERATION_NOT_FOUND")
+            raise NotFound(
+                f"there is no operation {name!r}", resource=name, reason="OPERATION_NOT_FOUND"
+            )
         return operation if run is None else run.shown(operation)
 
     async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:

@@ -1,9 +1,11 @@
-"""Coroutines side by side, of which none outlives the call that started them."""
+"""Coroutines and threads of which none outlives the call that started them."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar, TypeVarTuple
 
+Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
@@ -19,3 +21,25 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def to_its_end(
+    call: Callable[[*Ts], T], *args: *Ts, stop: Callable[[], None] | None = None
+) -> T:
+    """Calls in a thread, for calls that write.
+
+    A caller who is cancelled, however often, calls `stop` and waits for the thread to end; after
+    `asyncio.to_thread` it would still be writing while a successor does the same work.
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(call, *args))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        if stop is not None:
+            stop()
+        while not thread.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({thread})
+        with suppress(Exception):  # Nobody is left to hear of it.
+            thread.result()
+        raise

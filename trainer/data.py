@@ -24,11 +24,13 @@ from PIL import Image, ImageOps
 
 from imaging.decode import ImageRejected, decode_image
 from imaging.hashing import pixel_sha256
-from servicekit.errors import Exhausted, NotFound, Precondition
+from servicekit.errors import Cancelled, Exhausted, NotFound, Precondition
 from servicekit.storage import ObjectStore, get_many, to_key
 from trainer.identity import pixels_digest
 
 _CHUNK = 256
+# How often who waits for another run's decoding looks whether it is still wanted.
+_PATIENCE_SECONDS = 0.2
 _NAMED = 5
 _IMAGES, _PIXELS, _LOCK = "images.npy", "pixels.json", "lock"
 _HEADER_BYTES, _DIGEST_BYTES = 128, 68
@@ -47,6 +49,7 @@ class Lease:
 
     def __init__(self) -> None:
         self._files: list[IO[bytes]] = []
+        self._is_given_up = False
 
     def take(self, entry: Path) -> bool:
         """Holds an entry. Returns False if it does not exist."""
@@ -54,6 +57,15 @@ class Lease:
         if file is not None:
             self._files.append(file)
         return file is not None
+
+    def give_up(self) -> None:
+        """Ends the decoding for this lease soon, from another thread."""
+        self._is_given_up = True
+
+    def check(self) -> None:
+        """Raises Cancelled if nobody wants the entries any more."""
+        if self._is_given_up:
+            raise Cancelled("the run was cancelled")
 
     def release(self) -> None:
         """Lets go of all entries."""
@@ -84,26 +96,30 @@ class ImageCache:
 
         The shorter side is scaled to `size` pixels and the longer cut at both ends. They stay until
         `lease` is released. Raises Precondition naming the images that are missing or cannot be
-        decoded, and Exhausted if the disk is full.
+        decoded, Exhausted if the disk is full, and Cancelled soon after the lease was given up.
         """
         entry = self._folder / f"{digest}-{size}-{pixels_digest()[:8]}"
-        with self._filling:
+        while not self._filling.acquire(timeout=_PATIENCE_SECONDS):
+            lease.check()
+        try:
             while not lease.take(entry):
                 self._make_room(self.bytes_of(len(uris), size))
-                self._fill(entry, uris, size)
+                self._fill(entry, uris, size, lease)
+        finally:
+            self._filling.release()
         now = time.time_ns()
         os.utime(entry, ns=(now, now))
         pixels = json.loads((entry / _PIXELS).read_text(encoding="utf-8"))
         return DecodedImages(entry / _IMAGES, tuple(pixels))
 
-    def _fill(self, entry: Path, uris: Sequence[str], size: int) -> None:
+    def _fill(self, entry: Path, uris: Sequence[str], size: int, wanted: Lease) -> None:
         staging, lease = self._folder / f".{uuid.uuid4().hex}", Lease()
         try:
             staging.mkdir(parents=True)
             (staging / _LOCK).touch()
             lease.take(staging)
             images = _allocate(staging / _IMAGES, (len(uris), size, size, 3))
-            pixels = self._decode(uris, size, images)
+            pixels = self._decode(uris, size, images, wanted)
             images.flush()
             (staging / _PIXELS).write_text(json.dumps(pixels), encoding="utf-8")
             if not entry.exists():  # Another process may have been faster.
@@ -120,11 +136,12 @@ class ImageCache:
             lease.release()
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _decode(self, uris: Sequence[str], size: int, into: np.ndarray) -> list[str]:
+    def _decode(self, uris: Sequence[str], size: int, into: np.ndarray, wanted: Lease) -> list[str]:
         """Fills `into` and returns the digest of each image."""
         pixels: list[str] = []
         bad: list[str] = []
         for start in range(0, len(uris), _CHUNK):
+            wanted.check()
             chunk = uris[start : start + _CHUNK]
             for uri, data in zip(chunk, self._read(chunk), strict=True):
                 try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from servicekit.storage import ObjectStore
+from servicekit.together import to_its_end
 from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
 from trainer.data import Lease
 from trainer.defaults import with_image_size
@@ -82,7 +83,9 @@ class Trainer:
             lease = Lease()
             try:
                 async with self._room.promised(images.cache_entries(request.image_size)):
-                    spec = await asyncio.to_thread(self._prepare, run_id, request, images, lease)
+                    spec = await to_its_end(
+                        self._prepare, run_id, request, images, lease, stop=lease.give_up
+                    )
                     return await self._work(run_id, spec, log, on_step)
             finally:
                 lease.release()
@@ -123,9 +126,10 @@ class Trainer:
         try:
             values = await self._pool.run(folder / _SPEC, on_event)
         finally:
-            await asyncio.gather(*uploads, return_exceptions=True)
+            if uploads:  # Waited for and not cancelled, so that none is late.
+                await asyncio.wait(uploads)
         result, metrics = result_from_plain(values), list(log.entries)
-        return await asyncio.to_thread(self._finish, run_id, spec, result, metrics)
+        return await to_its_end(self._finish, run_id, spec, result, metrics)
 
     def _prepare(
         self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
@@ -141,7 +145,7 @@ class Trainer:
 
     async def _upload(self, run_id: str, folder: Path, metrics: list[Metrics]) -> None:
         data = await asyncio.to_thread((folder / _CHECKPOINT).read_bytes)
-        await asyncio.to_thread(self._history.keep_checkpoint, run_id, data, metrics)
+        await to_its_end(self._history.keep_checkpoint, run_id, data, metrics)
 
     def _finish(
         self, run_id: str, spec: RunSpec, result: RunResult, metrics: list[Metrics]

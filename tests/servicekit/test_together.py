@@ -1,8 +1,10 @@
 import asyncio
+import threading
+import time
 
 import pytest
 
-from servicekit.together import together
+from servicekit.together import to_its_end, together
 
 
 async def test_results_come_in_order_whatever_ends_first():
@@ -48,3 +50,27 @@ async def test_cancelling_the_caller_ends_all():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == ["sibling", "sibling"]
+
+
+async def test_a_cancelled_caller_waits_for_its_thread_and_stops_it():
+    stopping, ended = threading.Event(), []
+
+    def write():
+        stopping.wait(10)
+        time.sleep(0.05)
+        ended.append("thread")
+
+    task = asyncio.create_task(to_its_end(write, stop=stopping.set))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.sleep(0.02)
+    task.cancel()  # Twice, as impatient callers do.
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["thread"]
+
+
+async def test_a_thread_gives_its_result_and_its_error():
+    assert await to_its_end(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await to_its_end(divmod, 7, 0)

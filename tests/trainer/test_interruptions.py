@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,8 @@ from google.longrunning import operations_pb2
 from variegate.trainer.v1 import trainer_pb2 as pb
 
 from servicekit.operations import wait_for
-from tests.trainer.conftest import SYNTHETIC, connect, settings
+from servicekit.storage import DirectoryStore
+from tests.trainer.conftest import DATASET, SYNTHETIC, connect, put_manifest, settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -150,3 +152,49 @@ async def test_a_worker_ends_when_its_parent_is_killed():
         os.kill(parent.pid, signal.SIGKILL)
     child_gone, _ = psutil.wait_procs([child], timeout=60)
     assert child_gone == [child]
+
+
+class Gate(DirectoryStore):
+    """A store that is slow where a key has the ending that it is told."""
+
+    ending = "-"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, durable=False)
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def _pass(self, key: str) -> None:
+        if key.endswith(self.ending):
+            self.reached.set()
+            assert self.opened.wait(60)
+
+    def get(self, key: str) -> bytes:
+        self._pass(key)
+        return super().get(key)
+
+    def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
+        self._pass(key)
+        return super().put(key, data, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("ending", ["weights.safetensors", ".jpg"])
+async def test_a_run_started_again_at_once_waits_for_what_its_cancelled_one_still_writes(
+    tmp_path: Path, photos, ending
+):
+    store = Gate(tmp_path / "store")
+    for key, data in photos.files.items():
+        store.put(key, data)
+    put_manifest(store, DATASET, photos.train + photos.test)
+    store.ending = ending
+    async with connect(settings(tmp_path / "scratch"), store) as client:
+        operation = await client.create("again")
+        assert await asyncio.to_thread(store.reached.wait, 60)
+        request = operations_pb2.CancelOperationRequest(name=operation.name)
+        await client.operations.CancelOperation(request, timeout=60)
+        await asyncio.sleep(0.5)
+        query = operations_pb2.GetOperationRequest(name=operation.name)
+        assert not (await client.operations.GetOperation(query, timeout=60)).done
+        again = asyncio.create_task(client.train("again"))
+        await asyncio.sleep(0.2)
+        store.opened.set()
+        assert (await again).result.test_image_count == 30
