@@ -30,6 +30,8 @@ _BESIDES = frozenset(
 )  # fmt: skip
 
 ARCHIVE, TABLE = "tar", "parquet"
+# Tables that may name files and their classes.
+_TEXT_TABLES = (".csv", ".tsv", ".jsonl")
 
 
 def kind_of(suffix: str) -> Kind:
@@ -50,6 +52,11 @@ def is_archive(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Says whether a file is a parquet file by its name."""
     return name.lower().endswith(f".{TABLE}")
+
+
+def is_text_table(name: str) -> bool:
+    """Says whether a file is a .csv, .tsv or .jsonl by its name."""
+    return name.lower().endswith(_TEXT_TABLES)
 
 
 def is_beside(suffix: str) -> bool:

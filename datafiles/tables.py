@@ -21,7 +21,6 @@ from datafiles.samples import BY_THE_RULES, Chosen
 from datafiles.suffixes import is_image, is_table
 from datafiles.texts import MAX_BYTES, Unreadable, encoding_of, read_json
 
-TEXT_TABLES = (".csv", ".tsv", ".jsonl")
 # Columns of file names, the first that there is: Hugging Face's, then what others write.
 FILE_COLUMNS = (
     "file_name", "filename", "file_path", "filepath", "filepaths", "file", "image_path",
@@ -76,11 +75,6 @@ class Table:
                 "column (--label-column, label_column)",
             )
         return {"label": others[0]} if others else {}
-
-
-def is_text_table(name: str) -> bool:
-    """Says whether a file is a .csv, .tsv or .jsonl by its name."""
-    return name.lower().endswith(TEXT_TABLES)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from datafiles.suffixes import is_text_table
 from gateway.cli.failures import CliError
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -209,11 +210,13 @@ def _check_folder(path: Path) -> None:
         )
     if any(entry.is_dir() or entry.suffix.lower() in _FILES for entry in entries):
         return
+    if any(is_text_table(entry.name) for entry in entries):
+        return  # Whether it tells the classes is for the gateway to say.
     if any(entry.suffix.lower() in _IMAGES for entry in entries):
         raise CliError(
             f"{path} has images but no class folders.",
             remedy=f"Move the images of each class into a folder, for example {path / 'cat'}; "
-            "or give the folder above it.",
+            "or put a metadata.csv with file_name and label beside them; or give the folder above.",
             reason="NO_CLASS_FOLDERS",
         )
     raise CliError(

@@ -114,6 +114,8 @@ def _splits(root: Folder, name: str) -> tuple[str, dict[str, str], list[str]]:
         what = f"{_listed(named)}, which look like splits, beside {_listed(rest)}"
     else:
         what = f"{_listed(named)}, which are called like splits but hold images themselves"
+        if here.tables:
+            what += f"; if {_listed(here.tables)} tells their classes, each needs one of its own"
     raise _unclear(place, splits, what)
 
 

@@ -118,6 +118,14 @@ def test_a_folder_around_images_and_their_table_is_gone_through(tmp_path, name):
     assert len(dataset.classes) == 2
 
 
+def test_one_table_beside_split_folders_of_images_is_refused_with_what_to_do(tmp_path):
+    images(tmp_path, "train/a.png", "test/a.png")
+    rows = [("train/a.png", "cat"), ("test/a.png", "cat")]
+    (tmp_path / "metadata.csv").write_bytes(csv_of(rows))
+    with pytest.raises(InvalidArgument, match=r"'metadata\.csv' tells their classes, each needs"):
+        take(tmp_path, root=tmp_path, finds_layout=True)
+
+
 def test_a_table_in_the_object_store_is_read_too():
     store = MemoryStore()
     for name in CLASSES:

@@ -13,8 +13,8 @@ from itertools import islice
 from datafiles.labels import Label, agreed, label_of, label_of_fields
 from datafiles.named_files import NamedFiles
 from datafiles.samples import Chosen
-from datafiles.suffixes import is_image, is_table
-from datafiles.tables import FILE_COLUMNS, Row, Table, is_text_table, open_table
+from datafiles.suffixes import is_image, is_table, is_text_table
+from datafiles.tables import FILE_COLUMNS, Row, Table, open_table
 from datafiles.texts import Unreadable
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found, Note

@@ -18,6 +18,17 @@ def test_unclear_folders_are_refused_with_what_to_type(variegate, tmp_path):
     assert "data/train for training" in answer.err and "--layout classes" in answer.err
 
 
+def test_images_beside_a_table_need_no_folders(variegate, gateway, tmp_path):
+    write_folder(tmp_path, classes=("flat",))
+    answer = variegate("import", "flat", "--gateway", gateway.target)
+    assert answer.code == 2 and "metadata.csv" in answer.err
+    for name in ("labels.CSV", "metadata.jsonl", "mine.tsv"):
+        (tmp_path / "flat" / name).write_text("file_name,label\n")
+        answer = variegate("import", "flat", "--gateway", gateway.target)
+        assert answer.code == 0, answer.err
+        (tmp_path / "flat" / name).unlink()
+
+
 def test_folders_may_be_said_to_be_classes(variegate, gateway, tmp_path):
     write_folder(tmp_path / "data", classes=("train", "test"))
     answer = variegate("import", "data", "--layout", "classes", "--gateway", gateway.target)
