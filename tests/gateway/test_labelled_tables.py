@@ -166,6 +166,15 @@ def test_what_goes_with_nothing_is_listed_with_its_reason(tmp_path, row, path, r
     assert dict(dataset.rejected_counts)[reason] >= 1
 
 
+def test_a_link_that_leaves_the_folder_is_listed_once_though_a_row_names_it(tmp_path):
+    (tmp_path / "out.png").write_bytes(picture("out"))
+    images(tmp_path / "set")
+    (tmp_path / "set" / "link.png").symlink_to(tmp_path / "out.png")
+    dataset, classes = take_table(tmp_path / "set", csv_of([*ROWS, ("link.png", "cat")]))
+    assert classes == CLASSES
+    assert reasons(dataset) == {"link.png": "OUTSIDE_ROOT"}
+
+
 def test_the_same_row_twice_is_one_image(tmp_path):
     dataset, classes = take_table(images(tmp_path), csv_of([*ROWS, *ROWS]))
     assert classes == CLASSES and not dataset.rejected_files
