@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.captions import Caption, CaptionTask
-from captioner.model_folder import digest_of, find_model
+from captioner.model_folder import digest_of, find_model, variant_of
 from servicekit.devices import find_device
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 
@@ -39,7 +39,7 @@ class BlipCaptioner:
         try:
             self._processor = Blip2Processor.from_pretrained(folder)
             self._model = Blip2ForConditionalGeneration.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True
+                folder, dtype=dtype, use_safetensors=True, variant=variant_of(folder)
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise _no_blip(folder, error) from error
@@ -74,11 +74,12 @@ class BlipCaptioner:
             with torch.inference_mode():
                 return list(self._caption(tasks, prompts))
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(tasks) > 1:
-                return self._in_halves(tasks)
-            message = f"the device has no memory for one caption with {self.id}"
-            return [Exhausted(message, reason="GPU_OUT_OF_MEMORY", retry_after=5.0)]
+            pass  # Handled below: here the error's traceback keeps the failed call's memory.
+        torch.cuda.empty_cache()
+        if len(tasks) > 1:
+            return self._in_halves(tasks)
+        message = f"the device has no memory for one caption with {self.id}"
+        return [Exhausted(message, reason="GPU_OUT_OF_MEMORY", retry_after=5.0)]
 
     def _in_halves(self, tasks: Sequence[CaptionTask]) -> list[Caption | Exception]:
         half = len(tasks) // 2

@@ -29,6 +29,12 @@ def find_model(model: Path, revision: str) -> Path:
     return folder
 
 
+def variant_of(folder: Path) -> str | None:
+    """Returns "fp16" if only such files hold the weights, else None: the plain ones are loaded."""
+    names = [file.name for file in folder.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None
+
+
 def digest_of(folder: Path) -> str:
     """Returns the SHA-256 of the names and contents of a model's files, as 64 hex digits."""
     digest = hashlib.sha256()

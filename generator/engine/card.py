@@ -19,6 +19,7 @@ PIPELINES = {
     "StableUnCLIPImg2ImgPipeline": "unclip",
 }
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+_HALF = ".fp16."
 _DIGESTED = {".safetensors", ".json", ".txt"}
 _CHUNK = 1 << 22
 
@@ -44,6 +45,8 @@ class Card:
     height: int
     default_steps: int
     default_guidance_scale: float
+    # "fp16" where only such files hold the weights of a part; None loads the plain ones.
+    weights_variant: str | None = None
 
     def digest_with(self, variant: Variant | None) -> str:
         """Returns the digest of the weights with those of a variant, in hexadecimal."""
@@ -55,11 +58,10 @@ class Card:
 def read_card(folder: Path) -> Card:
     """Reads the card of a diffusers folder, and `variegate.json` for the defaults if it is there.
 
-    Raises BrokenModel with a sentence if a file is missing, damaged or a pickle.
+    Raises BrokenModel with a sentence if a file is missing or damaged. Pickles are never loaded.
     """
     name = folder.name
     files = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    _refuse_pickles(name, files)
     index = _json(name, files, "model_index.json")
     pipeline = str(index.get("_class_name"))
     if pipeline not in PIPELINES:
@@ -72,7 +74,7 @@ def read_card(folder: Path) -> Card:
     vision = _json(name, files, "image_encoder/config.json") if has_vision else {}
     own = _json(name, files, "variegate.json") if "variegate.json" in files else {}
     parts = ["unet", "vae", "text_encoder", *(["image_encoder"] if has_vision else [])]
-    _require_weights(name, files, parts)
+    variant = _variant_of(name, files, parts)
     side = int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
     return Card(
         name=name,
@@ -90,6 +92,7 @@ def read_card(folder: Path) -> Card:
         height=int(own.get("height", side)),
         default_steps=int(own.get("steps", 50)),
         default_guidance_scale=float(own.get("guidance_scale", 7.5)),
+        weights_variant=variant,
     )
 
 
@@ -99,20 +102,28 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in names)
 
 
-def _refuse_pickles(name: str, files: dict[str, Path]) -> None:
-    for path in sorted(files):
-        if Path(path).suffix in _PICKLES:
+def _variant_of(name: str, files: dict[str, Path], parts: list[str]) -> str | None:
+    """Returns which weights to load: None, the plain ones, or "fp16" where a part has no others.
+
+    Raises BrokenModel for a part without safetensors. Pickles, which hub clones hold as well, are
+    never loaded.
+    """
+    variant = None
+    for part in parts:
+        own = [path for path in files if path.startswith(f"{part}/")]
+        weights = [path for path in own if path.endswith(".safetensors")]
+        if not weights:
+            pickles = [path for path in own if Path(path).suffix in _PICKLES]
+            why = (
+                f", only {pickles[0]}, a pickle, which can run code when loaded" if pickles else ""
+            )
             raise BrokenModel(
                 name,
-                f"{path} is a pickle, which can run code when it is loaded; convert it to "
-                "safetensors (save_pretrained does) and remove it",
+                f"{part}/ holds no .safetensors file{why}; convert it with save_pretrained",
             )
-
-
-def _require_weights(name: str, files: dict[str, Path], parts: list[str]) -> None:
-    for part in parts:
-        if not any(p.startswith(f"{part}/") and p.endswith(".safetensors") for p in files):
-            raise BrokenModel(name, f"{part}/ holds no .safetensors file")
+        if all(_HALF in Path(path).name for path in weights):
+            variant = "fp16"
+    return variant
 
 
 def _json(name: str, files: dict[str, Path], path: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, .
             card.folder,
             dtype=getattr(torch, settings.dtype),
             use_safetensors=True,
+            variant=card.weights_variant,
             local_files_only=True,
             low_cpu_mem_usage=True,
             **dict.fromkeys(left_out),

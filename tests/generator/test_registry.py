@@ -1,6 +1,8 @@
 """Which folders are served, and why others are not."""
 
 import json
+import pathlib
+import pickle
 import shutil
 
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from generator.engine.engine import Engine
 from generator.engine.errors import BrokenModel, UnknownModel
 from generator.engine.registry import scan
+from generator.engine.settings import EngineSettings
 from tests.generator import tiny
+from tests.generator.test_engine import TEXT, made
 
 
 @pytest.fixture
@@ -66,11 +70,64 @@ def test_linked_parts_count_like_copied_ones(folder):
     assert scan(folder).card("text").digest == before
 
 
-@pytest.mark.parametrize("name", ["unet/model.bin", "vae/model.pt", "old.ckpt"])
-def test_a_pickle_is_refused_with_the_remedy(folder, name):
-    (folder / "text" / name).write_bytes(b"pickled")
-    assert name in reason(folder)
+class Trap:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (pathlib.Path.touch, (self.path,))
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """The bytes of a pickle that runs code, and the file by which that is noticed."""
+    sprung = tmp_path / "sprung"
+    return pickle.dumps(Trap(sprung)), sprung
+
+
+def test_pickles_beside_safetensors_are_ignored_and_never_loaded(folder, trap):
+    before = scan(folder).card("text").digest
+    data, sprung = trap
+    for name in (
+        "unet/diffusion_pytorch_model.bin",
+        "vae/diffusion_pytorch_model.bin",
+        "text_encoder/pytorch_model.bin",
+        "old.ckpt",
+    ):
+        (folder / "text" / name).write_bytes(data)
+    assert scan(folder).card("text").digest == before
+    engine = Engine(scan(folder, ["text"]), EngineSettings())
+    try:
+        made(engine, TEXT)
+    finally:
+        engine.close()
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_that_is_only_a_pickle_is_refused_with_the_remedy(folder, trap, part):
+    data, sprung = trap
+    [weights] = (folder / "text" / part).glob("*.safetensors")
+    weights.unlink()
+    (folder / "text" / part / "weights.bin").write_bytes(data)
+    assert f"{part}/weights.bin, a pickle" in reason(folder)
     assert "safetensors" in reason(folder)
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("parts", [["unet"], ["unet", "vae", "text_encoder"]])
+def test_weights_that_are_there_as_fp16_only_are_found(folder, parts):
+    for part in parts:
+        [weights] = (folder / "text" / part).glob("*.safetensors")
+        weights.rename(weights.with_name(f"{weights.stem}.fp16.safetensors"))
+    engine = Engine(scan(folder, ["text"]), EngineSettings())
+    try:
+        assert engine.registry.refused == {}
+        assert made(engine, TEXT).any()
+    finally:
+        engine.close()
 
 
 def test_a_missing_part_is_named(folder):
