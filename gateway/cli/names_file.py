@@ -15,6 +15,7 @@ from pathlib import Path
 
 from datafiles.names import clean_name
 from gateway.cli.failures import CliError
+from gateway.datasets.opening import open_regular
 
 LONGEST = 256
 _HEADERS = {"class", "class_name", "id", "label", "synset", "wnid", "key", "folder", "name"}
@@ -31,7 +32,8 @@ def read_names(file: str | None) -> dict[str, str]:
         return {}
     path = Path(file).expanduser()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with open_regular(path) as opened:
+            text = opened.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _error(f"{path} is not a text in UTF-8 (byte {error.start}).") from error
     except OSError as error:

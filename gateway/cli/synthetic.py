@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 
 from gateway.cli.failures import CliError
 from gateway.cli.inputs import manifest_of
+from gateway.cli.output_pictures import Picture, by_digest
 from servicekit.storage import ObjectStore, to_key, to_uri
 
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tiff"}
 # The counts of a Source.
 _COUNTS = ("used_count", "copy_count", "missing_count", "moved_count", "unfiled_count",
            "added_count")  # fmt: skip
@@ -46,25 +45,6 @@ class Added:
 
     manifest_uri: str
     sources: tuple[Source, ...]
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A picture in a file: the whole of it, or `size` bytes of a shard from `offset` on.
-
-    `folder` is the first below the output, "" for none, or None for a shard, which has no folders.
-    """
-
-    file: Path
-    folder: str | None
-    suffix: str
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        with self.file.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
 
 
 def store_synthetic(
@@ -108,7 +88,7 @@ def _add(
         _check_origin(place, own, *known)
     labels = {**{row["class_name"]: row["label"] for row in own}, **(known[0] if known else {})}
     filing = _Filing(place, labels, _folders(table))
-    files = _by_digest(manifest.parent)
+    files = by_digest(manifest.parent)
     count = Counter(added_count=_added_count(files, {row["sha256"] for row in own}))
     for row in own:
         found, first = files.get(row["sha256"], []), rows.get(row["sha256"])
@@ -157,7 +137,7 @@ def _check_class(place: Path, row: Mapping[str, Any], first: Mapping[str, Any]) 
         )
 
 
-def _added_count(files: Mapping[str, Sequence[_Picture]], named: set[str]) -> int:
+def _added_count(files: Mapping[str, Sequence[Picture]], named: set[str]) -> int:
     """How many pictures in folders and shards are not named; beside the folders lie our sheets."""
     return sum(
         one.folder != "" for digest, found in files.items() if digest not in named for one in found
@@ -189,7 +169,7 @@ class _Filing:
     labels: Mapping[str, int]
     folders: Mapping[str, str]
 
-    def class_of(self, row: Mapping[str, Any], found: Sequence[_Picture]) -> str | None:
+    def class_of(self, row: Mapping[str, Any], found: Sequence[Picture]) -> str | None:
         """The class of a row's image; None if it lies nowhere, or in no folder of a class.
 
         Raises CliError if it lies in the folders of two.
@@ -256,7 +236,7 @@ def _check_origin(
         )
 
 
-def _put(store: ObjectStore, row: dict[str, Any], found: _Picture) -> str:
+def _put(store: ObjectStore, row: dict[str, Any], found: Picture) -> str:
     uri = str(row.get("image_uri") or "")
     if uri.startswith("store:") and store.exists(to_key(uri)):
         return uri
@@ -264,24 +244,3 @@ def _put(store: ObjectStore, row: dict[str, Any], found: _Picture) -> str:
     key = f"images/{digest[:2]}/{digest}{found.suffix}"
     store.put(key, found.read())
     return to_uri(key)
-
-
-def _by_digest(folder: Path) -> dict[str, list[_Picture]]:
-    """The pictures of a folder, also those in its .tar shards, by SHA-256."""
-    pictures: list[_Picture] = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.suffix == ".tar":
-            with tarfile.open(path, "r:") as shard:
-                pictures += [
-                    _Picture(path, None, Path(member.name).suffix, member.offset_data, member.size)
-                    for member in shard
-                ]
-        else:
-            _, *parents = reversed(path.relative_to(folder).parts)
-            top = parents[-1] if parents else ""
-            pictures.append(_Picture(path, top, path.suffix.lower(), 0, path.stat().st_size))
-    found: dict[str, list[_Picture]] = {}
-    for picture in pictures:
-        if picture.suffix in _IMAGES:
-            found.setdefault(hashlib.sha256(picture.read()).hexdigest(), []).append(picture)
-    return found

@@ -80,7 +80,8 @@ class DirectoryStore:
         folder = self._root / (prefix.rpartition("/")[0])
         if not folder.is_dir():
             return
-        found = (p.relative_to(self._root).as_posix() for p in folder.rglob("*") if p.is_file())
+        with self._told(prefix or "its objects"):
+            found = [path.relative_to(self._root).as_posix() for path in _files(folder)]
         yield from sorted(k for k in found if k.startswith(prefix) and not k.startswith(".staging"))
 
     def delete(self, key: str) -> None:
@@ -107,6 +108,17 @@ class DirectoryStore:
             if self._durable:
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yields the files below a folder. Raises OSError for a folder that cannot be read."""
+    for place, _, names in os.walk(folder, onerror=_fail_unless_gone):
+        yield from (path for name in names if (path := Path(place, name)).is_file())
+
+
+def _fail_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # Others may delete while this one lists.
+        raise error
 
 
 def _link(staged: Path, path: Path) -> bool:

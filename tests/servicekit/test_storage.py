@@ -199,3 +199,20 @@ def test_a_url_of_a_folder_that_would_be_cut_is_refused(tmp_path, tail):
     with pytest.raises(InvalidArgument, match="write them as %3F and %23"):
         open_store(f"{tmp_path.as_uri()}{tail}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_read_is_told_not_left_out(tmp_path, monkeypatch):
+    store = DirectoryStore(tmp_path)
+    store.put("a/x", b"1")
+    store.put("b/x", b"1")
+    scandir = os.scandir
+
+    def refuse(path):  # root reads every folder, so permissions cannot be used here
+        if str(path).endswith("/b"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(Precondition, match="Permission denied"):
+        list(store.list(""))
+    assert list(store.list("a/")) == ["a/x"]

@@ -1,6 +1,7 @@
 """The file of --names, in every form that people have one in."""
 
 import json
+import os
 
 import pytest
 
@@ -64,3 +65,9 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
         read_names(str(tmp_path / "none.txt"))
     with pytest.raises(CliError, match="cannot be read: Is a directory"):
         read_names(str(tmp_path))
+
+
+def test_a_pipe_is_told_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "names.txt")
+    with pytest.raises(CliError, match="cannot be read: it is a named pipe, not a file"):
+        read_names(str(tmp_path / "names.txt"))
