@@ -16,11 +16,13 @@ VALIDATION = "validation"
 
 _ROLES = {
     TRAIN: ("train", "training", "trn"),
-    TEST: ("test", "testing", "tst"),
+    TEST: ("test", "testing", "tst", "holdout", "heldout"),
     VALIDATION: ("val", "valid", "validation", "validating", "dev", "eval", "evaluation"),
 }
 # As in training_set, Test Images, val2017.
 _TAIL = re.compile(r"[-_. ]*(?:sets?|data|dataset|images?|imgs?|photos|split|\d{4})?$")
+# As in imagenetTrain.tar.
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class UnclearLayout(ValueError):
@@ -174,12 +176,14 @@ def _inside(root: Folder, path: str, name: str) -> tuple[str, list[str]]:
 
 def _check_shards(here: Folder, place: str) -> None:
     """Raises UnclearLayout for shards of several splits in one folder, told by their names."""
-    found: dict[str, str] = {}
+    found: dict[str | None, str] = {}
     for shard in here.shards:
-        words = re.split(r"[^a-z]+", shard.casefold())
-        for role in filter(None, map(role_of, filter(None, words))):
+        words = re.split(r"[^a-z]+", _CAMEL.sub(" ", shard).casefold())
+        roles = {role for word in words if word and (role := role_of(word))}
+        for role in roles or {None}:
             found.setdefault(role, shard)
-    if len(found) > 1:
+    # Files that name no split may go with those for training, but not with those to test with.
+    if len(found) > 1 and set(found) != {TRAIN, None}:
         files = _listed(found.values())
         raise UnclearLayout(
             f"{place} holds files of several splits: {files}. Move those of each split into a "

@@ -164,10 +164,26 @@ def test_splits_may_hold_a_table_that_tells_the_classes(table):
     assert (inside.train, inside.test) == ("", None)
 
 
-@pytest.mark.parametrize("names", [("train-000.tar", "val-000.tar"), ("a_test.tar", "a_train.tar")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-000.tar", "val-000.tar"),
+        ("a_test.tar", "a_train.tar"),
+        ("imagenetTrain.tar", "imagenetVal.tar"),
+        ("a-00.tar", "test-00.tar"),
+        ("data-0.parquet", "heldout-0.parquet"),
+    ],
+)
 def test_shards_of_several_splits_in_one_folder_are_refused(names):
     with pytest.raises(UnclearLayout, match="several splits"):
         find_layout(listed(names), "data")
+
+
+@pytest.mark.parametrize(
+    "names", [("a-0.tar", "a-1.tar"), ("train-0.tar", "extra.tar"), ("test-0.tar",)]
+)
+def test_shards_of_one_split_are_one_dataset(names):
+    assert find_layout(listed(names), "data").train == ""
 
 
 def test_files_that_are_no_images_decide_nothing():
