@@ -258,6 +258,19 @@ def test_the_only_column_of_classes_is_the_label_and_two_are_asked_about(tmp_pat
     assert caught.value.reason == "COLUMNS_MISSING"
 
 
+def test_rows_of_several_splits_in_one_table_are_refused(tmp_path):
+    columns = {
+        "image": images(3),
+        "label": ["cat", "dog", "cat"],
+        "split": ["train", "train", "test"],
+    }
+    with pytest.raises(InvalidArgument, match="'test', 'train'") as caught:
+        take_table(write_table(tmp_path / "a.parquet", columns))
+    assert caught.value.reason == "SPLITS_MIXED"
+    columns["split"] = ["train"] * 3
+    assert len(take_table(write_table(tmp_path / "b.parquet", columns))[1]) == 3
+
+
 def test_a_folder_of_parquet_files_is_a_source(tmp_path):
     write_table(tmp_path / "0.parquet", {"image": images(2), "label": ["cat", "dog"]})
     rest = [{"bytes": picture(n), "path": f"{n}.png"} for n in (7, 8)]

@@ -15,6 +15,7 @@ from datafiles.samples import Chosen
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_table
 from datafiles.texts import Unreadable
+from gateway.datasets.layout import role_of
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found
 from gateway.resources import RejectedFile
@@ -78,12 +79,28 @@ def _rows(file: BinaryIO, prefix: str, chosen: Chosen) -> Iterator[Found]:
         names = ", ".join(sorted(table.schema_arrow.names))
         needed = "it needs image and class_name or label"
         raise Unreadable("COLUMNS_MISSING", f"has the columns {names}; {needed}")
+    _refuse_splits(table)
     wanted = [columns.image, *columns.labels]
     number = 0
     for batch in table.iter_batches(batch_size=_ROWS, columns=wanted):
         for row in rows_of(batch):
             yield _entry(row, columns, prefix, number)
             number += 1
+
+
+def _refuse_splits(table: pq.ParquetFile) -> None:
+    """Raises Unreadable for a table whose column `split` says that its rows are of several."""
+    schema = table.schema_arrow
+    for name in schema.names:
+        if name.casefold() == "split" and pa.types.is_string(schema.field(name).type):
+            values = set(table.read(columns=[name]).column(name).unique().to_pylist())
+            if len({role_of(value or "") for value in values}) > 1:
+                shown = ", ".join(sorted(repr(value) for value in values)[:5])
+                raise Unreadable(
+                    "SPLITS_MIXED",
+                    f"has the column {name} with the values {shown}: write the rows of each split "
+                    "into a file, and give one for training and another to test with (--test)",
+                )
 
 
 def _entry(row: dict[str, Any], columns: Columns, prefix: str, number: int) -> Found:
