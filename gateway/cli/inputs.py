@@ -33,10 +33,13 @@ class Reading:
 
 USUAL = Reading()
 
+# Before the name of a dataset that was imported.
+DATASET = "dataset:"
+
 
 def source_uri(text: str) -> str:
     """The URI of a folder or file of images, or a URI already. Raises CliError for all else."""
-    if text.startswith(("store:", "file:")):
+    if text.startswith(("store:", "file:", DATASET)):
         return text
     path = Path(text).expanduser()
     if not path.exists():
@@ -95,8 +98,8 @@ def import_roots(*texts: str | None, reading: Reading = USUAL) -> tuple[Path, ..
 
 
 def local_path(text: str) -> Path | None:
-    """The path behind a source, or None if it is in the object store."""
-    if text.startswith("store:"):
+    """The path behind a source, or None if it is in the object store or was imported."""
+    if text.startswith(("store:", DATASET)):
         return None
     if text.startswith("file:"):
         text = unquote(urlsplit(text).path, errors="surrogateescape")

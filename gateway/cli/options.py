@@ -15,7 +15,7 @@ Source = Annotated[
     typer.Argument(
         metavar="FOLDER",
         help="A folder with a folder of images per class, or of WebDataset shards (.tar), or a "
-        "parquet file.",
+        "parquet file; or dataset:NAME, what `variegate import --name NAME` imported.",
         show_default=False,
     ),
 ]

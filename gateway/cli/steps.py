@@ -6,8 +6,8 @@ from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli.failures import SHORTFALL, unknown
-from gateway.cli.inputs import USUAL, Reading, dataset_id, pool_file, source_uri
+from gateway.cli.failures import SHORTFALL, CliError, unknown
+from gateway.cli.inputs import DATASET, USUAL, Reading, dataset_id, pool_file, source_uri
 from gateway.cli.naming import names_line
 from gateway.cli.session import Session
 
@@ -38,6 +38,16 @@ async def import_images(
     `display_names` are what texts call classes, where people chose it.
     """
     called = display_names or {}
+    if train.startswith(DATASET):
+        if test or shots or called or refuse_leaks or reading != USUAL:
+            raise CliError(
+                f"{train} was imported already, so how it is read cannot be chosen any more.",
+                remedy="Leave out --test, --shots, --names and the like, or give the folder.",
+                reason="DATASET_IMPORTED",
+            )
+        dataset = await imported(session, train.removeprefix(DATASET))
+        _say(session, dataset)
+        return dataset
     request = pb.ImportDatasetRequest(
         dataset_id=name or dataset_id(train, test, shots, called, refuse_leaks, reading),
         source=pb.DatasetSource(
@@ -54,6 +64,39 @@ async def import_images(
     )
     operation = await session.call(session.gateway.ImportDataset, request)
     dataset = await session.finished(operation, pb.Dataset(), part="import")
+    _say(session, dataset)
+    return dataset
+
+
+async def imported(session: Session, name: str) -> pb.Dataset:
+    """The dataset that was imported under a name. Raises CliError naming the nearest."""
+    known = await _dataset_names(session)
+    if name not in known:
+        raise unknown("dataset", name, known, listing="`variegate import --name NAME` makes one.")
+    request = pb.GetDatasetRequest(name=f"datasets/{name}")
+    dataset = await session.call(session.gateway.GetDataset, request)
+    if not dataset.digest:
+        raise CliError(
+            f"The dataset {name!r} is not imported to the end.",
+            exit_code=3,
+            remedy="Repeat the `variegate import` that began it.",
+            reason="DATASET_UNFINISHED",
+        )
+    return dataset
+
+
+async def _dataset_names(session: Session) -> list[str]:
+    names: list[str] = []
+    token = ""
+    while True:
+        request = pb.ListDatasetsRequest(page_size=1000, page_token=token)
+        page = await session.call(session.gateway.ListDatasets, request)
+        names += [dataset.name.removeprefix("datasets/") for dataset in page.datasets]
+        if not (token := page.next_page_token):
+            return names
+
+
+def _say(session: Session, dataset: pb.Dataset) -> None:
     if line := names_line(dataset):
         session.view.say(line)
     for warning in dataset.warnings:
@@ -61,7 +104,6 @@ async def import_images(
     if dataset.rejected_files:
         first = dataset.rejected_files[0]
         session.view.say(f"warning: {left_out(dataset)}; for example {first.path}: {first.message}")
-    return dataset
 
 
 def left_out(dataset: pb.Dataset) -> str:

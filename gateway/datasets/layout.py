@@ -180,7 +180,7 @@ def _check_shards(here: Folder, place: str) -> None:
     for shard in here.shards:
         words = re.split(r"[^a-z]+", _CAMEL.sub(" ", shard).casefold())
         roles = {role for word in words if word and (role := role_of(word))}
-        for role in roles or {None}:
+        for role in roles or (None,):
             found.setdefault(role, shard)
     # Files that name no split may go with those for training, but not with those to test with.
     if len(found) > 1 and set(found) != {TRAIN, None}:

@@ -38,6 +38,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.augmentation_result = pb.AugmentationResult(accepted_count=4, rejected_count=1)
         self.failure = None
         self.stay_running = False
+        self.datasets = {}
         self.code_digest = "code"
         self.gain = 0.02
         self.untested = set()
@@ -94,7 +95,15 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
                 pb.RejectedFile(path="cat/bad.jpg", reason="TRUNCATED", message="it is cut off")
             ],
         )
+        dataset.digest = "1"
+        self.datasets[dataset.name] = dataset
         return self.operation(f"operations/import-{request.dataset_id}", dataset)
+
+    async def GetDataset(self, request, context):
+        return self.datasets[request.name]
+
+    async def ListDatasets(self, request, context):
+        return pb.ListDatasetsResponse(datasets=self.datasets.values())
 
     async def PlanAugmentation(self, request, context):
         count = 2 * request.augmentation.images_per_class

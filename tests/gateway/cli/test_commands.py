@@ -291,3 +291,21 @@ def test_an_image_deleted_by_hand_is_not_trained_on(variegate, gateway, made, ph
     uri = gateway.requests[-1].training_run.synthetic_manifest_uri
     data = DirectoryStore(tmp_path / "objects").get(uri.removeprefix("store:"))
     assert pq.read_table(io.BytesIO(data)).num_rows == 3
+
+
+def test_what_was_imported_is_a_source_by_its_name(variegate, gateway, made, photos):
+    assert variegate("import", photos, "--name", "pets", "--gateway", gateway.target).code == 0
+    answer = variegate("augment", "dataset:pets", "--json", *made)
+    assert answer.code == 0, answer.err
+    assert answer.document["dataset"] == "datasets/pets"
+    assert [type(one).__name__ for one in gateway.requests].count("ImportDatasetRequest") == 1
+    assert gateway.requests[-1].parent == "datasets/pets"
+
+
+def test_a_dataset_that_was_not_imported_is_told_the_nearest(variegate, gateway, made, photos):
+    variegate("import", photos, "--name", "pets", "--gateway", gateway.target)
+    answer = variegate("augment", "dataset:pet", *made)
+    assert answer.code == 2
+    assert "Did you mean 'pets'?" in answer.err
+    again = variegate("augment", "dataset:pets", "--shots", "2", *made)
+    assert again.code == 2 and "imported already" in again.err
