@@ -63,4 +63,4 @@ def test_every_kind_of_bad_file_is_listed_and_the_rest_is_used(variegate, photog
     }.items():
         assert name in text
         assert reason in text
-    assert text.count("TRUNCATED") == 1
+    assert text.count('"reason": "TRUNCATED"') == 1
