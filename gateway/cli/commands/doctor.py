@@ -1,6 +1,5 @@
 """`variegate doctor`: is everything here that the system needs?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,18 +16,24 @@ PortBase = Annotated[int, typer.Option(min=1024, max=65530, help="As for `varieg
 
 def doctor(
     port_base: PortBase = 50051,
+    store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
+    models: options.Models = None,
+    device: options.Device = "",
+    dtype: options.DType = "",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Check the installation; every problem comes with its remedy."""
-    settle(options.Common(state=state, json=json, debug=debug), lambda: _examine(state, port_base))
+    """Check the installation and what is set; every problem comes with its remedy."""
+    common = options.Common(None, None, store, state, json, debug, models, device, dtype)
+    settle(common, lambda: _examine(common, port_base))
 
 
-def _examine(state: Path, port_base: int) -> Outcome:
-    from gateway.cli.checks import Check, all_checks
+def _examine(common: options.Common, port_base: int) -> Outcome:
+    from gateway.cli.checks import all_checks
+    from gateway.cli.findings import Check
 
-    checks = list(all_checks(state, port_base))
+    checks = list(all_checks(common, port_base))
     healthy = all(check.passed for check in checks if check.required)
 
     def render(console: Console) -> None:

@@ -143,7 +143,7 @@ def test_a_published_system_whose_lock_is_not_held_does_not_run(tmp_path):
 
 
 def test_every_failed_check_of_doctor_has_a_remedy(tmp_path):
-    checks = list(all_checks(tmp_path / "state", 50050))
+    checks = list(all_checks(Common(state=tmp_path / "state"), 50050))
     assert {"python", "protobuf code", "disk space"} <= {check.name for check in checks}
     assert all(check.remedy for check in checks if not check.passed)
     assert not (tmp_path / "state").exists()
@@ -155,7 +155,7 @@ def test_doctor_tells_that_a_port_is_taken(tmp_path, unused_port):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", unused_port))
         holder.listen()
-        found = {check.name: check for check in all_checks(tmp_path, unused_port - 2)}
+        found = {check.name: check for check in all_checks(Common(state=tmp_path), unused_port - 2)}
     assert str(unused_port) in found["ports"].detail
 
 
@@ -224,3 +224,23 @@ def test_a_folder_of_the_same_command_with_other_models_is_not_gone_on_with(tmp_
     with pytest.raises(CliError, match="with other models: another captioner"):
         outputs.claim(other, resume=True, overwrite=False)
     outputs.claim(other, resume=False, overwrite=True)
+
+
+def test_doctor_checks_what_is_set_and_not_what_is_shipped(tmp_path, monkeypatch):
+    for part in ("clip", "captioner", "diffusion/mine"):
+        (tmp_path / "models" / part).mkdir(parents=True)
+    (tmp_path / "models" / "diffusion" / "mine" / "model_index.json").write_text("{}")
+    common = Common(state=tmp_path, models=tmp_path / "models", store="s3://nowhere")
+    found = {check.name: check for check in all_checks(common, 50050)}
+    for name in ("clip", "captioner", "diffusion/mine"):
+        check = found[f"weights {name}"]
+        assert not check.passed and str(tmp_path / "models" / name) in check.detail
+    assert not found["store"].passed
+    assert not any("pix2pix" in name for name in found)
+    monkeypatch.setenv("GENERATOR_DEVICE", "cuda:7")
+    found = {check.name: check for check in all_checks(Common(state=tmp_path), 50050)}
+    assert "cuda:7" in found["device of generator"].detail
+    assert found["weights diffusion/pix2pix"].passed
+    monkeypatch.setenv("GENERATOR_DEVISE", "cpu")
+    found = {check.name: check for check in all_checks(Common(state=tmp_path), 50050)}
+    assert "GENERATOR_DEVICE" in found["settings"].detail
