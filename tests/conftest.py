@@ -1,12 +1,17 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from collections.abc import Awaitable, Callable
 
 # Two cores are shared by the servers of a test; more threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and processes of tests inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import grpc
 import pytest
