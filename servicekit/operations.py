@@ -29,6 +29,7 @@ from servicekit.storage import ObjectStore
 
 _PAGE_SIZE, _LARGEST_PAGE = 100, 1000
 _POLL_SECONDS = 0.2
+_CLOSING_SECONDS = 3.0
 # Kept from the caller's deadline, so that the answer arrives before it.
 _MARGIN_SECONDS = 0.2
 
@@ -114,12 +115,15 @@ class OperationRunner:
             await asyncio.to_thread(self._store.delete, self._key(name))
 
     async def close(self) -> None:
-        """Interrupts all work; the same requests go on with it later."""
+        """Interrupts all work; the same requests go on with it later.
+
+        A write that hangs is not waited for longer than a process that ends has.
+        """
         runs = list(self._runs.values())
         for run in runs:
             run.interrupt()
         for run in runs:
-            await run.ended()
+            await run.ended(_CLOSING_SECONDS)
 
     async def _claim(self, name: str, digest: str) -> None:
         key = self._key(name).removesuffix(".pb") + ".request"

@@ -68,9 +68,9 @@ class Run:
         self._is_interrupted = True
         self._work.cancel()
 
-    async def ended(self) -> None:
-        """Waits until nothing more will be written."""
-        await asyncio.wait({self._task})
+    async def ended(self, seconds: float | None = None) -> None:
+        """Waits until nothing more will be written, or for so many seconds."""
+        await asyncio.wait({self._task}, timeout=seconds)
 
     async def _run(self) -> None:
         try:
