@@ -10,7 +10,7 @@ _UNCHANGED, _LONGEST_CHARACTER = string.printable.replace("%", "")[:-5], 12
 
 
 def shortened(text: str, limit: int) -> str:
-    """Returns `text` as UTF-8 can say it, with its middle cut out, and said so, if it is long.
+    """Returns `text`, escaped, with its middle cut out, and said so, if it is long.
 
     The length that counts, and that is at most `limit` then (which is at least 100), is
     `encoded_length`. Both ends stay: a sentence says first what is wrong and last what to do.
