@@ -8,10 +8,9 @@ import pytest
 
 from generator.backends import start_triton
 from generator.engine.errors import QueueFull
-from generator.engine.items import Concat, Item
+from generator.engine.items import Item
 from servicekit.storage import MemoryStore
 from tests.generator.calls import item, request, serving, until
-from tests.generator.conftest import picture
 
 pytestmark = pytest.mark.servers
 
@@ -42,21 +41,21 @@ def test_a_running_item_stops_at_its_next_step(triton_backend, observed):
     assert settled(observed) - before < LONG.steps
 
 
-def test_a_queued_item_is_never_run(triton_backend, observed):
+def test_a_queued_item_is_never_run(triton_backend, triton_server, observed):
     before = settled(observed)
-    first = dataclasses.replace(LONG, steps=200)
-    other = Item("pix2pix", 2, 50, 1.0, "a cat", condition=Concat(picture(1)))
-    [running] = triton_backend.submit_all([first])
+    short = dataclasses.replace(LONG, steps=30)
+    running = triton_backend.submit_all([short] * triton_server.settings.max_batch)
     eventually(lambda: observed.steps() > before)
-    # It waits: items of another model never share calls.
-    [queued] = triton_backend.submit_all([other])
+    # It waits: there is no room for more of its model.
+    [queued] = triton_backend.submit_all([short])
     time.sleep(0.1)
-    assert not running.done()
+    assert not any(future.done() for future in running)
     assert queued.cancel()
-    running.result(60)
+    for future in running:
+        future.result(60)
     with pytest.raises(CancelledError):
         queued.result()
-    assert settled(observed) - before == first.steps
+    assert settled(observed) - before == len(running) * short.steps
 
 
 async def test_cancelling_the_call_cancels_its_inferences(triton_backend, observed, store):
