@@ -55,22 +55,25 @@ class OperationRunner:
         """
         name = f"operations/{self._service}-{operation_id}"
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        async with self._changing:
-            await self._claim(name, digest)
-            run = self._runs.get(name)
-            if run is not None and run.is_cancelled:
-                await run.ended()
-                run = None
-            known = await asyncio.to_thread(self._read, name)
-            if known is not None:
-                if run is not None:
-                    return run.shown(known)
-                if known.done and not known.HasField("error"):
-                    return known
-            operation = operations_pb2.Operation(name=name)
-            await asyncio.to_thread(self._write, operation)
-            self._runs[name] = Run(name, self._service, work, self._write, self._forget)
-            return operation
+        while True:
+            async with self._changing:
+                run = self._runs.get(name)
+                if run is None or not run.is_cancelled:
+                    await self._claim(name, digest)
+                    return await self._begun(name, run, work)
+            await run.ended()  # Not within the lock, which is that of all operations.
+
+    async def _begun(self, name: str, run: Run | None, work: Work) -> operations_pb2.Operation:
+        known = await asyncio.to_thread(self._read, name)
+        if known is not None:
+            if run is not None:
+                return run.shown(known)
+            if known.done and not known.HasField("error"):
+                return known
+        operation = operations_pb2.Operation(name=name)
+        await asyncio.to_thread(self._write, operation)
+        self._runs[name] = Run(name, self._service, work, self._write, self._forget)
+        return operation
 
     async def get(self, name: str) -> operations_pb2.Operation:
         """Returns the operation. Raises NotFound."""

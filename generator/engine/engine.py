@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -188,10 +189,15 @@ class Engine:
     def _turn(self, turns: Turns) -> None:
         """Does what waits between two steps, and makes one step."""
         jobs, tickets = self._line.take(turns.rooms(), self.settings.max_batch, turns.may_begin)
-        for job in jobs:
-            job()
-        for group, newcomers in tickets.items():
-            turns.admit(group, newcomers)
+        try:
+            for job in jobs:
+                job()
+            for group, newcomers in tickets.items():
+                turns.admit(group, newcomers)
+        except BaseException:  # What was taken from the line and not begun is nobody else's.
+            for ticket in chain(*tickets.values()):
+                fail(ticket, EngineClosed("the engine was shut down"))
+            raise
         self.step_count += turns.step()
 
     def _end(self, turns: Turns) -> None:

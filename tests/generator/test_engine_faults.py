@@ -62,11 +62,12 @@ def test_an_error_at_any_place_ends_its_items_and_the_engine_goes_on(
     assert_close(made(own_engine, TEXT), expected)
 
 
-def test_a_worker_that_dies_ends_everything_and_is_not_healthy(own_engine, monkeypatch):
+@pytest.mark.parametrize("where", ["admit", "step"])
+def test_a_worker_that_dies_ends_everything_and_is_not_healthy(own_engine, monkeypatch, where):
     def dying(*arguments):
         raise SystemExit
 
-    monkeypatch.setattr(engine.Turns, "step", dying)
+    monkeypatch.setattr(engine.Turns, where, dying)
     futures = own_engine.submit_all([dataclasses.replace(TEXT, steps=50)] * 6)
     for future in futures:
         with pytest.raises(EngineClosed):

@@ -179,6 +179,26 @@ async def test_work_that_is_started_while_its_predecessor_is_cancelled_can_be_ca
     assert (await finished(runner, operation.name)).error.code == 1
 
 
+async def test_a_cancelled_run_that_takes_long_to_end_holds_up_no_other(runner):
+    gate = asyncio.Event()
+
+    async def stubborn(progress):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await gate.wait()
+
+    operation = await runner.start("pool", REQUEST, stubborn)
+    await asyncio.sleep(0.01)
+    await runner.cancel(operation.name)
+    again = asyncio.create_task(runner.start("pool", REQUEST, Work()))
+    await asyncio.sleep(0.05)
+    other = await asyncio.wait_for(runner.start("other", REQUEST, Work()), 5)
+    assert not again.done() and not other.done
+    gate.set()
+    assert not (await asyncio.wait_for(again, 5)).done
+
+
 async def test_the_end_of_work_is_kept_when_the_store_is_back(store, runner, monkeypatch):
     work = Work()
     operation = await runner.start("pool", REQUEST, work)
