@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from datafiles.names import clean_name
+from datafiles.texts import Unreadable
 from gateway.datasets.listing import Folder
 from gateway.datasets.manifest import TEST, TRAIN
 
@@ -45,6 +46,18 @@ def role_of(name: str) -> str | None:
     """Returns which split a folder of this name would be: TRAIN, TEST, VALIDATION or None."""
     stem = _TAIL.sub("", name.casefold(), count=1) or name.casefold()
     return next((role for role, names in _ROLES.items() if stem in names), None)
+
+
+def check_one_split(column: str, values: Iterable[object]) -> None:
+    """Raises Unreadable for a table whose column says that its rows are of several splits."""
+    found = {role_of(str(value or "")): value for value in values}
+    if len(found) > 1:
+        shown = ", ".join(sorted(repr(value) for value in found.values()))
+        raise Unreadable(
+            "SPLITS_MIXED",
+            f"has the column {column} with {shown} and the like: write the rows of each split into "
+            "a file, and give one for training and another to test with (--test)",
+        )
 
 
 def find_layout(root: Folder, name: str, *, with_test: bool = True) -> Layout:

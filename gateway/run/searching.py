@@ -1,5 +1,6 @@
 """Looks images up in a pool instead of making them (BURG, retrieval)."""
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,9 +48,10 @@ class Searching:
         most = min(index.image_count, HITS_PER_SEARCH)
         for growth in range(1, GROWTH + 1):
             count = min(math.ceil(MARGIN * wanted * growth), most)
-            claims = share_out(await self._search(index, count), self._labels())
+            hits = await self._search(index, count)
+            claims = await asyncio.to_thread(share_out, hits, self._labels())
             await self._judge(claims, judged)
-            output = self._choose(plan, index, claims, judged)
+            output = await asyncio.to_thread(self._choose, plan, index, claims, judged)
             if output.accepted_count == wanted * len(self.materials) or count == most:
                 break
         return output, self._shortfalls(output, count, index.left_out)
@@ -88,7 +90,7 @@ class Searching:
 
         Where an image of the safety sample is rejected, the one that takes its place is checked.
         """
-        while fresh := self._fresh(claims, judged):
+        while fresh := await asyncio.to_thread(self._fresh, claims, judged):
             shards = [
                 (safety, group[first : first + _SHARD])
                 for safety, group in fresh.items()

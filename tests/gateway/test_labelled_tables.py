@@ -252,3 +252,14 @@ def test_tables_about_something_else_leave_class_folders_alone(tmp_path):
     dataset, items, _ = take(tmp_path, root=tmp_path)
     assert classes_of(items) == {"cat/0.png": "cat", "dog/0.png": "dog"}
     assert set(reasons(dataset).values()) == {"NO_CLASS"}
+
+
+def test_rows_of_several_splits_in_one_table_are_refused(tmp_path):
+    images(tmp_path)
+    header = "file_name,label,split"
+    mixed = [(*row, split) for row, split in zip(ROWS, ("train", "train", "test"), strict=True)]
+    with pytest.raises(InvalidArgument, match="'test', 'train'") as caught:
+        take_table(tmp_path, csv_of(mixed, header))
+    assert caught.value.reason == "SPLITS_MIXED"
+    alike = csv_of([(*row, "train") for row in ROWS], header)
+    assert take_table(tmp_path, alike)[1] == CLASSES

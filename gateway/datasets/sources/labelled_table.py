@@ -16,6 +16,7 @@ from datafiles.samples import Chosen
 from datafiles.suffixes import is_image, is_table, is_text_table
 from datafiles.tables import FILE_COLUMNS, Row, Table, open_table
 from datafiles.texts import Unreadable
+from gateway.datasets.layout import check_one_split, role_of
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found, Note
 from gateway.resources import RejectedFile
@@ -129,6 +130,13 @@ class _Reading:
     table: Table
     chosen: Chosen
     classes: dict[str, Label | Unreadable] = field(default_factory=dict)
+    # What a column of splits says, a value for each role.
+    splits: dict[str | None, str] = field(default_factory=dict)
+
+    @property
+    def split(self) -> str:
+        """The column that says which split a row is of; "" if there is none."""
+        return self.table.column_of("", ("split",))
 
     def found(self) -> Iterator[Found]:
         """Yields every image with its class, and what of table and files goes with nothing."""
@@ -145,6 +153,7 @@ class _Reading:
             if problem is not None:
                 reason, message = problem.reason, f"{self.path} {where} {problem.message}"
                 yield RejectedFile(f"{self.path} {where}", reason, message)
+        check_one_split(self.split, self.splits.values())
         yield from rejected.values()
         shown = ", ".join(repr(one) for one in labels.values())
         yield Note(f"the classes of {self.place.uri} are those of {self.path}, column {shown}")
@@ -173,6 +182,9 @@ class _Reading:
         """Notes what a row says; returns what is wrong if it can be put down to no file."""
         try:
             row = _readable(found)
+            if self.split:
+                value = str(row.get(self.split) or "")
+                self.splits.setdefault(role_of(value), value)
             path = files.find(row.get(name))
             if path is None:
                 shown = str(row.get(name))[:200]

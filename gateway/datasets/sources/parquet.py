@@ -15,7 +15,7 @@ from datafiles.samples import Chosen
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_table
 from datafiles.texts import Unreadable
-from gateway.datasets.layout import role_of
+from gateway.datasets.layout import check_one_split
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found
 from gateway.resources import RejectedFile
@@ -93,14 +93,8 @@ def _refuse_splits(table: pq.ParquetFile) -> None:
     schema = table.schema_arrow
     for name in schema.names:
         if name.casefold() == "split" and pa.types.is_string(schema.field(name).type):
-            values = set(table.read(columns=[name]).column(name).unique().to_pylist())
-            if len({role_of(value or "") for value in values}) > 1:
-                shown = ", ".join(sorted(repr(value) for value in values)[:5])
-                raise Unreadable(
-                    "SPLITS_MIXED",
-                    f"has the column {name} with the values {shown}: write the rows of each split "
-                    "into a file, and give one for training and another to test with (--test)",
-                )
+            values = table.read(columns=[name]).column(name).unique().to_pylist()
+            check_one_split(name, values)
 
 
 def _entry(row: dict[str, Any], columns: Columns, prefix: str, number: int) -> Found:
