@@ -13,6 +13,7 @@ from gateway.cli.execute import Outcome
 from gateway.cli.failures import CliError
 from gateway.cli.progress import clock
 from gateway.cli.session import Session
+from gateway.cli.steps import left_out_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,10 +107,10 @@ def lines(dataset: pb.Dataset, plan: Plan) -> list[str]:
     classes = dataset.classes
     train = sum(one.train_count for one in classes)
     test = sum(one.test_count for one in classes)
-    left = len(dataset.rejected_files)
+    left = left_out_count(dataset)
     text = f"plan     {len(classes)} classes, {train:,} images to start from"
     text += f", {test:,} to test with" if test else ""
-    found = [text + (f", {left:,} files left out" if left else "")]
+    found = [text + (f", {left:,} file{'s'[: left != 1]} left out" if left else "")]
     for name, one in plan.estimates.items():
         found.append(f"         {_made(name, one, plan.times)}")
     if plan.training_count:
@@ -127,7 +128,7 @@ def _made(name: str, one: pb.PlanAugmentationResponse, times: int) -> str:
         return f"{name}: {often}{one.image_count:,} images from the pool"
     text = f"{name}: {often}{one.image_count:,} images of {one.width} x {one.height} pixels by "
     text += f"{one.model} ({one.model_digest[:8]}), {one.step_count} steps, "
-    text += f"{one.call_count:,} calls"
+    text += f"{one.call_count:,} call{'s'[: one.call_count != 1]}"
     if one.measured_count:
         text += f"; {one.images_per_second:.2g} images/s, as measured on {one.measured_count:,}"
         text += f", {100 * one.rejected_share:.0f} % rejected" if one.rejected_share else ""

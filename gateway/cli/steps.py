@@ -106,12 +106,18 @@ def _say(session: Session, dataset: pb.Dataset) -> None:
         session.view.say(f"warning: {left_out(dataset)}; for example {first.path}: {first.message}")
 
 
+def left_out_count(dataset: pb.Dataset) -> int:
+    """How many files were left out; the dataset lists but the first of them."""
+    return sum(one.file_count for one in dataset.rejected_counts) or len(dataset.rejected_files)
+
+
 def left_out(dataset: pb.Dataset) -> str:
     """How many files were left out, and how many for which reason."""
     counts = {one.reason: one.file_count for one in dataset.rejected_counts}
-    total = sum(counts.values()) or len(dataset.rejected_files)
     each = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    return f"{total} files were left out" + (f" ({each})" if each else "")
+    total = left_out_count(dataset)
+    said = "1 file was left out" if total == 1 else f"{total:,} files were left out"
+    return said + (f" ({each})" if each else "")
 
 
 def shortfall(dataset: pb.Dataset) -> int:

@@ -36,9 +36,8 @@ class Turns:
         While a variant waits for one that leaves, the one that began first takes no newcomers.
         """
         rooms = {group: self._most - len(found) for group, found in self._groups.items()}
-        if self._is_crowded:
-            leaving = next((group for group in self._groups if _variant_of(group)), None)
-            rooms |= {group: 0 for group in rooms if _variant_of(group) == _variant_of(leaving)}
+        if self._is_crowded and (first := next(filter(None, map(_variant_of, self._groups)), None)):
+            rooms |= {group: 0 for group in rooms if _variant_of(group) == first}
         self._is_crowded = False
         return rooms
 

@@ -21,7 +21,7 @@ def at(gateway, tmp_path):
 def test_the_plan_is_said_before_anything_is_made(variegate, gateway, photos, at):
     answer = variegate("augment", photos, "--per-class", 50, "--out", "new", "--plan", *at)
     assert answer.code == 0
-    assert "2 classes, 4 images to start from, 2 to test with, 1 files left out" in answer.out
+    assert "2 classes, 4 images to start from, 2 to test with, 1 file left out" in answer.out
     assert "mvc: 100 images of 32 x 32 pixels by pix2pix (01234567), 20 steps" in answer.out
     assert "2 images/s, as measured on 100" in answer.out
     assert "about 0:50" in answer.out
