@@ -54,8 +54,11 @@ async def test_a_run_that_is_cancelled_while_it_waits_takes_no_room():
     await asyncio.sleep(0)
     waiting = asyncio.create_task(run({"b": 80}))
     await asyncio.sleep(0.01)
+    assert not waiting.done()
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     hold.set()
     await first
-    await asyncio.wait_for(run({"c": 100}), 5)
+    async with asyncio.timeout(5):  # It would wait for ever for what the cancelled one had taken.
+        await run({"c": 100})
+    assert waiting.cancelled()
