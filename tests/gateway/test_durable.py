@@ -96,3 +96,4 @@ async def test_work_that_was_interrupted_goes_on_at_the_next_launch(tmp_path, mo
     async with launched(tmp_path, quick) as found:
         await until(has_run)
         await until(has_ended)
+    assert runs == [SUBJECT], "it ran once"

@@ -1,8 +1,12 @@
-"""One real S3 server for all tests of this folder."""
+"""One real S3 server for all tests of this folder, and a small service for each that asks."""
 
 import pytest
+from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
+from servicekit.channels import open_channel
+from servicekit.server import running
 from tests.seaweed import Seaweed
+from tests.servicekit.echo import DESCRIPTOR, echo
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +15,20 @@ def seaweed(tmp_path_factory):
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+async def server():
+    async with running(echo()) as found:
+        yield found
+
+
+@pytest.fixture
+async def channel(server):
+    async with open_channel(server.target, DESCRIPTOR) as found:
+        yield found
+
+
+@pytest.fixture
+def stub(channel):
+    return rpc.CaptionerServiceStub(channel)

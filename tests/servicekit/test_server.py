@@ -7,11 +7,9 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from dataclasses import replace
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests_ports import free_port
 from variegate.captioner.v1 import captioner_pb2 as pb
@@ -26,58 +24,8 @@ from servicekit.errors import (
     Unavailable,
     from_rpc_error,
 )
-from servicekit.server import LIVENESS, Service, running, start
-
-NAME = "variegate.captioner.v1.CaptionerService"
-DESCRIPTOR = pb.DESCRIPTOR.services_by_name["CaptionerService"]
-
-
-class Echo(rpc.CaptionerServiceServicer):
-    """Answers with the prefix; some URIs make it fail."""
-
-    async def CaptionImage(self, request, context):
-        if request.image_uri == "store:missing":
-            raise NotFound("no such image", resource=request.image_uri)
-        if request.image_uri == "store:bug":
-            raise RuntimeError("secret detail")
-        if request.image_uri.startswith("missing"):
-            raise InvalidArgument(f"{request.image_uri!r} is no URI", field="image_uri")
-        if request.image_uri == "store:slow":
-            await asyncio.sleep(30)
-        return pb.CaptionImageResponse(caption=pb.Caption(text=request.prefix))
-
-    async def StreamCaptions(self, requests, context):
-        async for request in requests:
-            if request.item_id == "bad":
-                raise NotFound("no such image", resource="store:bad")
-            yield pb.StreamCaptionsResponse(item_id=request.item_id)
-
-
-def echo(load=lambda: asyncio.sleep(0)):
-    return Service(
-        name="captioner",
-        full_names=(NAME,),
-        register=lambda server: rpc.add_CaptionerServiceServicer_to_server(Echo(), server),
-        load=load,
-        close=lambda: asyncio.sleep(0),
-    )
-
-
-@pytest.fixture
-async def server():
-    async with running(echo()) as found:
-        yield found
-
-
-@pytest.fixture
-async def channel(server):
-    async with open_channel(server.target, DESCRIPTOR) as found:
-        yield found
-
-
-@pytest.fixture
-def stub(channel):
-    return rpc.CaptionerServiceStub(channel)
+from servicekit.server import start
+from tests.servicekit.echo import DESCRIPTOR, NAME, echo
 
 
 def request(uri="store:a", **fields):
@@ -155,24 +103,6 @@ async def test_a_request_that_cannot_be_decoded_is_refused_without_a_trace(serve
     assert "Error'" not in error.message and caplog.records == []
 
 
-async def test_the_health_of_a_service_that_is_not_here_is_refused_as_everything_is(server, fails):
-    async with grpc.aio.insecure_channel(server.target) as bare:
-        query = health_pb2.HealthCheckRequest(service="x" * 5000)
-        error = await fails(health_pb2_grpc.HealthStub(bare).Check(query, timeout=5))
-    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "SERVICE_NOT_FOUND")
-    assert len(error.resource) < 300
-
-
-async def test_the_health_of_all_services_is_listed(server):
-    async with grpc.aio.insecure_channel(server.target) as bare:
-        request = health_pb2.HealthListRequest()
-        listed = await health_pb2_grpc.HealthStub(bare).List(request, timeout=5)
-    serving = health_pb2.HealthCheckResponse.SERVING
-    assert {name: one.status for name, one in listed.statuses.items()} == dict.fromkeys(
-        ("", LIVENESS, NAME), serving
-    )
-
-
 async def test_a_stream_that_is_refused_while_it_is_sent_ends_with_its_own_status(server):
     """grpc's client calls a write that meets the end of the call an internal error."""
     codes = Counter()
@@ -195,36 +125,6 @@ def test_a_write_that_met_the_end_of_its_call_may_be_repeated():
     assert isinstance(from_rpc_error(error), Unavailable)
 
 
-async def test_a_server_that_drains_is_live_but_not_serving():
-    gate = asyncio.Event()
-
-    class Slow(Echo):
-        async def CaptionImage(self, request, context):
-            await gate.wait()
-            return pb.CaptionImageResponse()
-
-    add = rpc.add_CaptionerServiceServicer_to_server
-    draining = await start(replace(echo(), register=lambda server: add(Slow(), server)))
-    await draining.loaded
-    async with grpc.aio.insecure_channel(draining.target) as bare:
-        health = health_pb2_grpc.HealthStub(bare)
-        query = health_pb2.HealthCheckRequest
-        seen = {name: health.Watch(query(service=name)) for name in ("", LIVENESS)}
-        for watch in seen.values():
-            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        call = rpc.CaptionerServiceStub(bare).CaptionImage(request(), timeout=10)
-        await asyncio.sleep(0.05)
-        stopping = asyncio.create_task(draining.stop(5))
-        assert (await seen[""].read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(seen[LIVENESS].read(), 0.3)
-        gate.set()
-        await call
-        for watch in seen.values():
-            watch.cancel()
-    await stopping
-
-
 async def test_the_server_refuses_a_unary_call_without_a_deadline(server, fails):
     async with grpc.aio.insecure_channel(server.target) as bare:
         error = await fails(rpc.CaptionerServiceStub(bare).CaptionImage(request()))
@@ -240,74 +140,6 @@ async def test_a_deadline_that_passes_stops_the_call(stub):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.CaptionImage(request("store:slow"), timeout=0.2)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-
-
-async def test_a_server_that_is_loading_says_so_and_is_live_but_not_serving(fails):
-    gate = asyncio.Event()
-    loading = await start(echo(load=gate.wait))
-    async with grpc.aio.insecure_channel(loading.target) as bare:
-        health = health_pb2_grpc.HealthStub(bare)
-        check = health_pb2.HealthCheckRequest
-        states = health_pb2.HealthCheckResponse
-        error = await fails(rpc.CaptionerServiceStub(bare).CaptionImage(request(), timeout=5))
-        assert isinstance(error, Unavailable)
-        assert error.reason == "MODEL_LOADING"
-        assert (await health.Check(check(service=NAME))).status == states.NOT_SERVING
-        assert (await health.Check(check(service=LIVENESS))).status == states.SERVING
-        gate.set()
-        await loading.loaded
-        assert (await health.Check(check(service=NAME))).status == states.SERVING
-    await loading.stop(0)
-
-
-async def becomes(health, name, wanted):
-    """Says whether a service's health becomes what is wanted within five seconds."""
-    query = health_pb2.HealthCheckRequest(service=name)
-    for _ in range(500):
-        answer = await health.Check(query, timeout=5)
-        if answer.status == getattr(health_pb2.HealthCheckResponse, wanted):
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
-async def test_health_follows_the_probe_and_loading_does_not_wait_for_it():
-    well = False
-
-    async def probe():
-        return well
-
-    async with (
-        running(replace(echo(), probe=probe, probe_seconds=0.02)) as server,
-        grpc.aio.insecure_channel(server.target) as channel,
-    ):
-        health = health_pb2_grpc.HealthStub(channel)
-        for well in (False, True, False):
-            wanted = "SERVING" if well else "NOT_SERVING"
-            for name in ("", NAME):
-                assert await becomes(health, name, wanted)
-        live = await health.Check(health_pb2.HealthCheckRequest(service=LIVENESS), timeout=5)
-        assert live.status == health_pb2.HealthCheckResponse.SERVING
-        answer = await rpc.CaptionerServiceStub(channel).CaptionImage(request(), timeout=5)
-        assert answer.caption, "calls are answered; the handler knows what it cannot do"
-
-
-async def test_a_probe_that_breaks_counts_as_failed_and_is_asked_again():
-    answers = [True, OSError("gone"), True]
-
-    async def probe():
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async with (
-        running(replace(echo(), probe=probe, probe_seconds=0.3)) as server,
-        grpc.aio.insecure_channel(server.target) as channel,
-    ):
-        health = health_pb2_grpc.HealthStub(channel)
-        for wanted in ("SERVING", "NOT_SERVING", "SERVING"):
-            assert await becomes(health, NAME, wanted)
 
 
 async def test_reflection_lists_the_service(channel):
@@ -346,10 +178,8 @@ def test_only_idempotent_methods_are_retried():
 
 
 PROCESS = """
-    import asyncio, sys
     from dataclasses import dataclass
-    sys.path.insert(0, "tests/servicekit")
-    from test_server import echo
+    from tests.servicekit.echo import echo
     from servicekit.server import run
 
     @dataclass(frozen=True)
