@@ -1,6 +1,7 @@
 """What a row's images show, and which prompts were cut, in results.json and the report."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -52,3 +53,12 @@ def test_the_report_has_the_shares_and_the_definitions(results):
     assert shown[0] < shown[1]
     assert "4.7 % of 64" in html and "93.8 % of 64" in html and "−89.1" in html
     assert "a small vessel for travel on water" in html and "boat=boat.n.01" in html
+
+
+def test_every_link_of_the_report_leads_to_a_section_that_is_there(results, sample):
+    without = build_results(sample.spec, sample.records, sample.augmentations)
+    for found, shows in ((results, True), (without, False)):
+        html = render_report(found, Gallery(()))
+        links = set(re.findall(r'href="#([a-z]+)"', html))
+        assert links <= set(re.findall(r'id="([a-z]+)"', html))
+        assert ("shown" in links) is shows
