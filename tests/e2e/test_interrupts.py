@@ -127,7 +127,8 @@ def workers_in(folder) -> list[str]:
 def test_what_keeps_a_command_is_not_waited_for_and_a_second_ctrl_c_ends_it_at_once(tmp_path):
     """Threads, the loop's executor and code of the interpreter's end that take for ever."""
     code = (
-        "import asyncio, atexit, threading, time\n"
+        "import asyncio, atexit, sys, threading, time\n"
+        "import typer\n"
         "from gateway.cli.execute import KEPT, settle\n"
         "from gateway.cli.options import Common\n"
         "atexit.register(time.sleep, 60)\n"
@@ -136,7 +137,11 @@ def test_what_keeps_a_command_is_not_waited_for_and_a_second_ctrl_c_ends_it_at_o
         "    task = asyncio.create_task(asyncio.to_thread(time.sleep, 60))\n"
         "    print('at work', flush=True)\n"
         "    time.sleep(60) if {blocked} else await task\n"
-        "settle(Common(), lambda: asyncio.run(work()), KEPT)"
+        # As `main` ends: by the code, and with what the end of the interpreter has to wait for.
+        "try:\n"
+        "    settle(Common(), lambda: asyncio.run(work()), KEPT)\n"
+        "except typer.Exit as end:\n"
+        "    sys.exit(end.exit_code)"
     )
     for blocked, presses, least in [(False, 1, 1.0), (True, 1, 1.0), (False, 2, 0.4)]:
         process = subprocess.Popen(
