@@ -15,6 +15,7 @@ from gateway.prompt_messages import (
     recognition_from_pb,
     recognition_to_pb,
 )
+from gateway.training_messages import training_from_pb, training_to_pb
 
 Resource = res.Dataset | res.Augmentation | res.Study
 _AUTO, _CLASSES = pb.FOLDER_LAYOUT_UNSPECIFIED, pb.FOLDER_LAYOUT_CLASSES
@@ -185,7 +186,6 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
 
 
 def _study_to_pb(study: res.Study) -> pb.Study:
-    training = study.training
     message = pb.Study(
         name=study.name,
         dataset=study.dataset,
@@ -195,14 +195,7 @@ def _study_to_pb(study: res.Study) -> pb.Study:
         deterministic=study.deterministic,
         check_safety=study.check_safety,
         models=study.models,
-        training=pb.TrainingRecipe(
-            policy=training.policy,
-            classifier=training.classifier,
-            step_count=training.step_count,
-            batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
-            image_size=training.image_size,
-        ),
+        training=training_to_pb(study.training),
     )
     for arm in study.arms:
         message.arms.add(method=arm.method, strategy=arm.strategy, parameters=dict(arm.parameters))
@@ -224,7 +217,6 @@ def _study_to_pb(study: res.Study) -> pb.Study:
 
 def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
     """Returns the study of a proto, under `name` if it is given."""
-    training = message.training
     result = None
     if message.HasField("result"):
         rows = tuple(
@@ -249,14 +241,7 @@ def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
         images_per_class=message.images_per_class,
         seeds=tuple(message.seeds),
         pool_uri=message.pool_uri,
-        training=res.TrainingRecipe(
-            policy=training.policy,
-            classifier=training.classifier,
-            step_count=training.step_count,
-            batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
-            image_size=training.image_size,
-        ),
+        training=training_from_pb(message.training),
         deterministic=message.deterministic,
         check_safety=message.check_safety,
         result=result,

@@ -9,6 +9,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
 from gateway.catalog import Catalog
+from gateway.clients.trainer import Trainer
 from gateway.estimates import Estimator
 from gateway.messages import (
     Resource,
@@ -21,6 +22,7 @@ from gateway.messages import (
 from gateway.methods.registry import all_methods
 from gateway.operations import DurableOperations
 from gateway.resources import Augmentation, Dataset, Study
+from gateway.training_messages import training_choices_to_pb, training_to_pb
 from gateway.validation import Validator
 from servicekit.errors import NotFound
 
@@ -36,11 +38,13 @@ class GatewayService(rpc.GatewayServiceServicer):
         catalog: Catalog,
         validator: Validator,
         estimator: Estimator,
+        trainer: Trainer,
     ) -> None:
         self._operations = operations
         self._catalog = catalog
         self._validator = validator
         self._estimator = estimator
+        self._trainer = trainer
 
     async def ImportDataset(
         self, request: pb.ImportDatasetRequest, context: grpc.aio.ServicerContext
@@ -71,7 +75,20 @@ class GatewayService(rpc.GatewayServiceServicer):
     ) -> operations_pb2.Operation:
         request.study.ClearField("result")
         study = study_from_pb(request.study, f"studies/{request.study_id}")
-        return await self._operations.create(await self._validator.study(study))
+        checked, _ = await self._validator.study(study)
+        return await self._operations.create(checked)
+
+    async def PlanStudy(
+        self, request: pb.PlanStudyRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PlanStudyResponse:
+        study, plan = await self._validator.study(study_from_pb(request.study, "studies/"))
+        rows = len(study.arms) + 1 + bool(study.pool_uri)  # With the baseline and the oracle.
+        return pb.PlanStudyResponse(
+            training_run_count=rows * len(study.seeds),
+            training=training_to_pb(plan.recipe),
+            images_per_second=plan.images_per_second,
+            measured_image_count=plan.measured_count,
+        )
 
     async def GetDataset(
         self, request: pb.GetDatasetRequest, context: grpc.aio.ServicerContext
@@ -124,6 +141,11 @@ class GatewayService(rpc.GatewayServiceServicer):
             trains=request.include_training,
         )
         return pb.ListModelsResponse(models=models)
+
+    async def ListTrainingRecipes(
+        self, request: pb.ListTrainingRecipesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListTrainingRecipesResponse:
+        return training_choices_to_pb(await self._trainer.recipes())
 
     async def ListMethods(
         self, request: pb.ListMethodsRequest, context: grpc.aio.ServicerContext

@@ -1,11 +1,12 @@
 """What must hold before work starts: everything that can be known is checked here."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.catalog import Catalog
 from gateway.clients import Clients
+from gateway.clients.trainer import TrainingPlan, TrainingWish
 from gateway.datasets import manifest
 from gateway.datasets.manifest import TRAIN
 from gateway.datasets.places import locate
@@ -52,8 +53,8 @@ class Validator:
         models = await self.models([method.id], deterministic=recipe.deterministic)
         return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
 
-    async def study(self, study: Study) -> Study:
-        """Returns the study with its pool in the store, and its models."""
+    async def study(self, study: Study) -> tuple[Study, TrainingPlan]:
+        """Returns the study with its pool in the store and its models, and a classifier's plan."""
         dataset = await asyncio.to_thread(self._catalog.dataset, study.dataset)
         if not any(one.test_count for one in dataset.classes):
             raise Precondition(
@@ -64,10 +65,10 @@ class Validator:
         pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
         for number, arm in enumerate(study.arms):
             _check_arm(arm, number, pool_uri, dataset)
-        await self._check_recipes(study)
+        plan = await self._training(study, dataset)
         methods = [arm.method for arm in study.arms]
         models = await self.models(methods, deterministic=study.deterministic, trains=True)
-        return replace(study, pool_uri=pool_uri, models=models)
+        return replace(study, pool_uri=pool_uri, models=models), plan
 
     async def models(
         self, methods: Iterable[str], *, deterministic: bool, trains: bool = False
@@ -117,13 +118,27 @@ class Validator:
         place = locate(uri, store=self._store, roots=self._settings.import_roots, field=field)
         return store_pool(self._store, place, field)
 
-    async def _check_recipes(self, study: Study) -> None:
-        known = await self._clients.trainer.recipes()
-        for number, arm in enumerate(study.arms):
-            _check_known("strategy", arm.strategy, known, f"study.arms[{number}].strategy")
-        for kind in ("policy", "classifier"):
-            value = getattr(study.training, kind)
-            _check_known(kind, value, known, f"study.training.{kind}")
+    async def _training(self, study: Study, dataset: Dataset) -> TrainingPlan:
+        """Returns what a classifier of a study takes. Raises for what the trainer would refuse.
+
+        That is asked before anything is made: names, sizes, and images that can never fit into the
+        trainer's cache.
+        """
+        added = study.images_per_class * len(dataset.classes)
+        numbers = {arm.strategy: number for number, arm in reversed([*enumerate(study.arms)])}
+        plan = None
+        for strategy, number in numbers.items():
+            wish = TrainingWish("", dataset.manifest_uri, "", strategy, study.training, 0)
+            try:
+                plan = await self._clients.trainer.plan(wish, added)
+            except InvalidArgument as error:
+                of_arm = error.field == "training.strategy"
+                field = f"arms[{number}].strategy" if of_arm else error.field
+                raise InvalidArgument(
+                    error.message, field=f"study.{field}", reason=error.reason
+                ) from error
+        assert plan is not None, "a study has arms"
+        return plan
 
 
 def _check_classes(recipe: Recipe, dataset: Dataset) -> None:
@@ -154,12 +169,3 @@ def _no_pool(method_id: str, field: str) -> InvalidArgument:
     return InvalidArgument(
         f"{method_id} searches a pool of images; give pool_uri", field=field, reason="POOL_REQUIRED"
     )
-
-
-def _check_known(kind: str, value: str, known: Mapping[str, Sequence[str]], field: str) -> None:
-    if value and value not in known[kind]:
-        raise InvalidArgument(
-            f"there is no {kind} {value!r}; known are {', '.join(known[kind])}",
-            field=field,
-            reason=f"UNKNOWN_{kind.upper()}",
-        )

@@ -28,7 +28,8 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
     )
     operations = DurableOperations(durable, context.catalog, context.progress)
     validator = Validator(store, context.catalog, clients, settings)
-    service = GatewayService(operations, context.catalog, validator, Estimator(context))
+    estimator = Estimator(context)
+    service = GatewayService(operations, context.catalog, validator, estimator, clients.trainer)
 
     def register(server: grpc.aio.Server) -> None:
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(service, server)

@@ -13,25 +13,27 @@ _BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
 _LARGEST_IMAGE = 1024
 
 
-def resolve(request: RunRequest) -> RunRequest:
+def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     """Fills in the defaults, except for the image size, which depends on the data.
 
+    `planned_count` synthetic images are not made yet, so the request cannot name their manifest.
     The steps default to the classifier's, whatever the strategy, so that the rows of a comparison
     have the same budget. Raises InvalidArgument for unknown names and impossible combinations.
     """
-    strategy = request.strategy or (_STRATEGY if request.synthetic_manifest_uri else "real")
+    has_synthetic = bool(request.synthetic_manifest_uri) or planned_count > 0
+    strategy = request.strategy or (_STRATEGY if has_synthetic else "real")
     classifier = _known("classifiers", "classifier", request.classifier or _CLASSIFIER)
     _known("policies", "policy", request.policy or _POLICY)
     _check_sizes(request, classifier)
     if _known("strategies", "strategy", strategy).needs_synthetic:
-        if not request.synthetic_manifest_uri:
+        if not has_synthetic:
             raise InvalidArgument(
                 f"the strategy {strategy!r} needs synthetic images; set synthetic_manifest_uri or "
                 "use the strategy 'real'",
                 field="training_run.synthetic_manifest_uri",
                 reason="FIELD_REQUIRED",
             )
-    elif request.synthetic_manifest_uri:
+    elif has_synthetic:
         raise InvalidArgument(
             f"the strategy {strategy!r} uses no synthetic images; leave synthetic_manifest_uri out "
             "or use the strategy 'combined'",

@@ -36,9 +36,14 @@ class ChosenImages:
         """The shorter side of every real training image in pixels; 0 if it is not known."""
         return [min(item.width, item.height) for item in self.selection.train]
 
-    def cache_entries(self, size: int) -> dict[str, int]:
-        """What a run of these images needs in the cache: bytes by name."""
+    def cache_entries(self, size: int, planned_count: int = 0) -> dict[str, int]:
+        """What a run of these images, and of some planned ones, needs in the cache: bytes by name.
+
+        The whole dataset is decoded, whichever of its images a run uses.
+        """
         parts = {self.manifest.digest: len(self.manifest.items)}
+        if planned_count:
+            parts["planned"] = planned_count
         if self.synthetic.items:
             parts[self.synthetic.digest] = len(self.synthetic.items)
         return {

@@ -45,6 +45,24 @@ class TrainerService(rpc.TrainerServiceServicer):
         await asyncio.sleep(0)  # the work has begun, so the run can be watched from now on
         return operation
 
+    async def PlanTrainingRun(
+        self, request: pb.PlanTrainingRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PlanTrainingRunResponse:
+        planned = request.planned_image_count
+        if planned and request.training_run.synthetic_manifest_uri:
+            raise InvalidArgument(
+                "planned_image_count is in place of training_run.synthetic_manifest_uri; give one",
+                field="planned_image_count",
+            )
+        wanted = resolve(request_from_pb(request.training_run), planned)
+        plan = await self._trainer.plan(wanted, planned)
+        return pb.PlanTrainingRunResponse(
+            training_run=run_to_pb("", plan.request, None),
+            cache_byte_count=plan.cache_bytes,
+            images_per_second=plan.pace.per_second,
+            measured_image_count=round(plan.pace.images),
+        )
+
     async def GetTrainingRun(
         self, request: pb.GetTrainingRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.TrainingRun:
@@ -105,9 +123,9 @@ def request_from_pb(run: pb.TrainingRun) -> RunRequest:
 
 
 def run_to_pb(run_id: str, request: RunRequest, result: RunResult | None) -> pb.TrainingRun:
-    """The proto run of a request, and of its result once there is one."""
+    """The proto run of a request, and of its result once there is one; without an id no name."""
     return pb.TrainingRun(
-        name=_PREFIX + run_id,
+        name=_PREFIX + run_id if run_id else "",
         manifest_uri=request.manifest_uri,
         train_item_ids=request.train_item_ids,
         synthetic_manifest_uri=request.synthetic_manifest_uri,

@@ -12,6 +12,7 @@ from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
 from trainer.data import Lease
 from trainer.defaults import with_image_size
 from trainer.history import Metrics, MetricsLog, RunHistory
+from trainer.pace import Meter, Pace, Paces
 from trainer.preparation import ChosenImages, Preparation
 from trainer.process import Event, WorkerPool
 from trainer.room import Room
@@ -30,6 +31,15 @@ class Step:
     images_per_second: float
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a run would take: its request with the defaults filled in, room in the cache, pace."""
+
+    request: RunRequest
+    cache_bytes: int
+    pace: Pace
+
+
 OnStep = Callable[[Step], None]
 
 
@@ -40,6 +50,7 @@ class Trainer:
         self._history = RunHistory(store)
         self._preparation = Preparation(settings, store)
         self._room = Room(settings.cache_bytes)
+        self._paces = Paces(store, f"{settings.device} {settings.threads}")
         self._pool = WorkerPool(settings.max_runs, settings.idle_seconds)
         self._logs: dict[str, MetricsLog] = {}
 
@@ -68,6 +79,18 @@ class Trainer:
         await asyncio.to_thread(self._history.add, run_id, request)
         return request
 
+    async def plan(self, request: RunRequest, planned_count: int) -> Plan:
+        """Checks a run as `admit` does, with so many synthetic images that are not made yet.
+
+        Nothing is kept. Raises InvalidArgument or Precondition.
+        """
+        images = await asyncio.to_thread(self._preparation.choose, request)
+        request = with_image_size(request, images.sides)
+        entries = images.cache_entries(request.image_size, planned_count)
+        self._room.check(entries)
+        pace = await asyncio.to_thread(self._paces.get, request)
+        return Plan(request, sum(entries.values()), pace)
+
     async def train(self, run_id: str, request: RunRequest, on_step: OnStep) -> RunResult:
         """Trains an admitted run, or goes on with one that was interrupted."""
         # Before anything is awaited, so that whoever watches the run now waits for its metrics.
@@ -86,7 +109,7 @@ class Trainer:
                     spec = await to_its_end(
                         self._prepare, run_id, request, images, lease, stop=lease.give_up
                     )
-                    return await self._work(run_id, spec, log, on_step)
+                    return await self._work(run_id, request, spec, log, on_step)
             finally:
                 lease.release()
         finally:
@@ -110,13 +133,15 @@ class Trainer:
         await self._pool.close()
 
     async def _work(
-        self, run_id: str, spec: RunSpec, log: MetricsLog, on_step: OnStep
+        self, run_id: str, request: RunRequest, spec: RunSpec, log: MetricsLog, on_step: OnStep
     ) -> RunResult:
         folder, uploads = Path(spec.folder), set[asyncio.Task[None]]()
+        meter = Meter(spec.batch_size)
 
         def on_event(event: Event) -> None:
             if event["event"] == "metrics":
                 log.append(Metrics(event["step"], event["values"]))
+                meter.report(event["step"], event["images_per_second"])
                 on_step(Step(event["step"], spec.step_count, event["images_per_second"]))
             elif not uploads:  # a slow store gets the next checkpoint instead
                 task = asyncio.create_task(self._upload(run_id, folder, list(log.entries)))
@@ -128,6 +153,7 @@ class Trainer:
         finally:
             if uploads:  # Waited for and not cancelled, so that none is late.
                 await asyncio.wait(uploads)
+        await asyncio.to_thread(self._paces.add, request, meter.pace)
         result, metrics = result_from_plain(values), list(log.entries)
         return await to_its_end(self._finish, run_id, spec, result, metrics)
 

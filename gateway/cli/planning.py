@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,11 @@ _BLOCK, _IN_SHARD = 4096, 2048
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimates of all augmentations of a run, how often each is made, and the trainings."""
+    """Estimates of all augmentations of a run, how often each is made, and of the training."""
 
     estimates: Mapping[str, pb.PlanAugmentationResponse]
     times: int = 1
-    training_count: int = 0
+    training: pb.PlanStudyResponse = field(default_factory=pb.PlanStudyResponse)
 
     @property
     def image_count(self) -> int:
@@ -46,6 +46,15 @@ class Plan:
     def made_count(self) -> int:
         """Images that are made for them."""
         return self.times * sum(one.made_count for one in self.estimates.values() if one.model)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """What training the classifiers takes; None if the pace is not known."""
+        one = self.training
+        if not one.training_run_count or not one.images_per_second:
+            return None if one.training_run_count else 0.0
+        images = one.training.step_count * one.training.batch_size
+        return one.training_run_count * images / one.images_per_second
 
     @property
     def seconds(self) -> float | None:
@@ -113,13 +122,27 @@ def lines(dataset: pb.Dataset, plan: Plan) -> list[str]:
     found = [text + (f", {left:,} file{'s'[: left != 1]} left out" if left else "")]
     for name, one in plan.estimates.items():
         found.append(f"         {_made(name, one, plan.times)}")
-    if plan.training_count:
-        found.append(f"         {plan.training_count} classifiers to train")
-    seconds = plan.seconds
+    if plan.training.training_run_count:
+        found.append(f"         {_trained(plan.training)}")
+    seconds, trained = plan.seconds, plan.training_seconds
     spent = "not known before the first images" if seconds is None else f"about {clock(seconds)}"
-    trained = ", and the training" if plan.training_count else ""
-    found.append(f"time     {spent}{trained}")
+    if trained is None:
+        spent += ", and the training, whose pace is not known yet"
+    elif trained:
+        spent += f", and about {clock(trained)} of training"
+    found.append(f"time     {spent}")
     return found
+
+
+def _trained(one: pb.PlanStudyResponse) -> str:
+    training = one.training
+    text = f"{one.training_run_count:,} classifiers to train: {training.classifier}, "
+    text += f"{training.step_count:,} steps of {training.batch_size} images of "
+    text += f"{training.image_size} x {training.image_size} pixels"
+    if one.measured_image_count:
+        text += f"; {one.images_per_second:.3g} images/s, as measured on "
+        text += f"{one.measured_image_count:,}"
+    return text
 
 
 def _made(name: str, one: pb.PlanAugmentationResponse, times: int) -> str:
@@ -200,8 +223,9 @@ async def agree(
             "add --yes to begin all the same.",
             reason="NO_ROOM",
         )
-    seconds = plan.seconds
-    if yes or not asks or seconds is None or seconds < ASK_SECONDS:
+    # Where the pace of one part is not known, the other may be long enough.
+    seconds = (plan.seconds or 0.0) + (plan.training_seconds or 0.0)
+    if yes or not asks or seconds < ASK_SECONDS:
         return
     question = f"This takes about {clock(seconds)} hours. Begin?"
     if not await asyncio.to_thread(session.view.ask, question):
@@ -228,14 +252,15 @@ def _document(plan: Plan, room: list[Disk]) -> dict[str, Any]:
     """The plan for --json."""
     fields = ("image_count", "made_count", "call_count", "model", "model_digest", "width")
     more = ("height", "step_count", "images_per_second", "measured_count", "rejected_share")
-    seconds = plan.seconds
+    seconds, trained = plan.seconds, plan.training_seconds
     return {
         "augmentations": [
             {"method": name, "times": plan.times}
             | {field: getattr(one, field) for field in (*fields, *more)}
             for name, one in plan.estimates.items()
         ],
-        "training_count": plan.training_count,
+        "training_count": plan.training.training_run_count,
+        "training_seconds": None if trained is None else round(trained, 1),
         "image_count": plan.image_count,
         "made_count": plan.made_count,
         "seconds": None if seconds is None else round(seconds, 1),

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from gateway.cli.failures import CliError, unknown
 
 if TYPE_CHECKING:
+    from variegate.gateway.v1 import gateway_pb2
     from variegate.trainer.v1 import trainer_pb2
+
+    Offered = trainer_pb2.ListRecipesResponse | gateway_pb2.ListTrainingRecipesResponse
 
 # Strategies that use added images; "real" alone uses none.
 STRATEGIES = ("combined", "half_half", "real", "two_phase")
@@ -51,8 +54,26 @@ def check_strategy(strategy: str, *, has_added: bool) -> None:
         )
 
 
-def of_trainer(answer: "trainer_pb2.ListRecipesResponse") -> dict[str, list[str]]:
-    """What a trainer lists, in the form of OWN."""
+def check_image_size(offered: "Offered", classifier: str, size: int) -> None:
+    """Raises CliError for training images smaller than the classifier takes; 0 means its choice.
+
+    Without a name it is the trainer's default, which takes what one of them takes.
+    """
+    smallest = {
+        one.id: one.smallest_image_size for one in offered.classifiers if classifier in ("", one.id)
+    }
+    least = min(smallest.values(), default=0)
+    if 0 < size < least:
+        raise CliError(
+            f"--image-size is {size}, and {classifier or 'every classifier'} takes at least "
+            f"{least}.",
+            remedy=f"Give {least} or more, or leave it out for the size of the data.",
+            reason="FIELD_OUT_OF_RANGE",
+        )
+
+
+def of_trainer(answer: "Offered") -> dict[str, list[str]]:
+    """What a trainer, or the gateway for it, lists, in the form of OWN."""
     return {
         "strategy": [recipe.id for recipe in answer.strategies],
         "policy": [recipe.id for recipe in answer.policies],

@@ -1,5 +1,7 @@
 """Training runs from the command line: one per seed, each waited for with progress."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +10,7 @@ from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc
 
 from gateway.cli.inputs import named_digest
-from gateway.cli.progress import Step
+from gateway.cli.progress import Step, clock
 from gateway.cli.session import Session, wait
 from servicekit.channels import open_channel
 
@@ -37,27 +39,45 @@ class EachRun(Protocol):
 
 
 async def train(
-    session: Session, lesson: Lesson, seeds: int, each: EachRun | None = None
+    session: Session,
+    lesson: Lesson,
+    plan: pb.PlanTrainingRunResponse,
+    seeds: int,
+    each: EachRun | None = None,
 ) -> list[pb.TrainingRun]:
-    """Trains with the seeds 0 to `seeds` - 1, one after the other."""
-    channel = open_channel(session.connection.need_trainer(), _SERVICE)
-    try:
+    """Trains with the seeds 0 to `seeds` - 1, one after the other. `plan` is that of the lesson."""
+    session.view.say(_plan_line(plan, seeds))
+    async with _opened(session) as channel:
         code = (await _recipes(session, channel)).code_digest
         runs = []
         for seed in range(seeds):
-            runs.append(await _train(session, channel, lesson, seed, code))
+            request = _request(lesson, seed, code)
+            runs.append(await _train(session, channel, request, plan.training_run))
             if each:
                 await each(runs[-1])
         return runs
-    finally:
-        await channel.close()
+
+
+async def plan_of(session: Session, lesson: Lesson) -> pb.PlanTrainingRunResponse:
+    """What training a lesson takes. Raises the ServiceError that training it would."""
+    async with _opened(session) as channel:
+        stub: Any = trainer_pb2_grpc.TrainerServiceStub(channel)
+        request = pb.PlanTrainingRunRequest(training_run=pb.TrainingRun(**vars(lesson)))
+        plan: pb.PlanTrainingRunResponse = await session.call(stub.PlanTrainingRun, request)
+        return plan
 
 
 async def recipes_of(session: Session) -> pb.ListRecipesResponse:
     """What the trainer can be asked for."""
+    async with _opened(session) as channel:
+        return await _recipes(session, channel)
+
+
+@asynccontextmanager
+async def _opened(session: Session) -> AsyncIterator[Any]:
     channel = open_channel(session.connection.need_trainer(), _SERVICE)
     try:
-        return await _recipes(session, channel)
+        yield channel
     finally:
         await channel.close()
 
@@ -67,25 +87,27 @@ async def _recipes(session: Session, channel: Any) -> pb.ListRecipesResponse:
     return await session.call(stub.ListRecipes, pb.ListRecipesRequest())
 
 
-async def _train(
-    session: Session, channel: Any, lesson: Lesson, seed: int, code: str
-) -> pb.TrainingRun:
-    stub: Any = trainer_pb2_grpc.TrainerServiceStub(channel)
+def _request(lesson: Lesson, seed: int, code: str) -> pb.CreateTrainingRunRequest:
     strategy = lesson.strategy or ("combined" if lesson.synthetic_manifest_uri else "real")
-    request = pb.CreateTrainingRunRequest(
+    return pb.CreateTrainingRunRequest(
         training_run_id=named_digest(f"cli-{strategy}", [vars(lesson), seed, code]),
         training_run=pb.TrainingRun(**vars(lesson), seed=seed),
     )
+
+
+async def _train(
+    session: Session, channel: Any, request: pb.CreateTrainingRunRequest, planned: pb.TrainingRun
+) -> pb.TrainingRun:
+    stub: Any = trainer_pb2_grpc.TrainerServiceStub(channel)
     operation = await session.call(stub.CreateTrainingRun, request)
-    if not seed:
-        await _say_settings(session, stub, request.training_run_id)
-    title = f"train {strategy}, seed {seed}"
+    title = f"train {planned.strategy}, seed {request.training_run.seed}"
 
     def show(operation: operations_pb2.Operation) -> None:
         progress = pb.CreateTrainingRunMetadata()
         if operation.metadata.Unpack(progress):
             done, total = progress.done_step_count, progress.total_step_count
-            session.view.show(Step(title, done, total, unit="steps"))
+            rate = progress.images_per_second / planned.batch_size
+            session.view.show(Step(title, done, total, rate, "steps"))
 
     done = await wait(operations_pb2_grpc.OperationsStub(channel), operation, session.view, show)
     run = pb.TrainingRun()
@@ -93,11 +115,14 @@ async def _train(
     return run
 
 
-async def _say_settings(session: Session, stub: Any, run_id: str) -> None:
-    """Says what a run is trained with, which the trainer has filled in where nothing was given."""
-    name = pb.GetTrainingRunRequest(name=f"trainingRuns/{run_id}")
-    run = await session.call(stub.GetTrainingRun, name)
-    session.view.say(f"training {run.strategy}: {recipe_line(settings_of(run))}")
+def _plan_line(plan: pb.PlanTrainingRunResponse, seeds: int) -> str:
+    """Says what runs are trained with, which the trainer has filled in, and how long it takes."""
+    run = plan.training_run
+    text = f"training {run.strategy}: {recipe_line(settings_of(run))}"
+    if plan.images_per_second:
+        seconds = seeds * run.step_count * run.batch_size / plan.images_per_second
+        text += f"; about {clock(seconds)} at {plan.images_per_second:.3g} images/s"
+    return text
 
 
 def settings_of(run: pb.TrainingRun) -> dict[str, Any]:

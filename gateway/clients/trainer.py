@@ -47,6 +47,15 @@ class Tested:
     recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
 
 
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a classifier would take: its recipe with the defaults filled in, and the pace so far."""
+
+    recipe: TrainingRecipe
+    images_per_second: float
+    measured_count: int
+
+
 class Trainer:
     """Calls of the trainer."""
 
@@ -63,20 +72,8 @@ class Trainer:
     def _operations(self) -> operations_pb2_grpc.OperationsStub:
         return operations_pb2_grpc.OperationsStub(self._channel.open())
 
-    async def recipes(self) -> dict[str, tuple[str, ...]]:
-        """Returns the ids of "strategies", "policies" and "classifiers"."""
-        answer = await self._recipes()
-        return {
-            "strategy": tuple(recipe.id for recipe in answer.strategies),
-            "policy": tuple(recipe.id for recipe in answer.policies),
-            "classifier": tuple(recipe.id for recipe in answer.classifiers),
-        }
-
-    async def code_digest(self) -> str:
-        """Returns what stands for the code that trains: other code may give other results."""
-        return str((await self._recipes()).code_digest)
-
-    async def _recipes(self) -> pb.ListRecipesResponse:
+    async def recipes(self) -> pb.ListRecipesResponse:
+        """Returns what a run can name: strategies, policies, classifiers."""
         request = pb.ListRecipesRequest()
         return await patiently(
             lambda: self._stub.ListRecipes(request, timeout=30),
@@ -84,22 +81,32 @@ class Trainer:
             "trainer",
         )
 
+    async def code_digest(self) -> str:
+        """Returns what stands for the code that trains: other code may give other results."""
+        return str((await self.recipes()).code_digest)
+
+    async def plan(self, wish: TrainingWish, planned_count: int) -> TrainingPlan:
+        """Returns what a wish would take, with so many images added that are not made yet.
+
+        Raises the ServiceError that training it would: InvalidArgument, or Precondition if its
+        images can never fit into the trainer's cache.
+        """
+        request = pb.PlanTrainingRunRequest(
+            training_run=_run_to_pb(wish), planned_image_count=planned_count
+        )
+        plan = await patiently(
+            lambda: self._stub.PlanTrainingRun(request, timeout=60),
+            self._settings.patience_seconds,
+            "trainer",
+        )
+        recipe = _recipe(plan.training_run)
+        return TrainingPlan(recipe, plan.images_per_second, plan.measured_image_count)
+
     async def train(self, wish: TrainingWish) -> Tested:
         """Trains and tests a classifier. Raises ServiceError."""
-        recipe = wish.recipe
-        run = pb.TrainingRun(
-            manifest_uri=wish.manifest_uri,
-            synthetic_manifest_uri=wish.synthetic_uri,
-            strategy=wish.strategy,
-            policy=recipe.policy,
-            classifier=recipe.classifier,
-            step_count=recipe.step_count,
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            image_size=recipe.image_size,
-            seed=wish.seed,
+        request = pb.CreateTrainingRunRequest(
+            training_run_id=wish.run_id, training_run=_run_to_pb(wish)
         )
-        request = pb.CreateTrainingRunRequest(training_run_id=wish.run_id, training_run=run)
         done = await finish(
             self._operations,
             lambda: self._stub.CreateTrainingRun(request, timeout=60),
@@ -132,6 +139,16 @@ class Trainer:
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+def _run_to_pb(wish: TrainingWish) -> pb.TrainingRun:
+    return pb.TrainingRun(
+        manifest_uri=wish.manifest_uri,
+        synthetic_manifest_uri=wish.synthetic_uri,
+        strategy=wish.strategy,
+        seed=wish.seed,
+        **vars(wish.recipe),
+    )
 
 
 def _recipe(run: pb.TrainingRun) -> TrainingRecipe:

@@ -207,6 +207,10 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
             classifiers=[recipe(id="cnn4")],
         )
 
+    async def PlanTrainingRun(self, request, context):
+        run = self._filled_in(request.training_run)
+        return trainer_pb2.PlanTrainingRunResponse(training_run=run)
+
     async def CreateTrainingRun(self, request, context):
         run = request.training_run
         self.runs.append(run)
@@ -214,9 +218,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         added = self._count(run.synthetic_manifest_uri)
         if run.strategy not in ("", "combined", "real", "two_phase"):
             raise InvalidArgument("unknown strategy", field="training_run.strategy")
-        # As the real one does: the answer has the defaults filled in.
-        run.policy, run.classifier = run.policy or "standard", run.classifier or "cnn4"
-        run.step_count, run.learning_rate = run.step_count or 300, run.learning_rate or 0.004
+        self._filled_in(run)
         accuracy = 0.5 + 0.01 * min(added, 20) + 0.001 * (run.seed % 5)
         run.result.accuracy = accuracy
         run.result.real_image_count = self._count(run.manifest_uri)
@@ -228,6 +230,12 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         operation = operations_pb2.Operation(name="operations/run", done=True)
         operation.response.Pack(run)
         return operation
+
+    def _filled_in(self, run):
+        """As the real one does: the answer has the defaults filled in."""
+        run.policy, run.classifier = run.policy or "standard", run.classifier or "cnn4"
+        run.step_count, run.learning_rate = run.step_count or 300, run.learning_rate or 0.004
+        return run
 
     def _count(self, uri):
         return pq.read_table(io.BytesIO(self.store.get(to_key(uri)))).num_rows if uri else 0

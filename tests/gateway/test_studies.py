@@ -181,16 +181,6 @@ async def test_without_a_pool_there_is_no_oracle(folders):
     [
         ({"arms": ("nope",)}, "study.arms[0].method", "no method 'nope'"),
         ({"arms": ("retrieval",)}, "study.pool_uri", "searches a pool"),
-        (
-            {"arms": ({"method": "mvc", "strategy": "wild"},)},
-            "study.arms[0].strategy",
-            "no strategy 'wild'; known are combined, real, two_phase",
-        ),
-        (
-            {"arms": ("mvc",), "training": pb.TrainingRecipe(classifier="resnet9000")},
-            "study.training.classifier",
-            "known are cnn4",
-        ),
     ],
 )
 async def test_a_bad_study_is_refused_before_any_work(folders, fails, change, field, words):

@@ -17,7 +17,7 @@ from tests.gateway.system import open_system
 from trainer.settings import TrainerSettings
 from trainer.wiring import create_service
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 LONG, CANCELLED = 40_000, 1
 
@@ -30,8 +30,8 @@ def root(tmp_path):
 
 
 @asynccontextmanager
-async def open_trainer(root, address="127.0.0.1:0"):
-    settings = TrainerSettings(scratch=root / "scratch", threads=1)
+async def open_trainer(root, address="127.0.0.1:0", **values):
+    settings = TrainerSettings(scratch=root / "scratch", threads=1, **values)
     store = DirectoryStore(root / "state" / "objects", durable=False)
     async with running(create_service(settings, store), address) as server:
         service = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"]
@@ -68,6 +68,7 @@ async def trains(operations):
     return any(run.metadata.Unpack(progress) and progress.done_step_count for run in runs)
 
 
+@slow
 async def test_cancelling_a_study_cancels_its_training_runs(root):
     async with (
         open_trainer(root) as (target, operations),
@@ -87,6 +88,7 @@ async def test_cancelling_a_study_cancels_its_training_runs(root):
         await until(all_cancelled, 20)
 
 
+@slow
 async def test_a_gateway_that_ends_leaves_its_training_runs_running(root):
     async with open_trainer(root) as (target, operations):
         async with open_system(root / "state", root, trainer=target) as system:
@@ -96,6 +98,7 @@ async def test_a_gateway_that_ends_leaves_its_training_runs_running(root):
         assert not run.done
 
 
+@slow
 async def test_a_study_goes_on_when_its_trainer_is_started_again(root):
     address = f"127.0.0.1:{free_port()}"
     patience = {"trainer": address, "patience_seconds": 30.0}
@@ -107,3 +110,63 @@ async def test_a_study_goes_on_when_its_trainer_is_started_again(root):
             finished = await system.finish(study)
             assert len(await runs_of(operations)) == 2
     assert [row.method for row in finished.result.rows] == ["baseline", "simple"]
+
+
+def wanted(strategy="", images_per_class=100, **training):
+    study = pb.Study(dataset="datasets/pets", images_per_class=images_per_class, seeds=[1, 2])
+    study.arms.add(method="simple")
+    study.arms.add(method="mvc", strategy=strategy)
+    study.training.MergeFrom(pb.TrainingRecipe(**training))
+    return study
+
+
+@asynccontextmanager
+async def small_cache(root):
+    """A system whose trainer has room for 2 MB of decoded images."""
+    async with (
+        open_trainer(root, cache_gigabytes=0.002) as (target, _),
+        open_system(root / "state", root, trainer=target) as system,
+    ):
+        await system.import_folder(root / "train", root / "test")
+        yield system
+
+
+@pytest.mark.parametrize(
+    ("study", "field", "words"),
+    [
+        (wanted(image_size=64), "", "0.01 GB, and the trainer's cache holds 0.002 GB"),
+        (wanted("half"), "study.arms[1].strategy", "known are combined, half_half, real"),
+        (wanted("real"), "study.arms[1].strategy", "uses no synthetic images"),
+        (wanted(policy="hard"), "study.training.policy", "known are none, randaugment, standard"),
+        (wanted(classifier="vgg"), "study.training.classifier", "known are cnn4, resnet50"),
+        (wanted(batch_size=1), "study.training.batch_size", "2 to 4096"),
+        (
+            wanted(classifier="resnet50", image_size=32),
+            "study.training.image_size",
+            "takes 64 to 1024",
+        ),
+    ],
+)
+async def test_what_no_trainer_could_train_is_refused_before_an_image_is_made(
+    root, fails, study, field, words
+):
+    async with small_cache(root) as system:
+        create = pb.CreateStudyRequest(study_id="s1", study=study)
+        errors = [
+            await fails(system.stub.CreateStudy(create, timeout=10)),
+            await fails(system.stub.PlanStudy(pb.PlanStudyRequest(study=study), timeout=10)),
+        ]
+        assert not system.trouble.calls
+        assert not list(system.store.list("studies/"))
+    for error in errors:
+        assert words in error.message
+        assert getattr(error, "field", "") == field
+
+
+async def test_images_that_fit_are_planned_with_the_defaults_of_the_trainer(root):
+    async with small_cache(root) as system:
+        request = pb.PlanStudyRequest(study=wanted(image_size=16))
+        plan = await system.stub.PlanStudy(request, timeout=10)
+    assert plan.training_run_count == 2 * 3
+    assert (plan.training.classifier, plan.training.batch_size) == ("cnn4", 64)
+    assert plan.images_per_second == 0

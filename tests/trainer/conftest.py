@@ -110,6 +110,13 @@ class Client:
         )
         return await self.trainer.CreateTrainingRun(request, timeout=30)
 
+    async def plan(self, planned_image_count: int = 0, **run: Any) -> pb.PlanTrainingRunResponse:
+        request = pb.PlanTrainingRunRequest(
+            training_run=pb.TrainingRun(**{"manifest_uri": DATASET} | run),
+            planned_image_count=planned_image_count,
+        )
+        return await self.trainer.PlanTrainingRun(request, timeout=30)
+
     async def finish(self, run_id: str, **run: Any) -> Any:
         operation = await self.create(run_id, **run)
         return await wait_for(self.operations, operation.name, timeout=250, poll_seconds=0.05)

@@ -112,6 +112,40 @@ async def test_a_run_whose_images_can_never_fit_is_refused_at_the_start(store, t
     assert all(one.result.synthetic_image_count == 36 for one in trained)
 
 
+async def test_a_plan_counts_images_that_are_not_made_yet_and_starts_nothing(
+    client, store, tmp_path, fails
+):
+    plan = await client.plan(image_size=16, planned_image_count=36)
+    assert plan.cache_byte_count > (54 + 36) * 3 * 16 * 16
+    assert (plan.training_run.strategy, plan.training_run.classifier) == ("combined", "cnn4")
+    assert not plan.training_run.name
+    async with connect(settings(tmp_path, cache_gigabytes=0.0001), store) as small:
+        await small.plan(image_size=16)  # 54 images of 16 pixels take 45 kB.
+        error = await fails(small.plan(image_size=16, planned_image_count=100))
+        assert error.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "0.0001 GB; set TRAINER_CACHE_GIGABYTES to 0.01 or more" in error.message
+    assert not (tmp_path / "images").exists()
+
+
+async def test_a_plan_takes_a_manifest_or_a_count_and_refuses_what_a_run_refuses(client, fails):
+    error = await fails(client.plan(synthetic_manifest_uri=SYNTHETIC, planned_image_count=1))
+    assert error.field == "planned_image_count"
+    error = await fails(client.plan(strategy="real", planned_image_count=1))
+    assert error.field == "training_run.strategy"
+    planned = await client.plan(synthetic_manifest_uri=SYNTHETIC, image_size=16)
+    assert planned.cache_byte_count > (54 + 36) * 3 * 16 * 16
+
+
+async def test_the_pace_of_training_is_known_to_the_plans_of_the_same_recipe(client):
+    recipe = {"image_size": 20, "batch_size": 12, "step_count": 10}
+    assert (await client.plan(**recipe)).images_per_second == 0
+    result = (await client.train("paced", **recipe)).result
+    plan = await client.plan(**recipe | {"step_count": 500, "seed": 9})
+    assert plan.measured_image_count == 10 * 12
+    assert plan.images_per_second == pytest.approx(120 / result.seconds, rel=0.5)
+    assert (await client.plan(**recipe | {"batch_size": 24})).images_per_second == 0
+
+
 async def test_training_learns_three_classes_of_photographs(client):
     run = await client.train("learns", step_count=60, batch_size=24, policy="none")
     assert run.result.accuracy >= 0.6

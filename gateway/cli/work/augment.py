@@ -25,6 +25,7 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
     """Says the plan, makes the images and writes them into the output folder."""
     session.connection.need_store()
     check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
+    models = await steps.models_of(session, [wish.method], deterministic=wish.deterministic)
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(
         session,
@@ -36,7 +37,6 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
         reading=wish.reading,
     )
     steps.check_classes(wish.class_names, dataset)
-    models = await steps.models_of(session, [wish.method], deterministic=wish.deterministic)
     run_id = wish.run_id(models)
     wanted = _to_pb(wish, pool_uri)
     wanted.preview_count = manner.preview

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, planning, steps
+from gateway.cli import outputs, planning, recipes, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
@@ -28,6 +28,9 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
     names = wish.methods or tuple(method.id for method in known)
     asked = with_parameters(known, names, wish.parameters)
     check_methods(known, asked, has_pool=bool(wish.pool))
+    await _check_training(session, wish)
+    methods = [name for name, _ in asked]
+    models = await steps.models_of(session, methods, deterministic=wish.deterministic, trains=True)
     pool_uri = await steps.store_pool(session, wish.pool)
     dataset = await steps.import_images(
         session,
@@ -40,8 +43,6 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
     )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
-    methods = [name for name, _ in asked]
-    models = await steps.models_of(session, methods, deterministic=wish.deterministic, trains=True)
     run_id = wish.run_id(models)
     request = pb.CreateStudyRequest(
         study_id=run_id,
@@ -81,8 +82,12 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
 
 
 async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Plan:
-    """The plan of all rows and seeds; rows that differ in strategy alone share their images."""
+    """The plan of all rows and seeds; rows that differ in strategy alone share their images.
+
+    The training comes first: what no trainer could train needs no first images to measure a pace.
+    """
     study = request.study
+    training = await session.call(session.gateway.PlanStudy, pb.PlanStudyRequest(study=study))
     estimates = {}
     for arm in study.arms:
         wanted = pb.Augmentation(
@@ -95,9 +100,21 @@ async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Pl
         )
         probe_id = f"{request.study_id[:40]}-{arm.method.replace('+', '-')[:12]}"
         estimates[arm.method] = await planning.estimate(session, study.dataset, wanted, probe_id)
-    rows = len(study.arms) + 1 + bool(study.pool_uri)
-    seeds = len(study.seeds)
-    return planning.Plan(estimates, times=seeds, training_count=rows * seeds)
+    return planning.Plan(estimates, times=len(study.seeds), training=training)
+
+
+async def _check_training(session: Session, wish: StudyWish) -> None:
+    """Checks what was asked of the training by what the system's trainer has."""
+    request = pb.ListTrainingRecipesRequest()
+    offered = await session.call(session.gateway.ListTrainingRecipes, request)
+    training = wish.training
+    recipes.check(
+        recipes.of_trainer(offered),
+        strategy=wish.strategy,
+        policy=training.policy,
+        classifier=training.classifier,
+    )
+    recipes.check_image_size(offered, training.classifier, training.image_size)
 
 
 def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gateway.cli.steps import import_images, shortfall
 from gateway.cli.synthetic import Added, store_synthetic
 from gateway.cli.tables import percent, plus_minus, table, verdict
 from gateway.cli.trained import RESULTS, Keeper
-from gateway.cli.training import Lesson, recipe_line, recipes_of, settings_of
+from gateway.cli.training import Lesson, plan_of, recipe_line, recipes_of, settings_of
 from gateway.cli.training import train as run_all
 from gateway.cli.wishes import TrainWish
 from gateway.study.statistics import compare, mean, standard_error
@@ -34,6 +34,7 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
     recipes.check(
         known, strategy=wish.strategy, policy=training.policy, classifier=training.classifier
     )
+    recipes.check_image_size(offered, training.classifier, training.image_size)
     dataset = await import_images(
         session,
         wish.source,
@@ -53,16 +54,19 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
     # The code trains; another gives another classifier, as other models give other images.
     code = {"trainer": offered.code_digest}
     place = outputs.Place(wish.kept.out, wish.run_id(), code) if wish.kept else None
-    keeper = _keeper(session, wish, place, dataset) if place else None
-    each = keeper.keep if keeper else None
     plain = Lesson(dataset.manifest_uri, **vars(training))
-    rows = []
-    if added is None or wish.compare:
-        rows.append(_row("real", await run_all(session, plain, wish.seeds, each)))
+    lessons = [("real", plain)] if added is None or wish.compare else []
     if added is not None:
         lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=wish.strategy)
-        runs = await run_all(session, lesson, wish.seeds, each)
-        rows.append(_row(wish.strategy or "combined", runs))
+        lessons.append((wish.strategy or "combined", lesson))
+    # All are checked before the first is trained.
+    plans = [await plan_of(session, lesson) for _, lesson in lessons]
+    keeper = _keeper(session, wish, place, dataset) if place else None
+    each = keeper.keep if keeper else None
+    rows = [
+        _row(strategy, await run_all(session, lesson, plan, wish.seeds, each))
+        for (strategy, lesson), plan in zip(lessons, plans, strict=True)
+    ]
     document = _document(dataset.name, added, rows)
     if keeper and place:
         document["out"] = str(keeper.out)

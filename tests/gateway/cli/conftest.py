@@ -29,6 +29,18 @@ def packed(message):
     return into
 
 
+def recipes(kind):
+    """What both services list of the training."""
+    return {
+        "strategies": [kind(id="combined"), kind(id="real"), kind(id="two_phase")],
+        "policies": [kind(id="standard")],
+        "classifiers": [
+            kind(id="cnn4", smallest_image_size=16),
+            kind(id="resnet50", smallest_image_size=64),
+        ],
+    }
+
+
 class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
     """Imports by looking at nothing, and makes what it is told to have made."""
 
@@ -41,6 +53,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.datasets = {}
         self.code_digest = "code"
         self.gain = 0.02
+        self.training_pace = 0.0
         self.untested = set()
         # Each item is of the split train, so that made images may have it for a parent.
         self.manifest_uri = ""
@@ -128,6 +141,22 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         made.result.CopyFrom(self.augmentation_result)
         return self.operation(f"operations/{request.augmentation_id}", made)
 
+    async def PlanStudy(self, request, context):
+        study = request.study
+        training = pb.TrainingRecipe(
+            classifier="cnn4", step_count=300, batch_size=64, image_size=32
+        )
+        pace = self.training_pace
+        return pb.PlanStudyResponse(
+            training_run_count=len(study.seeds) * (1 + len(study.arms)),
+            training=training,
+            images_per_second=pace,
+            measured_image_count=200 * (pace > 0),
+        )
+
+    async def ListTrainingRecipes(self, request, context):
+        return pb.ListTrainingRecipesResponse(**recipes(pb.TrainingChoice))
+
     async def CreateStudy(self, request, context):
         self.requests.append(request)
         study = pb.Study()
@@ -146,12 +175,19 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
         self.runs = {}
 
     async def ListRecipes(self, request, context):
-        recipe = trainer_pb2.Recipe
         return trainer_pb2.ListRecipesResponse(
-            strategies=[recipe(id="combined"), recipe(id="real"), recipe(id="two_phase")],
-            policies=[recipe(id="standard")],
-            classifiers=[recipe(id="cnn4")],
-            code_digest=self.gateway.code_digest,
+            **recipes(trainer_pb2.Recipe), code_digest=self.gateway.code_digest
+        )
+
+    async def PlanTrainingRun(self, request, context):
+        run = request.training_run
+        run.strategy = run.strategy or ("combined" if run.synthetic_manifest_uri else "real")
+        run.classifier, run.policy = run.classifier or "cnn4", run.policy or "standard"
+        run.step_count, run.batch_size = run.step_count or 300, run.batch_size or 64
+        run.image_size = run.image_size or 32
+        pace = self.gateway.training_pace
+        return trainer_pb2.PlanTrainingRunResponse(
+            training_run=run, images_per_second=pace, measured_image_count=200 * (pace > 0)
         )
 
     async def CreateTrainingRun(self, request, context):

@@ -48,6 +48,18 @@ def test_a_study_plans_all_rows_and_seeds(variegate, gateway, photos, at):
     assert not [r for r in gateway.requests if isinstance(r, pb.CreateStudyRequest)]
 
 
+def test_the_time_of_training_is_said_once_its_pace_is_known(variegate, gateway, photos, at):
+    command = ["study", photos, "--test", photos, "--methods", "mvc", "--per-class", 10, "--plan"]
+    assert "the training, whose pace is not known yet" in variegate(*command, *at).out
+    assert variegate(*command, "--json", *at).document["training_seconds"] is None
+    gateway.training_pace = 640.0  # 6 classifiers of 300 steps of 64 images: 180 seconds
+    said = variegate(*command, *at).out
+    assert "6 classifiers to train: cnn4, 300 steps of 64 images of 32 x 32 pixels" in said
+    assert "640 images/s, as measured on 200" in said
+    assert "and about 3:00 of training" in said
+    assert variegate(*command, "--json", *at).document["training_seconds"] == 180
+
+
 def test_images_that_no_disk_has_room_for_are_refused_before_anything_is_made(
     variegate, gateway, photos, at, monkeypatch
 ):

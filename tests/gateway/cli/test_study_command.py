@@ -73,3 +73,22 @@ def test_a_parameter_that_no_method_has_is_named_before_anything_starts(variegat
     answer = variegate(*command, "--param", "fine_step=4")
     assert answer.code == 2
     assert "no parameter 'fine_step'. Did you mean 'fine_steps'?" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--strategy", "two_phases"], "no strategy 'two_phases'. Did you mean 'two_phase'?"),
+        (["--policy", "hard"], "no policy 'hard'"),
+        (["--classifier", "cnn5"], "no classifier 'cnn5'. Did you mean 'cnn4'?"),
+        (["--classifier", "resnet50", "--image-size", 32], "resnet50 takes at least 64"),
+        (["--image-size", 8], "every classifier takes at least 16"),
+    ],
+)
+def test_what_the_system_does_not_have_is_told_before_the_import(
+    variegate, gateway, studied, photos, options, said
+):
+    answer = variegate("study", photos, "--test", photos, "--methods", "mvc", *options, *studied)
+    assert answer.code == 2
+    assert said in answer.err
+    assert gateway.requests == []

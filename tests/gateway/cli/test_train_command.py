@@ -119,6 +119,20 @@ def test_what_the_trainer_does_not_have_is_told_before_anything_is_trained(train
     assert len(gateway.requests) == before
 
 
+def test_images_too_small_for_the_classifier_are_told_before_the_import(train, gateway):
+    before = len(gateway.requests)
+    answer = train("--classifier", "resnet50", "--image-size", 32)
+    assert answer.code == 2
+    assert "resnet50 takes at least 64" in answer.err
+    assert len(gateway.requests) == before
+
+
+def test_the_time_of_training_is_said_once_its_pace_is_known(train, gateway):
+    assert "; about" not in train("--seeds", 2).err
+    gateway.training_pace = 640.0  # 2 seeds of 300 steps of 64 images: a minute
+    assert "about 1:00 at 640 images/s" in train("--seeds", 2).err
+
+
 def test_real_alone_with_added_images_is_refused_before_anything_is_trained(train):
     answer = train("--synthetic", "new", "--strategy", "real")
     assert answer.code == 2
