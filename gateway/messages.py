@@ -18,6 +18,11 @@ from gateway.prompt_messages import (
 from gateway.training_messages import training_from_pb, training_to_pb
 
 Resource = res.Dataset | res.Augmentation | res.Study
+_KINDS = {
+    int: pb.MethodParameter.KIND_INTEGER,
+    float: pb.MethodParameter.KIND_NUMBER,
+    str: pb.MethodParameter.KIND_TEXT,
+}
 _AUTO, _CLASSES = pb.FOLDER_LAYOUT_UNSPECIFIED, pb.FOLDER_LAYOUT_CLASSES
 
 
@@ -262,5 +267,8 @@ def method_to_pb(method: Method) -> pb.Method:
             name=parameter.name,
             default_value=str(parameter.default),
             description=parameter.description,
+            kind=_KINDS[type(parameter.default)],
+            minimum=parameter.minimum,
+            maximum=parameter.maximum,
         )
     return message

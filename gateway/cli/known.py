@@ -50,19 +50,39 @@ def with_parameters(
 
 
 def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: bool) -> None:
-    """Raises CliError for an unknown method or parameter, or for a pool that is missing."""
+    """Raises CliError for an unknown method or parameter, a value that is none, a missing pool."""
     known = {method.id: method for method in methods}
     for name, parameters in asked:
         names = _parameters(methods, name)
-        for parameter in parameters:
-            if parameter not in names:
-                raise unknown("parameter", parameter, names, listing=LISTING)
+        for given in parameters:
+            if given not in names:
+                raise unknown("parameter", given, names, listing=LISTING)
+        for parameter in known[name].parameters:
+            if parameter.name in parameters:
+                _check_value(parameter, parameters[parameter.name])
         if known[name].needs_pool and not has_pool:
             raise CliError(
                 f"The method {name!r} takes images from a pool, and none was given.",
                 remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
                 reason="POOL_MISSING",
             )
+
+
+def _check_value(parameter: "pb.MethodParameter", text: str) -> None:
+    from variegate.gateway.v1 import gateway_pb2 as pb
+
+    from gateway.methods.base import Parameter
+    from servicekit.errors import InvalidArgument
+
+    kinds = {pb.MethodParameter.KIND_INTEGER: 0, pb.MethodParameter.KIND_NUMBER: 0.0}
+    low = parameter.minimum if parameter.HasField("minimum") else None
+    high = parameter.maximum if parameter.HasField("maximum") else None
+    try:
+        Parameter(parameter.name, kinds.get(parameter.kind, ""), "", low, high).parse(text)
+    except InvalidArgument as error:
+        remedy = f"{parameter.description} Its default is {parameter.default_value}."
+        message = f"{error.message[:1].upper()}{error.message[1:]}."
+        raise CliError(message, remedy=remedy, reason=error.reason) from error
 
 
 def _parameters(methods: Sequence["pb.Method"], name: str) -> set[str]:

@@ -10,6 +10,13 @@ from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
 
 _SYSTEM = "System"
 
+
+def _not_one(value: int) -> int:
+    if value == 1:
+        raise typer.BadParameter("1 is not in the range 2 to 4096, nor 0.")
+    return value
+
+
 Source = Annotated[
     str,
     typer.Argument(
@@ -60,7 +67,8 @@ FollowLinks = Annotated[
     ),
 ]
 Shots = Annotated[
-    int, typer.Option(min=0, help="Use only N training images per class; 0 means all.")
+    int,
+    typer.Option(min=0, max=1_000_000, help="Use only N training images per class; 0 means all."),
 ]
 RefuseLeaks = Annotated[
     bool,
@@ -116,7 +124,15 @@ ImageSize = Annotated[
         "(resnet50: 64 to 224).",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=0, max=4096, help="Images in a training batch; 0: 64.")]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=4096,
+        callback=_not_one,
+        help="Images in a training batch, at least 2; 0: 64.",
+    ),
+]
 LearningRate = Annotated[
     float, typer.Option(min=0, max=10, help="Peak learning rate; 0: the classifier's own.")
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Method = Annotated[str, typer.Option(help="How to make them; see `variegate methods`.")]
 PerClass = Annotated[int, typer.Option(min=1, max=1_000_000, help="Accepted images per class.")]
 Out = Annotated[Path, typer.Option(help="New folder for the images, a folder per class.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of every draw.")]
 Steps = Annotated[int, typer.Option(min=0, max=200, help="Denoising steps; 0: the model's own.")]
 Guidance = Annotated[
     float | None,

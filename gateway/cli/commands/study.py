@@ -40,12 +40,14 @@ Strategy = Annotated[
     typer.Option(help=f"Training strategy of every method: {recipes.choices(recipes.STRATEGIES)}."),
 ]
 Seeds = Annotated[int, typer.Option(min=0, max=100, help="Number of seeds; 0: 3, 5 with --full.")]
-PerClass = Annotated[int, typer.Option(min=0, help="Images added per class; 0: 100, demo 40.")]
+PerClass = Annotated[
+    int, typer.Option(min=0, max=1_000_000, help="Images added per class; 0: 100, demo 40.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of results.json and report.html.")]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
 Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
 StepCount = Annotated[
-    int, typer.Option("--train-steps", min=0, help="Optimiser steps; 0: default.")
+    int, typer.Option("--train-steps", min=0, max=1_000_000, help="Optimiser steps; 0: default.")
 ]
 
 

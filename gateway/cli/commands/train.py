@@ -29,7 +29,8 @@ Strategy = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(min=1, max=100, help="Number of runs with different seeds.")]
 StepCount = Annotated[
-    int, typer.Option("--steps", min=0, help="Optimiser steps; 0: the classifier's own.")
+    int,
+    typer.Option("--steps", min=0, max=1_000_000, help="Optimiser steps; 0: the classifier's own."),
 ]
 Compare = Annotated[
     bool, typer.Option("--compare/--no-compare", help="Train without the added images as well.")

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.study import Arm, DatasetSummary, RunRecord, StudySpec, build_results
+from servicekit.errors import Precondition
 from servicekit.storage import DirectoryStore
 
 
@@ -83,6 +84,12 @@ def test_a_parameter_that_no_method_has_is_named_before_anything_starts(variegat
         (["--classifier", "cnn5"], "no classifier 'cnn5'. Did you mean 'cnn4'?"),
         (["--classifier", "resnet50", "--image-size", 32], "resnet50 takes at least 64"),
         (["--image-size", 8], "every classifier takes at least 16"),
+        (["--batch-size", 1], "not in the range 2 to 4096"),
+        (["--learning-rate", "nan"], "Invalid value for '--learning-rate'"),
+        (["--train-steps", 10**7], "Invalid value for '--train-steps'"),
+        (["--per-class", 10**7], "Invalid value for '--per-class'"),
+        (["--param", "coarse_steps=21"], "it must be an integer in [0, 20]"),
+        (["--param", "coarse_steps=two"], "'two'; it must be an integer"),
     ],
 )
 def test_what_the_system_does_not_have_is_told_before_the_import(
@@ -91,4 +98,31 @@ def test_what_the_system_does_not_have_is_told_before_the_import(
     answer = variegate("study", photos, "--test", photos, "--methods", "mvc", *options, *studied)
     assert answer.code == 2
     assert said in answer.err
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--seed", 2**64], "Invalid value for '--seed'"),
+        (["--guidance", "nan"], "Invalid value for '--guidance'"),
+        (["--param", "coarse_steps=-1"], "it must be an integer in [0, 20]"),
+    ],
+)
+def test_augment_too_is_told_before_the_import(variegate, gateway, studied, photos, options, said):
+    answer = variegate("augment", photos, "--method", "mvc", *options, *studied)
+    assert answer.code == 2
+    assert said in answer.err
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize("command", ["augment", "study"])
+def test_a_model_that_the_system_lacks_is_told_before_the_import(
+    variegate, gateway, studied, photos, command
+):
+    gateway.missing = Precondition("the generator has no model 'pix2pix'", subject="pix2pix")
+    methods = ["--methods", "mvc"] if command == "study" else ["--method", "mvc"]
+    answer = variegate(command, photos, "--test", photos, *methods, *studied)
+    assert answer.code == 3
+    assert "The generator has no model 'pix2pix'" in answer.err
     assert gateway.requests == []
