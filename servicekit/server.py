@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,9 +18,10 @@ from grpc_reflection.v1alpha import reflection
 
 from servicekit.errors import Precondition, ServiceError
 from servicekit.health import NOT_SERVING, SERVING, HealthServicer
+from servicekit.help import help_of
 from servicekit.interceptors import GuardInterceptor
-from servicekit.places import HOST, address_of, port_of, state_folder
-from servicekit.settings import Limits, SettingsError, create, describe, load, read, setting
+from servicekit.places import HOST, port_of, state_folder
+from servicekit.settings import Limits, SettingsError, create, load, read, setting
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging, configure_tracing
 
@@ -70,7 +71,9 @@ class ServerSettings:
     host: str = setting(
         HOST, "Address to listen on; 0.0.0.0 is every network that this machine is on."
     )
-    port: int = setting(0, "Port to listen on; 0 picks a free one.", limits=Limits(most=65535))
+    port: int = setting(
+        0, "Port to listen on; 0 picks a free one.", limits=Limits(least=0, most=65535)
+    )
     metrics_port: int = setting(
         0, "Port of Prometheus metrics; 0: none.", limits=Limits(least=0, most=65535)
     )
@@ -223,7 +226,7 @@ def run(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if set(arguments) & {"-h", "--help"}:
-        print(help_of(settings, name))
+        print(help_of(settings, ServerSettings, name))
         return
     try:
         if arguments:
@@ -235,16 +238,6 @@ def run(
     except (SettingsError, ServiceError) as error:
         print(f"the {name} cannot start: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-
-
-def help_of(settings: type[Any], name: str) -> str:
-    """Returns what `--help` of a service says: every setting with type, default and meaning."""
-    return (
-        f"Usage: variegate serve {name}\n\nRuns the {name} until SIGTERM or Ctrl-C. It listens on "
-        f"{address_of(name)}\nunless it is told otherwise, and takes its settings from the "
-        f"environment:\n\n{describe(settings, name)}\n\nOf every service:\n\n"
-        f"{describe(ServerSettings, 'SERVER', port=str(port_of(name)))}"
-    )
 
 
 def _run(

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import re
-import textwrap
 import typing
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
+
+from servicekit.layout import wrapped
 
 T = TypeVar("T")
 
@@ -51,6 +52,15 @@ class Limits:
     most: float | None = None
     form: str = ""
     words: str = ""
+
+    def of(self, kind: str) -> str:
+        """Returns what the value may be, in words; `kind` is its type in words."""
+        if self.choices or self.words:
+            return " or ".join(self.choices) or self.words
+        if self.least is not None and self.most is not None:
+            return f"{kind} from {self.least:g} to {self.most:g}"
+        bound = "" if self.least is None else f" of at least {self.least:g}"
+        return kind + (bound if self.most is None else f" of at most {self.most:g}")
 
     def fault(self, value: Any) -> str:
         """Returns what the value should be; "" if it is that."""
@@ -144,12 +154,10 @@ def describe(cls: type[Any], prefix: str, **shown: str) -> str:
     lines = []
     for field in dataclasses.fields(cls):
         default = shown.get(field.name) or field.metadata.get("shown") or _text(field.default)
-        kind = _kind(hints[field.name])
-        choices = field.metadata.get("limits", Limits()).choices
-        kind = " | ".join(choices) if choices else kind
-        lines.append(f"  {_key(prefix, field.name)}  ({kind}; {default or 'empty'})")
-        meaning = field.metadata.get("meaning", "")
-        lines += textwrap.wrap(meaning, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        kind = field.metadata.get("limits", Limits()).of(_kind(hints[field.name]))
+        facts = f"[{kind}; {f'default: {default}' if default else 'empty by default'}]"
+        lines.append(f"  {_key(prefix, field.name)}")
+        lines.append(wrapped(f"{field.metadata.get('meaning', '')} {facts}", 6))
     return "\n".join(lines)
 
 

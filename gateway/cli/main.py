@@ -24,18 +24,16 @@ from gateway.cli.commands.study import study
 from gateway.cli.commands.train import train
 from gateway.cli.commands.up import up
 from gateway.cli.failures import CliError
-from gateway.cli.parsing import Command
+from gateway.cli.parsing import Command, Group
 from gateway.cli.variables import check_variables
 
-EPILOG = (
-    "Exit codes: 0 done · 1 failed · 2 wrong usage or argument · 3 something is missing, exists "
-    "already or is in use · 4 the system cannot be reached or is busy · 5 done, but some classes "
-    "fell short, or some files could not be reached · 130 interrupted · 143 terminated"
-)
 HELP = """Make a small labelled image set larger and better, and measure what helped.
 
-Try it: [bold]variegate study --demo[/bold]. Your own images, a folder per class:
-[bold]variegate augment ./my-images --per-class 100 --out ./augmented[/bold]"""
+`variegate COMMAND --help` explains a command and its options.
+
+$ variegate study --demo
+$ variegate augment ./my-images --per-class 100 --out ./augmented
+$ variegate train ./my-images --test ./my-test-images --synthetic ./augmented"""
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "augment": augment,
@@ -52,9 +50,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 app = typer.Typer(
+    cls=Group,
     help=HELP,
-    epilog=EPILOG,
-    rich_markup_mode="rich",
+    # No markup: what is in brackets is text.
+    rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -62,7 +61,7 @@ app = typer.Typer(
 )
 for _name, _command in _COMMANDS.items():
     _context = SERVE_CONTEXT if _command is serve else None
-    app.command(_name, cls=Command, epilog=EPILOG, context_settings=_context)(_command)
+    app.command(_name, cls=Command, context_settings=_context)(_command)
 
 
 def _show_version(asked: bool) -> None:
@@ -71,7 +70,7 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=EPILOG, help=HELP)
+@app.callback(help=HELP)
 def _options(
     shows_version: Annotated[
         bool,
@@ -92,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         check_variables(os.environ)
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="variegate", standalone_mode=False)
     except CliError as error:
         code = _told(error.message, "", arguments)
     except typer.Abort:

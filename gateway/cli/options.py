@@ -45,6 +45,7 @@ Layout = Annotated[
 ImageColumn = Annotated[
     str,
     typer.Option(
+        metavar="NAME",
         help="Column of the images in a table, or their suffix in shards (rgb.png); by default the "
         "usual names.",
         show_default=False,
@@ -53,6 +54,7 @@ ImageColumn = Annotated[
 LabelColumn = Annotated[
     str,
     typer.Option(
+        metavar="NAME",
         help="Column of the classes in a table, their field in the JSON of shards, or their suffix "
         "there (fine.cls); by default class_name, else label.",
         show_default=False,
@@ -68,7 +70,12 @@ FollowLinks = Annotated[
 ]
 Shots = Annotated[
     int,
-    typer.Option(min=0, max=1_000_000, help="Use only N training images per class; 0 means all."),
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=1_000_000,
+        help="Use only N training images per class; 0 means all.",
+    ),
 ]
 RefuseLeaks = Annotated[
     bool,
@@ -106,18 +113,21 @@ Safety = Annotated[
     bool, typer.Option("--check-safety/--no-check-safety", help="Check for unsafe content.")
 ]
 Classifier = Annotated[
-    str, typer.Option(help=f"One of {choices(CLASSIFIERS)}; default cnn4.", show_default=False)
+    str,
+    typer.Option(metavar=choices(CLASSIFIERS), help="What is trained.", show_default="cnn4"),
 ]
 Policy = Annotated[
     str,
     typer.Option(
-        help=f"How training images are varied: {choices(POLICIES)}; default standard (flip, crop).",
-        show_default=False,
+        metavar=choices(POLICIES),
+        help="How training images are varied; standard flips and crops.",
+        show_default="standard",
     ),
 ]
 ImageSize = Annotated[
     int,
     typer.Option(
+        metavar="N",
         min=0,
         max=1024,
         help="Side of the training images in pixels; 0: the median of the data, at most 64 "
@@ -127,6 +137,7 @@ ImageSize = Annotated[
 BatchSize = Annotated[
     int,
     typer.Option(
+        metavar="N",
         min=0,
         max=4096,
         callback=_not_one,
@@ -134,7 +145,8 @@ BatchSize = Annotated[
     ),
 ]
 LearningRate = Annotated[
-    float, typer.Option(min=0, max=10, help="Peak learning rate; 0: the classifier's own.")
+    float,
+    typer.Option(metavar="X", min=0, max=10, help="Peak learning rate; 0: the classifier's own."),
 ]
 Resume = Annotated[
     bool,
@@ -213,7 +225,9 @@ Models = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="Where they compute: auto, cpu, cuda, cuda:1 and so on.",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where they compute; auto takes a GPU where there is one. The services' own settings "
+        "count if it is not given.",
         rich_help_panel=_SYSTEM,
         show_default=False,
     ),
@@ -221,9 +235,10 @@ Device = Annotated[
 DType = Annotated[
     str,
     typer.Option(
-        help="Numbers of the diffusion models: float32, bfloat16 or float16.",
+        metavar="float32|bfloat16|float16",
+        help="Numbers of the diffusion models.",
         rich_help_panel=_SYSTEM,
-        show_default=False,
+        show_default="float32",
     ),
 ]
 Debug = Annotated[

@@ -1,9 +1,11 @@
-"""How a command reads its words: no option swallows another that was given before it."""
+"""How a command reads its words, and how it explains them."""
 
 from collections import Counter
 from typing import Any
 
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from gateway.cli.help import help_of
 
 
 class Command(TyperCommand):
@@ -20,6 +22,18 @@ class Command(TyperCommand):
                 names = "/".join([*parameter.opts, *parameter.secondary_opts])
                 ctx.fail(f"{names} is given {times} times, and only one counts; give it once.")
         return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        """Returns what --help prints."""
+        return help_of(self, ctx)
+
+
+class Group(TyperGroup):
+    """All commands together."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Returns what --help prints."""
+        return help_of(self, ctx)
 
 
 def _is_single(option: TyperOption) -> bool:

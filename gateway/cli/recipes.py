@@ -1,6 +1,6 @@
-"""The trainer's strategies, policies and classifiers, as --help shows them without a system.
+"""Methods, strategies, policies and classifiers, as --help shows them without a system.
 
-A test holds the table equal to what the trainer lists; a trainer that runs elsewhere is asked.
+Tests hold the tables equal to what gateway and trainer list; those that run elsewhere are asked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
     Offered = trainer_pb2.ListRecipesResponse | gateway_pb2.ListTrainingRecipesResponse
 
+METHODS = (
+    "simple", "simple_no_ws", "clip_templates", "contextual", "stylized", "contextual+stylized",
+    "mvc", "cond_embed_cutmix_dropout", "retrieval",
+)  # fmt: skip
 # Strategies that use added images; "real" alone uses none.
 STRATEGIES = ("combined", "half_half", "real", "two_phase")
 WITHOUT_ADDED = "real"
+WITH_ADDED = tuple(strategy for strategy in STRATEGIES if strategy != WITHOUT_ADDED)
 POLICIES = ("none", "randaugment", "standard")
 CLASSIFIERS = ("cnn4", "resnet50", "wrn_28_2")
 
@@ -28,8 +33,8 @@ OWN: Mapping[str, Sequence[str]] = {
 
 
 def choices(names: Iterable[str]) -> str:
-    """The names in one line, for --help."""
-    return ", ".join(names)
+    """The names as what an option may be, for --help."""
+    return "|".join(names)
 
 
 def check(known: Mapping[str, Sequence[str]], **asked: str) -> None:

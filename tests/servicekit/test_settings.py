@@ -92,7 +92,7 @@ def test_help_has_every_setting_with_its_default_and_meaning(name):
     kind = settings_class(name)
     text = describe(kind, name)
     for field in fields(kind):
-        assert f"  {name}_{field.name}".upper() + "  (" in text.upper()
+        assert f"  {name}_{field.name}".upper() + "\n" in text.upper()
         assert field.metadata["meaning"], f"{field.name} has no meaning"
 
 

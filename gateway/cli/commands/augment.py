@@ -10,23 +10,45 @@ from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
 from gateway.cli.folders import check_folders
 from gateway.cli.names_file import read_names
+from gateway.cli.recipes import METHODS
 from gateway.cli.records import noted
 from gateway.cli.wishes import AugmentWish, Manner
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
 
-Method = Annotated[str, typer.Option(help="How to make them; see `variegate methods`.")]
-PerClass = Annotated[int, typer.Option(min=1, max=1_000_000, help="Accepted images per class.")]
-Out = Annotated[Path, typer.Option(help="New folder for the images, a folder per class.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of every draw.")]
-Steps = Annotated[int, typer.Option(min=0, max=200, help="Denoising steps; 0: the model's own.")]
+Method = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        help=f"How to make them: {', '.join(METHODS)}. `variegate methods` explains them.",
+    ),
+]
+PerClass = Annotated[
+    int, typer.Option(metavar="N", min=1, max=1_000_000, help="Accepted images per class.")
+]
+Out = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="New folder for the images, a folder per class."),
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, max=2**64 - 1, help="Seed of every draw.")]
+Steps = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, max=200, help="Denoising steps; 0: the model's own."),
+]
 Guidance = Annotated[
     float | None,
-    typer.Option(min=0.0, max=30.0, help="Guidance scale; the model's own by default."),
+    typer.Option(
+        metavar="X", min=0.0, max=30.0, help="Guidance scale; the model's own by default."
+    ),
 ]
 Format = Annotated[
-    str, typer.Option("--format", help="Layout of --out: imagefolder, or webdataset (shards).")
+    str,
+    typer.Option(
+        "--format",
+        metavar="imagefolder|webdataset",
+        help="Layout of --out: a folder per class, or shards (.tar).",
+    ),
 ]
 Preview = Annotated[
     int,
@@ -41,6 +63,7 @@ Preview = Annotated[
 Classes = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="NAME,...",
         help="Only these classes, separated by commas; repeatable. A comma in a name: \\,",
     ),
 ]
@@ -86,6 +109,10 @@ def augment(
 
     What it will take is said first, and at a terminal asked if it is more than an hour.
     A run that was stopped, even killed, goes on when the same command is given again.
+
+    $ variegate augment ./my-images --per-class 100 --out ./augmented
+    $ variegate augment ./my-images --method contextual --classes cat,dog --preview 4
+    $ variegate augment ./my-images --method retrieval --pool ./photos.parquet
     """
     common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
 

@@ -10,7 +10,9 @@ from gateway.cli.execute import Outcome, execute
 if TYPE_CHECKING:
     from gateway.cli.session import Session
 
-Name = Annotated[str, typer.Argument(help="The operation, as `variegate status` lists it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The operation, as `variegate status` lists it.")
+]
 
 
 def cancel(
@@ -24,6 +26,9 @@ def cancel(
     """Stop an operation; what is finished is kept.
 
     Any command that runs in the state folder is found, as by status.
+
+    $ variegate status
+    $ variegate cancel operations/mvc-0123456789ab
     """
     common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
 

@@ -43,6 +43,8 @@ def clean(
     half-written files, files of training, logs. Your outputs and images,
     unfinished runs and the results of training are kept.
     What is needed again is made again.
+
+    $ variegate clean --dry-run
     """
     common = options.Common(state=state, json=json, debug=debug)
     settle(common, lambda: _clean(state, everything, dry_run, yes, json))

@@ -11,7 +11,15 @@ from gateway.cli.execute import Outcome, settle
 
 PRECONDITION = 3
 
-PortBase = Annotated[int, typer.Option(min=1024, max=65530, help="As for `variegate up`.")]
+PortBase = Annotated[
+    int,
+    typer.Option(
+        metavar="PORT",
+        min=1024,
+        max=65530,
+        help="The first of the six ports that `variegate up` would take.",
+    ),
+]
 
 
 def doctor(
@@ -24,7 +32,11 @@ def doctor(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Check the installation and what is set; every problem comes with its remedy."""
+    """Check the installation and what is set; every problem comes with its remedy.
+
+    $ variegate doctor
+    $ variegate doctor --models ./models --device cuda
+    """
     common = options.Common(None, None, store, state, json, debug, models, device, dtype)
     settle(common, lambda: _examine(common, port_base))
 

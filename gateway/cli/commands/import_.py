@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str | None,
-    typer.Option(help="Id of the dataset; by default made of the folder's name and content."),
+    typer.Option(
+        metavar="NAME",
+        help="Name of the dataset, a-z, 0-9, - and _; by default made of the folder's name and "
+        "content. Other commands take it as dataset:NAME.",
+    ),
 ]
 
 
@@ -41,7 +45,11 @@ def import_(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Import images, and see what is wrong with which file."""
+    """Import images, and see what is wrong with which file.
+
+    $ variegate import ./my-images --name pets
+    $ variegate augment dataset:pets --per-class 100 --out ./augmented
+    """
     common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
 
     reading = Reading(layout, follow_links, image_column, label_column)

@@ -19,7 +19,11 @@ def methods(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the augmentation methods and their parameters."""
+    """List the augmentation methods and their parameters.
+
+    $ variegate methods
+    $ variegate augment ./my-images --method mvc --param coarse_steps=2
+    """
     common = options.Common(gateway=gateway, json=json, debug=debug)
 
     async def work(session: "Session") -> Outcome:

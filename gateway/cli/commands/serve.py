@@ -13,17 +13,25 @@ CONTEXT = {"help_option_names": [], "allow_extra_args": True, "ignore_unknown_op
 Service = Annotated[
     str,
     typer.Argument(
-        help="gateway, captioner, prompter, generator, retriever or trainer.", show_default=False
+        metavar="SERVICE",
+        help="gateway, captioner, prompter, generator, retriever or trainer.",
+        show_default=False,
     ),
 ]
 
 
 def serve(context: typer.Context, service: Service) -> None:
-    """Run one service alone, until Ctrl-C; `variegate serve SERVICE --help` lists its settings."""
+    """Run one service alone, until Ctrl-C.
+
+    It takes its settings from the environment; `variegate serve SERVICE --help` lists them.
+
+    $ variegate serve captioner --help
+    $ CAPTIONER_DEVICE=cuda variegate serve captioner
+    """
     from servicekit.places import SERVICES
 
     if service in ("-h", "--help"):
-        print(context.get_help())
+        typer.echo(context.get_help())
         return
     if service not in SERVICES:
         error = unknown("service", service, SERVICES, listing="")

@@ -35,6 +35,9 @@ def status(
     """Show what a running system does and has done.
 
     Any command that runs in the state folder is found: up, augment, study, train, import.
+
+    $ variegate status
+    $ variegate status --state ./.variegate --json
     """
     common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
 

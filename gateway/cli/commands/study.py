@@ -26,28 +26,56 @@ Parameters = Annotated[
 ]
 OptionalSource = Annotated[
     str | None,
-    typer.Argument(metavar="[FOLDER]", help="As for augment; not with --demo.", show_default=False),
+    typer.Argument(
+        metavar="[FOLDER]",
+        help="Your images, in any form that augment takes; not with --demo.",
+        show_default=False,
+    ),
 ]
 _METHODS = "mvc,retrieval"
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help=f"Methods to compare, separated by commas; repeatable. Without it: {_METHODS}"
+        metavar="METHOD,...",
+        help=f"Methods to compare, separated by commas; repeatable: {', '.join(recipes.METHODS)}.",
+        show_default=_METHODS,
     ),
 ]
 Strategy = Annotated[
     str,
-    typer.Option(help=f"Training strategy of every method: {recipes.choices(recipes.STRATEGIES)}."),
+    typer.Option(
+        metavar=recipes.choices(recipes.WITH_ADDED), help="Training strategy of every method."
+    ),
 ]
-Seeds = Annotated[int, typer.Option(min=0, max=100, help="Number of seeds; 0: 3, 5 with --full.")]
+Seeds = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, max=100, help="Number of seeds; 0: 3, or 5 with --full."),
+]
 PerClass = Annotated[
-    int, typer.Option(min=0, max=1_000_000, help="Images added per class; 0: 100, demo 40.")
+    int,
+    typer.Option(
+        metavar="N", min=0, max=1_000_000, help="Images added per class; 0: 100, or 40 with --demo."
+    ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder of results.json and report.html.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of results.json and report.html.",
+        show_default="out/study, or out/demo with --demo",
+    ),
+]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
 Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
 StepCount = Annotated[
-    int, typer.Option("--train-steps", min=0, max=1_000_000, help="Optimiser steps; 0: default.")
+    int,
+    typer.Option(
+        "--train-steps",
+        metavar="N",
+        min=0,
+        max=1_000_000,
+        help="Optimiser steps of every training; 0: the classifier's own.",
+    ),
 ]
 
 
@@ -91,7 +119,14 @@ def study(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Compare methods: a table here, results.json and report.html in --out."""
+    """Compare methods: a table here, results.json and report.html in --out.
+
+    Every study also trains on the real images alone (baseline) and, with a pool that names its
+    classes, on more real images (oracle).
+
+    $ variegate study --demo
+    $ variegate study ./my-images --test ./my-test-images --methods mvc,simple --out ./study
+    """
     common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.

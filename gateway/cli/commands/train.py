@@ -22,20 +22,28 @@ Synthetic = Annotated[
 Strategy = Annotated[
     str,
     typer.Option(
-        help=f"How to use the added images: {recipes.choices(recipes.STRATEGIES)}; default "
-        "combined, or real without any.",
-        show_default=False,
+        metavar=recipes.choices(recipes.STRATEGIES),
+        help="How to use the added images.",
+        show_default="combined, or real without --synthetic",
     ),
 ]
-Seeds = Annotated[int, typer.Option(min=1, max=100, help="Number of runs with different seeds.")]
+Seeds = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, max=100, help="Number of runs with different seeds."),
+]
 StepCount = Annotated[
     int,
-    typer.Option("--steps", min=0, max=1_000_000, help="Optimiser steps; 0: the classifier's own."),
+    typer.Option(
+        "--steps",
+        metavar="N",
+        min=0,
+        max=1_000_000,
+        help="Optimiser steps; 0: the classifier's own.",
+    ),
 ]
 Compare = Annotated[
     bool, typer.Option("--compare/--no-compare", help="Train without the added images as well.")
 ]
-
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -76,7 +84,11 @@ def train(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train and test a classifier; with --synthetic also measure what the images gained."""
+    """Train and test a classifier; with --synthetic also measure what the images gained.
+
+    $ variegate train ./my-images --test ./my-test-images
+    $ variegate train ./my-images --test ./my-test-images --synthetic ./augmented --out ./trained
+    """
     common = options.Common(gateway, trainer, store, state, json, debug, device=device)
     training = TrainingWish(policy, classifier, steps, batch_size, learning_rate, image_size)
     added = tuple(synthetic or ())

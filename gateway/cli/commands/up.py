@@ -20,11 +20,20 @@ SERVICES = 6
 
 PortBase = Annotated[
     int,
-    typer.Option(min=1024, max=65530, help="Port of the gateway; the five others come after it."),
+    typer.Option(
+        metavar="PORT",
+        min=1024,
+        max=65530,
+        help="Port of the gateway; the five others come after it.",
+    ),
 ]
 ImportRoot = Annotated[
     list[Path] | None,
-    typer.Option(help="Folder that datasets may be imported from; repeatable. Default: this one."),
+    typer.Option(
+        metavar="DIR",
+        help="Folder that datasets may be imported from; repeatable.",
+        show_default="the current folder",
+    ),
 ]
 
 
@@ -39,7 +48,11 @@ def up(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Start all six services and leave them running until Ctrl-C."""
+    """Start all six services and leave them running until Ctrl-C.
+
+    $ variegate up
+    $ variegate up --port-base 50100 --import-root ./photos
+    """
     common = options.Common(None, None, store, state, json, debug, models, device, dtype)
     here = [] if os.environ.get("GATEWAY_IMPORT_ROOTS") else [Path.cwd()]
     roots = tuple(path.resolve() for path in import_root or here)

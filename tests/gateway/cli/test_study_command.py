@@ -46,7 +46,7 @@ def test_methods_may_be_said_at_once_or_one_after_the_other(variegate, gateway, 
     assert "--pool" in answer.err  # What retrieval needs: both were heard.
     answer = variegate(*command, "--methods", "mvc", "--methods", "mvcc", *studied)
     assert "no method 'mvcc'" in answer.err
-    assert "Without it: mvc,retrieval" in " ".join(variegate("study", "--help").out.split())
+    assert "[default: mvc,retrieval]" in " ".join(variegate("study", "--help").out.split())
 
 
 def test_the_demo_studies_the_shipped_photographs_again_and_again(
