@@ -7,7 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
+
+from servicekit.storage import ObjectStore, to_key
 
 PICTURE, PAGE = "preview.png", "preview.html"
 # Small images are shown larger, large ones smaller.
@@ -18,8 +21,18 @@ _MOST_ROWS, _MOST_COLUMNS = 100, 16
 Rows = Mapping[str, Sequence[bytes]]
 
 
+def images_of(store: ObjectStore, manifest_uri: str) -> dict[str, list[bytes]]:
+    """The images of a manifest by class, in its order."""
+    data = store.get(to_key(manifest_uri))
+    table = pq.read_table(io.BytesIO(data), columns=["class_name", "image_uri"])
+    images: dict[str, list[bytes]] = {}
+    for row in table.to_pylist():
+        images.setdefault(row["class_name"], []).append(store.get(to_key(row["image_uri"])))
+    return images
+
+
 def write_sheet(folder: Path, images: Rows) -> list[Path]:
-    """Writes both into the folder; `images` are the encoded images of each class, in order."""
+    """Writes both into the folder; `images` are the encoded images of each row, in order."""
     thumbs = {
         name: [_thumb(data) for data in found[:_MOST_COLUMNS]]
         for name, found in list(images.items())[:_MOST_ROWS]

@@ -57,9 +57,8 @@ class Manner:
     preview: int = 0
     yes: bool = False
 
-    def output_id(self, wish: AugmentWish) -> str:
-        """What the output folder belongs to: a run in a format, or so much of it."""
-        run = wish.output_id(self.form)
+    def output_id(self, run: str) -> str:
+        """What the output folder belongs to: a run (its id), or so much of it."""
         return f"{run} preview {self.preview}" if self.preview else run
 
 

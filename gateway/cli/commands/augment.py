@@ -149,6 +149,6 @@ def _checked(wish: AugmentWish, manner: Manner, *, own: bool) -> AugmentWish:
     if own:
         check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))
     if not manner.plan:
-        run, resume = manner.output_id(wish), manner.resume
+        run, resume = manner.output_id(wish.output_id(manner.form)), manner.resume
         outputs.check(manner.out, run, resume=resume, overwrite=manner.overwrite)
     return wish

@@ -66,6 +66,16 @@ Out = Annotated[
     ),
 ]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
+Preview = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=1000,
+        metavar="N",
+        help="Make only the first N images a class by each method, and a contact sheet of them: "
+        "preview.png and preview.html. Nothing is trained, and the study does not make them again.",
+    ),
+]
 Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
 StepCount = Annotated[
     int,
@@ -104,6 +114,7 @@ def study(
     image_size: options.ImageSize = 0,
     demo: Demo = False,
     full: Full = False,
+    preview: Preview = 0,
     plan: options.Plan = False,
     yes: options.Yes = False,
     resume: options.Resume = False,
@@ -131,7 +142,7 @@ def study(
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
-    manner = Manner(folder, "", redo, overwrite, plan, yes=yes)
+    manner = Manner(folder, "", redo, overwrite, plan, preview, yes)
     training = TrainingWish(policy, classifier, train_steps, batch_size, learning_rate, image_size)
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
@@ -212,4 +223,4 @@ def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
         check_methods(known, asked, has_pool=bool(wish.pool))
     if not manner.plan:
         kept = {"resume": manner.resume, "overwrite": manner.overwrite}
-        outputs.check(manner.out, wish.output_id(), **kept)
+        outputs.check(manner.out, manner.output_id(wish.output_id()), **kept)

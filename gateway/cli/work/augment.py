@@ -1,7 +1,6 @@
 """The work of `variegate augment`: ask the gateway, fetch the images, say what came of it."""
 
 import asyncio
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import outputs, planning, steps
+from gateway.cli.contact_sheet import images_of, write_sheet
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import export
 from gateway.cli.failures import SHORTFALL, CliError
@@ -48,7 +48,7 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
     room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
     if manner.plan:
         return planning.outcome(dataset, plan, room)
-    place = outputs.Place(out, manner.output_id(wish), models)
+    place = outputs.Place(out, manner.output_id(wish.output_id(manner.form)), models)
     asks = not outputs.is_begun(place)
     await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=asks)
     outputs.claim(place, resume=manner.resume, overwrite=manner.overwrite)
@@ -79,18 +79,8 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
 
 
 def _write_sheet(session: Session, made: pb.Augmentation, out: Path) -> list[Path]:
-    import pyarrow.parquet as pq
-
-    from gateway.cli.contact_sheet import write_sheet
-    from servicekit.storage import to_key
-
     store = session.connection.need_store()
-    columns = ["class_name", "image_uri"]
-    table = pq.read_table(io.BytesIO(store.get(to_key(made.result.manifest_uri))), columns=columns)
-    images: dict[str, list[bytes]] = {}
-    for row in table.to_pylist():
-        images.setdefault(row["class_name"], []).append(store.get(to_key(row["image_uri"])))
-    return write_sheet(out, images)
+    return write_sheet(out, images_of(store, made.result.manifest_uri))
 
 
 def _to_pb(wish: AugmentWish, pool_uri: str) -> pb.Augmentation:

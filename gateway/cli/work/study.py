@@ -10,10 +10,11 @@ from gateway.cli import outputs, planning, recipes, steps
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
-from gateway.cli.known import check_methods, methods_of, with_parameters
+from gateway.cli.known import Asked, check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
 from gateway.cli.tables import plus_minus, table, verdict
 from gateway.cli.wishes import Manner, StudyWish
+from gateway.cli.work import study_preview
 from gateway.study.results import ResultRow, StudyResults
 
 if TYPE_CHECKING:
@@ -45,30 +46,22 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
     run_id = wish.run_id(models)
     request = pb.CreateStudyRequest(
-        study_id=run_id,
-        study=pb.Study(
-            dataset=dataset.name,
-            arms=[
-                pb.StudyArm(method=name, strategy=wish.strategy, parameters=parameters)
-                for name, parameters in asked
-            ],
-            images_per_class=wish.per_class,
-            seeds=range(wish.seeds),
-            pool_uri=pool_uri,
-            training=pb.TrainingRecipe(**vars(wish.training)),
-            deterministic=wish.deterministic,
-            check_safety=wish.check_safety,
-        ),
+        study_id=run_id, study=_study(wish, asked, dataset.name, pool_uri)
     )
-    plan = await _plan(session, request)
+    if manner.preview:
+        plan = await study_preview.plan(session, request, manner.preview)
+    else:
+        plan = await _plan(session, request)
     # Only results.json and report.html leave the store.
     room = planning.disks(session, plan, out, is_folder=True, exports=False)
     if manner.plan:
         return planning.outcome(dataset, plan, room)
-    place = outputs.Place(out, wish.output_id(), models)
+    place = outputs.Place(out, manner.output_id(wish.output_id()), models)
     asks = not outputs.is_begun(place)
     await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=asks)
     outputs.claim(place, resume=manner.resume, overwrite=manner.overwrite)
+    if manner.preview:
+        return await study_preview.make(session, request, place, manner.preview)
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
@@ -81,6 +74,22 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
     return Outcome(document, lambda console: _print(console, results, out), code)
 
 
+def _study(wish: StudyWish, asked: Asked, dataset: str, pool_uri: str) -> pb.Study:
+    return pb.Study(
+        dataset=dataset,
+        arms=[
+            pb.StudyArm(method=name, strategy=wish.strategy, parameters=parameters)
+            for name, parameters in asked
+        ],
+        images_per_class=wish.per_class,
+        seeds=range(wish.seeds),
+        pool_uri=pool_uri,
+        training=pb.TrainingRecipe(**vars(wish.training)),
+        deterministic=wish.deterministic,
+        check_safety=wish.check_safety,
+    )
+
+
 async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Plan:
     """The plan of all rows and seeds; rows that differ in strategy alone share their images.
 
@@ -90,15 +99,8 @@ async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Pl
     training = await session.call(session.gateway.PlanStudy, pb.PlanStudyRequest(study=study))
     estimates = {}
     for arm in study.arms:
-        wanted = pb.Augmentation(
-            method=arm.method,
-            images_per_class=study.images_per_class,
-            parameters=arm.parameters,
-            pool_uri=study.pool_uri,
-            deterministic=study.deterministic,
-            check_safety=study.check_safety,
-        )
-        probe_id = f"{request.study_id[:40]}-{arm.method.replace('+', '-')[:12]}"
+        wanted = study_preview.augmentation_of(study, arm)
+        probe_id = study_preview.probe_id_of(request.study_id, arm)
         estimates[arm.method] = await planning.estimate(session, study.dataset, wanted, probe_id)
     return planning.Plan(estimates, times=len(study.seeds), training=training)
 

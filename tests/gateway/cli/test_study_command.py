@@ -1,6 +1,9 @@
 """variegate study against a real gRPC server."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.study import Arm, DatasetSummary, RunRecord, StudySpec, build_results
 from servicekit.errors import Precondition
@@ -126,3 +129,31 @@ def test_a_model_that_the_system_lacks_is_told_before_the_import(
     assert answer.code == 3
     assert "The generator has no model 'pix2pix'" in answer.err
     assert gateway.requests == []
+
+
+def test_a_preview_makes_the_first_images_of_every_method_and_trains_nothing(
+    variegate, gateway, studied, photos, tmp_path
+):
+    store = DirectoryStore(tmp_path / "objects")
+    rows = [
+        {"class_name": path.parent.name, "image_uri": f"store:{path.parent.name}{path.name}"}
+        for path in sorted(photos.rglob("*.png"))
+    ]
+    for path in photos.rglob("*.png"):
+        store.put(f"{path.parent.name}{path.name}", path.read_bytes())
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "objects" / "made.parquet")
+    gateway.augmentation_result = pb.AugmentationResult(
+        accepted_count=4, manifest_uri="store:made.parquet"
+    )
+    command = ["study", photos, "--test", photos, "--methods", "mvc", "--out", "s", *studied]
+    answer = variegate(*command, "--preview", 2)
+    assert answer.code == 0, answer.err
+    assert "4 images by mvc" in answer.out
+    assert "cat, mvc" in (tmp_path / "s" / "preview.html").read_text()
+    kinds = [type(request) for request in gateway.requests]
+    assert kinds == [pb.ImportDatasetRequest, pb.CreateAugmentationRequest]
+    made = gateway.requests[-1].augmentation
+    assert (made.images_per_class, made.preview_count, made.seed) == (100, 2, 0)
+    # The study takes the folder of its preview.
+    assert variegate(*command).code == 0
+    assert not (tmp_path / "s" / "preview.html").exists()

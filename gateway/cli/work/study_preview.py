@@ -1,0 +1,108 @@
+"""`variegate study --preview N`: the first images of every method, side by side."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from gateway.cli import outputs, planning
+from gateway.cli.contact_sheet import images_of, write_sheet
+from gateway.cli.execute import Outcome
+from gateway.cli.failures import SHORTFALL
+from gateway.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Of a row, as the gateway samples it: so the images are those that the study keeps.
+_SAFETY_SAMPLE = 64
+
+
+async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> planning.Plan:
+    """The plan of the first `count` images a class of every method."""
+    study = request.study
+    estimates = {}
+    for arm in study.arms:
+        wanted = augmentation_of(study, arm)
+        wanted.preview_count = count
+        probe_id = probe_id_of(request.study_id, arm)
+        estimates[arm.method] = await planning.estimate(session, study.dataset, wanted, probe_id)
+    return planning.Plan(estimates)
+
+
+async def make(
+    session: Session, request: pb.CreateStudyRequest, place: outputs.Place, count: int
+) -> Outcome:
+    """Makes them with the study's first seed, which does not make them again, and a sheet."""
+    study, made = request.study, dict[str, pb.Augmentation]()
+    for arm in study.arms:
+        wanted = augmentation_of(study, arm)
+        wanted.preview_count = count
+        order = pb.CreateAugmentationRequest(
+            parent=study.dataset,
+            augmentation_id=f"{probe_id_of(request.study_id, arm)}-{count}",
+            augmentation=wanted,
+        )
+        operation = await session.call(session.gateway.CreateAugmentation, order)
+        done = await session.finished(operation, pb.Augmentation(), part=arm.method)
+        made[arm.method] = done
+    sheet = await asyncio.to_thread(_write, session, made, place.folder)
+    outputs.finish(place, preview=count)
+    accepted = {name: one.result.accepted_count for name, one in made.items()}
+    short = {
+        name: [one.class_name for one in done.result.shortfalls]
+        for name, done in made.items()
+        if done.result.shortfalls
+    }
+    paths = list(map(str, sheet))
+
+    def render(console: "Console") -> None:
+        for name, number in accepted.items():
+            console.print(f"{number:,} images by {escape(name)}")
+        for name, classes in short.items():
+            said = escape(f"{name}: {', '.join(classes)}")
+            console.print(f"[yellow]fell short[/yellow] {said}")
+        for path in paths:
+            console.print(f"look at {escape(path)}")
+
+    document = {
+        "preview": count,
+        "accepted_counts": accepted,
+        "shortfalls": short,
+        "contact_sheet": paths,
+    }
+    return Outcome(document, render, SHORTFALL if short else 0)
+
+
+def augmentation_of(study: pb.Study, arm: pb.StudyArm) -> pb.Augmentation:
+    """The augmentation of an arm and the first seed, as the study itself makes it."""
+    return pb.Augmentation(
+        method=arm.method,
+        images_per_class=study.images_per_class,
+        seed=study.seeds[0],
+        parameters=arm.parameters,
+        pool_uri=study.pool_uri,
+        deterministic=study.deterministic,
+        check_safety=study.check_safety,
+        safety_sample_count=0 if study.check_safety else _SAFETY_SAMPLE,
+    )
+
+
+def probe_id_of(study_id: str, arm: pb.StudyArm) -> str:
+    """The id of what is made of an arm before the study."""
+    return f"{study_id[:40]}-{arm.method.replace('+', '-')[:12]}"
+
+
+def _write(session: Session, made: dict[str, pb.Augmentation], out: Path) -> list[Path]:
+    """A row for each class and method, those of a class together."""
+    store = session.connection.need_store()
+    found = {name: images_of(store, one.result.manifest_uri) for name, one in made.items()}
+    classes = dict.fromkeys(one for images in found.values() for one in images)
+    rows = {
+        f"{class_name}, {name}": images.get(class_name, [])
+        for class_name in classes
+        for name, images in found.items()
+    }
+    return write_sheet(out, rows)
