@@ -1,6 +1,7 @@
 """The trainer: one classifier from a dataset and, maybe, synthetic images."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +18,9 @@ from gateway.settings import GatewaySettings
 
 _CANCEL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
+
+# Is told the steps of a run: done, and all.
+OnSteps = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,17 @@ class Trainer:
         recipe = _recipe(plan.training_run)
         return TrainingPlan(recipe, plan.images_per_second, plan.measured_image_count)
 
-    async def train(self, wish: TrainingWish) -> Tested:
-        """Trains and tests a classifier. Raises ServiceError."""
+    async def train(self, wish: TrainingWish, on_steps: OnSteps) -> Tested:
+        """Trains and tests a classifier; says how many steps are done, and of how many.
+
+        Raises ServiceError.
+        """
+
+        def look(operation: operations_pb2.Operation) -> None:
+            progress = pb.CreateTrainingRunMetadata()
+            if operation.metadata.Unpack(progress):
+                on_steps(progress.done_step_count, progress.total_step_count)
+
         request = pb.CreateTrainingRunRequest(
             training_run_id=wish.run_id, training_run=_run_to_pb(wish)
         )
@@ -112,6 +125,7 @@ class Trainer:
             lambda: self._stub.CreateTrainingRun(request, timeout=60),
             service="trainer",
             patience_seconds=self._settings.patience_seconds,
+            look=look,
         )
         finished = pb.TrainingRun()
         done.response.Unpack(finished)

@@ -29,6 +29,7 @@ from gateway.run.progress import Progress
 from gateway.run.reporting import write_report
 from gateway.run.steps import Step, step
 from gateway.run.study_rows import arm_of, augmentation_of, plain_of
+from gateway.run.training_progress import TrainingProgress
 from gateway.run.used_models import check_models
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.records import BASELINE, ORACLE
@@ -51,7 +52,7 @@ class Studying:
 
     def __post_init__(self) -> None:
         self._room = asyncio.Semaphore(self.context.settings.training_runs_in_flight)
-        self._trained = 0
+        self._pace = TrainingProgress(self.progress)
 
     async def run(self) -> None:
         """Does all of it."""
@@ -156,7 +157,7 @@ class Studying:
         async with self._room:
             result = await place.run(lambda: self._test(row, seed, synthetic_uri))
         tested = Tested(**{**result, "recipe": TrainingRecipe(**result["recipe"])})
-        self._trained += 1
+        self._pace.finished(tested.recipe.step_count, row.key, seed)
         self.runs.append(
             RunRecord(
                 arm=row,
@@ -189,7 +190,7 @@ class Studying:
         )
         trainer = self.context.clients.trainer
         try:
-            return asdict(await trainer.train(wish))
+            return asdict(await trainer.train(wish, self._pace.of(row.key, seed)))
         except asyncio.CancelledError:
             # When the gateway ends, the run goes on and is found again; nobody waits for it here.
             if not self.context.closing.is_set():
@@ -198,11 +199,9 @@ class Studying:
 
     async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:
         self.progress.child = None
-        self.progress.part = ""
-        self.progress.start("train", len(tasks), "classifiers", self._trained)
+        self._pace.begin(len(tasks))
         for finished in asyncio.as_completed(tasks):
             await finished
-            self.progress.done = self._trained
 
     async def _report(self) -> None:
         await asyncio.to_thread(

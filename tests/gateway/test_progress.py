@@ -9,6 +9,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.clients import patience
 from gateway.run.progress import Progress
+from gateway.run.training_progress import TrainingProgress
 from servicekit.errors import Exhausted
 from tests.gateway.system import open_system
 
@@ -20,6 +21,21 @@ def test_what_was_done_before_a_stage_began_does_not_count_as_its_speed():
     time.sleep(0.05)
     progress.advance()
     assert 0 < progress.rate() <= 20
+
+
+def test_the_training_of_a_study_is_shown_in_steps_that_go_on_from_what_was_done():
+    progress = Progress()
+    training = TrainingProgress(progress)
+    training.finished(100, "baseline", 1)
+    training.of("mvc", 1)(40, 100)
+    assert not progress.stage, "images are still being made"
+    training.begin(3)
+    assert (progress.stage, progress.unit, progress.rate()) == ("train", "steps", 0)
+    assert (progress.done, progress.total) == (140, 300)
+    training.of("mvc", 1)(90, 100)
+    assert (progress.part, progress.done) == ("1 of 3 classifiers", 190)
+    training.finished(100, "mvc", 1)
+    assert (progress.part, progress.done) == ("2 of 3 classifiers", 200)
 
 
 async def test_what_keeps_work_waiting_is_named_with_its_service_and_reason(folders, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.retriever.v1 import retriever_pb2
 
+from gateway.cli.work.study_preview import augmentation_of
 from servicekit.storage import to_key
 from tests.gateway.pictures import picture, write_folder, write_pool
 from tests.gateway.system import open_system
@@ -174,6 +175,22 @@ async def test_without_a_pool_there_is_no_oracle(folders):
         operation = await system.stub.CreateStudy(study_of(arms=("simple",)), timeout=10)
         study = await system.finish(operation)
     assert [row.method for row in study.result.rows] == ["baseline", "simple"]
+
+
+async def test_a_preview_of_a_study_makes_images_that_the_study_does_not_make_again(folders):
+    root, train, test = folders
+    request = study_of(arms=("mvc",))
+    preview = augmentation_of(request.study, request.study.arms[0])
+    preview.preview_count = 2
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        create = pb.CreateAugmentationRequest(
+            parent="datasets/pets", augmentation_id="first", augmentation=preview
+        )
+        await system.finish(await system.stub.CreateAugmentation(create, timeout=10))
+        assert system.trouble.made == 2 * 2
+        await system.finish(await system.stub.CreateStudy(request, timeout=10))
+        assert system.trouble.made == 2 * 2 * 3, "two seeds, two classes, three images"
 
 
 @pytest.mark.parametrize(

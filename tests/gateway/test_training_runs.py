@@ -89,6 +89,34 @@ async def test_cancelling_a_study_cancels_its_training_runs(root):
 
 
 @slow
+async def test_a_study_shows_the_pace_of_training_and_its_next_plan_knows_it(root):
+    async with (
+        open_trainer(root) as (target, _),
+        open_system(root / "state", root, trainer=target) as system,
+    ):
+        operation = await begin(system, root, 1500)
+        shown = []
+
+        async def is_done():
+            request = operations_pb2.GetOperationRequest(name=operation.name)
+            answer = await system.operations.GetOperation(request, timeout=10)
+            progress = pb.OperationProgress()
+            answer.metadata.Unpack(progress)
+            shown.append(progress)
+            return answer.done
+
+        await until(is_done, 120)
+        study = await system.finish(operation)
+        study.images_per_class = 3
+        plan = await system.stub.PlanStudy(pb.PlanStudyRequest(study=study), timeout=10)
+    steps = [one for one in shown if one.stage == "train" and one.done_count]
+    assert any(one.rate > 0 and one.part == "1 of 2 classifiers" for one in steps)
+    assert {(one.unit, one.total_count) for one in steps} == {("steps", 3000)}
+    assert plan.measured_image_count == 2 * 1500 * 8
+    assert plan.images_per_second > 0
+
+
+@slow
 async def test_a_gateway_that_ends_leaves_its_training_runs_running(root):
     async with open_trainer(root) as (target, operations):
         async with open_system(root / "state", root, trainer=target) as system:
