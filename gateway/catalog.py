@@ -23,7 +23,7 @@ from gateway.messages import (
     to_pb,
 )
 from gateway.resources import Dataset
-from servicekit.errors import AlreadyExists, NotFound
+from servicekit.errors import AlreadyExists, InvalidArgument, NotFound
 from servicekit.storage import ObjectStore
 
 _REQUEST, _RESOURCE, _TIMES = "request.json", "resource.json", "times.json"
@@ -66,6 +66,17 @@ class Catalog:
     def _write_times(self, name: str, times: Times, *, overwrite: bool) -> None:
         data = json.dumps(asdict(times)).encode()
         self._store.put(f"{name}/{_TIMES}", data, overwrite=overwrite)
+
+    def finished_and_times(self, name: str) -> tuple[Resource | None, Times]:
+        """Returns the finished resource, None if it is not finished, and its times."""
+        return self.finished(name), self.times(name)
+
+    def has(self, name: str) -> bool:
+        """Says whether anything was asked for under a name, which may be any text."""
+        try:
+            return self._store.exists(f"{name}/{_REQUEST}")
+        except InvalidArgument:  # No name of ours is no key of a store.
+            return False
 
     def requested(self, name: str) -> Resource:
         """Returns what was asked for under a name. Raises NotFound."""

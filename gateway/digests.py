@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+# One for all: `json.dumps` would make an encoder for each text.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 
 
 def canonical(value: Plain) -> str:
     """Returns the one JSON text of `value`: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(*parts: Plain, length: int = 32) -> str:

@@ -33,12 +33,10 @@ class DurableOperations:
     async def get(self, name: str) -> operations_pb2.Operation:
         """Returns an operation by name. Raises NotFound."""
         subject = name.removeprefix(_PREFIX).replace(".", "/")
-        try:
-            await asyncio.to_thread(self._catalog.requested, subject)
-        except ServiceError as error:
+        if not await asyncio.to_thread(self._catalog.has, subject):
             raise NotFound(
                 f"there is no operation {name!r}", resource=name, reason="OPERATION_NOT_FOUND"
-            ) from error
+            )
         return await self._operation(subject)
 
     async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:
@@ -66,8 +64,7 @@ class DurableOperations:
         # The work writes its resource before it ends, so its end is looked up first: the other way
         # round, work that ends between the two looks would seem to have made nothing.
         error, ended = await self._error(subject)
-        finished = await asyncio.to_thread(self._catalog.finished, subject)
-        times = await asyncio.to_thread(self._catalog.times, subject)
+        finished, times = await asyncio.to_thread(self._catalog.finished_and_times, subject)
         if finished is not None:
             operation.done = True
             operation.response.Pack(to_pb(finished))

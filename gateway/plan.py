@@ -1,12 +1,12 @@
 """The plan: which images to make, and how. Pure: the same input gives the same items."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
 from gateway.digests import Plain, digest, seed_of
-from gateway.methods.base import ClassMaterial, Image, Method, Slot, Text, Values
+from gateway.methods.base import ClassMaterial, Draft, Image, Method, Slot, Text, Values
 from gateway.resources import Recipe
 
 
@@ -84,11 +84,20 @@ class Plan:
 
     def items(self, slots: Iterable[Slot], materials: Mapping[str, ClassMaterial]) -> list[Item]:
         """Drafts the items of `slots`, sorted by class, index and attempt."""
-        items = [self._item(slot, materials[slot.class_name]) for slot in slots]
+        items = [
+            self._item(slot, draft, materials[slot.class_name])
+            for slot, draft in self.drafts(slots, materials)
+        ]
         return sorted(items, key=lambda item: item.order)
 
-    def _item(self, slot: Slot, material: ClassMaterial) -> Item:
-        draft = self.method.draft(slot, material, self.values)
+    def drafts(
+        self, slots: Iterable[Slot], materials: Mapping[str, ClassMaterial]
+    ) -> Iterator[tuple[Slot, Draft]]:
+        """Yields what the method drafts for each slot, in order; without the ids, which cost."""
+        for slot in slots:
+            yield slot, self.method.draft(slot, materials[slot.class_name], self.values)
+
+    def _item(self, slot: Slot, draft: Draft, material: ClassMaterial) -> Item:
         parents = tuple(parent.item_id for parent in draft.parents)
         lineage: dict[str, Plain] = {
             "method": self.method.id,

@@ -44,7 +44,9 @@ class NearIndex:
 
     def find(self, value: int, distance: int) -> NDArray[np.int64]:
         """Returns the positions of the hashes within `distance` bits, 0 to 64, ascending."""
-        return self.find_all(np.array([value], np.uint64), distance).positions
+        parts = [start + index.find_one(value, distance) for start, index in self._indexes]
+        hits = np.flatnonzero(np.bitwise_count(self._newest() ^ np.uint64(value)) <= distance)
+        return np.concatenate([*parts, self._indexed + hits])
 
     def find_all(self, values: Hashes, distance: int) -> Near:
         """Returns what is within `distance` bits of each of uint64 [q], with its distance."""

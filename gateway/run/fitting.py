@@ -1,14 +1,14 @@
 """Sees that prompts fit into the model: names are shortened, and prompts that are cut counted."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
 from gateway.lengths import PromptLengths, lengths_of, most_of_name, shorter_names
-from gateway.methods.base import ClassMaterial, MixedText, PromptText
-from gateway.plan import Item, ModelInfo
+from gateway.methods.base import ClassMaterial, Draft, MixedText, PromptText, Slot
+from gateway.plan import ModelInfo
 from gateway.run.context import Context
 from gateway.run.progress import Progress
 from gateway.run.steps import step
@@ -95,14 +95,14 @@ def size_notice(model: ModelInfo, materials: Mapping[str, ClassMaterial]) -> str
     )
 
 
-def texts_of(items: Sequence[Item]) -> set[str]:
-    """Returns the different texts that the text encoder reads for these items."""
+def texts_of(drafts: Iterable[tuple[Slot, Draft]]) -> set[str]:
+    """Returns the different texts that the text encoder reads for these drafts."""
     texts: set[str] = set()
     mixed: set[str] = set()
-    for item in items:
-        if isinstance(item.text, PromptText):
-            texts.add(item.text.prompt)
-        elif isinstance(item.text, MixedText) and item.slot.class_name not in mixed:
-            mixed.add(item.slot.class_name)  # All images of a class mix the same captions.
-            texts.update(item.text.captions)
+    for slot, draft in drafts:
+        if isinstance(draft.text, PromptText):
+            texts.add(draft.text.prompt)
+        elif isinstance(draft.text, MixedText) and slot.class_name not in mixed:
+            mixed.add(slot.class_name)  # All images of a class mix the same captions.
+            texts.update(draft.text.captions)
     return texts

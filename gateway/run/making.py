@@ -71,7 +71,7 @@ class Making:
         def prompts() -> set[str]:
             some, found = slots[:: max(len(slots) // MOST_TEXTS, 1)], set[str]()
             for first in range(0, len(some), _DRAFTED):
-                found |= set(texts_of(self.plan.items(some[first : first + _DRAFTED], materials)))
+                found |= texts_of(self.plan.drafts(some[first : first + _DRAFTED], materials))
             return found
 
         materials = self.materials

@@ -1,6 +1,6 @@
 """What became of an item, as plain data that a durable step can record."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.clients.generator import MadeImage
@@ -29,7 +29,7 @@ class Outcome:
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the outcome as a step's result."""
-        return asdict(self)
+        return {**vars(self), "reasons": list(self.reasons)}
 
 
 def from_plain(values: dict[str, Any]) -> Outcome:

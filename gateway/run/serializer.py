@@ -5,13 +5,13 @@ reads rows that are marked as pickles whatever serializer it is given, so its ow
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from dbos._serialization import DefaultSerializer, Serializer
 from sqlalchemy.exc import SQLAlchemyError
 
 _ERROR = "variegate.error"
+_NESTED = (dict, list, tuple)
 
 
 class RecordedError(Exception):
@@ -42,13 +42,15 @@ class JsonSerializer(Serializer):
 
 def _check_keys(data: Any) -> None:
     """Raises TypeError for a key that JSON would silently turn into a text."""
-    if isinstance(data, Mapping):
-        for key, value in data.items():
+    if isinstance(data, dict):
+        for key in data:
             if not isinstance(key, str):
                 raise TypeError(f"a step's result has the key {key!r}, which is no text")
-            _check_keys(value)
-    elif isinstance(data, list | tuple):
-        for value in data:
+        data = data.values()
+    elif not isinstance(data, _NESTED):
+        return
+    for value in data:
+        if isinstance(value, _NESTED):  # Most values are not, and need no call.
             _check_keys(value)
 
 

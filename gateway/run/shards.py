@@ -37,7 +37,10 @@ class ShardMaker:
 
     async def make(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         """Returns one outcome per item, in order, as plain data."""
-        wishes = await together(self._wish(item) for item in items)
+        if any(map(_is_embedded, items)):
+            wishes = await together(self._wish(item) for item in items)
+        else:  # Nothing is waited for, and a task would cost more than the wish.
+            wishes = [await self._wish(item) for item in items]
         generator = self.context.clients.generator
         fresh = 0
         self.watch.begin()
@@ -127,6 +130,11 @@ class ShardMaker:
             parents = self.materials[class_name].parents
             self.places[class_name] = {one.image_uri: row for row, one in enumerate(parents)}
         return self.places[class_name]
+
+
+def _is_embedded(item: Item) -> bool:
+    """Says whether the wish for an item holds embeddings, which may have to be made."""
+    return isinstance(item.text, MixedText) or isinstance(item.image, UnclipMix)
 
 
 def shown_text(display_name: str) -> str:

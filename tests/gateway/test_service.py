@@ -9,6 +9,7 @@ from google.longrunning import operations_pb2
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.datasets import manifest
+from servicekit.errors import Unavailable
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import picture, write_folder
@@ -124,10 +125,22 @@ async def test_progress_is_shown_and_cancelled_work_goes_on_when_asked_again(sys
 
 
 async def test_an_unknown_operation_is_not_found(system, fails):
-    for name in ("operations/nothing", "operations/datasets.pets.augmentations.zz", "x"):
+    for name in ("operations/nothing", "operations/datasets.pets.augmentations.zz", "x", "../x"):
         get = operations_pb2.GetOperationRequest(name=name)
         error = await fails(system.operations.GetOperation(get, timeout=9))
         assert error.code.name == "NOT_FOUND"
+
+
+async def test_an_operation_is_not_called_unknown_while_the_store_is_away(
+    system, fails, monkeypatch
+):
+    def away(key):
+        raise Unavailable("the store is away", reason="STORE_UNREACHABLE")
+
+    monkeypatch.setattr(system.store, "exists", away)
+    get = operations_pb2.GetOperationRequest(name="operations/datasets.pets")
+    error = await fails(system.operations.GetOperation(get, timeout=9))
+    assert (error.code.name, error.message) == ("UNAVAILABLE", "the store is away")
 
 
 async def test_an_import_that_cannot_work_fails_at_once_or_in_its_operation(system, fails):
