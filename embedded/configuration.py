@@ -91,7 +91,10 @@ def explicit(environ: Mapping[str, str], choices: Choices = NO_CHOICES) -> Expli
             )
         found[key] = value
         name, _, field = key.partition(".")
-        create(settings_class(name), {field: value}, name)
+        try:
+            create(settings_class(name), {field: value}, name)
+        except SettingsError as error:  # It is called what it was called by who set it.
+            raise SettingsError(str(error).replace(_variable(key), source, 1)) from error
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
-from gateway.cli.running import Running, holder_of, published, running_in
+from gateway.cli.running import Running, holder_of, make_lock, published, running_in
 from servicekit.storage import ObjectStore, open_store
 
 EMBEDDED = ("embedded.system", "EmbeddedSystem")
@@ -147,6 +147,7 @@ def embedded(
         choices = _configuration().Choices(common.models, common.device, common.dtype)
         system = factory(state, roots, port_base=port_base, store=store, choices=choices)
         state.mkdir(parents=True, exist_ok=True)
+        make_lock(state)
     except ModuleNotFoundError as error:
         raise CliError(
             f"The embedded system cannot start: the package {error.name!r} is missing.",
@@ -156,7 +157,7 @@ def embedded(
         ) from error
     except OSError as error:
         raise CliError(
-            f"The state folder {state} cannot be made: {error.strerror or error}.",
+            f"The state folder {state} cannot be made or written to: {error.strerror or error}.",
             exit_code=3,
             remedy="Choose another with --state DIR or VARIEGATE_STATE.",
             reason="STATE_NOT_WRITABLE",

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
 
 from gateway.cli.failures import CliError
 from gateway.cli.interrupts import Ending, interruptible
 from gateway.cli.options import Common
+from gateway.cli.terminal import console
 from servicekit.escaping import escaped, json_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gateway.cli.session import Session
 
 T = TypeVar("T")
@@ -28,7 +30,7 @@ class Outcome:
     """What a command answers: `document` with --json, else what `render` prints."""
 
     document: dict[str, Any]
-    render: Callable[[Console], None]
+    render: "Callable[[Console], None]"
     exit_code: int = 0
 
 
@@ -82,7 +84,7 @@ def _show(common: Common, outcome: Outcome) -> int:
     if common.json:
         print(json_text(outcome.document))
     else:
-        outcome.render(Console())
+        outcome.render(console())
     return outcome.exit_code
 
 
@@ -124,13 +126,13 @@ def _translate(error: Exception) -> CliError:
     from servicekit.settings import SettingsError
 
     if isinstance(error, SettingsError):
-        failure = CliError(str(error), reason="BAD_SETTING")
+        failure = CliError(_sentence(str(error)), reason="BAD_SETTING")
     elif isinstance(error, ServiceError):
         message = error.message
         if message.partition(" ")[0].isalpha():  # It may begin with a URI or a name.
             message = message[:1].upper() + message[1:]
         failure = CliError(
-            message if message.endswith((".", "!", "?")) else f"{message}.",
+            _sentence(message),
             exit_code=error.exit_code,
             remedy=remedy_of(error),
             reason=error.reason,
@@ -154,6 +156,10 @@ def _translate(error: Exception) -> CliError:
     return failure
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _say(common: Common, error: CliError) -> int:
     if common.debug and error.__cause__ is not None:
         traceback.print_exception(error.__cause__, file=sys.stderr)
@@ -161,11 +167,11 @@ def _say(common: Common, error: CliError) -> int:
         facts = {"exit_code": error.exit_code, "reason": error.reason, "message": error.message}
         print(json_text({"error": {**facts, "remedy": error.remedy}}))
     else:
-        console = Console(stderr=True, highlight=False)
-        console.print("error:", style="bold red", end=" ")
-        console.print(escaped(error.message, lines=True), markup=False, soft_wrap=True)
+        terminal = console(stderr=True)
+        terminal.print("error:", style="bold red", end=" ")
+        terminal.print(escaped(error.message, lines=True), markup=False, soft_wrap=True)
         if error.remedy:
-            console.print(
+            terminal.print(
                 escaped(error.remedy, lines=True), markup=False, soft_wrap=True, style="dim"
             )
     return error.exit_code

@@ -36,7 +36,7 @@ def help_of(command: Any, ctx: Any) -> str:
             panel = parameter.rich_help_panel or _OPTIONS
             panels.setdefault(panel, []).append((_term(parameter), _text(parameter)))
         else:
-            arguments.append((_name(parameter), parameter.help or ""))
+            arguments.append((name_of(parameter), parameter.help or ""))
     named = getattr(command, "commands", {}).items()
     parts += _section("Commands", ((name, one.help.split("\n\n")[0]) for name, one in named))
     parts += _section("Arguments", arguments)
@@ -52,7 +52,7 @@ def _pieces(command: Any, ctx: Any) -> Iterator[str]:
         yield "[OPTIONS]"
     for parameter in parameters:
         if not isinstance(parameter, TyperOption):
-            yield _name(parameter)
+            yield name_of(parameter)
     if hasattr(command, "commands"):
         yield "COMMAND ..."
 
@@ -82,7 +82,8 @@ def _heading(title: str) -> str:
     return f"{title}:" if is_plain else typer.style(f"{title}:", bold=True)
 
 
-def _name(argument: Any) -> str:
+def name_of(argument: Any) -> str:
+    """Returns what an argument is called, for example FOLDER."""
     return str(argument.metavar or argument.name.upper())
 
 

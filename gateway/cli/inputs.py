@@ -106,6 +106,11 @@ def local_path(text: str) -> Path | None:
     return Path(text).expanduser().resolve()
 
 
+def local_paths(*texts: str | None) -> list[Path | None]:
+    """The paths behind those sources that are given."""
+    return [local_path(text) for text in texts if text]
+
+
 def dataset_id(
     train: str,
     test: str | None,
@@ -159,15 +164,19 @@ def parameters(pairs: list[str] | None) -> dict[str, str]:
                 remedy="Write --param NAME=VALUE, for example "
                 "--param coarse_steps=2. `variegate methods` lists the names.",
             )
-        found[name.strip()] = value.strip()
+        if found.setdefault(name.strip(), value.strip()) != value.strip():
+            raise CliError(
+                f"--param {name.strip()} is given as {found[name.strip()]} and as {value.strip()}.",
+                remedy="Give it once.",
+            )
     return found
 
 
 def names(texts: str | list[str] | None) -> list[str]:
-    r"""Names separated by commas: "a, b" -> ["a", "b"]; a comma in a name is written "\,"."""
+    r"""Names separated by commas, each once: "a, b" -> ["a", "b"]; a comma in a name is "\,"."""
     given = [texts] if isinstance(texts, str) else texts or []
     parts = [part for text in given for part in re.split(r"(?<!\\),", text)]
-    return [part.replace("\\,", ",").strip() for part in parts if part.strip()]
+    return list(dict.fromkeys(part.replace("\\,", ",").strip() for part in parts if part.strip()))
 
 
 def _listing(text: str) -> Iterator[list[object]]:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Annotated
@@ -54,7 +55,6 @@ app = typer.Typer(
     help=HELP,
     # No markup: what is in brackets is text.
     rich_markup_mode=None,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -89,6 +89,10 @@ def main(arguments: list[str] | None = None) -> None:
         # What the terminal's encoding does not have is spelled, and no reason to fail.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if not arguments:
+        with redirect_stdout(sys.stderr):
+            app(["--help"], prog_name="variegate", standalone_mode=False)
+        sys.exit(2)
     try:
         check_variables(os.environ)
         code = app(arguments, prog_name="variegate", standalone_mode=False)
@@ -106,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _misused(error: typer.TyperException, arguments: list[str]) -> int:
     """Prints wrong usage as one sentence and what to do."""
     words = getattr(error, "format_message", lambda: str(error))
-    message = str(words())
+    message = str(words()).replace("Value error, ", "")
     given = arguments[0] if arguments else ""
     near = get_close_matches(given, _COMMANDS, n=1)
     command = given if given in _COMMANDS else ""

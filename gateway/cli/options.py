@@ -11,6 +11,17 @@ from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
 _SYSTEM = "System"
 
 
+def _address(value: str | None) -> str | None:
+    """HOST:PORT, or a name that gRPC resolves (dns:///NAME:PORT); an empty variable is none."""
+    if not value:
+        return None
+    host, _, port = value.rpartition(":")
+    is_plain = ("://" not in host and host.count(":") == 0) or host[:1] + host[-1:] == "[]"
+    if not host or not port.isdecimal() or int(port) > 65535 or not (is_plain or "://" in host):
+        raise typer.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051.")
+    return value
+
+
 def _not_one(value: int) -> int:
     if value == 1:
         raise typer.BadParameter("1 is not in the range 2 to 4096, nor 0.")
@@ -176,6 +187,7 @@ Gateway = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
+        callback=_address,
         help="Talk to a running system instead of starting one.",
         envvar="VARIEGATE_GATEWAY",
         rich_help_panel=_SYSTEM,
@@ -186,6 +198,7 @@ Trainer = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
+        callback=_address,
         help="Trainer of the running system; needed with --gateway.",
         envvar="VARIEGATE_TRAINER",
         rich_help_panel=_SYSTEM,

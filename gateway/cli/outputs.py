@@ -88,6 +88,30 @@ def apart(out: Path, *sources: Path | None) -> None:
             )
 
 
+def apart_from_state(state: Path, out: Path | None, *sources: Path | None) -> None:
+    """Raises CliError if the system would keep its work among the images, or in the output.
+
+    There it would be taken for images, or be deleted with a replaced output. A hidden folder, as
+    the usual one is, is no class.
+    """
+    state = state.expanduser().resolve()
+    for source in sources:
+        if source and state.is_relative_to(source):
+            parts = state.relative_to(source).parts
+            if not any(part.startswith(".") for part in parts):
+                raise _mixed(state, f"the images {source}")
+    if out and state.is_relative_to(out.resolve()):
+        raise _mixed(state, f"the output {out}")
+
+
+def _mixed(state: Path, other: str) -> CliError:
+    return CliError(
+        f"The state folder {state} lies in {other}.",
+        remedy="Choose another with --state DIR or VARIEGATE_STATE.",
+        reason="STATE_IN_THE_WAY",
+    )
+
+
 def _check(out: Path, run: str, *, resume: bool, overwrite: bool) -> None:
     marker = _read(out)
     if marker is None:

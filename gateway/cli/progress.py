@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from gateway.cli.terminal import console
 from servicekit.escaping import escaped
 
 _PLAIN_EVERY_SECONDS = 5.0
@@ -181,6 +181,6 @@ def _bars() -> Progress:
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TextColumn("[dim]{task.fields[pace]}"),
-        console=Console(stderr=True),
+        console=console(stderr=True),
         transient=True,
     )

@@ -53,9 +53,8 @@ def check_strategy(strategy: str, *, has_added: bool) -> None:
         )
     if has_added and strategy == WITHOUT_ADDED:
         raise CliError(
-            f"The strategy {strategy!r} uses no added images, and --synthetic gives some.",
-            remedy="Leave --synthetic out, or use another --strategy. Without --no-compare real "
-            "images alone are trained on as well.",
+            f"The strategy {strategy!r} uses no added images, and there are some.",
+            remedy="Use another --strategy; real images alone are trained on as well, to compare.",
         )
 
 

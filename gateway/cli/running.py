@@ -85,6 +85,16 @@ def holder_of(state: Path) -> str:
     return ""
 
 
+def make_lock(state: Path) -> None:
+    """Makes the file that the system locks. Raises OSError where it could not be locked."""
+    (state / _LOCK).open("a").close()
+
+
+def is_state(folder: Path) -> bool:
+    """Says whether a system has kept its work in the folder."""
+    return (folder / _LOCK).is_file()
+
+
 @contextmanager
 def held(state: Path) -> Iterator[None]:
     """Keeps every system out of the folder while the block runs.

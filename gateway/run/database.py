@@ -44,7 +44,7 @@ def engine_of(database_url: str) -> sa.Engine | None:
     engine = sa.create_engine(url)
     if url.database:
         # SQLAlchemy cannot write down names that are not UTF-8, so it is not told the file's.
-        file = Path(unquote(urlsplit(database_url).path[1:], errors="surrogateescape"))
+        file = _file_of(database_url)
         file.parent.mkdir(parents=True, exist_ok=True)
 
         @sa.event.listens_for(engine, "do_connect")
@@ -66,7 +66,13 @@ def engine_of(database_url: str) -> sa.Engine | None:
     return engine
 
 
-def failure_of(error: SQLAlchemyError) -> ServiceError:
+def check(engine: sa.Engine) -> None:
+    """Opens and reads a SQLite database. Raises SQLAlchemyError if it is damaged or is none."""
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT count(*) FROM sqlite_master"))
+
+
+def failure_of(error: SQLAlchemyError, database_url: str = "") -> ServiceError:
     """Returns what a failure of the database means to people, with what to do about it."""
     why, codes = str(error).splitlines()[0], _codes(error)
     if _FULL & codes:
@@ -84,12 +90,18 @@ def failure_of(error: SQLAlchemyError) -> ServiceError:
         )
     remedies = [_REMEDIES[code] for code in sorted(codes) if code in _REMEDIES]
     remedy = remedies[0] if remedies else f"correct {_SUBJECT}, or start its server"
+    if database_url.startswith("sqlite:"):
+        remedy = remedy.replace("the file", f"the file {_file_of(database_url)}", 1)
     return Precondition(
         f"the gateway's database cannot be used ({why}); {remedy}, and run the same command again, "
         "nothing that was finished is lost",
         subject=_SUBJECT,
         reason="DATABASE_UNUSABLE",
     )
+
+
+def _file_of(database_url: str) -> Path:
+    return Path(unquote(urlsplit(database_url).path[1:], errors="surrogateescape"))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clients.faults import is_lasting, is_passing
-from gateway.run.database import engine_of, failure_of, told
+from gateway.run.database import check, engine_of, failure_of, told
 from gateway.run.serializer import JsonSerializer, RecordedError
 from gateway.run.state import State, pack, unpack
 from servicekit.errors import (
@@ -90,6 +90,8 @@ class Durable:
         _launched = self
         try:
             self._engine = engine_of(self._database_url)
+            if self._engine:
+                check(self._engine)  # Before DBOS, which would print the trace of a damaged one.
             url = None if self._engine else self._database_url
             own: Any = {"system_database_url": url, "system_database_engine": self._engine}
             DBOS(config={**self._config, **own})
@@ -98,9 +100,10 @@ class Durable:
             _log_as_others_do()
             await self._clean_up()
         except (dbos_error.DBOSException, SQLAlchemyError, OSError) as error:
-            failure = failure_of(error) if isinstance(error, SQLAlchemyError) else None
-            if failure is not None and not isinstance(failure, Unavailable):
-                raise failure from error
+            if isinstance(error, SQLAlchemyError):
+                failure = failure_of(error, self._database_url)
+                if not isinstance(failure, Unavailable):
+                    raise failure from error
             raise Precondition(
                 f"the gateway's database cannot be used: {str(error).splitlines()[0]}; correct "
                 "GATEWAY_DATABASE_URL, or start its server",

@@ -43,3 +43,23 @@ async def test_a_folder_of_any_name_holds_the_database(tmp_path: Path, name):
     await durable.launch()
     await durable.close()
     assert list(tmp_path.rglob("*.sqlite")) == [file]
+
+
+@pytest.mark.parametrize("damage", ["cut", "another file"])
+async def test_a_damaged_database_is_named_with_the_remedy_and_no_trace(tmp_path, capfd, damage):
+    file = tmp_path / "gateway.sqlite"
+    durable = Durable(sqlite_url(file), "one", nothing)
+    await durable.launch()
+    await durable.close()
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] if damage == "cut" else b"no database" * 100)
+    broken = Durable(sqlite_url(file), "one", nothing)
+    with pytest.raises(Precondition, match="database cannot be used") as caught:
+        await broken.launch()
+    await broken.close()
+    assert f"move the file {file} away" in caught.value.message
+    assert "Traceback" not in "".join(capfd.readouterr())
+    file.unlink()
+    mended = Durable(sqlite_url(file), "one", nothing)
+    await mended.launch()
+    await mended.close()

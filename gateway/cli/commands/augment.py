@@ -122,6 +122,8 @@ def augment(
             check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
             refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
         )  # fmt: skip
+        if not gateway:
+            outputs.apart_from_state(state, out, *inputs.local_paths(source, test))
         return _checked(wish, manner, own=not gateway)
 
     manner = Manner(out, form, resume, overwrite, plan, preview, yes)
@@ -140,12 +142,11 @@ def _checked(wish: AugmentWish, manner: Manner, *, own: bool) -> AugmentWish:
     """Checks what can be told before anything is started; `own` if we start the system."""
     from gateway.cli.known import check_methods, own_methods
 
-    sources = [text for text in (wish.source, wish.test) if text]
     check_folders(wish.source, wish.test, wish.reading)
     if wish.pool:
         inputs.pool_file(wish.pool)
     check_format(manner.form)
-    outputs.apart(manner.out, *map(inputs.local_path, sources))
+    outputs.apart(manner.out, *inputs.local_paths(wish.source, wish.test))
     if own:
         check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))
     if not manner.plan:

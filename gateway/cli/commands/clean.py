@@ -52,12 +52,13 @@ def clean(
 
 def _clean(state: Path, everything: bool, dry_run: bool, yes: bool, json: bool) -> Outcome:
     from gateway.cli.failures import CliError
-    from gateway.cli.running import held
+    from gateway.cli.running import held, is_state
     from gateway.cli.spare import clearance
 
-    if not state.is_dir():
+    if not is_state(state):
+        what = "is no state folder" if state.exists() else "does not exist"
         raise CliError(
-            f"There is no state folder {state}.",
+            f"{state} {what}.",
             exit_code=3,
             remedy="Name it with --state DIR or VARIEGATE_STATE.",
             reason="NO_STATE",
@@ -89,9 +90,8 @@ def _ask(found: "Clearance", json: bool) -> None:
     """Shows what is free and asks. Raises CliError where nobody can answer, or if it is no."""
     import sys
 
-    from rich.console import Console
-
     from gateway.cli.failures import CliError
+    from gateway.cli.terminal import console
 
     if json or not sys.stdin.isatty():
         raise CliError(
@@ -100,8 +100,7 @@ def _ask(found: "Clearance", json: bool) -> None:
             remedy="Add --yes to delete, or --dry-run to see what is free.",
             reason="NOT_AGREED",
         )
-    console = Console(stderr=True)
-    _print(console, found)
+    _print(console(stderr=True), found)
     if not typer.confirm("Delete these files?", err=True):
         raise CliError("Nothing was deleted.", exit_code=1, reason="NOT_AGREED")
 

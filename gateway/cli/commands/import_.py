@@ -1,5 +1,6 @@
 """`variegate import`: looks at every image and stores the good ones."""
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,8 +9,9 @@ from rich.markup import escape
 from gateway.cli import options
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.folders import check_folders
-from gateway.cli.inputs import Reading, import_roots
+from gateway.cli.inputs import Reading, import_roots, local_paths
 from gateway.cli.names_file import read_names
+from gateway.cli.outputs import apart_from_state
 from gateway.cli.records import noted
 from gateway.cli.tables import table
 
@@ -19,10 +21,20 @@ if TYPE_CHECKING:
 
     from gateway.cli.session import Session
 
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch("[a-z][a-z0-9_-]{0,63}", name):
+        raise typer.BadParameter(
+            f"{name!r} is no name of a dataset: at most 64 of a-z, 0-9, - and _, a letter first."
+        )
+    return name
+
+
 Name = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        callback=_checked_name,
         help="Name of the dataset, a-z, 0-9, - and _; by default made of the folder's name and "
         "content. Other commands take it as dataset:NAME.",
     ),
@@ -55,6 +67,8 @@ def import_(
     reading = Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> dict[str, str]:
+        if not gateway:
+            apart_from_state(state, None, *local_paths(source, test))
         check_folders(source, test, reading)
         return read_names(names)
 

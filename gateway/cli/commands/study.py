@@ -153,6 +153,8 @@ def study(
             inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
+        if not gateway:
+            outputs.apart_from_state(state, folder, *inputs.local_paths(source, test))
         _check(wish, manner, full=full and not demo, own=not gateway)
         return wish
 
@@ -205,9 +207,7 @@ def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
     check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
     if wish.pool:
         inputs.pool_file(wish.pool)
-    outputs.apart(
-        manner.out, *(inputs.local_path(text) for text in (wish.source, wish.test) if text)
-    )
+    outputs.apart(manner.out, *inputs.local_paths(wish.source, wish.test))
     recipes.check_strategy(wish.strategy, has_added=True)
     if own:
         training = wish.training

@@ -9,7 +9,7 @@ from gateway.cli import options, outputs, recipes
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
-from gateway.cli.inputs import Reading, import_roots, local_path, manifest_of
+from gateway.cli.inputs import Reading, import_roots, local_paths, manifest_of
 from gateway.cli.wishes import Kept, TrainingWish, TrainWish
 
 if TYPE_CHECKING:
@@ -98,7 +98,13 @@ def train(
         Kept(out, resume, overwrite) if out else None,
     )  # fmt: skip
     taken = resume or overwrite
-    checked(common, lambda: _check(wish, own=not trainer, taken=taken))
+
+    def check() -> None:
+        if not gateway:
+            outputs.apart_from_state(state, out, *local_paths(source, test))
+        _check(wish, own=not trainer, taken=taken)
+
+    checked(common, check)
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import train
@@ -126,6 +132,6 @@ def _check(wish: TrainWish, *, own: bool, taken: bool) -> None:
         )
     recipes.check_strategy(wish.strategy, has_added=bool(wish.synthetic))
     if kept := wish.kept:
-        sources = [local_path(text) for text in (wish.source, wish.test) if text]
+        sources = local_paths(wish.source, wish.test)
         outputs.apart(kept.out, *sources, *(place.resolve() for place in wish.synthetic))
         outputs.check(kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from gateway.cli import options
 from gateway.cli.execute import Outcome, settle
 from gateway.cli.failures import CliError
 from gateway.cli.tables import table
+from gateway.cli.terminal import console
 
 if TYPE_CHECKING:
     from gateway.cli.connect import System
@@ -65,7 +65,15 @@ async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int
     from gateway.cli.running import published
 
     check_ports(port_base)
-    Console(stderr=True).print("starting the services", style="dim")
+    for root in roots:
+        if not root.is_dir():
+            raise CliError(
+                f"The import root {root} is not a folder that is there.",
+                exit_code=3,
+                remedy="Name one with --import-root DIR.",
+                reason="IMPORT_ROOT_MISSING",
+            )
+    console(stderr=True).print("starting the services", style="dim")
     url = store_url(common)
     async with embedded(common, roots, port_base=port_base, store=url) as system:
         own, targets = system.variables, system.targets
@@ -92,14 +100,14 @@ def check_ports(port_base: int) -> None:
 
 def _announce(common: options.Common, system: "System") -> None:
     targets: dict[str, Any] = dict(system.targets)
-    console = Console(stderr=common.json)
+    terminal = console(stderr=common.json)
     shown = table("service", "address")
     for name, target in targets.items():
         shown.add_row(name, target)
-    console.print(shown)
+    terminal.print(shown)
     roots = ", ".join(map(str, system.import_roots))
-    console.print(f"imports from {roots}", style="dim", markup=False)
-    console.print(
+    terminal.print(f"imports from {roots}", style="dim", markup=False)
+    terminal.print(
         f"try     grpcurl -plaintext {system.target} list\n"
         "or      variegate methods  (commands in this folder find it by themselves)\n"
         "Ctrl-C stops it",
