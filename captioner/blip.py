@@ -36,6 +36,7 @@ class BlipCaptioner:
         self._device = find_device(device, "CAPTIONER_DEVICE")
         dtype = torch.float32 if self._device.type == "cpu" else torch.float16
         self.dtype = str(dtype).removeprefix("torch.")
+        self.device = self._device.type
         try:
             self._processor = Blip2Processor.from_pretrained(folder)
             self._model = Blip2ForConditionalGeneration.from_pretrained(

@@ -34,7 +34,7 @@ def create_service(settings: CaptionerSettings, store: ObjectStore) -> Service:
             name="captioner",
         )
         batchers.append(batcher)
-        engine = f"{captioner.dtype}/{settings.max_tokens} tokens"
+        engine = f"{captioner.device}/{captioner.dtype}/{settings.max_tokens} tokens"
         service.attach(batcher, captioner.id, engine)
 
     async def close() -> None:

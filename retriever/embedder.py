@@ -48,6 +48,11 @@ class Embedder:
         return self._encoder.id
 
     @property
+    def encoder_device(self) -> str:
+        """The kind of device that it runs on."""
+        return self._encoder.device
+
+    @property
     def dimension(self) -> int:
         return self._encoder.dimension
 

@@ -29,6 +29,7 @@ class Encoder(Protocol):
     """Two towers into one space. Preparing is thread-safe; encoding is for one thread."""
 
     id: str
+    device: str  # Its kind.
     dimension: int
 
     def prepare_texts(self, texts: Sequence[str]) -> list[Prepared]:
@@ -66,6 +67,7 @@ class ClipEncoder:
         place = find_device(device, "RETRIEVER_DEVICE")
         model, _, preprocess = open_clip.create_model_and_transforms(name, device=place)
         self._torch, self._device = torch, place
+        self.device = place.type
         self._model = model.eval().requires_grad_(False)
         self._preprocess = preprocess
         self._tokenize = open_clip.get_tokenizer(name)

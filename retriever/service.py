@@ -71,7 +71,10 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
     async def GetModels(
         self, request: pb.GetModelsRequest, context: grpc.aio.ServicerContext
     ) -> pb.Models:
-        return pb.Models(encoder=self._parts.embedder.encoder_id, safety=safety_id())
+        embedder = self._parts.embedder
+        return pb.Models(
+            encoder=embedder.encoder_id, safety=safety_id(), engine=embedder.encoder_device
+        )
 
     async def EmbedTexts(
         self, request: pb.EmbedTextsRequest, context: grpc.aio.ServicerContext

@@ -31,6 +31,11 @@ def find_device(name: str, key: str) -> "torch.device":
     return device
 
 
+def kind_of_device(name: str, key: str) -> str:
+    """Returns the kind of a setting's device, "cpu" or "cuda". Imports torch for "auto" only."""
+    return find_device(name, key).type if name == "auto" else name.partition(":")[0]
+
+
 def _what_there_is(torch: "torch") -> str:  # type: ignore[valid-type]
     count = torch.cuda.device_count()  # type: ignore[attr-defined]
     if count:

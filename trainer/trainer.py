@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from servicekit.devices import kind_of_device
 from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end
 from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
@@ -50,6 +51,7 @@ class Trainer:
         self._history = RunHistory(store)
         self._preparation = Preparation(settings, store)
         self._room = Room(settings.cache_bytes)
+        self._settings = settings
         self._paces = Paces(store, f"{settings.device} {settings.threads}")
         self._pool = WorkerPool(settings.max_runs, settings.idle_seconds)
         self._logs: dict[str, MetricsLog] = {}
@@ -63,6 +65,10 @@ class Trainer:
     def worker_pids(self) -> list[int]:
         """Ids of the worker processes alive."""
         return self._pool.pids
+
+    def device_kind(self) -> str:
+        """The kind of device that runs are trained on. May load torch, so not for an event loop."""
+        return kind_of_device(self._settings.device, "TRAINER_DEVICE")
 
     async def admit(self, run_id: str, request: RunRequest) -> RunRequest:
         """Checks a run by its manifests, fills in what depends on them, and keeps it.

@@ -48,7 +48,7 @@ async def train(
     """Trains with the seeds 0 to `seeds` - 1, one after the other. `plan` is that of the lesson."""
     session.view.say(_plan_line(plan, seeds))
     async with _opened(session) as channel:
-        code = (await _recipes(session, channel)).code_digest
+        code = code_of(await _recipes(session, channel))
         runs = []
         for seed in range(seeds):
             request = _request(lesson, seed, code)
@@ -71,6 +71,11 @@ async def recipes_of(session: Session) -> pb.ListRecipesResponse:
     """What the trainer can be asked for."""
     async with _opened(session) as channel:
         return await _recipes(session, channel)
+
+
+def code_of(offered: pb.ListRecipesResponse) -> str:
+    """What trains: the code and the kind of device."""
+    return f"{offered.code_digest} {offered.device}".strip()
 
 
 @asynccontextmanager

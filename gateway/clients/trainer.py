@@ -86,8 +86,9 @@ class Trainer:
         )
 
     async def code_digest(self) -> str:
-        """Returns what stands for the code that trains: other code may give other results."""
-        return str((await self.recipes()).code_digest)
+        """Returns what stands for code and kind of device: with others results may be others."""
+        answer = await self.recipes()
+        return f"{answer.code_digest} {answer.device}".strip()
 
     async def plan(self, wish: TrainingWish, planned_count: int) -> TrainingPlan:
         """Returns what a wish would take, with so many images added that are not made yet.

@@ -56,7 +56,11 @@ async def used_models(
     chosen = [method_of(method_id) for method_id in methods]
     roles = {role for method in chosen for role in roles_of(method)} | {_CLIP, _SAFETY, _LIMITS}
     clip = await clients.retriever.models()
-    found = {_CLIP: clip.encoder, _SAFETY: clip.safety, _LIMITS: _limits(settings)}
+    found = {
+        _CLIP: f"{clip.encoder} {clip.engine}".strip(),
+        _SAFETY: clip.safety,
+        _LIMITS: _limits(settings),
+    }
     names = sorted({method.model for method in chosen if method.model})
     if names:
         served = await clients.generator.served()

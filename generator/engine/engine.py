@@ -29,6 +29,7 @@ from generator.engine.registry import Registry
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
 from generator.engine.variants import Fetch, VariantCache
+from servicekit.devices import find_device
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Engine:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings = settings
+        self._kind = find_device(settings.device, "GENERATOR_DEVICE").type
         self.registry, self._models = _load_all(registry, settings)
         self._variants = VariantCache(fetch, settings.max_variants)
         self.step_count = 0
@@ -73,8 +75,8 @@ class Engine:
         return self.registry.card(name)
 
     def signature(self, *, deterministic: bool) -> str:
-        """Returns what of the settings decides over an image's bits."""
-        return self.settings.signature(deterministic=deterministic)
+        """Returns what besides item and model decides over an image's bits."""
+        return f"{self._kind}/{self.settings.signature(deterministic=deterministic)}"
 
     def submit(self, item: Item) -> "Future[Made]":
         """Enqueues one item.

@@ -23,6 +23,7 @@ from generator.settings import GeneratorSettings
 from generator.triton.connection import Connection, unavailable
 from generator.triton.memory import Slots, slot_size
 from generator.triton.signature import Arrays, Request, expectation, to_arrays
+from servicekit.devices import find_device
 from servicekit.errors import Exhausted, ServiceError
 
 R = TypeVar("R")
@@ -43,6 +44,7 @@ class TritonBackend:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._settings, self._engine = settings, settings.engine()
+        self._kind = find_device(settings.device, "GENERATOR_DEVICE").type
         self.registry, self._encoders = _load_all(registry, settings)
         cards = list(self.registry.cards.values())
         shares = settings.shared_memory and cards
@@ -69,7 +71,8 @@ class TritonBackend:
 
     def signature(self, *, deterministic: bool) -> str:
         """Returns what besides item and model decides over an image's bits."""
-        return self._engine.signature(deterministic=deterministic)
+        # Triton may run on another device than the encoders here.
+        return f"{self._kind} and Triton/{self._engine.signature(deterministic=deterministic)}"
 
     def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
         """Takes all items or none. Raises BadCondition, QueueFull, or Unavailable without Triton.
@@ -192,7 +195,7 @@ class TritonBackend:
         return encoded
 
     def _arrays(self, item: Item, *, is_urgent: bool = False) -> Arrays:
-        engine = self.signature(deterministic=item.deterministic)
+        engine = self._engine.signature(deterministic=item.deterministic)
         expected = expectation(self.card(item.model).digest, engine)
         return to_arrays(Request(item, expected, is_urgent))
 

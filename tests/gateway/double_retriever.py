@@ -79,7 +79,9 @@ class Retriever(
         return answer
 
     async def GetModels(self, request, context):
-        return retriever_pb2.Models(encoder=self.encoder, safety="double-safety")
+        return retriever_pb2.Models(
+            encoder=self.encoder, safety="double-safety", engine=self.trouble.device
+        )
 
     async def EmbedTexts(self, request, context):
         if known := self.trouble.clip_knows:

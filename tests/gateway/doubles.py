@@ -37,6 +37,7 @@ class Trouble:
     unsafe_share: float = 0.0  # This share of images is rejected.
     model: str = ""  # Another one is another set of diffusion models.
     engine: str = "float32"
+    device: str = "cpu"  # Of CLIP and the trainer.
     same_pixels: bool = False  # Every image is the same picture.
     pause: float = 0.0  # Seconds that a call of GenerateImages takes.
     calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
@@ -197,7 +198,7 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
 
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):
     def __init__(self, store, trouble):
-        self.store, self.runs = store, []
+        self.store, self.trouble, self.runs = store, trouble, []
 
     async def ListRecipes(self, request, context):
         recipe = trainer_pb2.Recipe
@@ -205,6 +206,8 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
             strategies=[recipe(id="combined"), recipe(id="real"), recipe(id="two_phase")],
             policies=[recipe(id="standard")],
             classifiers=[recipe(id="cnn4")],
+            code_digest="double",
+            device=self.trouble.device,
         )
 
     async def PlanTrainingRun(self, request, context):

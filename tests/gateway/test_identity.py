@@ -24,6 +24,18 @@ async def test_each_method_names_what_it_uses(tmp_path):
         assert set(await roles(system, "retrieval")) == common
 
 
+async def test_the_kind_of_device_belongs_to_what_makes_images_and_classifiers(tmp_path):
+    trouble = Trouble()
+    request = pb.ListModelsRequest(methods=["simple"], include_training=True)
+    async with open_system(tmp_path, trouble=trouble) as system:
+        before = dict((await system.stub.ListModels(request, timeout=10)).models)
+        trouble.device = "cuda"
+        after = dict((await system.stub.ListModels(request, timeout=10)).models)
+    changed = {role: (before[role], after[role]) for role in before if before[role] != after[role]}
+    assert changed.keys() == {"CLIP", "training code"}
+    assert all(then.endswith(" cpu") and now.endswith(" cuda") for then, now in changed.values())
+
+
 async def test_the_same_id_with_other_models_is_refused_and_another_makes_new_images(
     tmp_path, folders
 ):

@@ -96,3 +96,20 @@ async def test_a_folder_without_usable_models_stops_the_start(tmp_path):
 def test_an_unknown_backend_is_told_the_known_ones():
     with pytest.raises(SettingsError, match="'onnx'; use embedded or triton"):
         create_service(GeneratorSettings(backend="onnx"), MemoryStore())
+
+
+async def test_another_kind_of_device_makes_other_images(tiny_folder, store, monkeypatch):
+    """There is no GPU here: what the engine reports is changed, and nothing else."""
+    seen = {}
+    for kind in ("cpu", "cuda", "cpu"):
+        engine = Engine(scan(tiny_folder), EngineSettings())
+        monkeypatch.setattr(engine, "_kind", kind)
+        async with serving(engine, store) as stub:
+            listed = await stub.ListModels(pb.ListModelsRequest(), timeout=TIMEOUT)
+            assert listed.engine == f"{kind}/float32"
+            assert listed.deterministic_engine.startswith(f"{kind}/float32/16 rows")
+            image = (await answers(stub, request(item(seed=77), model="text")))["a"].image
+        engine.close()
+        assert image.cached == (kind in seen)
+        assert seen.setdefault(kind, image.uri) == image.uri
+    assert seen["cpu"] != seen["cuda"]

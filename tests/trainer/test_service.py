@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load
 from variegate.trainer.v1 import trainer_pb2 as pb
 
+from servicekit.devices import kind_of_device
 from tests.trainer.conftest import CLASSES, SYNTHETIC, connect, put_manifest, settings
 from trainer.defaults import resolve, with_image_size
 from trainer.runs import RunRequest
@@ -276,6 +277,7 @@ async def test_recipes_are_described(client):
     every = [*recipes.strategies, *recipes.policies, *recipes.classifiers]
     assert all(recipe.description.endswith(".") for recipe in every)
     assert [r.needs_synthetic for r in recipes.strategies] == [True, True, False, True]
+    assert recipes.device == kind_of_device("auto", "TRAINER_DEVICE")
     sizes = [(r.id, r.smallest_image_size, r.usual_image_size) for r in recipes.classifiers]
     assert sizes == [("cnn4", 16, 64), ("resnet50", 64, 224), ("wrn_28_2", 16, 64)]
     assert len(recipes.code_digest) == 64

@@ -15,7 +15,7 @@ from gateway.cli.steps import import_images, shortfall
 from gateway.cli.synthetic import Added, store_synthetic
 from gateway.cli.tables import percent, plus_minus, table, verdict
 from gateway.cli.trained import RESULTS, Keeper
-from gateway.cli.training import Lesson, plan_of, recipe_line, recipes_of, settings_of
+from gateway.cli.training import Lesson, code_of, plan_of, recipe_line, recipes_of, settings_of
 from gateway.cli.training import train as run_all
 from gateway.cli.wishes import TrainWish
 from gateway.study.statistics import compare, mean, standard_error
@@ -52,7 +52,7 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
         for source in added.sources:
             session.view.say(_source(asdict(source)))
     # The code trains; another gives another classifier, as other models give other images.
-    code = {"trainer": offered.code_digest}
+    code = {"trainer": code_of(offered)}
     place = outputs.Place(wish.kept.out, wish.run_id(), code) if wish.kept else None
     plain = Lesson(dataset.manifest_uri, **vars(training))
     lessons = [("real", plain)] if added is None or wish.compare else []

@@ -106,7 +106,7 @@ class TritonPythonModel:
 
     def _refuse_another_engine(self, item: Item, expected: str) -> None:
         digest = self._engine.card(item.model).digest
-        own = expectation(digest, self._engine.signature(deterministic=item.deterministic))
+        own = expectation(digest, self._engine.settings.signature(deterministic=item.deterministic))
         if expected != own:
             raise Precondition(
                 f"the caller expects {expected}; Triton has {own}. Give both the same models and "
