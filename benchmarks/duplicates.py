@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from imaging.copies import DISTANCE
 from imaging.decode import decode_image
-from imaging.fingerprint import fingerprint
-from imaging.hashing import perceptual_hash, pixel_sha256
-from retriever.screening.base import Policy, Subject
-from retriever.screening.duplicates import find_copy
+from imaging.fingerprint import fingerprint, thumbnail_of
+from imaging.hashing import pixel_sha256
+from retriever.screening.duplicates import Copy, find_copies
 from retriever.screening.fingerprints import Prints, ProtectedSet, write_set
 
 DEMO = Path(__file__).parents[1] / "models" / "nano" / "demo"
@@ -45,10 +45,7 @@ def measure() -> dict[str, float]:
         name: sum(_finds(change(protected.images[row], rng), protected, row) for row in originals)
         for name, change in CHANGES.items()
     }
-    accused = sum(
-        find_copy(_subject(image), protected.prints, Policy().max_duplicate_distance) is not None
-        for image in _read("pool", OTHERS)
-    )
+    accused = sum(_copied(image, protected) is not None for image in _read("pool", OTHERS))
     planted = PLANTED * len(CHANGES)
     hits = sum(found.values())
     return {
@@ -83,12 +80,13 @@ def _protect(images: list[Image.Image]) -> _Protected:
 
 
 def _finds(image: Image.Image, protected: _Protected, row: int) -> bool:
-    found = find_copy(_subject(image), protected.prints, Policy().max_duplicate_distance)
-    return found is not None and found[1].image_uri == str(row)
+    copy = _copied(image, protected)
+    return copy is not None and copy.of.image_uri == str(row)
 
 
-def _subject(image: Image.Image) -> Subject:
-    return Subject("", image, "", pixel_sha256(image), perceptual_hash(image))
+def _copied(image: Image.Image, protected: _Protected) -> Copy | None:
+    thumbnails = thumbnail_of(image)[None]
+    return find_copies([pixel_sha256(image)], thumbnails, protected.prints, DISTANCE)[0]
 
 
 def _read(name: str, count: int | None = None) -> list[Image.Image]:

@@ -9,7 +9,7 @@ from PIL import Image
 from imaging.hashing import pixel_sha256
 
 # Raise it when a fingerprint of the same image would change: stored ones are then made again.
-VERSION = 2
+VERSION = 3
 SIDE = 32
 # Hashes of a picture: of the whole, and of 9 crops each at two sizes.
 HASHES = 19
@@ -54,14 +54,21 @@ def crop_hashes(thumbnail: Thumbnail) -> Hashes:
     low = (_CROP_DCT @ pixels @ _CROP_DCT.T).reshape(
         spans, _KEPT_FREQUENCIES, spans, _KEPT_FREQUENCIES
     )
-    of_crop = low[_CROP_ROWS, :, _CROP_COLUMNS, :].reshape(len(_CROP_ROWS), -1)  # [19, 64]
-    bits = of_crop > np.median(of_crop[:, 1:], axis=1, keepdims=True)
-    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+    return _packed(low[_CROP_ROWS, :, _CROP_COLUMNS, :])
 
 
-def mirrored_hash(thumbnail: Thumbnail) -> int:
-    """Returns the perceptual hash of the mirror image."""
-    return int(crop_hashes(thumbnail[:, ::-1])[0])
+def both_hashes(thumbnails: Thumbnail) -> Hashes:
+    """Returns the hashes of pictures [n, 32, 32] and of their mirror images, uint64 [n, 2]."""
+    pixels = np.stack([thumbnails, thumbnails[:, :, ::-1]], axis=1).astype(np.float64)
+    return _packed((_DCT @ pixels @ _DCT.T).reshape(-1, *_DCT.shape[:1] * 2)).reshape(-1, 2)
+
+
+def _packed(low: NDArray[np.float64]) -> Hashes:
+    """Returns hashes [n] of low frequencies [n, 8, 8]: which lie above their median."""
+    flat = low.reshape(len(low), -1)
+    bits = flat > np.median(flat[:, 1:], axis=1, keepdims=True)
+    packed = np.ascontiguousarray(np.packbits(bits[:, _BITS], axis=1))
+    return packed.view(">u8")[:, 0].astype(np.uint64)
 
 
 def resampling(start: float, length: float) -> NDArray[np.float64]:
@@ -76,10 +83,10 @@ def resampling(start: float, length: float) -> NDArray[np.float64]:
     return matrix
 
 
-def _dct() -> NDArray[np.float64]:
-    """Returns the lowest rows of the orthonormal DCT-II matrix, [8, 32]."""
+def dct(count: int) -> NDArray[np.float64]:
+    """Returns the lowest rows of the orthonormal DCT-II matrix, [count, 32]."""
     index = np.arange(SIDE)
-    rows = np.cos(np.pi * (2 * index + 1) * index[:_KEPT_FREQUENCIES, None] / (2 * SIDE))
+    rows = np.cos(np.pi * (2 * index + 1) * index[:count, None] / (2 * SIDE))
     rows *= np.sqrt(2 / SIDE)
     rows[0] /= np.sqrt(2)
     return np.asarray(rows)
@@ -92,4 +99,9 @@ _PAIRS = [(0, 0)] + [
     (first + row, first + column) for first in (1, 4) for row in range(3) for column in range(3)
 ]
 _CROP_ROWS, _CROP_COLUMNS = (np.array(axis) for axis in zip(*_PAIRS, strict=True))
-_CROP_DCT = np.concatenate([_dct() @ resampling(start, length) for start, length in _SPANS])
+_DCT = dct(_KEPT_FREQUENCIES)
+_CROP_DCT = np.concatenate([_DCT @ resampling(start, length) for start, length in _SPANS])
+# The order of the bits, highest first: neighbouring frequencies go to different thirds of a hash,
+# so that the chunks by which an index finds it say as much as they can (multi_index.py).
+_DIAGONALS = sorted(range(_KEPT_FREQUENCIES**2), key=lambda place: (sum(divmod(place, 8)), -place))
+_BITS = np.array([place for third in range(3) for place in _DIAGONALS[third::3]])[::-1]

@@ -27,13 +27,14 @@ def likeness(candidate: Thumbnail, protected: Thumbnail) -> float:
     """
     pixels = protected.astype(np.float64)
     smooth = _softened_crops(pixels - pixels.mean()).reshape(len(_ROWS), -1)  # [91, 1024]
-    lengths = np.sqrt((smooth**2).sum(axis=1) - SIDE**2 * smooth.mean(axis=1) ** 2 + 1.0)
+    squares = np.einsum("ij,ij->i", smooth, smooth)
+    lengths = np.sqrt(squares - SIDE**2 * smooth.mean(axis=1) ** 2 + 1.0)
     views = np.stack([candidate, candidate[:, ::-1]]).astype(np.float64)
     # The views have the mean 0, so that of the crops does not matter.
-    fits = _normalised(_SOFTEN @ views @ _SOFTEN.T).reshape(2, -1) @ smooth.T / lengths
+    fits = normalised(SOFTEN @ views @ SOFTEN.T).reshape(2, -1) @ smooth.T / lengths
     view, crop = divmod(int(fits.argmax()), len(_ROWS))
     found = (_ROWS[crop] @ pixels @ _COLUMNS[crop], views[view])
-    first, second = (_normalised(_detail(pixels)) for pixels in found)
+    first, second = (normalised(detail(pixels)) for pixels in found)
     return float((first * second).sum())
 
 
@@ -50,12 +51,13 @@ def _softened_crops(pixels: Pixels) -> Pixels:
     return np.concatenate(found)
 
 
-def _detail(pixels: Pixels) -> Pixels:
-    soft = _SOFTEN @ pixels @ _SOFTEN.T
-    return np.asarray(soft - _SURROUND @ soft @ _SURROUND.T)
+def detail(pixels: Pixels) -> Pixels:
+    """Softens pictures [..., 32, 32] and subtracts each pixel's surroundings."""
+    soft = SOFTEN @ pixels @ SOFTEN.T
+    return np.asarray(soft - SURROUND @ soft @ SURROUND.T)
 
 
-def _normalised(pixels: Pixels) -> Pixels:
+def normalised(pixels: Pixels) -> Pixels:
     """Subtracts the mean and scales to unit length over the last two axes; flat stays 0."""
     centred = pixels - pixels.mean(axis=(-2, -1), keepdims=True)
     # One grey level of noise over the picture: below that there is nothing to compare.
@@ -73,17 +75,12 @@ def _average(weights: list[float]) -> Pixels:
     return matrix
 
 
-_SOFTEN = _average([0.25, 0.5, 0.25])
-_SURROUND = _average([1 / (2 * _REACH + 1)] * (2 * _REACH + 1))
-_GRID = [
-    (resampling(top, SIDE - lost), resampling(left, SIDE - lost).T)
-    for lost in range(_MOST_LOST + 1)
-    for top in range(lost + 1)
-    for left in range(lost + 1)
+SOFTEN = _average([0.25, 0.5, 0.25])
+SURROUND = _average([1 / (2 * _REACH + 1)] * (2 * _REACH + 1))
+# By the pixels lost, then by the start: what stretches that part of one axis over all of it.
+CROP_SPANS = [
+    [resampling(start, SIDE - lost) for start in range(lost + 1)] for lost in range(_MOST_LOST + 1)
 ]
-_ROWS = np.stack([rows for rows, _ in _GRID])
-_COLUMNS = np.stack([columns for _, columns in _GRID])
-_SOFT_SPANS = [
-    np.concatenate([_SOFTEN @ resampling(start, SIDE - lost) for start in range(lost + 1)])
-    for lost in range(_MOST_LOST + 1)
-]
+_ROWS = np.stack([rows for spans in CROP_SPANS for rows in spans for _ in spans])
+_COLUMNS = np.stack([columns.T for spans in CROP_SPANS for _ in spans for columns in spans])
+_SOFT_SPANS = [np.concatenate([SOFTEN @ span for span in spans]) for spans in CROP_SPANS]

@@ -51,7 +51,7 @@ class NearIndex:
     def find_all(self, values: Hashes, distance: int) -> Near:
         """Returns what is within `distance` bits of each of uint64 [q], with its distance."""
         parts = [(self._indexed, scan(self._newest(), values, distance))]
-        parts += [(start, index.find(values, distance)) for start, index in self._indexes]
+        parts += [(start, index.find_all(values, distance)) for start, index in self._indexes]
         return merged(
             [Near(near.queries, near.positions + start, near.distances) for start, near in parts]
         )

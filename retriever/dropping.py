@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.copies import find_by_scan
-from imaging.fingerprint import SIDE, Thumbnail, crop_hashes
+from imaging.copies import GrowingCopyIndex
+from imaging.fingerprint import Thumbnail
 from retriever.images import try_image
 from retriever.screening.base import Policy
-from retriever.screening.duplicates import find_picture
+from retriever.screening.duplicates import find_copies
 from retriever.screening.fingerprints import ProtectedSet
 from retriever.screening.protected import ProtectedLibrary
 from retriever.screening.safety import SafetyCheck
@@ -57,13 +57,11 @@ class Judge:
         self._policy, self._protected = policy, protected
         self._store, self._safety = store, safety
         self._pixels: set[str] = set()
-        self._count = 0
-        self._hashes = np.zeros((64, 19), np.uint64)
-        self._thumbnails = np.zeros((64, SIDE, SIDE), np.uint8)
+        self._kept = GrowingCopyIndex()
 
     async def judge(self, pictures: Sequence[Picture]) -> list[Drop | None]:
         """Returns why each is dropped, in order; None for one that is kept."""
-        drops = await asyncio.to_thread(lambda: [self._copy(one) for one in pictures])
+        drops = await asyncio.to_thread(self._copies, pictures)
         highest = self._policy.max_unsafe_score
         if highest is None:
             return drops
@@ -73,28 +71,27 @@ class Judge:
             drops[row] = drop
         return drops
 
-    def _copy(self, picture: Picture) -> Drop | None:
-        distance = self._policy.max_duplicate_distance
-        if self._protected is not None:
-            found = find_picture(picture.pixel_sha256, picture.thumbnail, self._protected, distance)
-            if found is not None:
-                return Drop(found[0], found[1].split)
-        return self._repeat(picture) if self._policy.repeats else None
+    def _copies(self, pictures: Sequence[Picture]) -> list[Drop | None]:
+        drops: list[Drop | None] = [None] * len(pictures)
+        if self._protected is not None and pictures:
+            thumbnails = np.stack([picture.thumbnail for picture in pictures])
+            pixels = [picture.pixel_sha256 for picture in pictures]
+            distance = self._policy.max_duplicate_distance
+            found = find_copies(pixels, thumbnails, self._protected, distance)
+            drops = [Drop(copy.kind, copy.of.split) if copy else None for copy in found]
+        if self._policy.repeats:
+            pairs = zip(pictures, drops, strict=True)
+            drops = [drop or self._repeat(picture) for picture, drop in pairs]
+        return drops
 
     def _repeat(self, picture: Picture) -> Drop | None:
         if picture.pixel_sha256 in self._pixels:
             return Drop("REPEATED")
-        hashes, thumbnails = self._hashes[: self._count], self._thumbnails[: self._count]
         distance = self._policy.max_duplicate_distance
-        if find_by_scan(picture.thumbnail, hashes, thumbnails, distance) is not None:
+        if self._kept.find(picture.thumbnail, distance) is not None:
             return Drop("REPEATED")
-        if self._count == len(self._hashes):
-            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
-            self._thumbnails = np.concatenate([self._thumbnails, np.zeros_like(self._thumbnails)])
-        self._hashes[self._count] = crop_hashes(picture.thumbnail)
-        self._thumbnails[self._count] = picture.thumbnail
+        self._kept.add(picture.thumbnail)
         self._pixels.add(picture.pixel_sha256)
-        self._count += 1
         return None
 
     async def _unsafe(self, uris: Sequence[str], highest: float) -> list[Drop | None]:

@@ -21,6 +21,7 @@ from servicekit.health import NOT_SERVING, SERVING, HealthServicer
 from servicekit.help import help_of
 from servicekit.interceptors import GuardInterceptor
 from servicekit.places import HOST, port_of, state_folder
+from servicekit.products import multiply_alone
 from servicekit.settings import Limits, SettingsError, create, load, read, setting
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging, configure_tracing
@@ -135,6 +136,7 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
         await _show(health, service, healthy=healthy)
 
     async def load_then_serve() -> None:
+        multiply_alone()
         await service.load()
         ready.set()
         await show(await _is_well(service))

@@ -49,13 +49,15 @@ def import_dataset(
     check_places(parts)
     names = ClassNames()
     tested = TEST in parts
-    train = _read_split(parts[TRAIN], TRAIN, source, names, report, hashed=tested)
-    test = Selection()
-    if tested:
-        test = _read_split(parts[TEST], TEST, source, names, report, hashed=True)
-    apart = without_leaks(train.kept, test.kept)
-    shots = first_shots(apart.kept, source.shots)
-    near = leaks.near_copies(shots.kept, test.kept, report)
+    with leaks.Thumbnails() as thumbnails:
+        known = thumbnails if tested else None
+        train = _read_split(parts[TRAIN], TRAIN, source, names, report, known)
+        test = Selection()
+        if tested:
+            test = _read_split(parts[TEST], TEST, source, names, report, known)
+        apart = without_leaks(train.kept, test.kept)
+        shots = first_shots(apart.kept, source.shots)
+        near = leaks.near_copies(shots.kept, test.kept, thumbnails, report)
     if source.refuse_leaks:
         leaks.refuse(shots.kept, near, exact=len(apart.rejected))
     shots.warnings.extend(leaks.warnings_of(shots.kept, near))
@@ -95,9 +97,12 @@ def _read_split(
     source: DatasetSource,
     names: ClassNames,
     report: Report,
-    hashed: bool,
+    thumbnails: leaks.Thumbnails | None,
 ) -> Selection:
-    """Scans and inspects one split; copies within it are left out."""
+    """Scans and inspects one split; copies within it are left out.
+
+    With `thumbnails` those of good images are put away there, to be compared.
+    """
     place, uri = part.place, part.place.uri
     entries: list[Entry] = []
     rejected: list[RejectedFile] = list(part.rejected)
@@ -115,11 +120,12 @@ def _read_split(
         if not (len(entries) + len(rejected)) % _SAID_EVERY:
             report(f"list {split}", len(entries), 0)
     good: list[Inspected] = []
-    for done, result in enumerate(_parallel(partial(inspect, hashed=hashed), entries), 1):
+    looked_at = _parallel(partial(inspect, compared=thumbnails is not None), entries)
+    for done, result in enumerate(looked_at, 1):
         if isinstance(result, RejectedFile):
             rejected.append(result)
         else:
-            good.append(result)
+            good.append(thumbnails.put_away(result) if thumbnails else result)
         report(f"inspect {split}", done, len(entries))
     if not good:
         raise _empty(uri, part.field, rejected)

@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from gateway.datasets.source import Entry
 from gateway.digests import sha256_of
 from gateway.resources import RejectedFile
 from imaging.decode import ImageRejected, decode
-from imaging.fingerprint import crop_hashes, mirrored_hash, thumbnail_of
+from imaging.fingerprint import Thumbnail, thumbnail_of
 from imaging.hashing import pixel_sha256
 
 _LONGEST_CLASS_NAME = 200
@@ -30,8 +26,9 @@ class Inspected:
     height: int
     suffix: str
     notes: tuple[str, ...] = ()
-    # Perceptual hashes, uint64 [19] and of the mirror image [1], where copies are looked for.
-    hashes: NDArray[np.uint64] | None = field(default=None, compare=False)
+    # Where near copies are looked for: made by `inspect`, then put away under a number.
+    thumbnail: Thumbnail | None = field(default=None, compare=False, repr=False)
+    number: int = field(default=-1, compare=False)
 
     @property
     def key(self) -> str:
@@ -44,8 +41,8 @@ def image_key(sha256: str, suffix: str) -> str:
     return f"images/{sha256[:2]}/{sha256}.{suffix}"
 
 
-def inspect(entry: Entry, hashed: bool = False) -> Inspected | RejectedFile:
-    """Decodes one image, and takes its hashes if `hashed`.
+def inspect(entry: Entry, compared: bool = False) -> Inspected | RejectedFile:
+    """Decodes one image, and makes its thumbnail if it is to be `compared`.
 
     Whatever is wrong with it becomes a RejectedFile.
     """
@@ -65,10 +62,5 @@ def inspect(entry: Entry, hashed: bool = False) -> Inspected | RejectedFile:
         height=image.height,
         suffix=decoded.suffix,
         notes=decoded.notes,
-        hashes=_hashes(image) if hashed else None,
+        thumbnail=thumbnail_of(image) if compared else None,
     )
-
-
-def _hashes(image: Image.Image) -> NDArray[np.uint64]:
-    thumbnail = thumbnail_of(image)
-    return np.append(crop_hashes(thumbnail), np.uint64(mirrored_hash(thumbnail)))

@@ -2,38 +2,64 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from tempfile import TemporaryFile
 
 import numpy as np
 
 from gateway.datasets.inspect import Inspected
 from imaging.copies import CopyIndex
-from imaging.decode import decode_image
-from imaging.fingerprint import Thumbnail, thumbnail_of
+from imaging.fingerprint import SIDE, Thumbnail, crop_hashes
 from servicekit.errors import Precondition
 
 _NAMED = 5
+# Training images that are compared between two reports.
+_BLOCK = 256
+
+
+class Thumbnails:
+    """Thumbnails of images that were put away: 1 KB each in a nameless file, none in memory."""
+
+    def __init__(self) -> None:
+        self._file = TemporaryFile(prefix="variegate-")  # noqa: SIM115 (closed by __exit__)
+        self._count = 0
+
+    def __enter__(self) -> "Thumbnails":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def put_away(self, image: Inspected) -> Inspected:
+        """Returns the image without its thumbnail, if it had one, and with its number."""
+        if image.thumbnail is None:
+            return image
+        self._file.write(image.thumbnail.tobytes())
+        self._count += 1
+        return replace(image, thumbnail=None, number=self._count - 1)
+
+    def of(self, images: Sequence[Inspected]) -> Thumbnail:
+        """Returns the thumbnails, uint8 [n, 32, 32], of images that were put away."""
+        self._file.flush()
+        every = np.memmap(self._file, np.uint8, "r", shape=(self._count, SIDE, SIDE))
+        return np.asarray(every[[image.number for image in images]])
 
 
 def near_copies(
-    train: Sequence[Inspected], test: Sequence[Inspected], report: Callable[[str, int, int], None]
+    train: Sequence[Inspected],
+    test: Sequence[Inspected],
+    thumbnails: Thumbnails,
+    report: Callable[[str, int, int], None],
 ) -> dict[int, Inspected]:
-    """Returns, by the place of a training image, the test image that it nearly copies.
-
-    Both have to be hashed. What the hashes lead to is decoded again and compared on its pixels,
-    so that no picture is kept in memory.
-    """
+    """Returns, by the place of a training image, the test image that it nearly copies."""
     if not train or not test:
         return {}
-    known = np.stack([image.hashes[:-1] for image in test if image.hashes is not None])
-    index = CopyIndex.build(known, lambda row: _thumbnail(test[row]))
+    known = thumbnails.of(test)
+    index = CopyIndex.build(np.stack([crop_hashes(one) for one in known]), known)
     found: dict[int, Inspected] = {}
-    for place, image in enumerate(train):
-        assert image.hashes is not None
-        row = index.find_hashed(image.hashes[[0, -1]], partial(_thumbnail, image))
-        if row is not None:
-            found[place] = test[row]
-        report("compare train with test", place + 1, len(train))
+    for start in range(0, len(train), _BLOCK):
+        rows = index.find_all(thumbnails.of(train[start : start + _BLOCK]))
+        found |= {start + place: test[row] for place, row in enumerate(rows) if row is not None}
+        report("compare train with test", min(start + _BLOCK, len(train)), len(train))
     return found
 
 
@@ -75,7 +101,3 @@ def refuse(train: Sequence[Inspected], leaks: Mapping[int, Inspected], exact: in
 def _named(train: Sequence[Inspected], leaks: Mapping[int, Inspected]) -> str:
     pairs = [(train[place].entry.path, twin.entry.path) for place, twin in leaks.items()]
     return ", ".join(f"{path} of {twin}" for path, twin in pairs[:_NAMED])
-
-
-def _thumbnail(image: Inspected) -> Thumbnail:
-    return thumbnail_of(decode_image(image.entry.read(), image.entry.path))

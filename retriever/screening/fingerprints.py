@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from imaging.copies import CopyIndex
 from imaging.fingerprint import HASHES, SIDE, Hashes, Thumbnail
+from imaging.likeness_bound import SIZES, least_lengths
 from imaging.multi_index import MultiIndex
 
 _IMAGES = "images.arrow"
@@ -46,8 +47,8 @@ class ProtectedSet:
         self._pixels: NDArray[np.uint8] = arrays.pop("pixels")
         self._pixel_keys: NDArray[np.uint64] = arrays.pop("pixel_keys")
         self._pixel_rows: NDArray[np.int64] = arrays.pop("pixel_rows")
-        thumbnails = arrays.pop("thumbnails")
-        self.copies = CopyIndex(MultiIndex.of_arrays(arrays), lambda row: thumbnails[row])
+        thumbnails, lengths = arrays.pop("thumbnails"), arrays.pop("lengths")
+        self.copies = CopyIndex(MultiIndex.of_arrays(arrays), thumbnails, lengths)
         with pa.memory_map(str(folder / _IMAGES)) as file:
             self._images = pa.ipc.open_file(file).read_all()
 
@@ -98,10 +99,12 @@ def _write_prints(folder: Path, count: int, parts: Iterable[Prints]) -> None:
     thumbnails = open_memmap(folder / "thumbnails.npy", "w+", np.uint8, (count, SIDE, SIDE))
     pixels = np.zeros((count, 32), np.uint8)
     hashes = np.zeros((count, HASHES), np.uint64)
+    lengths = np.zeros((count, SIZES), np.float32)
     start = 0
     for part in parts:
         rows = slice(start, start + len(part.pixels))
         thumbnails[rows], hashes[rows] = part.thumbnails, part.hashes
+        lengths[rows] = least_lengths(part.thumbnails)
         joined = bytes.fromhex("".join(part.pixels))
         pixels[rows] = np.frombuffer(joined, np.uint8).reshape(-1, 32)
         start = rows.stop
@@ -110,5 +113,6 @@ def _write_prints(folder: Path, count: int, parts: Iterable[Prints]) -> None:
     order = np.argsort(keys, kind="stable")  # The first of equal rows is found first.
     arrays = MultiIndex.build(hashes.ravel()).arrays()
     arrays |= {"pixels": pixels, "pixel_keys": keys[order], "pixel_rows": order}
+    arrays["lengths"] = lengths
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

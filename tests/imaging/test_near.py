@@ -31,26 +31,39 @@ def same(first, second) -> bool:
 def test_every_distance_gives_what_a_scan_gives(seed: int, count: int, distance: int):
     hashes = clusters(seed, count)
     queries = np.concatenate([hashes[:5], clusters(seed + 1, 4)])
-    assert same(MultiIndex.build(hashes).find(queries, distance), scan(hashes, queries, distance))
+    assert same(
+        MultiIndex.build(hashes).find_all(queries, distance), scan(hashes, queries, distance)
+    )
 
 
 @pytest.mark.parametrize("distance", [0, 1, 2, 3, 7, 10])
 @pytest.mark.parametrize("many", [10**9, 0])
-def test_both_cuts_of_a_hash_find_everything_in_a_large_set(distance: int, many: int, monkeypatch):
+@pytest.mark.parametrize("compiled", [10**9, 0])
+def test_both_cuts_of_a_hash_find_everything_in_a_large_set(
+    distance: int, many: int, compiled: int, monkeypatch
+):
     monkeypatch.setattr("imaging.multi_index._MANY", many)
+    monkeypatch.setattr("imaging.multi_index._COMPILED", compiled)
     hashes = clusters(distance, 200_000)
     index = MultiIndex.build(hashes)
     assert index._cost([1] * len(index._tables)) < len(hashes)  # so that nothing is scanned
     queries = hashes[::5000]
-    found = index.find(queries, distance)
+    found = index.find_all(queries, distance)
     assert same(found, scan(hashes, queries, distance)) and len(found.queries) >= len(queries)
+
+
+def test_the_compiled_look_up_has_room_for_more_than_it_expects(monkeypatch):
+    monkeypatch.setattr("imaging.multi_index._COMPILED", 0)
+    hashes = np.concatenate([np.full(3000, 77, np.uint64), clusters(1, 100_000)])
+    index = MultiIndex.build(hashes)
+    assert same(index.find_all(hashes[:3], 4), scan(hashes, hashes[:3], 4))
 
 
 def test_an_index_is_used_in_place_from_the_arrays_that_it_gave():
     hashes = clusters(1, 50_000)
     index = MultiIndex.build(hashes)
     again = MultiIndex.of_arrays(index.arrays())
-    assert same(again.find(hashes[:50], 8), index.find(hashes[:50], 8))
+    assert same(again.find_all(hashes[:50], 8), index.find_all(hashes[:50], 8))
     assert all(again.arrays()[name] is array for name, array in index.arrays().items())
 
 

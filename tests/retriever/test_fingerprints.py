@@ -8,14 +8,15 @@ from PIL import Image, ImageFilter, ImageOps
 
 from imaging.decode import decode_image
 from imaging.fingerprint import (
+    both_hashes,
     crop_hashes,
     fingerprint,
-    mirrored_hash,
     resampling,
     thumbnail_of,
 )
 from imaging.hashing import perceptual_hash
 from imaging.likeness import SAME, likeness
+from imaging.likeness_bound import least_lengths, most_alike, templates
 
 
 def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
@@ -23,16 +24,23 @@ def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
 
 
-def test_the_first_hash_is_the_perceptual_hash(photographs: list[bytes]):
+def test_the_first_hash_is_that_of_the_whole(photographs: list[bytes]):
     for data in photographs[:50]:
         image = decode_image(data)
-        assert int(fingerprint(image).hashes[0]) == perceptual_hash(image)
+        whole, _ = both_hashes(thumbnail_of(image)[None])[0]
+        assert fingerprint(image).hashes[0] == whole
+        # Its bits are those of the perceptual hash, in another order.
+        assert int(whole).bit_count() == perceptual_hash(image).bit_count()
 
 
-def test_the_mirrored_hash_is_that_of_the_mirror_image(photographs: list[bytes]):
-    for data in photographs[:20]:
-        image = decode_image(data)
-        assert mirrored_hash(thumbnail_of(image)) == perceptual_hash(ImageOps.mirror(image))
+def test_the_second_hash_is_that_of_the_mirror_image(photographs: list[bytes]):
+    images = [decode_image(data) for data in photographs[:20]]
+    mirrored = [ImageOps.mirror(image) for image in images]
+    pair, turned = (
+        both_hashes(np.stack([thumbnail_of(image) for image in some]))
+        for some in (images, mirrored)
+    )
+    np.testing.assert_array_equal(pair, turned[:, ::-1])
 
 
 @settings(max_examples=30, deadline=None)
@@ -67,3 +75,11 @@ def test_blur_and_colour_leave_a_picture_alike(photographs: list[bytes]):
 
 def test_stretching_the_whole_changes_nothing():
     np.testing.assert_array_equal(resampling(0, 32), np.eye(32))
+
+
+def test_the_bound_tells_strangers_apart_by_itself(photographs: list[bytes]):
+    thumbnails = np.stack([thumbnail_of(decode_image(data)) for data in photographs[:60]])
+    lengths = least_lengths(thumbnails)
+    bounds = np.stack([most_alike(one, thumbnails, lengths) for one in templates(thumbnails)])
+    strangers = bounds[~np.eye(len(bounds), dtype=bool)]
+    assert (strangers < 0.8).mean() > 0.99
