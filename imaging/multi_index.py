@@ -94,13 +94,13 @@ class MultiIndex:
         return merged(found)
 
     def find_one(self, query: int, distance: int) -> NDArray[np.int64]:
-        """Returns the positions within `distance` bits of one hash, ascending, as `find` does.
+        """Returns the positions within `distance` bits of one hash, ascending.
 
-        Where no chunk is looked up with flips, it costs a twentieth of what `find` costs.
+        Where no chunk is looked up with flips, it costs a twentieth of what `find_all` costs.
         """
         radii = _radii(distance, len(self._tables))
         if max(radii) > 0:
-            return self.find(np.array([query], np.uint64), distance).positions
+            return self.find_all(np.array([query], np.uint64), distance).positions
         found = {
             position
             for table, radius in zip(self._tables, radii, strict=True)
