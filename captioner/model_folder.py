@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from servicekit.errors import Precondition
+from servicekit.weights import weights_variant
 
 _FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 
@@ -31,8 +32,7 @@ def find_model(model: Path, revision: str) -> Path:
 
 def variant_of(folder: Path) -> str | None:
     """Returns "fp16" if only such files hold the weights, else None: the plain ones are loaded."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    return "fp16" if names and all(".fp16." in name for name in names) else None
+    return weights_variant(file.name for file in folder.glob("*.safetensors"))
 
 
 def digest_of(folder: Path) -> str:

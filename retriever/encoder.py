@@ -1,8 +1,10 @@
 """CLIP: texts and images to unit vectors of one space."""
 
 import hashlib
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,8 +15,12 @@ from safetensors import SafetensorError, safe_open
 
 from servicekit.devices import find_device
 from servicekit.errors import Precondition
+from servicekit.weights import HALF
 
-_WEIGHTS = "open_clip_model.safetensors"
+_CONFIG = "open_clip_config.json"
+# What open_clip calls its weights, the better first. Clones of the hub hold others beside them:
+# pickles, and transformers' model.safetensors.
+_WEIGHTS = ("open_clip_model", "open_clip_pytorch_model")
 
 Vectors = NDArray[np.float32]
 # What a tower takes: token ids [m] or preprocessed pixels [3, height, width].
@@ -63,9 +69,15 @@ class ClipEncoder:
         import open_clip
         import torch
 
-        name = f"local-dir:{_checked(folder)}"
+        weights = _weights(folder)
+        name = f"local-dir:{folder.absolute()}"
         place = find_device(device, "RETRIEVER_DEVICE")
-        model, _, preprocess = open_clip.create_model_and_transforms(name, device=place)
+        # Left to itself, open_clip may choose a pickle.
+        with _without_alarm():
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, device=place, load_weights=False
+            )
+        open_clip.load_checkpoint(model, str(weights))
         self._torch, self._device = torch, place
         self.device = place.type
         self._model = model.eval().requires_grad_(False)
@@ -111,22 +123,43 @@ class ClipEncoder:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _checked(folder: Path) -> Path:
-    """Returns the absolute folder, having looked for what open_clip would need."""
-    for name in ("open_clip_config.json", _WEIGHTS):
-        if not (folder / name).is_file():
-            raise Precondition(
-                f"{folder} is not an open_clip model: {name} is missing; point RETRIEVER_CLIP at "
-                "a folder that has it",
-                subject=str(folder),
-                reason="MODEL_MISSING",
-            )
+@contextmanager
+def _without_alarm() -> Iterator[None]:
+    """Keeps open_clip's warning, that the weights are random, out of the log: they are loaded."""
+    root = logging.getLogger()
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "No pretrained weights loaded" not in record.getMessage()
+
+    root.addFilter(is_other)
     try:
-        with safe_open(folder / _WEIGHTS, "np"):
-            return folder.absolute()
+        yield
+    finally:
+        root.removeFilter(is_other)
+
+
+def _weights(folder: Path) -> Path:
+    """Returns the weights to load, having looked for what open_clip would need.
+
+    Those of half precision are loaded where there are no others. Raises Precondition.
+    """
+    ends = (".safetensors", f".{HALF}.safetensors")
+    names = [f"{name}{end}" for end in ends for name in _WEIGHTS]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if not (folder / _CONFIG).is_file() or not found:
+        missing = names[0] if (folder / _CONFIG).is_file() else _CONFIG
+        raise Precondition(
+            f"{folder} is not an open_clip model: {missing} is missing; point RETRIEVER_CLIP at "
+            "a folder that has it",
+            subject=str(folder),
+            reason="MODEL_MISSING",
+        )
+    try:
+        with safe_open(found[0], "np"):
+            return found[0]
     except SafetensorError as error:
         raise Precondition(
-            f"{folder / _WEIGHTS} is not a whole safetensors file ({error}); get it again, or "
+            f"{found[0]} is not a whole safetensors file ({error}); get it again, or "
             "convert it if it is a pickle, which is never loaded",
             subject=str(folder),
             reason="MODEL_BROKEN",

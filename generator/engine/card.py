@@ -10,6 +10,7 @@ from typing import Any
 
 from generator.engine.errors import BrokenModel
 from generator.engine.items import Variant
+from servicekit.weights import weights_variant
 
 # The mode that each pipeline of diffusers serves.
 PIPELINES = {
@@ -19,7 +20,6 @@ PIPELINES = {
     "StableUnCLIPImg2ImgPipeline": "unclip",
 }
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
-_HALF = ".fp16."
 _DIGESTED = {".safetensors", ".json", ".txt"}
 _CHUNK = 1 << 22
 
@@ -121,8 +121,7 @@ def _variant_of(name: str, files: dict[str, Path], parts: list[str]) -> str | No
                 name,
                 f"{part}/ holds no .safetensors file{why}; convert it with save_pretrained",
             )
-        if all(_HALF in Path(path).name for path in weights):
-            variant = "fp16"
+        variant = variant or weights_variant(Path(path).name for path in weights)
     return variant
 
 

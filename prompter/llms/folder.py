@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from prompter.llm import LanguageModel, LanguageModelSource, Reply, Task
 from servicekit.errors import DeadlineExceeded, Precondition
+from servicekit.weights import weights_variant
 
 TEMPERATURE = 0.7
 TOP_K = 40
@@ -88,7 +89,10 @@ class FolderLanguageModel:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._ends = _sentence_ends(self._tokenizer)
         self._model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            variant=weights_variant(file.name for file in path.glob("*.safetensors")),
         ).eval()
 
     async def complete(self, tasks: Sequence[Task], deadline: float | None) -> list[Reply]:
