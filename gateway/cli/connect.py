@@ -185,22 +185,33 @@ def _tell_what_it_keeps(common: Common, say: Callable[[str], None]) -> None:
 
 def _refuse_other_settings(common: Common, running: Running) -> None:
     """Raises CliError if something was set that the running system was not started with."""
+    if (url := store_url(common)) and url != (running.store or own_store(common.state)):
+        raise _other_settings(common, running, "The store", url, running.store or "its own")
     configuration = _configuration()
     choices = configuration.Choices(common.models, common.device, common.dtype)
     asked = configuration.texts_of(configuration.explicit(os.environ, choices))
     for name, value in asked.items():
         has = running.variables.get(name)
         if has != value:
-            raise CliError(
-                f"{name} should be {value}, and the system that runs in {common.state} (process "
-                f"{running.pid}) was started with {has or 'its default'}.",
-                exit_code=3,
-                remedy="Stop that system, leave the setting out, or use another --state.",
-                reason="OTHER_SETTINGS",
-            )
+            raise _other_settings(common, running, name, value, has or "its default")
+
+
+def _other_settings(common: Common, running: Running, name: str, value: str, has: str) -> CliError:
+    return CliError(
+        f"{name} should be {value}, and the system that runs in {common.state} (process "
+        f"{running.pid}) was started with {has}.",
+        exit_code=3,
+        remedy="Stop that system, leave the setting out, or use another --state.",
+        reason="OTHER_SETTINGS",
+    )
+
+
+def own_store(state: Path) -> str:
+    """The URL of the store that a system keeps in its state folder if it is told of no other."""
+    return (state.absolute() / "objects").as_uri()
 
 
 def _connection(state: Path, targets: Mapping[str, str], url: str, *, is_own: bool) -> Connection:
     """The embedded system keeps its objects in a folder of its state, unless told otherwise."""
-    store = open_store(url or (state.absolute() / "objects").as_uri())
+    store = open_store(url or own_store(state))
     return Connection(targets["gateway"], targets.get("trainer"), store, is_own)

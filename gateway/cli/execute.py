@@ -71,18 +71,18 @@ def settle(
     try:
         with interruptible(ending):
             code = _show(common, work())
-    except CliError as error:
-        code = _say(common, error)
     except KeyboardInterrupt:
         code = ending.say()
+    except BrokenPipeError:
+        raise
     except Exception as error:  # whatever it is, people get a sentence and not a trace
-        code = _say(common, _translate(error))
+        code = failed(common, error)
     raise typer.Exit(code)
 
 
 def _show(common: Common, outcome: Outcome) -> int:
     if common.json:
-        print(json_text(outcome.document))
+        print(json_text(outcome.document), flush=True)
     else:
         outcome.render(console())
     return outcome.exit_code
@@ -97,8 +97,8 @@ def checked(common: Common, work: Callable[[], T]) -> T:
     """Runs the checks of a command that need no system; a failed one ends it like any other."""
     try:
         return work()
-    except CliError as error:
-        raise typer.Exit(_say(common, error)) from error
+    except Exception as error:
+        raise typer.Exit(failed(common, error)) from error
 
 
 async def _run(
@@ -138,13 +138,7 @@ def _translate(error: Exception) -> CliError:
             reason=error.reason,
         )
     elif isinstance(error, OSError) and error.strerror:
-        place = f": {error.filename}" if error.filename else ""
-        failure = CliError(
-            f"{error.strerror}{place}.",
-            exit_code=1,
-            remedy="What is finished is kept. Mend that, and run the same command again.",
-            reason="DISK",
-        )
+        failure = _of_disk(error)
     else:
         failure = CliError(
             f"{type(error).__name__}: {error}",
@@ -156,17 +150,38 @@ def _translate(error: Exception) -> CliError:
     return failure
 
 
+def _of_disk(error: OSError) -> CliError:
+    try:
+        Path.cwd()
+    except OSError:
+        return CliError(
+            "The current folder does not exist any more.",
+            exit_code=3,
+            remedy="Change to one that does, and run the command again.",
+            reason="NO_CURRENT_FOLDER",
+        )
+    place = f": {error.filename}" if error.filename else ""
+    return CliError(
+        f"{error.strerror}{place}.",
+        exit_code=1,
+        remedy="What is finished is kept. Mend that, and run the same command again.",
+        reason="DISK",
+    )
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def failed(common: Common, error: Exception) -> int:
+    """Prints what went wrong as a sentence, whatever it is, and returns the exit code."""
+    return _say(common, error if isinstance(error, CliError) else _translate(error))
 
 
 def _say(common: Common, error: CliError) -> int:
     if common.debug and error.__cause__ is not None:
         traceback.print_exception(error.__cause__, file=sys.stderr)
-    if common.json:
-        facts = {"exit_code": error.exit_code, "reason": error.reason, "message": error.message}
-        print(json_text({"error": {**facts, "remedy": error.remedy}}))
-    else:
+    if not (common.json and _say_json(error)):
         terminal = console(stderr=True)
         terminal.print("error:", style="bold red", end=" ")
         terminal.print(escaped(error.message, lines=True), markup=False, soft_wrap=True)
@@ -175,3 +190,15 @@ def _say(common: Common, error: CliError) -> int:
                 escaped(error.remedy, lines=True), markup=False, soft_wrap=True, style="dim"
             )
     return error.exit_code
+
+
+def _say_json(error: CliError) -> bool:
+    """Prints the error as a document. False if stdout takes none: its disk may be what is full."""
+    facts = {"exit_code": error.exit_code, "reason": error.reason, "message": error.message}
+    try:
+        print(json_text({"error": {**facts, "remedy": error.remedy}}), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return False
+    return True

@@ -24,7 +24,9 @@ from gateway.cli.commands.status import status
 from gateway.cli.commands.study import study
 from gateway.cli.commands.train import train
 from gateway.cli.commands.up import up
+from gateway.cli.execute import failed
 from gateway.cli.failures import CliError
+from gateway.cli.options import Common
 from gateway.cli.parsing import Command, Group
 from gateway.cli.variables import check_variables
 
@@ -104,7 +106,22 @@ def main(arguments: list[str] | None = None) -> None:
         code = _misused(error, arguments)
     except BrokenPipeError:  # the reader of our output left, as `head` does
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    except Exception as error:
+        common = Common(json="--json" in arguments, debug="--debug" in arguments)
+        code = failed(common, error)
+    sys.exit(_written(code if isinstance(code, int) else 0))
+
+
+def _written(code: int) -> int:
+    """Returns the exit code, or 1 for 0 if not all output could be written, as to a full disk."""
+    try:
+        if sys.stdout:  # None if it was closed.
+            sys.stdout.flush()
+    except OSError:
+        # What is left would be tried again at the end of the process, and fail with a trace.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code
 
 
 def _misused(error: typer.TyperException, arguments: list[str]) -> int:
