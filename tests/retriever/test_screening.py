@@ -1,11 +1,15 @@
 """ScreenImages over a real server."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import ClassVar
 
 import grpc
 import pytest
+from command_line import ROOT
 from PIL import Image, ImageOps
 
 from imaging.decode import decode_image
@@ -208,3 +212,18 @@ async def test_a_manifest_is_read_once_and_its_fingerprints_are_mapped_by_the_ne
         assert store.reads.count("datasets/d/manifest.parquet") == expected
     assert not [key for key in store.reads if key.startswith("fingerprints/")]
     assert len([key for key in store.reads if key.startswith("images/")]) == 30 + 6
+
+
+def test_the_safety_classifier_reports_to_nobody_and_leaves_nothing_at_home(tmp_path):
+    """The runtime sends usage to its maker unless it is told not to."""
+    program = (
+        "from PIL import Image\n"
+        "from retriever.screening.safety import SafetyCheck\n"
+        "assert 0 <= SafetyCheck()._score([Image.new('RGB', (32, 32))])[0] <= 1\n"
+    )
+    kept = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environ = {**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    path = [str(ROOT), str(ROOT / "protos" / "gen")]
+    environ["PYTHONPATH"] = os.pathsep.join(path)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environ, timeout=120)
+    assert list(tmp_path.rglob("*")) == []
