@@ -1,5 +1,6 @@
 """The retriever: an index of a pool, searches, and verdicts on images."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -159,10 +160,8 @@ class Retriever:
             self._settings.patience_seconds,
             "retriever",
         )
-        return [
-            Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption)
-            for hit in answer.results[0].hits
-        ]
+        # Thousands of hits are some ten milliseconds of work: not for the event loop.
+        return await asyncio.to_thread(_hits, answer.results[0])
 
     async def sample(
         self,
@@ -256,6 +255,10 @@ class Retriever:
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+def _hits(found: pb.HitList) -> list[Hit]:
+    return [Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption) for hit in found.hits]
 
 
 def _left_out(index: pb.Index) -> str:

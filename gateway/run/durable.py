@@ -73,6 +73,8 @@ class Durable:
         # Known here even if the database had no room to write it down.
         self._failed: dict[str, State] = {}
         self._forgetting: set[asyncio.Task[None]] = set()
+        # Done just now: to delete the records of large work takes a while.
+        self._done: set[str] = set()
         self._changing = asyncio.Lock()
 
     async def launch(self) -> None:
@@ -181,6 +183,8 @@ class Durable:
             return State("running")
         if subject in self._failed:
             return self._failed[subject]
+        if subject in self._done:
+            return State("done")
         async with self._changing:
             with told():
                 return await self._recorded(subject)
@@ -226,6 +230,7 @@ class Durable:
         finally:
             if self._tasks.get(subject) is task:
                 del self._tasks[subject]
+        self._done.add(subject)
         self._forget_later(subject)
         return ""
 
@@ -257,6 +262,8 @@ class Durable:
         except (SQLAlchemyError, RecordedError) as error:
             # They are deleted at the next launch.
             _log.warning("the records of %s stay for now: %s", subject, str(error).splitlines()[0])
+        finally:
+            self._done.discard(subject)
 
     async def _latest(self, subject: str) -> tuple[int, str]:
         """Returns number and status of the newest run; 0 if there is none."""

@@ -23,6 +23,8 @@ from gateway.senses import Array
 
 # Images of each kind that are looked at: of one class, and of all together.
 PER_CLASS, IN_ALL, LEAST_PER_CLASS = 64, 8192, 8
+# Most that are held of a class to find the lowest ids.
+_HELD = 16 * PER_CLASS
 
 Images = Sequence[tuple[str, str]]  # (URI, SHA-256)
 
@@ -99,7 +101,10 @@ def _made(output: Output) -> dict[str, list[tuple[str, str]]]:
     """Returns URI and SHA-256 of accepted images of each class: those with the lowest ids."""
     rows: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for row in output.accepted("class_name", "item_id", "image_uri", "sha256"):
-        rows[row["class_name"]].append((row["item_id"], row["image_uri"], row["sha256"]))
+        some = rows[row["class_name"]]
+        some.append((row["item_id"], row["image_uri"], row["sha256"]))
+        if len(some) == _HELD:
+            some[:] = heapq.nsmallest(PER_CLASS, some)
     return {
         name: [(uri, sha256) for _, uri, sha256 in heapq.nsmallest(PER_CLASS, some)]
         for name, some in rows.items()

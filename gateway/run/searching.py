@@ -18,7 +18,7 @@ from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.seen import Seen
 from gateway.run.shards import shown_text
-from gateway.run.steps import step, steps
+from gateway.run.steps import step, steps_in_order
 
 # k is 1.4 times what is wanted, and grows to six times that.
 MARGIN, GROWTH = 1.4, 6
@@ -27,6 +27,9 @@ LEAST_AESTHETIC = 5.0
 _SHARD = 64
 
 Claims = dict[str, list[Hit]]
+# What became of images, by URI: the fields of an Outcome. Tuples of texts and numbers are of no
+# interest to the garbage collector, which would visit some hundred thousand objects at a time.
+Judged = dict[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Searching:
         """Returns what was found, and the classes that did not reach their number."""
         index = PoolIndex(**await step("index", self._index))
         plan = replace(self.plan, model_digest=index.digest)
-        judged: dict[str, Outcome] = {}
+        judged: Judged = {}
         wanted = plan.recipe.wanted
         most = min(index.image_count, HITS_PER_SEARCH)
         for growth in range(1, GROWTH + 1):
@@ -69,23 +72,26 @@ class Searching:
     async def _search(self, index: PoolIndex, count: int) -> dict[str, list[Hit]]:
         least = LEAST_AESTHETIC if index.has_aesthetic else None
 
-        async def search(text: str) -> list[dict[str, Any]]:
+        names = [name for name, material in self.materials.items() if material.prompts]
+        found: dict[str, list[Hit]] = {}
+
+        async def search(number: int) -> list[dict[str, Any]]:
+            text = self.materials[names[number]].prompts[0]
             hits = await self.context.clients.retriever.search(
                 index.name, text, count, least_aesthetic=least
             )
-            return [vars(hit) for hit in hits]
+            return await asyncio.to_thread(lambda: [vars(hit) for hit in hits])
 
-        names = [name for name, material in self.materials.items() if material.prompts]
+        async def use(number: int, hits: list[dict[str, Any]]) -> None:
+            found[names[number]] = await asyncio.to_thread(lambda: [Hit(**hit) for hit in hits])
+            self.progress.advance()
+
         self.progress.start("retrieve", len(names), "classes")
-        found = await steps(
-            "retrieve",
-            [partial(search, self.materials[name].prompts[0]) for name in names],
-            in_flight=1,  # So that no query shares a batch: equal queries get equal bits.
-            done=lambda number, hits: self.progress.advance(),
-        )
-        return {name: [Hit(**hit) for hit in hits] for name, hits in zip(names, found, strict=True)}
+        # One at a time, so that no query shares a batch: equal queries get equal bits.
+        await steps_in_order("retrieve", len(names), search, in_flight=1, use=use)
+        return found
 
-    async def _judge(self, claims: Claims, judged: dict[str, Outcome]) -> None:
+    async def _judge(self, claims: Claims, judged: Judged) -> None:
         """Screens the claimed images that were not judged before.
 
         Where an image of the safety sample is rejected, the one that takes its place is checked.
@@ -97,27 +103,28 @@ class Searching:
                 for first in range(0, len(group), _SHARD)
             ]
             self.progress.start("filter", sum(map(len, fresh.values())), "images")
-            results = await steps(
+            await steps_in_order(
                 "filter",
-                [partial(self._screen, safety, shard) for safety, shard in shards],
+                len(shards),
+                lambda number, shards=shards: self._screen(*shards[number]),  # type: ignore[misc]
                 in_flight=2,
-                done=lambda number, _, shards=shards: self.progress.advance(  # type: ignore[misc]
-                    len(shards[number][1])
-                ),
+                use=partial(self._note, judged),
             )
-            for outcome in (from_plain(values) for shard in results for values in shard):
-                judged[outcome.image_uri] = outcome
 
-    def _fresh(
-        self, claims: Claims, judged: Mapping[str, Outcome]
-    ) -> dict[bool, list[tuple[str, Hit]]]:
+    async def _note(self, judged: Judged, number: int, outcomes: Sequence[dict[str, Any]]) -> None:
+        """Notes what became of the images of a shard."""
+        for outcome in map(from_plain, outcomes):
+            judged[outcome.image_uri] = tuple(vars(outcome).values())
+        self.progress.advance(len(outcomes))
+
+    def _fresh(self, claims: Claims, judged: Judged) -> dict[bool, list[tuple[str, Hit]]]:
         """Returns what is still to be screened, by whether that includes its safety."""
         fresh: dict[bool, list[tuple[str, Hit]]] = {}
         sample = self._checked_per_class()
         for name, hits in claims.items():
             rank = 0  # Among those that were not rejected.
             for hit in hits:
-                known = judged.get(hit.image_uri)
+                known = _outcome(judged, hit)
                 if known is not None and known.reasons:
                     continue
                 safety = rank < sample
@@ -157,9 +164,7 @@ class Searching:
             for (_, hit), verdict in zip(shard, verdicts, strict=True)
         ]
 
-    def _choose(
-        self, plan: Plan, index: PoolIndex, claims: Claims, judged: Mapping[str, Outcome]
-    ) -> Output:
+    def _choose(self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged) -> Output:
         """Takes the first survivors of each class, nearest first."""
         output, seen = Output(), Seen()
         for name in sorted(claims, key=self._labels().__getitem__):
@@ -168,7 +173,7 @@ class Searching:
                 if taken == plan.recipe.wanted:
                     break
                 item = self._item(plan, index, name, taken, rank, hit)
-                outcome = replace(judged[hit.image_uri], item_id=item.item_id)
+                outcome = replace(Outcome(*judged[hit.image_uri]), item_id=item.item_id)
                 if outcome.reasons:
                     output.reject(plan, item, outcome, outcome.reasons[0], outcome.message)
                 elif twin := seen.copy_of(name, outcome):
@@ -211,6 +216,10 @@ class Searching:
             for name, n in made.items()
             if n < wanted
         ]
+
+
+def _outcome(judged: Judged, hit: Hit) -> Outcome | None:
+    return Outcome(*judged[hit.image_uri]) if hit.image_uri in judged else None
 
 
 def share_out(hits: Mapping[str, Sequence[Hit]], labels: Mapping[str, int]) -> Claims:

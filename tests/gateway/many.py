@@ -8,7 +8,7 @@ import hashlib
 import sys
 
 import grpc
-from google.longrunning import operations_pb2_grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.captioner.v1 import captioner_pb2_grpc
 from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
 from variegate.prompter.v1 import prompter_pb2_grpc
@@ -36,7 +36,35 @@ class Generator(doubles.Generator):
             yield generator_pb2.GenerateImagesResponse(item_id=item.item_id, image=image)
 
 
+POOL = 300_000
+# What a class wants of the images that the next one wants.
+_SHARED = 0.02
+
+
 class Retriever(doubles.Retriever):
+    async def CreateIndex(self, request, context):
+        index = retriever_pb2.Index(
+            name=f"indexes/{request.index_id}", digest="d1", encoder=self.encoder, image_count=POOL
+        )
+        operation = operations_pb2.Operation(name="operations/index", done=True)
+        operation.response.Pack(index)
+        return operation
+
+    async def SearchImages(self, request, context):
+        """Answers with images of a pool that is nowhere; neighbouring classes share some."""
+        number = int(request.queries[0].text.rpartition("class")[2])
+        first = number * round(request.hit_count * (1 - _SHARED))
+        answer = retriever_pb2.HitList()
+        for rank in range(request.hit_count):
+            key = hashlib.sha256(f"pool {(first + rank) % POOL}".encode()).hexdigest()
+            answer.hits.add(
+                image_uri=f"store:pool/{key[:2]}/{key}.jpg",
+                sha256=key,
+                similarity=0.5 - rank / POOL,
+                caption=f"a photo with {rank} corners",
+            )
+        return retriever_pb2.SearchImagesResponse(results=[answer])
+
     async def ScreenImages(self, request, context):
         answer = retriever_pb2.ScreenImagesResponse()
         for candidate in request.candidates:

@@ -2,59 +2,36 @@
 
 import asyncio
 import gc
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 
 import pytest
 
 from servicekit.server import settle_memory
+from tests.gateway.large import Beats, five_services
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import FIVE, open_system
 
 CLASSES, PER_CLASS = 10, 10_000
 
 
-@contextmanager
-def five_services():
-    """Five services that answer at once, in another process; gives their address."""
-    command = [sys.executable, "-m", "tests.gateway.many"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process.stdout.readline().strip()
-        process.stdin.close()
-
-
-async def watch(beats):
-    """Notes every few milliseconds how late the loop is, and what its own work took meanwhile."""
-    while True:
-        began, worked = time.perf_counter(), time.thread_time()
-        await asyncio.sleep(0.005)
-        late = time.perf_counter() - began - 0.005
-        beats.append((late, time.thread_time() - worked))
-
-
 @pytest.mark.slow
 async def test_the_event_loop_is_never_late_in_a_run_of_100000_images(tmp_path):
     classes = [f"class{number}" for number in range(CLASSES)]
     train = write_folder(tmp_path / "train", classes=classes, count=2)
-    beats = []
+    beats = Beats()
     with five_services() as target:
         settings = {**dict.fromkeys(FIVE, target), "shard_size": 32}
         async with open_system(tmp_path / "state", tmp_path, **settings) as system:
             await system.import_folder(train)
             settle_memory()
-            watching = asyncio.create_task(watch(beats))
+            watching = asyncio.create_task(beats.watch())
             operation = await system.start(method="simple", images_per_class=PER_CLASS)
             done = await system.finish(operation, timeout=600)
             watching.cancel()
             gc.unfreeze()
     assert done.result.accepted_count == CLASSES * PER_CLASS
     assert done.result.rejected_count > 0
-    late, worked = (sorted(values) for values in zip(*beats, strict=True))
-    assert worked[-1] < 0.05, "work on the event loop took too long"
+    assert max(beats.worked) < 0.05, "work on the event loop took too long"
+    late = sorted(beats.late)
     # Other processes of a busy machine make the loop late, too, but not often and not for long.
     assert late[-len(late) // 500] < 0.05, late[-20:]
     assert late[-1] < 0.3, late[-20:]
