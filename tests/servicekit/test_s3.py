@@ -96,6 +96,18 @@ def test_a_large_object_goes_up_in_parts_and_is_seen_only_whole(seaweed):
     assert store.size("large") == len(data)
 
 
+def test_the_version_of_a_large_object_is_the_same_for_all_and_changes_with_it(seaweed):
+    data = bytearray(os.urandom(20 * 2**20))  # in parts: its ETag is no digest
+    seaweed.store().put("versions/large", data)
+    version = seaweed.store().version("versions/large")
+    with proxied(seaweed.endpoint, ["reset", "busy"]) as proxy:
+        assert behind(proxy).version("versions/large") == version
+    assert seaweed.store(environ=READER).version("versions/large") == version
+    data[-1] ^= 1
+    seaweed.store().put("versions/large", data, overwrite=True)
+    assert seaweed.store().version("versions/large") != version
+
+
 def test_of_racing_writers_exactly_one_stores(seaweed):
     texts = [bytes([65 + i]) * 20_000 for i in range(16)]
     with ThreadPoolExecutor(16) as pool:
@@ -135,7 +147,7 @@ def test_a_missing_bucket_is_named(seaweed):
             call()
 
 
-@pytest.mark.parametrize("call", ["get", "exists", "size"])
+@pytest.mark.parametrize("call", ["get", "exists", "size", "version"])
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

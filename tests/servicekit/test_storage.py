@@ -55,11 +55,29 @@ def test_overwriting_replaces_the_whole_object(store):
 
 
 def test_a_missing_key_is_named(store):
-    for call in (store.get, store.size):
+    for call in (store.get, store.size, store.version):
         with pytest.raises(NotFound, match="no object not/here"):
             call("not/here")
     assert not store.exists("not/here")
     store.delete("not/here")
+
+
+def test_a_version_lasts_as_long_as_the_object(store):
+    store.put("a", b"first")
+    version = store.version("a")
+    store.put("b", b"other")
+    store.put("a", b"no-op")
+    store.get("a")
+    assert store.version("a") == version
+    versions = {version}
+    # At once and of equal length: neither the clock nor the size tells them apart.
+    for number in range(5):
+        store.put("a", b"%05d" % number, overwrite=True)
+        versions.add(store.version("a"))
+    assert len(versions) == 6
+    store.delete("a")
+    with pytest.raises(NotFound, match="no object a"):
+        store.version("a")
 
 
 def test_keys_are_listed_by_prefix_in_order(store):
