@@ -19,6 +19,7 @@ from retriever.searching import Searcher
 from retriever.service import Retriever, RetrieverService
 from retriever.settings import RetrieverSettings
 from servicekit.operations import OperationRunner, OperationsServicer
+from servicekit.places import need_writable
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
 
@@ -34,6 +35,7 @@ def create_service(settings: RetrieverSettings, store: ObjectStore) -> Service:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(runner), server)
 
     async def load() -> None:
+        need_writable(settings.cache, "RETRIEVER_CACHE")
         encoder = await asyncio.to_thread(ClipEncoder, settings.clip, settings.device)
         parts.append(assemble(settings, store, encoder))
         service.attach(parts[0])

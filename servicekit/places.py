@@ -2,6 +2,9 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
+
+from servicekit.errors import InvalidArgument
 
 # In the order of their ports; the gateway is first because people talk to it.
 SERVICES = ("gateway", "captioner", "prompter", "generator", "retriever", "trainer")
@@ -31,3 +34,18 @@ def state_folder() -> Path:
         return Path.home() / ".local" / "state" / "variegate"
     except RuntimeError:  # a user without a home, as in containers
         return Path("/var/lib/variegate")
+
+
+def need_writable(folder: Path, setting: str) -> None:
+    """Makes a folder for what can be lost. Raises InvalidArgument now rather than in mid-run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise InvalidArgument(
+            f"nothing can be written into the folder {folder}: {error.strerror or error}; "
+            f"set {setting} to a local folder that can be lost",
+            field=setting,
+            reason="FOLDER_NOT_WRITABLE",
+        ) from error

@@ -1,16 +1,14 @@
 """Puts the trainer together: settings and store in, service out."""
 
 import asyncio
-from pathlib import Path
-from tempfile import TemporaryFile
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from servicekit.devices import find_device
-from servicekit.errors import InvalidArgument
 from servicekit.operations import OperationRunner, OperationsServicer
+from servicekit.places import need_writable
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
 from trainer.service import TrainerService
@@ -29,7 +27,7 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(runner), server)
 
     async def load() -> None:
-        _check_scratch(settings.scratch)
+        need_writable(settings.scratch, "TRAINER_SCRATCH")
         if settings.device not in ("auto", "cpu"):  # torch is not imported here for nothing
             await asyncio.to_thread(find_device, settings.device, "TRAINER_DEVICE")
 
@@ -42,18 +40,3 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
         operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
     )
     return Service("trainer", names, register, load, close)
-
-
-def _check_scratch(folder: Path) -> None:
-    """Fails now rather than in mid-run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return
-    except OSError as error:
-        raise InvalidArgument(
-            f"nothing can be written into the scratch folder {folder}: {error.strerror or error}; "
-            "set TRAINER_SCRATCH to a local folder that can be lost",
-            field="scratch",
-            reason="BAD_SCRATCH",
-        ) from error

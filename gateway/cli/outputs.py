@@ -66,6 +66,11 @@ def claim(place: Place, *, resume: bool, overwrite: bool) -> None:
     _write(place, "running")
 
 
+def is_output(folder: Path) -> bool:
+    """Says whether variegate made the folder."""
+    return _read(folder) is not None
+
+
 def finish(place: Place, **facts: Any) -> None:
     """Marks the folder as finished, with facts for those who look."""
     _write(place, "finished", **facts)
@@ -146,10 +151,10 @@ def _exists(message: str, remedy: str) -> CliError:
 
 def _read(out: Path) -> dict[str, Any] | None:
     try:
-        marker: dict[str, Any] = json.loads((out / MARKER).read_text("utf-8"))
+        marker = json.loads((out / MARKER).read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return marker
+    return marker if isinstance(marker, dict) else None
 
 
 def _write(place: Place, state: str, **facts: Any) -> None:

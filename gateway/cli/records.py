@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.cli.execute import Outcome
+from gateway.cli.failures import CliError
 from gateway.cli.options import Common
 from gateway.cli.outputs import MARKER
 
@@ -66,9 +67,17 @@ def noted(common: Common, outcome: Outcome, field: str, out: Path | None = None)
 
 
 def records(state: Path) -> Iterator[Record]:
-    """Yields what was noted. Raises OSError or ValueError for a note that cannot be read."""
+    """Yields what was noted. Raises CliError for a note that is damaged."""
     for path in sorted((state / _FOLDER).glob("*.json")):
-        yield Record(**json.loads(path.read_text("utf-8")))
+        try:
+            yield Record(**json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise CliError(
+                f"{path}, which says where an output is, is damaged; so what is free is not known.",
+                exit_code=3,
+                remedy="Delete that file: without --all its output then counts as needed.",
+                reason="NOTE_DAMAGED",
+            ) from error
 
 
 def forget(state: Path, made: Record) -> None:

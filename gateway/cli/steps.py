@@ -7,8 +7,17 @@ from typing import Any
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli.failures import SHORTFALL, CliError, unknown
-from gateway.cli.inputs import DATASET, USUAL, Reading, dataset_id, pool_file, source_uri
+from gateway.cli.inputs import (
+    DATASET,
+    USUAL,
+    Reading,
+    dataset_id,
+    local_path,
+    pool_file,
+    source_uri,
+)
 from gateway.cli.naming import names_line
+from gateway.cli.outputs import is_output
 from gateway.cli.session import Session
 
 _LAYOUTS = {"auto": pb.FOLDER_LAYOUT_UNSPECIFIED, "classes": pb.FOLDER_LAYOUT_CLASSES}
@@ -38,6 +47,8 @@ async def import_images(
     `display_names` are what texts call classes, where people chose it.
     """
     called = display_names or {}
+    if (folder := local_path(train)) and is_output(folder):
+        session.view.say(f"warning: {train} was made by variegate; its images count as real here")
     if train.startswith(DATASET):
         if test or shots or called or refuse_leaks or reading != USUAL:
             raise CliError(

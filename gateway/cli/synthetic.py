@@ -112,10 +112,19 @@ def _add(
 
 
 def _read(manifest: Path) -> Any:
-    """The table of a manifest. Raises CliError if it is another parquet file."""
+    """The table of a manifest. Raises CliError if it is damaged or another file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(manifest)
+    try:
+        table = pq.read_table(manifest)
+    except (pa.ArrowException, OSError) as error:
+        raise CliError(
+            f"{manifest} cannot be read: {str(error).splitlines()[0]}",
+            exit_code=3,
+            remedy="Make the images again with `variegate augment --overwrite`.",
+            reason="NO_MANIFEST",
+        ) from error
     lacking = [name for name in _COLUMNS if name not in table.column_names]
     if lacking:
         raise CliError(

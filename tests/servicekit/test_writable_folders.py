@@ -1,4 +1,4 @@
-"""A scratch folder that cannot be written to ends the trainer at its start with a sentence."""
+"""A folder of a service that cannot be written to ends it at its start with a sentence."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.parametrize("setting", ["TRAINER_SCRATCH", "RETRIEVER_CACHE"])
 @pytest.mark.parametrize(
     ("place", "why"),
     [
@@ -16,22 +17,25 @@ import pytest
         ("/proc", "No such file or directory"),  # is there, but takes no file, even from root
     ],
 )
-def test_a_scratch_folder_in_an_impossible_place_is_told(tmp_path: Path, place: str, why: str):
+def test_a_folder_in_an_impossible_place_is_told(
+    tmp_path: Path, place: str, why: str, setting: str
+):
     (tmp_path / "file").touch()
     folder = tmp_path / place
     environ = {
         "SERVER_HOST": "127.0.0.1",
         "SERVER_PORT": "0",
         "SERVER_STORE": (tmp_path / "store").as_uri(),
-        "TRAINER_SCRATCH": str(folder),
+        setting: str(folder),
     }
+    service = setting.partition("_")[0].lower()
     done = subprocess.run(
-        [sys.executable, "-m", "trainer"],
+        [sys.executable, "-m", service],
         env={**os.environ, **environ}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     said = (done.stdout + done.stderr).splitlines()
     assert done.returncode == 2
     assert [line for line in said if not line.startswith("{")] == [
-        f"the trainer cannot start: nothing can be written into the scratch folder {folder}: "
-        f"{why}; set TRAINER_SCRATCH to a local folder that can be lost"
+        f"the {service} cannot start: nothing can be written into the folder {folder}: "
+        f"{why}; set {setting} to a local folder that can be lost"
     ]
