@@ -54,14 +54,15 @@ class IndexBuilder:
         shards that cannot be read. Raises NotFound or InvalidArgument for a pool that cannot be
         used, and Unavailable, before any work, if the index could not be written.
         """
+        encoder = self._embedder.encoder_id
+        parts = PartStore(self._store, index_id, encoder, self._shard_size)
         record = await asyncio.to_thread(self._library.find, index_id)
         if record is not None:
-            check_encoder(record, self._embedder.encoder_id)
+            check_encoder(record, encoder)
+            await to_its_end(parts.delete_all)  # Of a process that was lost before it came to that.
             return record
         await asyncio.to_thread(self._library.check_engine)
         pool = await asyncio.to_thread(open_pool, self._store, pool_uri)
-        encoder = self._embedder.encoder_id
-        parts = PartStore(self._store, index_id, encoder, self._shard_size)
         build = _Build(self._store, self._embedder, self._shard_size, pool, parts, report)
         made = await build.run()
         left_out = tuple(build.progress.left_out.values())
