@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from gateway.cli.failures import CliError
+
 _URI = re.compile(r"store:([A-Za-z0-9_.=+@/-]+)")
 
 
@@ -18,7 +20,7 @@ def closure(objects: Path, keys: Iterable[str], exists: Callable[[str], bool]) -
             continue
         found.add(key)
         if exists(key):
-            waiting += _references(objects / key) - found
+            waiting += _read(objects / key) - found
     return found
 
 
@@ -28,6 +30,18 @@ def is_among(key: str, found: set[str]) -> bool:
         return True
     parts = key.split("/")
     return any("/".join(parts[:count]) in found for count in range(1, len(parts)))
+
+
+def _read(path: Path) -> set[str]:
+    try:
+        return _references(path)
+    except ValueError as error:  # pyarrow's errors are such, too
+        raise CliError(
+            f"{path} is damaged; so what it needs is not known, and nothing is freed.",
+            exit_code=3,
+            remedy="Move that file away; what was made with it is made again when it is needed.",
+            reason="OBJECT_DAMAGED",
+        ) from error
 
 
 def _references(path: Path) -> set[str]:

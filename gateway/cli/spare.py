@@ -65,7 +65,7 @@ class Clearance:
 
 def clearance(state: Path, *, everything: bool = False) -> Clearance:
     """Finds what no output needs; with `everything` also runs that were never written into a
-    folder, and what saves time only. Raises OSError or ValueError for what cannot be read."""
+    folder, and what saves time only. Raises CliError or OSError for what cannot be read."""
     files = [*_beside(state)]
     needs = Needs(frozenset(), frozenset(), frozenset(), ())
     if _is_folder(state / "objects"):

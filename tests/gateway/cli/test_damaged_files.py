@@ -4,8 +4,10 @@ import fcntl
 
 import pytest
 
+from gateway.cli.failures import CliError
 from gateway.cli.outputs import MARKER
 from gateway.cli.records import record
+from gateway.cli.references import closure
 from gateway.cli.running import make_lock
 
 DAMAGED = [b"", b"x", b"[1]", b"{}", b"\xff\xfe"]
@@ -37,9 +39,18 @@ def test_clean_frees_nothing_while_a_note_is_damaged(variegate, tmp_path, damage
     answer = variegate("clean", "--yes", "--json")
     assert answer.code == 3
     error = answer.document["error"]
-    assert str(note) in error["message"] and "Delete that file" in error["remedy"]
+    assert note.name in error["message"] and "Delete that file" in error["remedy"]
     note.unlink()
     assert variegate("clean", "--yes").code == 0
+
+
+def test_clean_names_a_damaged_object_and_frees_nothing(tmp_path):
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    (objects / "made.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CliError, match=r"made\.parquet is damaged") as caught:
+        closure(objects, ["made.parquet"], lambda key: (objects / key).exists())
+    assert caught.value.exit_code == 3 and "Move that file away" in caught.value.remedy
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
