@@ -13,11 +13,12 @@ export VARIEGATE_ENGINE := $(ENGINE)
 # What writes the prompts: "embedded", a language model in the prompter's own process, or "vllm".
 PROMPTER ?= embedded
 VLLM := .venv-vllm
+CHECKOV := .venv-checkov
 export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check manifests format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -78,7 +79,7 @@ test: setup triton vllm ## Run all tests
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile
 
-check: setup ## Lint, types and protos: everything CI runs short of tests
+check: setup manifests ## Lint, types, protos and manifests: everything CI runs short of tests
 	ruff check .
 	ruff format --check .
 	mypy
@@ -86,6 +87,20 @@ check: setup ## Lint, types and protos: everything CI runs short of tests
 	@if git rev-parse --verify -q origin/main >/dev/null; then \
 		cd protos && buf breaking --against '../.git#ref=origin/main,subdir=protos'; \
 	else echo "buf breaking: no origin/main to compare with"; fi
+
+# Network policies are not written yet; every other exception stands in the manifests, with its reason.
+manifests: setup $(CHECKOV)/.ready ## Render and check the Kubernetes manifests (no cluster needed)
+	python -m pytest tests/k8s
+	rm -rf build/manifests && python -m tests.k8s.rendered build/manifests
+	$(CHECKOV)/bin/checkov --skip-download --directory build/manifests --framework kubernetes --compact --quiet \
+		--skip-check CKV2_K8S_6
+
+# Its own environment: it pins what we use in other versions.
+$(CHECKOV)/.ready: tests/k8s/checkov-requirements.txt
+	@echo "Installing into $(CHECKOV) (a minute the first time) ..."
+	test -x $(CHECKOV)/bin/python || $(PYTHON) -m venv $(CHECKOV)
+	$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
 
 format: setup ## Format the code and the protos
 	ruff check --fix .
@@ -107,4 +122,4 @@ up: setup servers ## Start all six services on this machine and leave them runni
 	variegate up
 
 clean: ## Remove what was made: environment, generated code, outputs
-	rm -rf $(VENV) $(TRITON) $(VLLM) protos/gen out build .venv-clip-retrieval .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TRITON) $(VLLM) $(CHECKOV) protos/gen out build .venv-clip-retrieval .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,135 @@
+"""What kustomize makes of the manifests, and what of it the tests look at."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from servicekit.places import SERVICES
+
+ROOT = Path(__file__).parent.parent.parent
+K8S = ROOT / "k8s"
+Manifest = dict[str, Any]
+
+# Whatever is said of these is said of every way to put the manifests together.
+_ENGINES = {"nano": ("nano",), "gpu": ("models", "gpu")}
+_STORES = ("shared-store", "s3", "minio")
+_REST = ((), ("postgres",))
+COMBINATIONS: dict[str, tuple[str, ...]] = {
+    "+".join((*engine, store, *rest)): (*engine, store, *rest)
+    for engine in _ENGINES.values()
+    for store in _STORES
+    for rest in _REST
+    # Triton takes the credentials of an S3 store.
+    if not (engine == _ENGINES["gpu"] and store == "shared-store")
+}
+OVERLAYS = tuple(sorted(path.name for path in (K8S / "overlays").iterdir()))
+RENDERINGS = (*OVERLAYS, *COMBINATIONS)
+
+
+@cache
+def render(name: str) -> tuple[Manifest, ...]:
+    """Returns the objects of an overlay or of a combination of components."""
+    if name in OVERLAYS:
+        return kustomize(K8S / "overlays" / name)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [os.path.relpath(K8S / "components" / part, folder) for part in COMBINATIONS[name]]
+        kustomization = {
+            "namespace": "variegate",
+            "resources": [os.path.relpath(K8S / "base", folder)],
+            "components": parts,
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        return kustomize(Path(folder))
+
+
+def kustomize(folder: Path) -> tuple[Manifest, ...]:
+    """Renders a folder; a warning is as bad as an error."""
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(manifests: tuple[Manifest, ...], *kinds: str) -> Iterator[Manifest]:
+    return (one for one in manifests if one["kind"] in kinds)
+
+
+def named(manifests: tuple[Manifest, ...], kind: str, name: str) -> Manifest:
+    [found] = [one for one in of_kind(manifests, kind) if one["metadata"]["name"] == name]
+    return found
+
+
+def workloads(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
+    """Returns what makes pods, by name."""
+    kinds = ("Deployment", "StatefulSet", "Job")
+    return {one["metadata"]["name"]: one for one in of_kind(manifests, *kinds)}
+
+
+def services(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
+    """Returns the workloads that are services of ours, by name."""
+    found = workloads(manifests)
+    return {name: found[name] for name in SERVICES}
+
+
+def pod(workload: Manifest) -> Manifest:
+    found: Manifest = workload["spec"]["template"]["spec"]
+    return found
+
+
+def containers(workload: Manifest) -> list[Manifest]:
+    """Returns all containers of the workload's pods, with those that start first."""
+    spec = pod(workload)
+    return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
+def container(workload: Manifest, name: str) -> Manifest:
+    [found] = [one for one in containers(workload) if one["name"] == name]
+    return found
+
+
+def environment(manifests: tuple[Manifest, ...], one: Manifest) -> dict[str, str]:
+    """Returns what the process finds in its environment, as far as it is in the manifests.
+
+    What comes from elsewhere, as the pod's name, has a value that says so.
+    """
+    found: dict[str, str] = {}
+    for source in one.get("envFrom", ()):
+        if reference := source.get("configMapRef"):
+            found |= named(manifests, "ConfigMap", reference["name"])["data"]
+    for variable in one.get("env", ()):
+        found[variable["name"]] = variable.get("value", "set by the cluster")
+    return found
+
+
+def volume_at(workload: Manifest, one: Manifest, path: str) -> tuple[str, bool]:
+    """Returns the volume that a path of a container lies on, and whether it may be written to."""
+    mounts = [m for m in one["volumeMounts"] if Path(path).is_relative_to(m["mountPath"])]
+    assert mounts, f"{path} of {one['name']} is on no volume"
+    nearest = max(mounts, key=lambda mount: len(mount["mountPath"]))
+    return nearest["name"], not nearest.get("readOnly", False)
+
+
+def quantity(text: Any) -> float:
+    """Returns a quantity of Kubernetes as a number: "250m" is 0.25, "1Gi" is 2**30."""
+    units = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
+    for unit, factor in units.items():
+        if str(text).endswith(unit):
+            return float(str(text).removesuffix(unit)) * factor
+    return float(text)
+
+
+def write_all(folder: Path) -> None:
+    """Writes every rendering into a file of its own, for other programs to look at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in RENDERINGS:
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(render(name)))
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))

@@ -1,0 +1,133 @@
+"""The manifests by themselves: they render, are valid, complete and safe in every combination."""
+
+import re
+
+import kubernetes_validate.utils
+import pytest
+
+from tests.k8s.rendered import (
+    K8S,
+    RENDERINGS,
+    containers,
+    of_kind,
+    pod,
+    quantity,
+    render,
+    services,
+    workloads,
+)
+
+NEWEST = kubernetes_validate.utils.all_versions()[-3:]
+# Secrets are made by hand, with the command that k8s/README.md has for each.
+SECRETS = {"store", "postgres"}
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_what_is_rendered_is_valid_to_the_letter_for_the_three_newest_versions(name):
+    for manifest in render(name):
+        for version in NEWEST:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_no_object_is_there_twice(name):
+    keys = [(one["kind"], one["metadata"]["name"]) for one in render(name)]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_what_a_pod_refers_to_is_there(name):
+    manifests = render(name)
+    there = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    there |= {("Secret", secret) for secret in SECRETS}
+    for workload in workloads(manifests).values():
+        wanted = {("ServiceAccount", pod(workload)["serviceAccountName"])}
+        for volume in pod(workload).get("volumes", ()):
+            if claim := volume.get("persistentVolumeClaim"):
+                wanted.add(("PersistentVolumeClaim", claim["claimName"]))
+        for one in containers(workload):
+            for source in one.get("envFrom", ()):
+                kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
+                wanted |= {(kinds[key], value["name"]) for key, value in source.items()}
+            for variable in one.get("env", ()):
+                if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                    wanted.add(("Secret", reference["name"]))
+        assert wanted <= there
+        own = {claim["metadata"]["name"] for claim in templates(workload)}
+        volumes = own | {volume["name"] for volume in pod(workload).get("volumes", ())}
+        for one in containers(workload):
+            assert {mount["name"] for mount in one["volumeMounts"]} <= volumes
+
+
+def templates(workload):
+    return workload["spec"].get("volumeClaimTemplates", ())
+
+
+def test_every_secret_has_its_command_in_the_guide():
+    guide = (K8S / "README.md").read_text()
+    assert set(re.findall(r"create secret generic ([a-z-]+)", guide)) == SECRETS
+
+
+def test_no_secret_is_in_git():
+    for path in K8S.rglob("*.yaml"):
+        assert not re.search(r"kind: Secret$|secretGenerator|stringData", path.read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_every_pod_keeps_to_the_restricted_pod_security_standard(name):
+    for workload in workloads(render(name)).values():
+        spec = pod(workload)
+        assert spec["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(spec)
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] and security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        for volume in spec.get("volumes", ()):
+            assert set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim"}
+        for one in containers(workload):
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert not any("hostPort" in port for port in one.get("ports", ()))
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_nothing_can_take_all_of_a_node(name):
+    for workload in workloads(render(name)).values():
+        for volume in pod(workload).get("volumes", ()):
+            if "emptyDir" in volume:
+                assert quantity(volume["emptyDir"]["sizeLimit"]) > 0
+        for one in containers(workload):
+            for resource in ("cpu", "memory"):
+                asked, most = (one["resources"][k][resource] for k in ("requests", "limits"))
+                assert 0 < quantity(asked) <= quantity(most)
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_every_lasting_container_has_all_three_probes(name):
+    for workload in workloads(render(name)).values():
+        if workload["kind"] != "Job":
+            for one in containers(workload):
+                assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(one)
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_every_service_may_be_disturbed_one_pod_at_a_time_and_is_spread_over_nodes(name):
+    manifests = render(name)
+    budgets = {one["metadata"]["name"]: one for one in of_kind(manifests, "PodDisruptionBudget")}
+    for service, workload in services(manifests).items():
+        labels = workload["spec"]["selector"]["matchLabels"]
+        assert labels.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        assert budgets[service]["spec"]["selector"]["matchLabels"] == labels
+        assert budgets[service]["spec"]["maxUnavailable"] == 1
+        [spread] = pod(workload)["topologySpreadConstraints"]
+        assert spread["labelSelector"]["matchLabels"] == labels
+
+
+def test_the_overlay_for_a_laptop_fits_4_cores_and_8_gib():
+    pods = [containers(workload) for workload in workloads(render("dev")).values()]
+    found = [one["resources"] for pod_containers in pods for one in pod_containers]
+    assert sum(quantity(one["requests"]["cpu"]) for one in found) <= 4
+    assert sum(quantity(one["limits"]["memory"]) for one in found) <= 8 * 2**30
