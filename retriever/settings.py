@@ -43,6 +43,12 @@ class RetrieverSettings:
         state_folder() / "retriever",
         "Folder of the files that loaded indexes are mapped from; it may be lost at any time.",
     )
+    fingerprint_gigabytes: float = setting(
+        10.0,
+        "Most disk, in the cache, for fingerprints of data sets that must not be copied, 2.2 kB an "
+        "image; those unused longest make room, those in use stay.",
+        least=0,
+    )
     shard_size: int = setting(
         512,
         "Images of a pool that are embedded and stored at a time; a lost process costs one shard.",
@@ -53,3 +59,8 @@ class RetrieverSettings:
         1, "Threads of one vector search; as many searches run at once as there are cores.", least=1
     )
     safety_threads: int = setting(1, "Threads of the safety classifier.", least=1)
+
+    @property
+    def fingerprint_bytes(self) -> int:
+        """`fingerprint_gigabytes` in bytes."""
+        return int(self.fingerprint_gigabytes * 1e9)

@@ -63,7 +63,7 @@ def assemble(settings: RetrieverSettings, store: ObjectStore, encoder: ClipEncod
     kinds = IndexKinds(settings.index, flat_limit=settings.flat_limit, milvus_uri=settings.milvus)
     library = IndexLibrary(store, kinds, cache=settings.cache, capacity=settings.loaded_indexes)
     protected, safety = (
-        ProtectedLibrary(store, settings.cache),
+        ProtectedLibrary(store, settings.cache, most_bytes=settings.fingerprint_bytes),
         SafetyCheck(settings.safety_threads),
     )
     checks = create_checks(Parts(embedder, protected, safety))

@@ -18,6 +18,7 @@ from imaging.copies import CopyIndex
 from imaging.fingerprint import HASHES, SIDE, Hashes, Thumbnail
 from imaging.likeness_bound import SIZES, least_lengths
 from imaging.multi_index import MultiIndex
+from retriever.screening.folders import STAGED, Lease
 
 _IMAGES = "images.arrow"
 
@@ -40,9 +41,13 @@ class Prints:
 
 
 class ProtectedSet:
-    """The fingerprints of n images, mapped from the files of a folder. Thread-safe."""
+    """The fingerprints of n images, mapped from the files of a folder. Thread-safe.
 
-    def __init__(self, folder: Path) -> None:
+    It holds `lease`, if the folder is one that might be removed otherwise.
+    """
+
+    def __init__(self, folder: Path, lease: Lease | None = None) -> None:
+        self._lease = lease
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
         self._pixels: NDArray[np.uint8] = arrays.pop("pixels")
         self._pixel_keys: NDArray[np.uint64] = arrays.pop("pixel_keys")
@@ -79,7 +84,7 @@ def write_set(folder: Path, uris: list[str], splits: list[str], parts: Iterable[
     `parts` are the fingerprints of all images in order, some at a time.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.parent / f".{uuid.uuid4().hex}"
+    staging = folder.parent / f"{STAGED}{uuid.uuid4().hex}"
     staging.mkdir()
     try:
         _write_prints(staging, len(uris), parts)

@@ -20,6 +20,7 @@ from imaging.fingerprint import (
 )
 from retriever.parquet import from_parquet, to_parquet
 from retriever.screening.fingerprints import Prints, ProtectedSet, write_set
+from retriever.screening.folders import CachedFolders
 from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import ObjectStore, to_key
 
@@ -37,8 +38,9 @@ class ProtectedLibrary:
     same work, which a caller that gives up does not stop.
     """
 
-    def __init__(self, store: ObjectStore, cache: Path) -> None:
+    def __init__(self, store: ObjectStore, cache: Path, *, most_bytes: int) -> None:
         self._store, self._cache = store, cache / "protected"
+        self._folders = CachedFolders(self._cache, most_bytes)
         self._sets: OrderedDict[tuple[str, str], asyncio.Task[ProtectedSet]] = OrderedDict()
 
     async def load(self, manifest_uri: str) -> ProtectedSet:
@@ -69,7 +71,7 @@ class ProtectedLibrary:
         data = self._store.get(key)
         digest = hashlib.sha256(manifest_uri.encode() + b"\n" + data).hexdigest()
         folder = self._cache / f"v{VERSION}-{digest}"
-        if not folder.is_dir():
+        while (lease := self._folders.lease(folder.name)) is None:
             uris, splits = _read_manifest(manifest_uri, data)
             prefix = f"fingerprints/v{VERSION}/{digest}"
             parts = (
@@ -77,7 +79,8 @@ class ProtectedLibrary:
                 for start in range(0, len(uris), _PART)
             )
             write_set(folder, uris, splits, parts)
-        return ProtectedSet(folder)
+        self._folders.make_room()
+        return ProtectedSet(folder, lease)
 
     def _part(self, key: str, uris: Sequence[str]) -> pa.Table:
         if self._store.exists(key):

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from imaging.decode import decode_image
 from imaging.hashing import perceptual_hash, pixel_sha256
 from servicekit.errors import from_rpc_error
-from servicekit.storage import MemoryStore
+from servicekit.storage import MemoryStore, to_uri
 from tests.retriever.conftest import SETTINGS, Client, put_image, put_table, serving
 
 
@@ -212,6 +212,29 @@ async def test_a_manifest_is_read_once_and_its_fingerprints_are_mapped_by_the_ne
         assert store.reads.count("datasets/d/manifest.parquet") == expected
     assert not [key for key in store.reads if key.startswith("fingerprints/")]
     assert len([key for key in store.reads if key.startswith("images/")]) == 30 + 6
+
+
+async def test_fingerprints_unused_longest_make_room_and_are_not_made_anew_from_images(
+    photographs: list[bytes], tmp_path
+):
+    store = MemoryStore()
+    settings = replace(SETTINGS, cache=tmp_path, fingerprint_gigabytes=0)
+    cache, copy = tmp_path / "protected", [put_image(store, photographs[3])]
+    first = put_manifest(store, photographs[:20], "first")
+    async with serving(store, settings) as client:
+        [verdict] = await client.screen(copy, protected=first)
+    [old] = cache.iterdir()
+    os.utime(old, (0, 0))
+    second = put_manifest(store, photographs[20:40], "second")
+    async with serving(store, settings) as client:
+        await client.screen(copy, protected=second)
+        [new] = cache.iterdir()
+        assert new != old
+        for key in [key for key in store.list("images/") if to_uri(key) not in copy]:
+            store.delete(key)
+        assert await client.screen(copy, protected=first) == [verdict]
+    assert not verdict.accepted
+    assert set(cache.iterdir()) == {old, new}, "both were in use"
 
 
 def test_the_safety_classifier_reports_to_nobody_and_leaves_nothing_at_home(tmp_path):
