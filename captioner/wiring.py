@@ -12,6 +12,7 @@ from captioner.settings import CaptionerSettings
 from servicekit.batching import MicroBatcher
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
+from servicekit.workload import Workload
 
 
 def create_service(settings: CaptionerSettings, store: ObjectStore) -> Service:
@@ -41,8 +42,11 @@ def create_service(settings: CaptionerSettings, store: ObjectStore) -> Service:
         for batcher in batchers:
             await batcher.close()
 
+    def workload() -> Workload | None:
+        return batchers[0].workload() if batchers else None
+
     name = captioner_pb2.DESCRIPTOR.services_by_name["CaptionerService"].full_name
-    return Service("captioner", (name,), register, load, close)
+    return Service("captioner", (name,), register, load, close, workload=workload)
 
 
 def _load_captioner(settings: CaptionerSettings) -> BlipCaptioner:

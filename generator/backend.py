@@ -9,6 +9,7 @@ from PIL import Image
 from generator.engine.card import Card
 from generator.engine.items import FloatArray, Item, Made
 from generator.engine.registry import Registry
+from servicekit.workload import Workload
 
 
 class Backend(Protocol):
@@ -41,6 +42,9 @@ class Backend(Protocol):
         self, model: str, images: Sequence[Image.Image]
     ) -> "Future[list[FloatArray]]":
         """Returns the embedding [d] of each image. Raises BadCondition without an encoder."""
+
+    def workload(self) -> Workload | None:
+        """Returns what there is to do now; None if a server makes the images and says so itself."""
 
     def is_healthy(self) -> bool:
         """Says whether images can be made now. Blocks; call it from a thread."""

@@ -14,6 +14,7 @@ from generator.settings import GeneratorSettings
 from servicekit.server import Service
 from servicekit.settings import SettingsError
 from servicekit.storage import ObjectStore
+from servicekit.workload import Workload
 
 
 def create_service(
@@ -46,5 +47,9 @@ def create_service(
         backend = servicer.backend
         return backend is not None and await asyncio.to_thread(backend.is_healthy)
 
+    def workload() -> Workload | None:
+        return servicer.backend.workload() if servicer.backend is not None else None
+
     full_name = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
-    return Service("generator", (full_name,), register, load, close, probe, settings.probe_seconds)
+    names, seconds = (full_name,), settings.probe_seconds
+    return Service("generator", names, register, load, close, probe, seconds, workload)

@@ -12,6 +12,7 @@ from PIL import Image
 from retriever.encoder import Encoder, Prepared, Vectors
 from servicekit.batching import BatchStats, MicroBatcher
 from servicekit.together import together
+from servicekit.workload import Workload
 
 Vector = NDArray[np.float32]
 
@@ -73,6 +74,10 @@ class Embedder:
     def stats(self) -> BatchStats:
         """Returns how many items and batches the encoder has seen."""
         return self._batcher.stats()
+
+    def workload(self) -> Workload:
+        """Returns what the encoder has to do now."""
+        return self._batcher.workload()
 
     async def close(self) -> None:
         """Finishes the running batch and refuses what waits."""

@@ -22,6 +22,7 @@ from servicekit.operations import OperationRunner, OperationsServicer
 from servicekit.places import need_writable
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
+from servicekit.workload import Workload
 
 
 def create_service(settings: RetrieverSettings, store: ObjectStore) -> Service:
@@ -45,11 +46,14 @@ def create_service(settings: RetrieverSettings, store: ObjectStore) -> Service:
         for retriever in parts:
             await retriever.close()
 
+    def workload() -> Workload | None:
+        return parts[0].embedder.workload() if parts else None
+
     names = (
         retriever_pb2.DESCRIPTOR.services_by_name["RetrieverService"].full_name,
         operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
     )
-    return Service("retriever", names, register, load, close)
+    return Service("retriever", names, register, load, close, workload=workload)
 
 
 def assemble(settings: RetrieverSettings, store: ObjectStore, encoder: ClipEncoder) -> Retriever:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from servicekit.errors import Exhausted, Unavailable
+from servicekit.workload import Pace, Workload
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,7 +56,8 @@ class MicroBatcher(Generic[T, R]):
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._item_count = self._batch_count = 0
+        self._item_count = self._batch_count = self._running_count = 0
+        self._last_count, self._pace = 0, Pace()
         self._thread = threading.Thread(target=self._work, name=f"{name}-batcher", daemon=True)
         self._thread.start()
 
@@ -85,6 +87,13 @@ class MicroBatcher(Generic[T, R]):
         """Returns counts since the start."""
         with self._changed:
             return BatchStats(self._item_count, self._batch_count, len(self._waiting))
+
+    def workload(self) -> Workload:
+        """Returns what there is to do now."""
+        with self._changed:
+            waiting = len(self._waiting)
+            fill = self._last_count / self._max_batch
+            return Workload(waiting, self._running_count, fill, waiting * self._pace.seconds)
 
     async def close(self) -> None:
         """Finishes what is running, refuses what waits, and ends the thread."""
@@ -131,6 +140,9 @@ class MicroBatcher(Generic[T, R]):
 
     def _run_batch(self, batch: list[_Waiting[T, R]]) -> None:
         results: Sequence[R | Exception]
+        began = time.monotonic()
+        with self._changed:
+            self._running_count = self._last_count = len(batch)
         try:
             results = self._run([entry.item for entry in batch])
             if len(results) != len(batch):
@@ -140,6 +152,8 @@ class MicroBatcher(Generic[T, R]):
         with self._changed:
             self._item_count += len(batch)
             self._batch_count += 1
+            self._running_count = 0
+            self._pace.note(time.monotonic() - began, len(batch))
         for entry, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 _fail(entry.future, result)

@@ -25,6 +25,7 @@ from servicekit.products import multiply_alone
 from servicekit.settings import Limits, SettingsError, create, load, read, setting
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging, configure_tracing
+from servicekit.workload import Workload
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class Service:
     """What a server serves. `load` makes it ready; `close` releases what it holds.
 
     After loading, `probe` is asked every `probe_seconds` whether the service can do its work; the
-    server's health follows its answer. Without it a loaded service is healthy.
+    server's health follows its answer. Without it a loaded service is healthy. `workload` is among
+    the metrics; None, as before loading, has none.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Service:
     close: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[bool]] | None = None
     probe_seconds: float = 5.0
+    workload: Callable[[], Workload | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class RunningServer:
 async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer:
     """Starts serving on `address` (port 0 picks a free one) and loads in the background."""
     metrics = Metrics(service.name)
+    metrics.show(service.name, service.workload)
     ready = asyncio.Event()
     guard = GuardInterceptor(service.name, metrics, ready.is_set)
     server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)

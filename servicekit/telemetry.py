@@ -3,9 +3,14 @@
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from servicekit.workload import Workload, metrics_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -53,9 +58,24 @@ class Metrics:
             f"{name}_calls_in_flight", "Calls that have not ended.", registry=registry
         )
 
+    def show(self, service: str, workload: Callable[[], Workload | None]) -> None:
+        """Adds what `workload` says of the service whenever somebody reads the metrics."""
+        self.registry.register(_WorkloadCollector(service, workload))
+
     def expose(self, port: int) -> None:
         """Serves the metrics over HTTP on `port`."""
         start_http_server(port, registry=self.registry)
+
+
+class _WorkloadCollector(Collector):
+    def __init__(self, service: str, workload: Callable[[], Workload | None]) -> None:
+        self._service, self._workload = service, workload
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        found = self._workload()
+        for name, meaning, value in metrics_of(self._service):
+            if found is not None:
+                yield GaugeMetricFamily(name, meaning, value(found))
 
 
 def configure_tracing(service: str, endpoint: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import chain
@@ -30,6 +31,7 @@ from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
 from generator.engine.variants import Fetch, VariantCache
 from servicekit.devices import find_device
+from servicekit.workload import Pace, Workload
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Engine:
         self.registry, self._models = _load_all(registry, settings)
         self._variants = VariantCache(fetch, settings.max_variants)
         self.step_count = 0
+        self._running_count, self._last_count, self._pace = 0, 0, Pace()
         self._line = WaitingLine(settings.max_queue, settings.max_wait_seconds)
         self._thread = threading.Thread(target=self._work, name="generator-engine", daemon=True)
         self._thread.start()
@@ -133,6 +136,12 @@ class Engine:
         """Returns the number of items that wait."""
         return len(self._line)
 
+    def workload(self) -> Workload:
+        """Returns what there is to do now; what waits takes so many steps at the pace of late."""
+        waiting, steps = self._line.waiting()
+        fill = self._last_count / self.settings.max_batch
+        return Workload(waiting, self._running_count, fill, steps * self._pace.seconds)
+
     def is_healthy(self) -> bool:
         """Makes a real, small image, between two steps of what is under way, and says if it could.
 
@@ -191,6 +200,7 @@ class Engine:
     def _turn(self, turns: Turns) -> None:
         """Does what waits between two steps, and makes one step."""
         jobs, tickets = self._line.take(turns.rooms(), self.settings.max_batch, turns.may_begin)
+        began = time.monotonic()
         try:
             for job in jobs:
                 job()
@@ -200,7 +210,12 @@ class Engine:
             for ticket in chain(*tickets.values()):
                 fail(ticket, EngineClosed("the engine was shut down"))
             raise
-        self.step_count += turns.step()
+        self._running_count = len(turns)
+        if moved := turns.step():
+            self._pace.note(time.monotonic() - began, moved)
+            self._last_count = moved
+        self.step_count += moved
+        self._running_count = len(turns)
 
     def _end(self, turns: Turns) -> None:
         error = EngineClosed("the engine was shut down")

@@ -45,6 +45,12 @@ class WaitingLine:
             self._forget_cancelled()
             return len(self._tickets)
 
+    def waiting(self) -> tuple[int, int]:
+        """Returns how many items wait, and how many denoising steps they want in all."""
+        with self._changed:
+            self._forget_cancelled()
+            return len(self._tickets), sum(ticket.item.steps for ticket in self._tickets)
+
     def put(self, tickets: Sequence[Ticket]) -> None:
         """Adds all tickets or none. Raises QueueFull or EngineClosed."""
         with self._changed:

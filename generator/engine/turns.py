@@ -30,6 +30,10 @@ class Turns:
         self._order: deque[Hashable] = deque()
         self._is_crowded = False
 
+    def __len__(self) -> int:
+        """The number of samples that are under way."""
+        return sum(map(len, self._groups.values()))
+
     def rooms(self) -> Mapping[Hashable, int]:
         """Returns how many more items each group takes.
 

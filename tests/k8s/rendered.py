@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,19 @@ K8S = ROOT / "k8s"
 Manifest = dict[str, Any]
 
 # Whatever is said of these is said of every way to put the manifests together.
-_ENGINES = {"nano": ("nano",), "gpu": ("models", "gpu")}
+_ENGINES = (("nano",), ("models", "gpu"))
 _STORES = ("shared-store", "s3", "minio")
-_REST = ((), ("postgres",))
+_REST = ((), ("postgres",), ("autoscaling", "monitoring"), ("keda", "monitoring"))
 COMBINATIONS: dict[str, tuple[str, ...]] = {
-    "+".join((*engine, store, *rest)): (*engine, store, *rest)
-    for engine in _ENGINES.values()
-    for store in _STORES
-    for rest in _REST
-    # Triton takes the credentials of an S3 store.
-    if not (engine == _ENGINES["gpu"] and store == "shared-store")
+    "+".join(parts): parts
+    for parts in (
+        (*engine, store, *rest) for engine, store, rest in product(_ENGINES, _STORES, _REST)
+    )
+    # Triton takes the credentials of an S3 store. Autoscalers have nothing to do with the store.
+    if not ({"gpu", "shared-store"} <= {*parts} or {"minio", "monitoring"} <= {*parts})
 }
+# What clusters learn of from others, and the schemas of Kubernetes do not know.
+FOREIGN = ("PodMonitor", "ScaledObject")
 OVERLAYS = tuple(sorted(path.name for path in (K8S / "overlays").iterdir()))
 RENDERINGS = (*OVERLAYS, *COMBINATIONS)
 

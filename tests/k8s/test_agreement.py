@@ -161,9 +161,23 @@ def test_the_trainers_cache_fits_its_volume(name):
     workload = services(manifests)["trainer"]
     one = container(workload, "trainer")
     settings = load(settings_class("trainer"), environment(manifests, one), "trainer")
-    volume, _ = volume_at(workload, one, str(settings.scratch))
+    assert settings.cache_bytes < room_at(workload, one, settings.scratch)
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_the_retrievers_fingerprints_leave_room_for_indexes(name):
+    manifests = render(name)
+    workload = services(manifests)["retriever"]
+    one = container(workload, "retriever")
+    settings = load(settings_class("retriever"), environment(manifests, one), "retriever")
+    assert settings.fingerprint_bytes <= room_at(workload, one, settings.cache) / 2
+
+
+def room_at(workload, one, path):
+    """Returns the bytes of the emptyDir that a path lies on."""
+    volume, _ = volume_at(workload, one, str(path))
     [size] = [v["emptyDir"]["sizeLimit"] for v in pod(workload)["volumes"] if v["name"] == volume]
-    assert settings.cache_bytes < quantity(size)
+    return quantity(size)
 
 
 @pytest.mark.parametrize("name", RENDERINGS)

@@ -6,6 +6,7 @@ import kubernetes_validate.utils
 import pytest
 
 from tests.k8s.rendered import (
+    FOREIGN,
     K8S,
     RENDERINGS,
     containers,
@@ -25,7 +26,7 @@ SECRETS = {"store", "postgres"}
 @pytest.mark.parametrize("name", RENDERINGS)
 def test_what_is_rendered_is_valid_to_the_letter_for_the_three_newest_versions(name):
     for manifest in render(name):
-        for version in NEWEST:
+        for version in NEWEST if manifest["kind"] not in FOREIGN else ():
             kubernetes_validate.validate(manifest, version, strict=True)
 
 

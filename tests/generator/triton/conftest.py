@@ -25,10 +25,14 @@ class Observed:
 
     def steps(self):
         """Returns how many denoising steps were made, each image counted."""
+        return int(self.metric("variegate_generator_steps"))
+
+    def metric(self, name):
+        """Returns the value of one of the model's own metrics."""
         url = f"http://127.0.0.1:{self.server.ports.metrics}/metrics"
         text = urllib.request.urlopen(url, timeout=10).read().decode()
-        found = re.search(r"^variegate_generator_steps\{.*\} (\S+)$", text, re.MULTILINE)
-        return int(float(found[1]))
+        found = re.search(rf"^{name}\{{.*\}} (\S+)$", text, re.MULTILINE)
+        return float(found[1])
 
     def stub(self):
         """Returns the process that runs the model."""

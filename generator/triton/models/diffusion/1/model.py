@@ -20,6 +20,7 @@ from generator.triton.signature import Request, expectation, to_request
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.settings import load
 from servicekit.storage import open_store
+from servicekit.workload import metrics_of
 
 # How often Triton is asked whether a caller gave up.
 _POLL_SECONDS = 0.1
@@ -55,13 +56,19 @@ class TritonPythonModel:
         self._running: dict[Future[Made], Any] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        # The family must live as long as its metric.
+        # The families must live as long as their metrics.
         self._metrics = triton.MetricFamily(
             name="variegate_generator_steps",
             description="Denoising steps, each image counted.",
             kind=triton.MetricFamily.COUNTER,
         )
-        self._steps = self._metrics.Metric(labels={"instance": args["model_instance_name"]})
+        labels = {"instance": args["model_instance_name"]}
+        self._steps = self._metrics.Metric(labels=labels)
+        self._families = [
+            triton.MetricFamily(name=name, description=meaning, kind=triton.MetricFamily.GAUGE)
+            for name, meaning, _ in metrics_of("generator")
+        ]
+        self._gauges = [family.Metric(labels=labels) for family in self._families]
         self._watcher = threading.Thread(target=self._watch, name="watch-callers", daemon=True)
         self._watcher.start()
 
@@ -160,6 +167,9 @@ class TritonPythonModel:
             if steps > counted:
                 self._steps.increment(steps - counted)
                 counted = steps
+            workload = self._engine.workload()
+            for gauge, (_, _, value) in zip(self._gauges, metrics_of("generator"), strict=True):
+                gauge.set(value(workload))
 
     def _is_given_up(self, future: "Future[Made]") -> bool:
         # Asking a sender that has answered crashes the server, so no answer may be sent meanwhile.
