@@ -23,7 +23,7 @@ _ENGINES = (("nano",), ("models", "gpu"))
 _STORES = ("shared-store", "s3", "minio")
 _REST = ((), ("postgres",), ("autoscaling", "monitoring"), ("keda", "monitoring"))
 COMBINATIONS: dict[str, tuple[str, ...]] = {
-    "+".join(parts): parts
+    "+".join(parts): ("network-policies", *parts)
     for parts in (
         (*engine, store, *rest) for engine, store, rest in product(_ENGINES, _STORES, _REST)
     )
