@@ -1,6 +1,7 @@
 """What kustomize makes of the manifests, and what of it the tests look at."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,9 +55,17 @@ def render(name: str) -> tuple[Manifest, ...]:
 
 def kustomize(folder: Path) -> tuple[Manifest, ...]:
     """Renders a folder; a warning is as bad as an error."""
-    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
+    done = subprocess.run([_kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def _kubectl() -> str:
+    """Returns the kubectl that is installed with the tests, whatever else there is."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    found = shutil.which("kubectl", path=os.pathsep.join(folders))
+    assert found, "kubectl is not installed; run `make setup`"
+    return found
 
 
 def of_kind(manifests: tuple[Manifest, ...], *kinds: str) -> Iterator[Manifest]:
