@@ -33,7 +33,6 @@ class GatewaySettings:
         "Names this process among replicas: work is resumed by the process of the same name.",
     )
     shard_size: int = setting(32, "Images of one durable step.", least=1)
-    items_in_flight: int = setting(128, "Most images that wait at the generator.", least=1)
     training_runs_in_flight: int = setting(1, "Most classifiers that train at once.", least=1)
     patience_seconds: float = setting(
         120.0, "How long a service that is away or full is asked again.", least=0

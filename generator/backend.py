@@ -32,6 +32,10 @@ class Backend(Protocol):
     def signature(self, *, deterministic: bool) -> str:
         """Returns what besides item and model decides over an image's bits."""
 
+    @property
+    def capacity(self) -> int:
+        """Images that are worked on at once."""
+
     def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
         """Enqueues all items or none. Raises BadCondition, QueueFull or Unavailable."""
 

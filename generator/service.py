@@ -121,6 +121,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             ],
             engine=backend.signature(deterministic=False),
             deterministic_engine=backend.signature(deterministic=True),
+            capacity=backend.capacity,
         )
 
     async def GenerateImages(

@@ -18,8 +18,11 @@ _RETRY = {
 _HARMLESS = (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
 
 
-def service_config(*services: ServiceDescriptor) -> str:
-    """Returns the gRPC service config: round robin, and retries for idempotent methods only."""
+def service_config(*services: ServiceDescriptor, follows_health: bool = False) -> str:
+    """Returns the gRPC service config: round robin, and retries for idempotent methods only.
+
+    With `follows_health` a server is connected to while its health service says that it serves.
+    """
     names = [
         {"service": service.full_name, "method": method.name}
         for service in services
@@ -27,7 +30,10 @@ def service_config(*services: ServiceDescriptor) -> str:
         if method.GetOptions().idempotency_level in _HARMLESS
     ]
     methods = [{"name": names, "retryPolicy": _RETRY}] if names else []
-    return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": methods})
+    config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": methods}
+    if follows_health:
+        config["healthCheckConfig"] = {"serviceName": ""}
+    return json.dumps(config)
 
 
 class _DeadlineRequired(grpc.aio.UnaryUnaryClientInterceptor):
@@ -42,14 +48,18 @@ class _DeadlineRequired(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(client_call_details, request)
 
 
-def open_channel(target: str, *services: ServiceDescriptor) -> grpc.aio.Channel:
+def open_channel(
+    target: str, *services: ServiceDescriptor, follows_health: bool = False
+) -> grpc.aio.Channel:
     """Opens a channel to `target` ("HOST:PORT" or "dns:///NAME:PORT").
 
-    Idempotent methods of `services` are retried on UNAVAILABLE. A unary call without a timeout
+    With `follows_health` the channel is ready while the server says that it serves; a server
+    without a health service always does. Idempotent methods of `services` are retried on
+    UNAVAILABLE. A unary call without a timeout
     raises ValueError.
     """
     options = [
-        ("grpc.service_config", service_config(*services)),
+        ("grpc.service_config", service_config(*services, follows_health=follows_health)),
         ("grpc.enable_retries", 1),
         ("grpc.dns_min_time_between_resolutions_ms", 10_000),
     ]

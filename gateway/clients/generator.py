@@ -1,6 +1,6 @@
 """The generator: models, encoders, and images by the dozen in full calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,10 +9,10 @@ import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
-from gateway.clients.budget import Budget
 from gateway.clients.channel import LazyChannel
 from gateway.clients.faults import is_lasting, is_passing
 from gateway.clients.patience import Patience, patiently
+from gateway.clients.replicas import Replicas
 from gateway.clients.tensors import Array, to_array, to_tensor
 from gateway.methods.base import ConcatImage, StartImage
 from gateway.plan import ModelInfo
@@ -76,13 +76,13 @@ class Served:
 
 
 class Generator:
-    """Calls of the generator. At most `items_in_flight` images are asked for at a time."""
+    """Calls of the generator. Images are asked for as fast as its replicas make them."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         service = pb.DESCRIPTOR.services_by_name["GeneratorService"]
         self._channel = LazyChannel(settings.generator, service)
         self._settings = settings
-        self._budget = Budget(settings.items_in_flight)
+        self.replicas = Replicas(settings.generator, self._capacity, service)
 
     @cached_property
     def _stub(self) -> rpc.GeneratorServiceStub:
@@ -145,36 +145,63 @@ class Generator:
         return np.stack([to_array(tensor) for tensor in answer.embeddings])
 
     async def generate(
-        self, model: ModelInfo, wishes: Sequence[ImageWish], sampling: Sampling, job: str = ""
+        self,
+        model: ModelInfo,
+        wishes: Sequence[ImageWish],
+        sampling: Sampling,
+        job: str = "",
+        started: Callable[[], None] = lambda: None,
     ) -> dict[str, MadeImage | ServiceError]:
         """Makes images and returns them by item id; one that cannot be made is its error.
 
-        Items are packed into calls of at most ITEMS_PER_CALL items and BYTES_PER_CALL bytes. What
-        passes is tried again. Jobs share the room for calls in flight. Raises ServiceError if the
-        generator stays away, or refuses a call.
+        Items are packed into calls of at most BYTES_PER_CALL bytes and as many items as a replica
+        works on at once. Each call goes to the replica with the most room; what passes is tried
+        again, there or at another. Jobs share the room. `started` is called when all calls are
+        under way. Raises ServiceError if the generator stays away, or refuses a call.
         """
         items = [_item(wish, model) for wish in wishes]
-        calls = (self._call_patiently(model, pack, sampling, job) for pack in pack_items(items))
+        packs = pack_items(items, self.replicas.largest_call(ITEMS_PER_CALL))
+        waiting = len(packs)
+
+        def count() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                started()
+
+        calls = (self._call_patiently(model, pack, sampling, job, count) for pack in packs)
         answers = await together(calls)
         return {key: made for answer in answers for key, made in answer.items()}
 
     async def _call_patiently(
-        self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling, job: str
+        self,
+        model: ModelInfo,
+        items: Sequence[pb.Item],
+        sampling: Sampling,
+        job: str,
+        started: Callable[[], None],
     ) -> dict[str, MadeImage | ServiceError]:
         results: dict[str, MadeImage | ServiceError] = {}
         patience = Patience(self._settings.patience_seconds, "generator")
-        async with self._budget.take(len(items), job):
-            while missing := [item for item in items if item.item_id not in results]:
-                found, trouble = await self._call(model, missing, sampling)
-                if found:
-                    patience.succeeded()
-                results.update(found)
-                if trouble is not None:
-                    await patience.wait_after(trouble)
+
+        async def attempt(channel: grpc.aio.Channel) -> None:
+            missing = [item for item in items if item.item_id not in results]
+            found, trouble = await self._call(channel, model, missing, sampling)
+            results.update(found)
+            if found:
+                patience.succeeded()
+            if trouble is not None:
+                raise trouble
+
+        await self.replicas.call(len(items), attempt, patience, job=job, started=started)
         return results
 
     async def _call(
-        self, model: ModelInfo, items: Sequence[pb.Item], sampling: Sampling
+        self,
+        channel: grpc.aio.Channel,
+        model: ModelInfo,
+        items: Sequence[pb.Item],
+        sampling: Sampling,
     ) -> tuple[Mapping[str, MadeImage | ServiceError], ServiceError | None]:
         """Returns what was answered for good, and a passing error if there was one."""
         request = pb.GenerateImagesRequest(model=model.name, items=items)
@@ -186,7 +213,8 @@ class Generator:
         trouble: ServiceError | None = None
         try:
             timeout = self._settings.call_seconds
-            async for answer in self._stub.GenerateImages(request, timeout=timeout):
+            stub = rpc.GeneratorServiceStub(channel)
+            async for answer in stub.GenerateImages(request, timeout=timeout):
                 if answer.HasField("image"):
                     found[answer.item_id] = _made(answer.image)
                 elif is_passing(error := from_status(answer.error)):
@@ -199,17 +227,23 @@ class Generator:
             trouble = from_rpc_error(error)
         return found, trouble
 
+    async def _capacity(self, channel: grpc.aio.Channel) -> int:
+        stub, timeout = rpc.GeneratorServiceStub(channel), self._settings.call_seconds
+        answer = await stub.ListModels(pb.ListModelsRequest(), timeout=timeout)
+        return answer.capacity or ITEMS_PER_CALL
+
     async def close(self) -> None:
+        await self.replicas.close()
         await self._channel.close()
 
 
-def pack_items(items: Sequence[pb.Item]) -> list[list[pb.Item]]:
-    """Splits items into calls that are as full as the limits allow, in order."""
+def pack_items(items: Sequence[pb.Item], most: int = ITEMS_PER_CALL) -> list[list[pb.Item]]:
+    """Splits items into calls of at most `most` that are as full as the limits allow, in order."""
     packs: list[list[pb.Item]] = []
     room = 0
     for item in items:
         size = item.ByteSize() + 8  # Tag and length in the request.
-        if not packs or len(packs[-1]) == ITEMS_PER_CALL or size > room:
+        if not packs or len(packs[-1]) == most or size > room:
             packs.append([])
             room = BYTES_PER_CALL
         packs[-1].append(item)

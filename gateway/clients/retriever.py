@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import grpc
 import numpy as np
 from google.longrunning import operations_pb2_grpc
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from variegate.retriever.v1 import retriever_pb2_grpc as rpc
 
 from gateway.clients.channel import LazyChannel
 from gateway.clients.operations import finish
-from gateway.clients.patience import patiently
+from gateway.clients.patience import Patience, patiently
+from gateway.clients.replicas import Replicas
+from gateway.clients.verdicts import Candidate, Verdict, to_verdict
 from gateway.digests import digest
 from gateway.settings import GatewaySettings
 
@@ -58,28 +61,6 @@ class PoolImage:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An image to judge, and the text that it should show."""
-
-    image_uri: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found about one image; scores as in variegate.retriever.v1.Verdict."""
-
-    accepted: bool
-    reasons: tuple[str, ...]
-    unsafe_score: float
-    clip_score: float
-    pixel_sha256: str
-    perceptual_hash: int
-    duplicate_of_uri: str
-    duplicate_of_split: str
-
-
 class Retriever:
     """Calls of the retriever."""
 
@@ -87,6 +68,7 @@ class Retriever:
         service = pb.DESCRIPTOR.services_by_name["RetrieverService"]
         self._channel = LazyChannel(settings.retriever, service)
         self._settings = settings
+        self.screeners = Replicas(settings.retriever, _one_call, service)
 
     @cached_property
     def _stub(self) -> rpc.RetrieverServiceStub:
@@ -236,8 +218,14 @@ class Retriever:
         *,
         protected_manifest_uri: str,
         max_unsafe_score: float | None = None,
+        job: str = "",
+        started: Callable[[], None] = lambda: None,
     ) -> list[Verdict]:
-        """Judges at most CANDIDATES_PER_CALL images, in order. None leaves safety unchecked."""
+        """Judges at most CANDIDATES_PER_CALL images, in order. None leaves safety unchecked.
+
+        Calls go to the replica with the fewest of them, and wait while all have enough; `started`
+        is called when this one is under way.
+        """
         if not candidates:
             return []
         request = pb.ScreenImagesRequest(protected_manifest_uri=protected_manifest_uri)
@@ -246,19 +234,29 @@ class Retriever:
         if max_unsafe_score is not None:
             request.policy.max_unsafe_score = max_unsafe_score
         timeout = self._settings.call_seconds
-        answer = await patiently(
-            lambda: self._stub.ScreenImages(request, timeout=timeout),
-            self._settings.patience_seconds,
-            "retriever",
+        answer = await self.screeners.call(
+            1,
+            lambda channel: rpc.RetrieverServiceStub(channel).ScreenImages(
+                request, timeout=timeout
+            ),
+            Patience(self._settings.patience_seconds, "retriever"),
+            job=job,
+            started=started,
         )
-        return [_verdict(verdict) for verdict in answer.verdicts]
+        return [to_verdict(verdict) for verdict in answer.verdicts]
 
     async def close(self) -> None:
+        await self.screeners.close()
         await self._channel.close()
 
 
 def _hits(found: pb.HitList) -> list[Hit]:
     return [Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption) for hit in found.hits]
+
+
+async def _one_call(channel: grpc.aio.Channel) -> int:
+    """A retriever screens a call at a time as fast as several: its processors are shared."""
+    return 1
 
 
 def _left_out(index: pb.Index) -> str:
@@ -271,16 +269,3 @@ def _left_out(index: pb.Index) -> str:
         counts = "; ".join(f"{one.file_count} {one.reason} ({one.example})" for one in files)
         parts.append(f"of the pool's files and labels were not used: {counts}")
     return ". ".join(parts)
-
-
-def _verdict(verdict: pb.Verdict) -> Verdict:
-    return Verdict(
-        accepted=verdict.accepted,
-        reasons=tuple(verdict.reasons),
-        unsafe_score=verdict.unsafe_score,
-        clip_score=verdict.clip_score,
-        pixel_sha256=verdict.pixel_sha256,
-        perceptual_hash=verdict.perceptual_hash,
-        duplicate_of_uri=verdict.duplicate_of_uri,
-        duplicate_of_split=verdict.duplicate_of_split,
-    )

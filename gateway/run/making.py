@@ -13,6 +13,7 @@ from gateway.resources import Shortfall
 from gateway.run.context import Context
 from gateway.run.embeddings import Embeddings
 from gateway.run.fitting import MOST_TEXTS, look_at_lengths, texts_of
+from gateway.run.flow import Flow, Shard
 from gateway.run.outcomes import Outcome, from_plain
 from gateway.run.output import Output
 from gateway.run.progress import Progress
@@ -110,9 +111,9 @@ class Making:
             part = slots[number * size : (number + 1) * size]
             return self.plan.items(part, self.materials)
 
-        async def make(number: int) -> list[dict[str, Any]]:
+        async def make(number: int, shard: Shard) -> list[dict[str, Any]]:
             drafted[number] = await asyncio.to_thread(draft, number)
-            outcomes = await maker.make(drafted[number])
+            outcomes = await maker.make(drafted[number], shard)
             if maker.watch.is_due():
                 await self._remember(maker.watch.taken())
             return outcomes
@@ -132,8 +133,7 @@ class Making:
             "generate",
             -(-len(slots) // size),
             make,
-            # One shard more than the generator takes: it is screened while the others are made.
-            in_flight=max(2, self.context.settings.items_in_flight // size + 1),
+            begin=Flow(self.context.clients, size).begin,
             use=use,
         )
         return again

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.clients.retriever import CANDIDATES_PER_CALL, Candidate, PoolImage, Verdict
+from gateway.clients.retriever import CANDIDATES_PER_CALL, PoolImage
+from gateway.clients.verdicts import Candidate, Verdict
 from gateway.digests import canonical, digest
 from gateway.resources import Dataset, DatasetClass
 from gateway.run.context import Context

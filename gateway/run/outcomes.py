@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.clients.generator import MadeImage
-from gateway.clients.retriever import Verdict
+from gateway.clients.verdicts import Verdict
 from servicekit.errors import ServiceError
 
 NOT_CHECKED_UNSAFE, NO_CLIP_SCORE = -1.0, -2.0

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from gateway.clients.retriever import HITS_PER_SEARCH, Candidate, Hit, PoolIndex
+from gateway.clients.retriever import HITS_PER_SEARCH, Hit, PoolIndex
+from gateway.clients.verdicts import Candidate
 from gateway.digests import Plain
 from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, Plan
 from gateway.resources import Shortfall
 from gateway.run.context import Context
+from gateway.run.flow import AtMost
 from gateway.run.outcomes import NOT_CHECKED_UNSAFE, Outcome, from_plain, message_of
 from gateway.run.output import Output
 from gateway.run.progress import Progress
@@ -75,7 +77,7 @@ class Searching:
         names = [name for name, material in self.materials.items() if material.prompts]
         found: dict[str, list[Hit]] = {}
 
-        async def search(number: int) -> list[dict[str, Any]]:
+        async def search(number: int, _: None) -> list[dict[str, Any]]:
             text = self.materials[names[number]].prompts[0]
             hits = await self.context.clients.retriever.search(
                 index.name, text, count, least_aesthetic=least
@@ -88,7 +90,8 @@ class Searching:
 
         self.progress.start("retrieve", len(names), "classes")
         # One at a time, so that no query shares a batch: equal queries get equal bits.
-        await steps_in_order("retrieve", len(names), search, in_flight=1, use=use)
+        begin = AtMost(lambda: 1).begin
+        await steps_in_order("retrieve", len(names), search, begin=begin, use=use)
         return found
 
     async def _judge(self, claims: Claims, judged: Judged) -> None:
@@ -96,6 +99,7 @@ class Searching:
 
         Where an image of the safety sample is rejected, the one that takes its place is checked.
         """
+        screeners = self.context.clients.retriever.screeners
         while fresh := await asyncio.to_thread(self._fresh, claims, judged):
             shards = [
                 (safety, group[first : first + _SHARD])
@@ -106,8 +110,8 @@ class Searching:
             await steps_in_order(
                 "filter",
                 len(shards),
-                lambda number, shards=shards: self._screen(*shards[number]),  # type: ignore[misc]
-                in_flight=2,
+                lambda number, _, shards=shards: self._screen(*shards[number]),  # type: ignore[misc]
+                begin=AtMost(lambda: 2 * screeners.capacity()).begin,
                 use=partial(self._note, judged),
             )
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
-from gateway.clients.retriever import Candidate, Verdict
+from gateway.clients.verdicts import Candidate, Verdict
 from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix
 from gateway.mixing import mvc
 from gateway.plan import Item, ModelInfo
 from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
+from gateway.run.flow import Shard, Stage
 from gateway.run.outcomes import Outcome, failed, judged
 from gateway.run.rates import Stopwatch
 from servicekit.errors import Precondition, ServiceError
@@ -35,8 +37,8 @@ class ShardMaker:
     places: dict[str, dict[str, int]] = field(default_factory=dict)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    async def make(self, items: Sequence[Item]) -> list[dict[str, Any]]:
-        """Returns one outcome per item, in order, as plain data."""
+    async def make(self, items: Sequence[Item], shard: Shard) -> list[dict[str, Any]]:
+        """Returns one outcome per item, in order, as plain data; `shard` hears of the stages."""
         if any(map(_is_embedded, items)):
             wishes = await together(self._wish(item) for item in items)
         else:  # Nothing is waited for, and a task would cost more than the wish.
@@ -45,9 +47,12 @@ class ShardMaker:
         fresh = 0
         self.watch.begin()
         try:
-            made = await generator.generate(self.model, wishes, self.sampling, self.job)
+            made = await generator.generate(
+                self.model, wishes, self.sampling, self.job, partial(shard.reaches, Stage.MAKING)
+            )
+            shard.reaches(Stage.MADE)
             self._check_digests(made)
-            verdicts = await self._judge(items, made)
+            verdicts = await self._judge(items, made, shard)
             fresh = sum(isinstance(o, MadeImage) and not o.is_cached for o in made.values())
         finally:
             self.watch.end(fresh)
@@ -76,7 +81,7 @@ class ShardMaker:
         return judged(item.item_id, result, verdicts[item.item_id])
 
     async def _judge(
-        self, items: Sequence[Item], made: Mapping[str, MadeImage | ServiceError]
+        self, items: Sequence[Item], made: Mapping[str, MadeImage | ServiceError], shard: Shard
     ) -> dict[str, Verdict]:
         """Screens what was made: one call, or two if only some are checked for safety."""
         groups: dict[bool, list[Item]] = {True: [], False: []}
@@ -92,6 +97,8 @@ class ShardMaker:
                 candidates,
                 protected_manifest_uri=self.protected_manifest_uri,
                 max_unsafe_score=limit,
+                job=self.job,
+                started=partial(shard.reaches, Stage.SCREENING),
             )
             verdicts.update(zip((item.item_id for item in group), found, strict=True))
         return verdicts

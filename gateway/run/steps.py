@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from gateway.run.serializer import RecordedError
 from servicekit.errors import Internal
 from servicekit.together import together
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -94,26 +96,33 @@ async def steps(
 async def steps_in_order(
     name: str,
     count: int,
-    make: Callable[[int], Coroutine[Any, Any, T]],
+    make: Callable[[int, S], Coroutine[Any, Any, T]],
     *,
-    in_flight: int,
+    begin: Callable[[], Awaitable[AbstractContextManager[S]]],
     use: Callable[[int, T], Coroutine[Any, Any, None]],
 ) -> None:
-    """Runs `count` durable steps, `in_flight` at a time, and keeps none of their results.
+    """Runs `count` durable steps, each once `begin` lets it, and keeps none of their results.
 
-    `use` is given each result once, in order and one at a time. Errors are as those of `steps`.
+    `make` gets its number and what was entered; that is left when the step has its result. `use`
+    is given each result once, in order and one at a time. Errors are as those of `steps`.
     """
     ready: dict[int, T] = {}
-    numbers, turn, following = iter(range(count)), asyncio.Lock(), 0
+    turn, following = asyncio.Lock(), 0
 
-    async def work() -> None:
+    async def run(number: int, place: Step, begun: AbstractContextManager[S]) -> None:
         nonlocal following
-        for number in numbers:
-            place = Step(name)
-            ready[number] = await place.run(partial(make, number))
-            async with turn:
-                while following in ready:
-                    await use(following, ready.pop(following))
-                    following += 1
+        with begun as entered:
+            ready[number] = await place.run(partial(make, number, entered))
+        async with turn:
+            while following in ready:
+                await use(following, ready.pop(following))
+                following += 1
 
-    await together(work() for _ in range(min(in_flight, count)))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                begun = await begin()
+                # Places are taken as steps begin, which is in order, so a replay finds each record.
+                group.create_task(run(number, Step(name), begun))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

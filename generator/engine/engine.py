@@ -81,6 +81,11 @@ class Engine:
         """Returns what besides item and model decides over an image's bits."""
         return f"{self._kind}/{self.settings.signature(deterministic=deterministic)}"
 
+    @property
+    def capacity(self) -> int:
+        """Images that are worked on at once."""
+        return self.settings.max_batch
+
     def submit(self, item: Item) -> "Future[Made]":
         """Enqueues one item.
 

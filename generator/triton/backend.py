@@ -74,6 +74,11 @@ class TritonBackend:
         # Triton may run on another device than the encoders here.
         return f"{self._kind} and Triton/{self._engine.signature(deterministic=deterministic)}"
 
+    @property
+    def capacity(self) -> int:
+        """Images that Triton's engine, which has the same settings, works on at once."""
+        return self._engine.max_batch
+
     def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
         """Takes all items or none. Raises BadCondition, QueueFull, or Unavailable without Triton.
 

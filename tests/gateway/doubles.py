@@ -40,6 +40,7 @@ class Trouble:
     device: str = "cpu"  # Of CLIP and the trainer.
     same_pixels: bool = False  # Every image is the same picture.
     pause: float = 0.0  # Seconds that a call of GenerateImages takes.
+    capacity: int = 0  # Images that the generator says it works on at once.
     calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
     made: int = 0
     captioned: int = 0
@@ -135,7 +136,9 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             )
             for name in ("pix2pix", "text", "unclip")
         ]
-        return generator_pb2.ListModelsResponse(models=models, engine=self.trouble.engine)
+        return generator_pb2.ListModelsResponse(
+            models=models, engine=self.trouble.engine, capacity=self.trouble.capacity
+        )
 
     async def CountTokens(self, request, context):
         counts = [len(text.split()) + 2 for text in request.texts]

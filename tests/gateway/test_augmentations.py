@@ -187,10 +187,10 @@ async def test_nothing_made_at_all_is_an_error_and_the_same_request_tries_again(
         assert (await system.augment()).result.accepted_count == 6
 
 
-async def test_calls_are_full_and_bounded(folders):
+async def test_calls_are_full(folders):
     root, train, _ = folders
     trouble = Trouble(pause=0.02)
-    settings = {"shard_size": 8, "items_in_flight": 16}
+    settings = {"shard_size": 8}
     async with open_system(root / "state", root, trouble=trouble, **settings) as system:
         await system.import_folder(train)
         await system.augment(images_per_class=40)

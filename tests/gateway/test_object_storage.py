@@ -21,7 +21,7 @@ RECIPE = {"images_per_class": 30, "deterministic": True, "check_safety": True, "
 
 async def augment(state, root, store=None, meanwhile=lambda trouble: None):
     """Returns the finished augmentation, its store, and how many objects were made."""
-    trouble = Trouble(pause=0.05, unsafe_share=0.2)
+    trouble = Trouble(pause=0.05, capacity=2, unsafe_share=0.2)
     wrap = (lambda _: store) if store else (lambda directory: directory)
     async with open_system(state, root, trouble=trouble, wrap=wrap) as system:
         await system.import_folder(root / "train", root / "test")
@@ -82,10 +82,9 @@ async def test_a_job_that_outlived_its_patience_says_so_and_goes_on_when_asked_a
     (tmp_path / "weed").mkdir()
     server = Seaweed(tmp_path / "weed")
     server.start()
-    trouble = Trouble(pause=0.05, unsafe_share=0.2)
+    trouble = Trouble(pause=0.05, capacity=2, unsafe_share=0.2)
     settings = {
         "patience_seconds": 1.0,
-        "items_in_flight": 4,
         "wrap": lambda _: server.store(patience="1"),
     }
     try:

@@ -5,16 +5,12 @@ import re
 import pytest
 import yaml
 
-from gateway.settings import GatewaySettings
-from generator.engine.settings import EngineSettings
-from servicekit.settings import load
 from servicekit.workload import metrics_of
 from tests.k8s.rendered import (
     K8S,
     RENDERINGS,
     container,
     containers,
-    environment,
     named,
     of_kind,
     render,
@@ -74,19 +70,6 @@ def test_both_kinds_of_autoscaler_want_the_same(service):
     assert own["scaleDown"] == hpa["behavior"]["scaleDown"]
     threshold = keda["triggers"][0]["metadata"]["threshold"]
     assert hpa["metrics"][0]["pods"]["target"]["averageValue"] == threshold
-
-
-@pytest.mark.parametrize("name", [*HPA, *KEDA])
-def test_the_gateway_sends_enough_for_a_batch_that_waits_at_each_of_the_most_replicas(name):
-    manifests = render(name)
-    gateway = container(services(manifests)["gateway"], "gateway")
-    settings = load(GatewaySettings, environment(manifests, gateway), "gateway")
-    [most] = {
-        one["spec"].get("maxReplicas") or one["spec"]["maxReplicaCount"]
-        for one in of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
-        if one["metadata"]["name"] == "generator"
-    }
-    assert settings.items_in_flight >= 2 * EngineSettings().max_batch * most
 
 
 @pytest.mark.parametrize("name", [*HPA, *KEDA])

@@ -1,13 +1,34 @@
-"""The budget of items in flight: never exceeded, nobody starves, and jobs share it fairly."""
+"""Turns for a place with room: never too much in it, nobody starves, and jobs share it fairly."""
 
 import asyncio
 from collections import Counter
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.clients.budget import Budget
+from gateway.clients.fairness import FairQueue
+
+
+class Budget:
+    """A queue for one place that holds `limit`; a lone call always fits."""
+
+    def __init__(self, limit: int) -> None:
+        self.used = 0
+        self._limit = limit
+        self._queue = FairQueue(self._find)
+
+    def _find(self, size: int) -> "Budget | None":
+        return self if not self.used or self.used + size <= self._limit else None
+
+    @asynccontextmanager
+    async def take(self, size: int, job: str = ""):
+        place = await self._queue.enter(size, job)
+        try:
+            yield
+        finally:
+            self._queue.leave(place, size)
 
 
 async def test_a_large_call_gets_its_turn_among_many_small_ones():

@@ -1,0 +1,233 @@
+"""The replicas of a service: a channel each, and every call to the one with the most room."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+
+from gateway.clients.addresses import addresses_of
+from gateway.clients.fairness import FairQueue
+from gateway.clients.faults import is_passing
+from gateway.clients.patience import Patience
+from servicekit.channels import open_channel
+from servicekit.errors import ServiceError, Unavailable, from_rpc_error
+
+_log = logging.getLogger(__name__)
+
+# How often the name is looked up: a new replica gets calls after at most so many seconds.
+_LOOK_UP_SECONDS = 5.0
+# How long a replica whose call failed is passed by, doubled at each failure in a row.
+_FIRST_REST, _LONGEST_REST = 0.2, 10.0
+# In flight at a replica, in what it works on at once: as much waits there, so it is never idle.
+_DEPTH = 2
+
+T = TypeVar("T")
+
+# Returns what a replica works on at once, in the units of the calls' sizes.
+CapacityOf = Callable[[grpc.aio.Channel], Awaitable[int]]
+
+
+@dataclass(eq=False)
+class Replica:
+    """One replica. `capacity` is 0 until it was asked for; until then it gets one call."""
+
+    address: str
+    channel: grpc.aio.Channel
+    used: int = 0
+    capacity: int = 0
+    is_ready: bool = False
+    is_gone: bool = False  # Its address is no longer behind the name.
+    rests_until: float = 0.0
+    rest: float = _FIRST_REST
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    def room(self) -> int:
+        """Returns how much more may be in flight; a lone call always may."""
+        return max(self.capacity * _DEPTH - self.used, 0 if self.used else 1)
+
+    def fits(self, size: int) -> bool:
+        """Says whether a call of that size may be in flight, too."""
+        return not self.used or self.used + size <= self.capacity * _DEPTH
+
+    def load(self) -> float:
+        """Returns how full it is: 0 is idle, 1 has as much waiting as it works on."""
+        return self.used / (self.capacity * _DEPTH or 1)
+
+
+class Replicas:
+    """Follows the replicas behind a target. Opened on first use, in the loop that uses it.
+
+    A replica is ready while its health service says so. One that drains or dies gets no more
+    calls; one whose address is gone is closed when its last call has ended.
+    """
+
+    def __init__(self, target: str, capacity_of: CapacityOf, *services: ServiceDescriptor) -> None:
+        self._target, self._capacity_of, self._services = target, capacity_of, services
+        self._replicas: dict[str, Replica] = {}
+        self._queue: FairQueue[Replica] = FairQueue(self._find)
+        self._following: asyncio.Task[None] | None = None
+        self._looked_up = asyncio.Event()
+        self._look_again = asyncio.Event()
+        self._trouble: Unavailable | None = None
+
+    def capacity(self) -> int:
+        """Returns what all ready replicas work on at once, at least 1."""
+        return max(1, sum(one.capacity for one in self._replicas.values() if one.is_ready))
+
+    def largest_call(self, most: int) -> int:
+        """Returns the size of calls that keep every replica full: what the smallest works on."""
+        known = [one.capacity for one in self._replicas.values() if one.capacity]
+        return min([most, *known])
+
+    async def call(
+        self,
+        size: int,
+        attempt: Callable[[grpc.aio.Channel], Awaitable[T]],
+        patience: Patience,
+        *,
+        job: str = "",
+        started: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Returns what `attempt` returns at the replica with the most room.
+
+        What passes is tried again: at once where another replica is ready, else with `patience`,
+        whose error is raised. `started` is called once, when the first attempt begins.
+        """
+        while True:
+            try:
+                replica = await self._enter(size, job)
+            except Unavailable as error:
+                await patience.wait_after(error)
+                continue
+            try:
+                started()
+                started = _nothing
+                while True:
+                    try:
+                        answer = await attempt(replica.channel)
+                    except grpc.aio.AioRpcError as error:
+                        trouble = from_rpc_error(error)
+                    except ServiceError as error:
+                        trouble = error
+                    else:
+                        replica.rest, replica.rests_until = _FIRST_REST, 0.0
+                        return answer
+                    if not (self._failed(replica) and is_passing(trouble)):
+                        # Its room stays taken: others would only hear the same.
+                        await patience.wait_after(trouble)
+                    if self._others(replica) or replica.is_gone:
+                        break
+            finally:
+                self._queue.leave(replica, size)
+                await self._close_if_gone(replica)
+
+    def _failed(self, replica: Replica) -> bool:
+        """Lets a replica rest whose call failed; says whether another one is ready."""
+        loop = asyncio.get_running_loop()
+        replica.rests_until = loop.time() + replica.rest
+        loop.call_later(replica.rest, self._queue.admit)
+        replica.rest = min(replica.rest * 2, _LONGEST_REST)
+        self._look_again.set()
+        return self._others(replica)
+
+    def _others(self, replica: Replica) -> bool:
+        return any(one is not replica for one in self._usable())
+
+    async def _enter(self, size: int, job: str) -> Replica:
+        """Waits for a replica with room. Raises Unavailable if the name has no address."""
+        self._follow()
+        await self._looked_up.wait()
+        if not self._replicas and self._trouble is not None:
+            raise self._trouble
+        return await self._queue.enter(size, job)
+
+    async def close(self) -> None:
+        """Closes all channels."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        for replica in list(self._replicas.values()):
+            await self._close(replica)
+
+    def _find(self, size: int) -> Replica | None:
+        """Returns the ready replica that is least full; any one if none is ready.
+
+        A call to one that is not ready tells why: it fails, or waits while it connects.
+        """
+        usable = self._usable() or [one for one in self._replicas.values() if not one.is_gone]
+        fitting = [one for one in usable if one.fits(size)]
+        return min(fitting, key=lambda one: (one.load(), one.used), default=None)
+
+    def _usable(self) -> list[Replica]:
+        now = asyncio.get_running_loop().time()
+        return [
+            one
+            for one in self._replicas.values()
+            if one.is_ready and not one.is_gone and one.rests_until <= now
+        ]
+
+    def _follow(self) -> None:
+        if self._following is None:
+            self._following = asyncio.create_task(self._look_up(), name=f"follow {self._target}")
+
+    async def _look_up(self) -> None:
+        while True:
+            self._look_again.clear()
+            try:
+                found = await addresses_of(self._target)
+            except Unavailable as error:
+                self._trouble = error
+                _log.warning("%s; the replicas stay those known before", error)
+                if not self._replicas:
+                    self._queue.fail(error)
+            else:
+                self._trouble = None
+                await self._keep(set(found))
+            self._looked_up.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_UP_SECONDS):
+                    await self._look_again.wait()
+            await asyncio.sleep(_FIRST_REST)  # A name is not asked for without a pause.
+
+    async def _keep(self, addresses: set[str]) -> None:
+        for address in addresses - self._replicas.keys():
+            channel = open_channel(address, *self._services, follows_health=True)
+            replica = self._replicas[address] = Replica(address, channel)
+            replica.tasks.append(asyncio.create_task(self._watch(replica), name=f"watch {address}"))
+        for address, replica in list(self._replicas.items()):
+            replica.is_gone = address not in addresses
+            await self._close_if_gone(replica)
+        self._queue.admit()
+
+    async def _watch(self, replica: Replica) -> None:
+        """Follows the state of a replica's channel, and asks what it works on at once."""
+        while True:
+            state = replica.channel.get_state(try_to_connect=True)
+            was_ready, replica.is_ready = replica.is_ready, state is grpc.ChannelConnectivity.READY
+            if replica.is_ready and not replica.capacity:
+                with suppress(grpc.aio.AioRpcError):
+                    replica.capacity = max(1, await self._capacity_of(replica.channel))
+            if was_ready and not replica.is_ready:
+                self._look_again.set()
+            self._queue.admit()
+            await replica.channel.wait_for_state_change(state)
+
+    async def _close_if_gone(self, replica: Replica) -> None:
+        if replica.is_gone and not replica.used:
+            await self._close(replica)
+
+    async def _close(self, replica: Replica) -> None:
+        if self._replicas.get(replica.address) is replica:
+            del self._replicas[replica.address]
+        for task in replica.tasks:
+            task.cancel()
+        await replica.channel.close()
+
+
+def _nothing() -> None:
+    pass
