@@ -42,14 +42,21 @@ def render(name: str) -> tuple[Manifest, ...]:
     """Returns the objects of an overlay or of a combination of components."""
     if name in OVERLAYS:
         return kustomize(K8S / "overlays" / name)
+    components = [f"../../components/{part}" for part in COMBINATIONS[name]]
+    own = {"namespace": "variegate", "resources": ["../../base"], "components": components}
+    return render_own(own)
+
+
+def render_own(kustomization: dict[str, Any]) -> tuple[Manifest, ...]:
+    """Returns the objects of a kustomization that could lie in k8s/overlays/own."""
     with tempfile.TemporaryDirectory() as folder:
-        parts = [os.path.relpath(K8S / "components" / part, folder) for part in COMBINATIONS[name]]
-        kustomization = {
-            "namespace": "variegate",
-            "resources": [os.path.relpath(K8S / "base", folder)],
-            "components": parts,
+        placed = {
+            key: [os.path.relpath(K8S / "overlays/own" / path, folder) for path in paths]
+            for key, paths in kustomization.items()
+            if key in ("resources", "components")
         }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        text = yaml.safe_dump({**kustomization, **placed})
+        (Path(folder) / "kustomization.yaml").write_text(text)
         return kustomize(Path(folder))
 
 

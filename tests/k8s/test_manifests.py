@@ -6,6 +6,7 @@ from functools import cache
 
 import kubernetes_validate.utils
 import pytest
+import yaml
 
 from tests.k8s.rendered import (
     FOREIGN,
@@ -16,6 +17,7 @@ from tests.k8s.rendered import (
     pod,
     quantity,
     render,
+    render_own,
     services,
     workloads,
 )
@@ -37,6 +39,14 @@ def validate(manifest):
     """Raises an error for an object that is not valid; most are the same in many combinations."""
     for version in NEWEST:
         kubernetes_validate.validate(json.loads(manifest), version, strict=True)
+
+
+@pytest.mark.parametrize("guide", sorted(K8S.rglob("README.md")), ids=str)
+def test_every_kustomization_in_a_guide_renders_and_is_valid(guide):
+    for example in re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.DOTALL):
+        given = {"resources": [f"../{guide.parent.name}"], **yaml.safe_load(example)}
+        for manifest in render_own(given):
+            validate(json.dumps(manifest))
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
