@@ -92,8 +92,13 @@ class MicroBatcher(Generic[T, R]):
         """Returns what there is to do now."""
         with self._changed:
             waiting = len(self._waiting)
-            fill = self._last_count / self._max_batch
-            return Workload(waiting, self._running_count, fill, waiting * self._pace.seconds)
+            return Workload(
+                waiting,
+                self._running_count,
+                self._last_count,
+                self._max_batch,
+                waiting * self._pace.seconds,
+            )
 
     async def close(self) -> None:
         """Finishes what is running, refuses what waits, and ends the thread."""

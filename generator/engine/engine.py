@@ -144,8 +144,8 @@ class Engine:
     def workload(self) -> Workload:
         """Returns what there is to do now; what waits takes so many steps at the pace of late."""
         waiting, steps = self._line.waiting()
-        fill = self._last_count / self.settings.max_batch
-        return Workload(waiting, self._running_count, fill, steps * self._pace.seconds)
+        running, last, most = self._running_count, self._last_count, self.settings.max_batch
+        return Workload(waiting, running, last, most, steps * self._pace.seconds)
 
     def is_healthy(self) -> bool:
         """Makes a real, small image, between two steps of what is under way, and says if it could.

@@ -25,14 +25,15 @@ def test_an_engine_tells_what_waits_what_runs_and_how_long_it_will_take(tiny_fol
     unet.register_forward_pre_hook(lambda *_: (go.wait(20), None)[1])
     item = dataclasses.replace(TEXT, steps=4)
     try:
-        assert engine.workload() == Workload(0, 0, 0.0, 0.0)
+        assert engine.workload() == Workload(0, 0, 0, 4, 0.0)
         futures = engine.submit_all([dataclasses.replace(item, seed=n) for n in range(12)])
         until(lambda: engine.workload().running_count == 4)
         assert engine.workload().waiting_count == 8
+        assert engine.workload().load == 3.0
         assert engine.workload().seconds_waiting == 0.0, "nothing was done, so nothing is known"
         go.set()
         until(lambda: engine.workload().seconds_waiting > 0.0)
-        assert engine.workload().batch_fill == 1.0
+        assert engine.workload().last_batch == 4
         for future in futures:
             future.result(60)
         until(lambda: engine.workload().running_count == 0)

@@ -26,6 +26,7 @@ def test_an_autoscaler_sees_the_work_that_waits_in_triton(triton_backend, observ
     assert most["variegate_generator_items_waiting"] >= 50
     assert most["variegate_generator_batch_fill"] > 0.4
     assert most["variegate_generator_seconds_waiting"] > 0.1
+    assert most["variegate_generator_load"] > 2.0
     assert triton_backend.workload() is None, "the front would count the same work again"
     time.sleep(0.5)
     assert observed.metric("variegate_generator_items_waiting") == 0
