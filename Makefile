@@ -18,7 +18,7 @@ export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check manifests format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check manifests dockerfiles images format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -83,6 +83,7 @@ check: setup manifests ## Lint, types, protos and manifests: everything CI runs 
 	ruff check .
 	ruff format --check .
 	mypy
+	hadolint */Dockerfile generator/triton/Dockerfile
 	cd protos && buf lint && buf format --diff --exit-code --path variegate
 	@if git rev-parse --verify -q origin/main >/dev/null; then \
 		cd protos && buf breaking --against '../.git#ref=origin/main,subdir=protos'; \
@@ -100,6 +101,13 @@ $(CHECKOV)/.ready: tests/k8s/checkov-requirements.txt
 	test -x $(CHECKOV)/bin/python || $(PYTHON) -m venv $(CHECKOV)
 	$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	touch $@
+
+dockerfiles: setup ## Write the services' Dockerfiles anew from images/Dockerfile.in
+	python -m images.dockerfiles
+
+# Not setup: it needs buildah and nothing of ours. ONLY names some of them.
+images: ## Build the container images with buildah: make images ONLY="gateway generator"
+	images/build.sh $(ONLY)
 
 format: setup ## Format the code and the protos
 	ruff check --fix .

@@ -1,0 +1,202 @@
+"""The Dockerfiles agree with the code, the manifests and one another. Nothing is built here."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from generator.settings import GeneratorSettings
+from generator.triton.launcher import LocalTriton
+from images import dockerfiles, requirements
+from servicekit.places import SERVICES, port_of
+from tests.k8s.rendered import RENDERINGS, ROOT, containers, pod, render, workloads
+
+TRITON = ROOT / "generator" / "triton" / "Dockerfile"
+FILES = {**{name: ROOT / name / "Dockerfile" for name in SERVICES}, "triton": TRITON}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# These make nothing with torch, and are small without it.
+LIGHT = ("gateway", "prompter")
+
+
+def instructions(name):
+    """Returns (INSTRUCTION, rest) of every line, with continued lines as one."""
+    text = re.sub(r"^\s*#.*\n", "", FILES[name].read_text(), flags=re.MULTILINE)
+    lines = text.replace("\\\n", "").splitlines()
+    return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
+
+
+def last_stage(name):
+    found = instructions(name)
+    start = max(i for i, (instruction, _) in enumerate(found) if instruction == "FROM")
+    return found[start:]
+
+
+def the(name, instruction):
+    [rest] = [rest for found, rest in last_stage(name) if found == instruction]
+    return rest
+
+
+def variables(name):
+    return dict(part.split("=", 1) for part in the(name, "ENV").split())
+
+
+def copied(name):
+    """Yields what is copied out of the checkout."""
+    for instruction, rest in instructions(name):
+        if instruction == "COPY" and not rest.startswith("--from"):
+            yield from rest.split()[:-1]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_dockerfile_is_what_the_template_makes(service):
+    message = "run `make dockerfiles`; changes belong into images/Dockerfile.in"
+    assert FILES[service].read_text() == dockerfiles.dockerfile(service), message
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_runs_its_service_without_a_shell(service):
+    assert json.loads(the(service, "ENTRYPOINT")) == ["/opt/venv/bin/python", "-m", service]
+    assert (ROOT / service / "__main__.py").exists()
+    assert the(service, "EXPOSE") == str(port_of(service))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_names_its_user_signal_and_labels(name):
+    assert the(name, "USER") == "65532:65532"
+    assert the(name, "STOPSIGNAL") == "SIGTERM"
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", the(name, "LABEL")))
+    assert labels == {"title", "description", "version", "revision", "licenses"}
+    assert ("ARG", f"VERSION={PROJECT['version']}") in last_stage(name)
+    assert PROJECT["license"] in the(name, "LABEL")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_stage_starts_from_the_pinned_base_or_from_another_stage(name):
+    found = instructions(name)
+    assert found[:2] == [
+        ("ARG", "BASE_IMAGE=docker.io/library/python"),
+        ("ARG", "BASE_TAG=3.11-slim-bookworm"),
+    ]
+    known = {"${BASE_IMAGE}:${BASE_TAG}", "scratch"}
+    for rest in (rest for instruction, rest in found if instruction == "FROM"):
+        base, _, stage = rest.partition(" AS ")
+        assert base in known
+        known.add(stage)
+    assert instructions(name)[-1][0] == "ENTRYPOINT"
+    assert "RUN" not in {instruction for instruction, _ in last_stage(name)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_copied_exists_and_is_not_ignored(name):
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = {Path(rule[1:]) for rule in rules if rule.startswith("!")}
+    for source in copied(name):
+        assert (ROOT / source).exists(), source
+        assert {Path(source), *Path(source).parents} & kept, f".dockerignore leaves out {source}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_holds_one_service_and_what_all_share(service):
+    folders = {source for source in copied(service) if (ROOT / source / "__init__.py").exists()}
+    assert folders == {service, "servicekit", "imaging", "datafiles"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_small_models_of_an_image_are_those_that_its_settings_name(service):
+    models = {source for source in copied(service) if (ROOT / source).is_dir()}
+    models = {source for source in models if source.startswith("models/")}
+    named = set(re.findall(r'_NANO = .*"models" / "nano" / "(\w+)"', source_of(service)))
+    assert models == {f"models/nano/{name}" for name in named}
+
+
+def source_of(service):
+    return (ROOT / service / "settings.py").read_text()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_has_torch_only_where_models_run_in_it(service):
+    lines = requirements.requirements(PROJECT, service)
+    assert set(PROJECT["dependencies"]) <= set(lines)
+    assert not [line for line in lines if line.startswith(PROJECT["name"])]
+    assert any(line.startswith("torch==") for line in lines) == (service not in LIGHT)
+
+
+def test_what_is_imported_at_the_top_of_a_light_service_never_brings_torch():
+    """What an image lacks must not be needed to start: imported with torch out of reach."""
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import gateway.__main__, gateway.wiring, prompter.__main__, prompter.wiring"
+    )
+    subprocess.run([shutil.which("python"), "-c", program], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_writes_only_where_the_manifests_have_volumes(name):
+    home = variables(name)["HOME"]
+    assert the(name, "WORKDIR") == home
+    for rendering in RENDERINGS:
+        for workload in workloads(render(rendering)).values():
+            for one in containers(workload):
+                if one["image"].startswith(f"variegate/{name}:"):
+                    places = {mount["mountPath"] for mount in one["volumeMounts"]}
+                    assert {home, "/tmp"} <= places
+
+
+@pytest.mark.parametrize("rendering", RENDERINGS)
+def test_every_image_of_ours_in_the_manifests_is_built_and_runs_as_the_same_user(rendering):
+    for workload in workloads(render(rendering)).values():
+        for one in containers(workload):
+            own, tag = one["image"].rsplit(":", 1)
+            if own.startswith("variegate/"):
+                assert own.removeprefix("variegate/") in FILES
+                assert tag == PROJECT["version"]
+                assert not {"command", "args"} & set(one), "the image's entry point is used"
+                user = pod(workload)["securityContext"]
+                assert the(own[10:], "USER") == f"{user['runAsUser']}:{user['runAsGroup']}"
+
+
+def test_a_service_that_is_still_being_imported_ends_on_sigterm_as_process_one(tmp_path):
+    namespace = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*namespace, "true"]).returncode:
+        pytest.skip("no process namespaces here")
+    program = "import os, time; assert os.getpid() == 1; print('importing', flush=True); "
+    command = [*namespace, shutil.which("python"), "-c", f"{program} time.sleep(60)"]
+    environ = {"PYTHONPATH": str(ROOT / "images"), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as outer:
+        assert outer.stdout.readline() == b"importing\n"
+        [inner] = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+        os.kill(int(inner), signal.SIGTERM)
+        assert outer.wait(timeout=10) == 128 + signal.SIGTERM
+
+
+def test_the_build_builds_every_image():
+    [line] = re.findall(r"^all=\((.*)\)$", (ROOT / "images/build.sh").read_text(), re.MULTILINE)
+    assert set(line.split()) == set(FILES)
+
+
+def test_triton_is_started_as_our_own_launcher_starts_it(tmp_path, monkeypatch):
+    server = tmp_path / "lib/python3.11/site-packages/pytriton/tritonserver"
+    server.mkdir(parents=True)
+    local = LocalTriton(tmp_path / "state", GeneratorSettings(), "memory:")
+    given = {argument.split("=")[0] for argument in local._command(tmp_path)[1:]}
+    ours = {argument.split("=")[0] for argument in json.loads(the("triton", "ENTRYPOINT"))[1:]}
+    # A pod has addresses, GPUs and shared memory of its own.
+    local_alone = {"--allow-gpu-metrics"} | {
+        f"--{kind}-{what}" for kind in ("grpc", "http", "metrics") for what in ("address", "port")
+    }
+    assert given - local_alone == ours
+    folder = "/opt/variegate/generator/triton/models"
+    assert f'"--model-repository={folder}"' in the("triton", "ENTRYPOINT")
+    assert the("triton", "EXPOSE").split() == ["8000", "8001", "8002"]
+
+
+def test_tritons_image_is_made_of_what_make_triton_installs():
+    text = TRITON.read_text()
+    assert "COPY generator/triton/requirements.txt" in text
+    assert "--no-deps" in text
