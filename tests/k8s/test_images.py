@@ -93,6 +93,24 @@ def test_every_stage_starts_from_the_pinned_base_or_from_another_stage(name):
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_every_stage_that_installs_packages_is_told_where_they_are(name):
+    """A stage has no arguments but its own: what an earlier one declared is unknown to it."""
+    wanted = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT"}
+    stages = []
+    for instruction, rest in instructions(name):
+        if instruction == "FROM":
+            stages.append([])
+        elif stages:
+            stages[-1].append((instruction, rest))
+    installing = [
+        one for one in stages if any("pip install" in r or "pip --python" in r for _, r in one)
+    ]
+    assert len(installing) == 2
+    for stage in installing:
+        assert wanted <= {rest for instruction, rest in stage if instruction == "ARG"}
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_what_is_copied_exists_and_is_not_ignored(name):
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     kept = {Path(rule[1:]) for rule in rules if rule.startswith("!")}
