@@ -111,6 +111,17 @@ def test_every_stage_that_installs_packages_is_told_where_they_are(name):
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_compiled_files_hold_no_time(name):
+    """They would be stale once the build gives all files one date. PIP_NO_COMPILE=1 means yes."""
+    runs = [rest for instruction, rest in instructions(name) if instruction == "RUN"]
+    [install] = [rest for rest in runs if "--python /opt/venv" in rest]
+    assert "--no-compile" in install
+    compiling = [rest for rest in runs if "compileall" in rest]
+    assert install in compiling and len(compiling) == 2
+    assert all("-f --invalidation-mode unchecked-hash" in rest for rest in compiling)
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_what_is_copied_exists_and_is_not_ignored(name):
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     kept = {Path(rule[1:]) for rule in rules if rule.startswith("!")}
