@@ -24,6 +24,8 @@ from datafiles.suffixes import IMAGES, PHOTOGRAPHS, Kind, is_beside, kind_of, sp
 T = TypeVar("T")
 # Keys without an image that may belong to the sample that comes next: 000.fine.cls, 000.jpg.
 _NEAR = 16
+# What was taken for such a part of the sample before it, in case its image comes after all.
+_ASIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,14 @@ def samples(
     """
     suffixes = tuple(one for one in (chosen.image_suffix, chosen.label_suffix) if one)
     held: dict[str, Sample[T]] = {}
+    aside: dict[str, Sample[T]] = {}
     near: deque[str] = deque(maxlen=_NEAR)
     last, parked, current = "", "", Sample[T]("")
+
+    def set_aside(part: Sample[T]) -> None:
+        aside[part.key] = part
+        if len(aside) > _ASIDE:
+            aside.pop(next(iter(aside)))
 
     def close(following: str = "") -> Iterator[Sample[T]]:
         nonlocal last, parked
@@ -126,7 +134,7 @@ def samples(
             last = current.key
             for key in list(near):
                 if key.startswith(f"{last}.") and key in held and not held[key].has("image"):
-                    held.pop(key)
+                    set_aside(held.pop(key))
             yield from _settled(current, chosen)
         elif current.files and (current.files.get("image") or not _extends(current.key, last)):
             held[current.key] = current
@@ -134,6 +142,8 @@ def samples(
             if len(held) > most_held:
                 for sample in _joined(_first_half(held)):
                     yield from _settled(sample, chosen)
+        elif current.files:
+            set_aside(current)
 
     for member in members:
         key, suffix = split_name(member.name, suffixes)
@@ -142,7 +152,8 @@ def samples(
             if parked in held and key != parked and not _extends(key, parked):
                 current = held.pop(parked)
                 yield from close(key)
-            current = held.pop(key) if key in held else Sample(key)
+            known = held if key in held else aside
+            current = known.pop(key) if key in known else Sample(key)
         current.add(suffix, member)
     yield from close()
     for sample in _joined(held):

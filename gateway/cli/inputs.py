@@ -9,8 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from datafiles.packed import packed
 from datafiles.suffixes import is_text_table
 from gateway.cli.failures import CliError
+from gateway.datasets.opening import special_kind
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _FILES = {".parquet", ".tar"}
@@ -46,12 +48,8 @@ def source_uri(text: str) -> str:
         raise _missing(path)
     if path.is_dir():
         _check_folder(path)
-    elif path.suffix.lower() not in _FILES:
-        raise CliError(
-            f"{text} is a file, not a folder of images.",
-            remedy="Give the folder that holds a folder per class, or a .parquet or .tar file.",
-            reason="NOT_A_FOLDER",
-        )
+    elif path.suffix.lower() not in _FILES or not path.is_file():
+        raise _not_images(path, text, 2)
     return path.resolve().as_uri()
 
 
@@ -60,11 +58,28 @@ def pool_file(text: str) -> Path | None:
     path = local_path(text)
     if path is None or path.is_dir() or (path.is_file() and path.suffix.lower() in _FILES):
         return path
+    if packed(path.name):
+        raise _not_images(path, text, 3)
     raise CliError(
         f"The pool {text} is not a .parquet or .tar file, nor a folder.",
         exit_code=3,
         remedy="Give a .parquet or .tar file, or a folder of them, of images or of class folders.",
         reason="POOL_MISSING",
+    )
+
+
+def _not_images(path: Path, text: str, exit_code: int) -> CliError:
+    remedy = "Give the folder that holds a folder per class, or a .parquet or .tar file."
+    if known := packed(text):
+        what, command = known
+        remedy = f"Images are not read from it. Unpack it and give the folder: {command}"
+    else:
+        what = special_kind(path.stat().st_mode) or "a file"
+    return CliError(
+        f"{text} is {what}, not a folder of images.",
+        exit_code=exit_code,
+        remedy=remedy,
+        reason="NOT_A_FOLDER",
     )
 
 

@@ -11,6 +11,7 @@ A run writes `.variegate.json` into its output first, and marks it finished last
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.failures import CliError
+from gateway.datasets.opening import special_kind
 
 MARKER = ".variegate.json"
 
@@ -38,8 +40,13 @@ def check(out: Path, command: str, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise CliError("--resume and --overwrite exclude each other.", remedy="Give one of them.")
-    if out.exists() and not out.is_dir():
-        raise CliError(f"{out} is a file, not a folder.", remedy="Choose another --out.")
+    # The nearest that is there: a folder cannot be made below a file, nor in a pipe.
+    there = next((one for one in (out, *out.absolute().parents) if os.path.lexists(one)), out)
+    if os.path.lexists(there) and not there.is_dir():
+        kind = (
+            special_kind(there.lstat().st_mode) or ("a link to nothing", "a file")[there.exists()]
+        )
+        raise CliError(f"{there} is {kind}, not a folder.", remedy="Choose another --out.")
     if out.is_dir() and any(out.iterdir()):
         _check(out, command, resume=resume, overwrite=overwrite)
 

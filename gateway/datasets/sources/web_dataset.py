@@ -81,7 +81,9 @@ def _found(
     if not facts.label.text or (facts.problems and not facts.label.name):
         # What cannot be read might have named the number.
         why = "; what could tell it cannot be used" if facts.problems else ""
-        message = f"{image.name} has no class{why}; add class_name to its .json, or a .cls"
+        folders = " (where folders in the archive are the classes, unpack it and give the folder)"
+        hint = folders if "/" in image.name else ""
+        message = f"{image.name} has no class{why}; add class_name to its .json, or a .cls{hint}"
         yield RejectedFile(image.name, "NO_CLASS", message)
     elif span.size > MAX_BYTES:
         message = f"{image.name} has {span.size} bytes; at most {MAX_BYTES} are read"

@@ -102,6 +102,41 @@ def test_a_file_instead_of_a_folder_is_refused(variegate, tmp_path):
     assert "is a file, not a folder" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("my pets.zip", "unzip 'my pets.zip' -d 'my pets'"),
+        ("pets.tar.gz", "mkdir pets && tar -xf pets.tar.gz -C pets"),
+        ("PETS.7Z", "7z x PETS.7Z -oPETS"),
+    ],
+)
+@pytest.mark.parametrize("place", ["FOLDER", "--test", "--pool"])
+def test_packed_images_are_refused_with_what_unpacks_them(
+    variegate, tmp_path, photos, name, said, place
+):
+    (tmp_path / name).write_bytes(b"x")
+    words = [name] if place == "FOLDER" else [photos, place, name]
+    method = "retrieval" if place == "--pool" else "simple"
+    answer = variegate("augment", *words, "--method", method, "--out", "out")
+    assert answer.code in (2, 3) and said in answer.err
+    assert "starting" not in answer.err
+
+
+def test_a_pipe_is_no_images_and_no_output(variegate, tmp_path, photos):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_text("x")
+    assert "pipe is a named pipe, not a folder" in variegate("augment", "pipe").err
+    for out, said in (
+        ("pipe", "pipe is a named pipe"),
+        ("text", "text is a file"),
+        ("text/below/it", "text is a file"),
+    ):
+        for command in (["augment"], ["study", "--methods", "simple"], ["train"]):
+            answer = variegate(*command, photos, "--test", photos, "--out", out)
+            assert answer.code == 2 and said in answer.err, answer.err
+            assert "starting" not in answer.err
+
+
 def test_an_empty_folder_is_refused(variegate, tmp_path):
     (tmp_path / "empty").mkdir()
     answer = variegate("augment", "empty")
