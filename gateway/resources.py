@@ -208,6 +208,7 @@ class Study:
     images_per_class: int
     seeds: tuple[int, ...]
     pool_uri: str = ""
+    pool_class_names: Mapping[int, str] = field(default_factory=dict)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     deterministic: bool = False
     check_safety: bool = False

@@ -65,6 +65,7 @@ class Validator:
         pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
         for number, arm in enumerate(study.arms):
             _check_arm(arm, number, pool_uri, dataset)
+        _check_pool_names(study, dataset)
         plan = await self._training(study, dataset)
         methods = [arm.method for arm in study.arms]
         models = await self.models(methods, deterministic=study.deterministic, trains=True)
@@ -150,6 +151,24 @@ def _check_classes(recipe: Recipe, dataset: Dataset) -> None:
                 field="augmentation.class_names",
                 reason="UNKNOWN_CLASS",
             )
+
+
+def _check_pool_names(study: Study, dataset: Dataset) -> None:
+    named, field = study.pool_class_names, "study.pool_class_names"
+    if named and not study.pool_uri:
+        raise InvalidArgument(
+            "classes of a pool are named, and there is no pool; give pool_uri",
+            field=field,
+            reason="POOL_REQUIRED",
+        )
+    if named and not {one.class_name for one in dataset.classes} & {*named.values()}:
+        classes = ", ".join(repr(one.class_name) for one in dataset.classes[:3])
+        raise InvalidArgument(
+            f"none of the pool's {len(named)} named classes is one of the dataset's ({classes}, "
+            "...); use the dataset's own names",
+            field=field,
+            reason="UNKNOWN_CLASS",
+        )
 
 
 def _check_arm(arm: StudyArm, number: int, pool_uri: str, dataset: Dataset) -> None:

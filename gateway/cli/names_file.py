@@ -1,4 +1,4 @@
-"""The file of --names: what texts call the classes.
+"""The files of --names and --pool-names: what texts call the classes, what numbers stand for.
 
 Read by its suffix:
   .csv, .tsv   two columns, class and name; a first line that calls its columns so is passed over
@@ -50,6 +50,18 @@ def read_names(file: str | None) -> dict[str, str]:
     if not names:
         raise _error(f"{path} names no class.")
     return names
+
+
+def read_numbers(file: str | None) -> dict[int, str]:
+    """Which class each number stands for, from such a file; {} without one."""
+    names = read_names(file)
+    for key in names:
+        if not (key.isascii() and key.isdigit()) or int(key) >= 2**32:
+            raise CliError(
+                f"{file}: {key!r} is not a number of a class.",
+                remedy="Write a line such as '3 = cat' for each number in the pool.",
+            )
+    return {int(key): name for key, name in names.items()}
 
 
 def _pairs(path: Path, text: str) -> Pairs:

@@ -103,6 +103,16 @@ Names = Annotated[
         show_default=False,
     ),
 ]
+PoolNames = Annotated[
+    str | None,
+    typer.Option(
+        "--pool-names",
+        metavar="FILE",
+        help="Which classes the numbers of a pool stand for, where it names none: lines '3 = cat', "
+        ".csv, .tsv or .json.",
+        show_default=False,
+    ),
+]
 Pool = Annotated[
     str | None,
     typer.Option(

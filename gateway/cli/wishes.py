@@ -125,6 +125,7 @@ class StudyWish:
     display_names: dict[str, str] = field(default_factory=dict)
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
+    pool_names: dict[int, str] = field(default_factory=dict)
 
     def run_id(self, models: Mapping[str, str]) -> str:
         """The id of the run with the models that the system has, by role."""

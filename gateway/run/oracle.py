@@ -6,14 +6,14 @@ shows what those labels are worth by themselves.
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.clients.retriever import CANDIDATES_PER_CALL, PoolImage
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.digests import canonical, digest
-from gateway.resources import Dataset, DatasetClass
+from gateway.resources import Dataset, DatasetClass, Study
 from gateway.run.context import Context
 from gateway.run.output import Row, write_rows
 from gateway.run.progress import Progress
@@ -32,7 +32,7 @@ _NUMBERS = range(2**53)
 class IndexedPool:
     """An indexed pool. `is_named` says whether it names a dataset's classes, and `is_numbered`
     whether it does not, but numbers classes: two data sets seldom count them alike, so numbers
-    without names say nothing.
+    without names say nothing. `numbers` are those that people named, by class; then they count.
 
     `seconds` is the time that it took to build the index; `left_out` says what is not in it.
     """
@@ -43,25 +43,44 @@ class IndexedPool:
     is_numbered: bool
     seconds: float
     left_out: str
+    numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def labels_of(self, class_name: str) -> list[Sequence[str] | range]:
+        """Returns what to ask the index for, one after the other, to get images of a class."""
+        if not self.numbers:
+            return [(class_name,)]
+        return [range(number, number + 1) for number in self.numbers.get(class_name, ())]
 
 
 async def look_at_pool(
-    context: Context, dataset: Dataset, uri: str, progress: Progress
+    context: Context, dataset: Dataset, study: Study, progress: Progress
 ) -> IndexedPool:
-    """Returns the pool, indexed."""
+    """Returns the study's pool, indexed."""
+    uri, numbers = study.pool_uri, _numbers(dataset, study)
     began, retriever = time.monotonic(), context.clients.retriever
     index = await retriever.index(
         uri, lambda done, total: progress.set("index", done, total, "images")
     )
     seconds = time.monotonic() - began
     names = [one.class_name for one in dataset.classes]
-    named = [
-        await retriever.sample(index.name, 1, names[first : first + _NAMES])
-        for first in range(0, len(names), _NAMES)
+    asked: list[Sequence[str] | range] = [
+        names[first : first + _NAMES] for first in range(0, len(names), _NAMES)
     ]
-    is_named = any(named)
+    if numbers:
+        asked = [range(one, one + 1) for some in numbers.values() for one in some]
+    is_named = any([await retriever.sample(index.name, 1, labels) for labels in asked])
     is_numbered = not is_named and bool(await retriever.sample(index.name, 1, _NUMBERS))
-    return IndexedPool(uri, index.name, is_named, is_numbered, seconds, index.left_out)
+    return IndexedPool(uri, index.name, is_named, is_numbered, seconds, index.left_out, numbers)
+
+
+def _numbers(dataset: Dataset, study: Study) -> dict[str, list[int]]:
+    """Returns the numbers that people said stand for classes of the dataset, by class."""
+    classes = {one.class_name for one in dataset.classes}
+    found: dict[str, list[int]] = {}
+    for number, name in sorted(study.pool_class_names.items()):
+        if name in classes:
+            found.setdefault(name, []).append(number)
+    return found
 
 
 async def make_oracle(
@@ -93,17 +112,19 @@ async def _draw(
 ) -> list[Row]:
     """Returns up to `wanted` images of a class, the first of a draw that are no copies."""
     rows: dict[str, Row] = {}
-    size, skip = min(wanted + _SPARE, CANDIDATES_PER_CALL), 0
-    while len(rows) < wanted:
-        images = await context.clients.retriever.sample(
-            pool.index, size, (one.class_name,), seed=seed, skip=skip
-        )
-        for image, verdict in await _screen(context, dataset, one, images):
-            if verdict.accepted and len(rows) < wanted:
-                rows.setdefault(image.sha256, _row(image, verdict, one, pool.uri, seed))
-        skip += size
-        if len(images) < size:
-            break
+    size = min(wanted + _SPARE, CANDIDATES_PER_CALL)
+    for labels in pool.labels_of(one.class_name):
+        skip = 0
+        while len(rows) < wanted:
+            images = await context.clients.retriever.sample(
+                pool.index, size, labels, seed=seed, skip=skip
+            )
+            for image, verdict in await _screen(context, dataset, one, images):
+                if verdict.accepted and len(rows) < wanted:
+                    rows.setdefault(image.sha256, _row(image, verdict, one, pool.uri, seed))
+            skip += size
+            if len(images) < size:
+                break
     return list(rows.values())
 
 

@@ -85,7 +85,8 @@ class Studying:
             return None
 
         async def look() -> dict[str, Any]:
-            return asdict(await look_at_pool(self.context, self.dataset, uri, self.progress))
+            pool = await look_at_pool(self.context, self.dataset, self.study, self.progress)
+            return asdict(pool)
 
         pool = IndexedPool(**await step("pool", look))
         if pool.left_out:
@@ -93,8 +94,9 @@ class Studying:
         if pool.is_numbered:
             self.notes.append(
                 f"There is no oracle row: the pool {uri} numbers its classes, and numbers of one "
-                "data set say nothing in another. Give it the names: a column class_name, or the "
-                "schema metadata that Hugging Face's datasets write."
+                "data set say nothing in another. Give it the names: a column class_name, the "
+                "schema metadata that Hugging Face's datasets write, or --pool-names FILE "
+                "(pool_class_names)."
             )
         elif not pool.is_named:
             self.notes.append(

@@ -4,6 +4,7 @@ import io
 import json
 from hashlib import sha256
 
+import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,13 +69,14 @@ async def _augmentations(system):
     return (await system.stub.ListAugmentations(request, timeout=10)).augmentations
 
 
-async def compared(folders, pool, broken=()):
+async def compared(folders, pool, broken=(), numbers=None):
     """Returns the results of a study with this pool, and the manifest of its oracle."""
     root, train, test = folders
     async with open_system(root / "state", root) as system:
         system.doubles["retriever"].broken = broken
         await system.import_folder(train, test)
         request = study_of(pool, arms=("simple",))
+        request.study.pool_class_names.update(numbers or {})
         study = await system.finish(await system.stub.CreateStudy(request, timeout=10))
         results = json.loads(system.store.get(to_key(study.result.results_uri)))
         key = "studies/s1/oracle-1.parquet"
@@ -116,6 +118,38 @@ async def test_numbers_without_names_are_never_taken_for_classes(tmp_path, class
     assert [row["method"] for row in results["rows"]] == ["baseline", "simple"]
     [note] = [note for note in results["notes"] if "no oracle row" in note]
     assert "numbers its classes" in note
+
+
+async def test_numbers_that_the_user_named_are_the_classes_of_the_oracle(folders):
+    names = ("bird", "dog", "cat", "frog")
+    pool = write_pool(folders[0] / "pool.parquet", classes=names)
+    label = {row["class_name"]: row["label"] for row in pq.read_table(pool).to_pylist()}
+    rewrite(pool, drop=["class_name"])
+    numbers = {label[name]: name for name in ("cat", "dog", "frog")}
+    results, drawn = await compared(folders, pool, numbers=numbers)
+    pictures = {
+        sha256(picture(("pool", name, number))).hexdigest(): name
+        for name in names
+        for number in range(20)
+    }
+    assert "oracle" in [row["method"] for row in results["rows"]] and not told(results)
+    assert [row["class_name"] for row in drawn] == ["cat"] * 3 + ["dog"] * 3
+    assert all(pictures[row["sha256"]] == row["class_name"] for row in drawn)
+
+
+async def test_named_numbers_that_are_no_classes_or_have_no_pool_are_refused(folders):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        for pool, said in (
+            (write_pool(root / "pool.parquet"), "named classes is one of the dataset's"),
+            ("", "there is no pool"),
+        ):
+            request = study_of(pool, arms=("simple",))
+            request.study.pool_class_names[3] = "zebra"
+            with pytest.raises(grpc.aio.AioRpcError, match=said) as caught:
+                await system.stub.CreateStudy(request, timeout=10)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_pool_without_labels_has_no_oracle_and_the_report_says_so(folders):

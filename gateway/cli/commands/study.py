@@ -11,7 +11,7 @@ from gateway.cli import inputs, options, outputs, recipes
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
-from gateway.cli.names_file import read_names
+from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
 from gateway.cli.wishes import Manner, StudyWish, TrainingWish
 
@@ -106,6 +106,7 @@ def study(
     names: options.Names = None,
     param: Parameters = None,
     pool: options.Pool = None,
+    pool_names: options.PoolNames = None,
     classifier: options.Classifier = "",
     policy: options.Policy = "",
     train_steps: StepCount = 0,
@@ -151,6 +152,7 @@ def study(
             source or "", test or "", pool, shots, tuple(inputs.names(methods or _METHODS)),
             strategy, per_class or 100, seeds or 3, training, deterministic, check_safety,
             inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
+            read_numbers(pool_names),
         )  # fmt: skip
         wish = _demo(wish, source, seeds, per_class, full) if demo else wish
         if not gateway:
@@ -207,6 +209,8 @@ def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
     check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
     if wish.pool:
         inputs.pool_file(wish.pool)
+    elif wish.pool_names:
+        raise CliError("--pool-names is about a pool.", remedy="Give --pool as well.")
     outputs.apart(manner.out, *inputs.local_paths(wish.source, wish.test))
     recipes.check_strategy(wish.strategy, has_added=True)
     if own:

@@ -84,6 +84,7 @@ def _study(wish: StudyWish, asked: Asked, dataset: str, pool_uri: str) -> pb.Stu
         images_per_class=wish.per_class,
         seeds=range(wish.seeds),
         pool_uri=pool_uri,
+        pool_class_names=wish.pool_names,
         training=pb.TrainingRecipe(**vars(wish.training)),
         deterministic=wish.deterministic,
         check_safety=wish.check_safety,

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from gateway.cli.failures import CliError
-from gateway.cli.names_file import read_names
+from gateway.cli.names_file import read_names, read_numbers
 
 WANTED = {"n01440764": "tench", "7": "maillot, tank suit"}
 
@@ -71,3 +71,13 @@ def test_a_pipe_is_told_and_never_waited_for(tmp_path):
     os.mkfifo(tmp_path / "names.txt")
     with pytest.raises(CliError, match="cannot be read: it is a named pipe, not a file"):
         read_names(str(tmp_path / "names.txt"))
+
+
+def test_numbers_of_a_pool_are_read_alike_and_nothing_but_numbers(tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_text("3 = cat\n5 = dog\n")
+    assert read_numbers(str(path)) == {3: "cat", 5: "dog"}
+    assert read_numbers(None) == {}
+    path.write_text("3 = cat\nfive = dog\n")
+    with pytest.raises(CliError, match="'five' is not a number of a class"):
+        read_numbers(str(path))
