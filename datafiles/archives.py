@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from datafiles.ignored import is_ignored_path
-from datafiles.samples import Member
+from datafiles.packed import MARK_BYTES, packing_of
+from datafiles.samples import LeftOut, Member
 
 
 @dataclass(frozen=True)
@@ -18,27 +19,39 @@ class Span:
 
 
 class Archive:
-    """The files of a tar archive, in order; `damage` is set at the end if it is not whole.
+    """The files of a tar archive, in order.
 
-    One header is held at a time. Links, devices and what `datafiles.ignored` lists are passed over;
-    names that are no UTF-8 are escaped. `prefix` comes before every name.
+    At the end `damage` is set if it is not whole, and `packing` says what it is if it is no tar but
+    packed otherwise. One header is held at a time. Links and devices are `left_out`; what
+    `datafiles.ignored` lists is passed over; names that are no UTF-8 are escaped. `prefix` comes
+    before every name.
     """
 
     def __init__(self, file: BinaryIO, prefix: str = "") -> None:
         self._file, self._prefix = file, prefix
         self.damage: Exception | None = None
+        self.packing = ""
+        self.left_out: list[LeftOut] = []
 
     def __iter__(self) -> Iterator[Member[Span]]:
         try:
             with tarfile.open(fileobj=self._file, mode="r:", errors="backslashreplace") as tar:
                 while (one := tar.next()) is not None:
                     tar.members = []  # type: ignore[attr-defined]  # It would keep them all.
-                    if one.isreg() and not one.issparse() and not is_ignored_path(one.name):
-                        yield Member(self._prefix + one.name, Span(one.offset_data, one.size))
+                    if one.isdir() or is_ignored_path(one.name):
+                        continue
+                    name = self._prefix + one.name
+                    if one.isreg() and not one.issparse():
+                        yield Member(name, Span(one.offset_data, one.size))
+                    else:
+                        self.left_out.append(_left_out(name, one))
                 self._check_end(tar.offset)
         # What tarfile makes of damage is not of one kind.
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
             self.damage = error
+            self._file.seek(0)
+            name = self._prefix.rstrip("/").rpartition("/")[2]
+            self.packing = packing_of(name, self._file.read(MARK_BYTES))
 
     def read(self, member: Member[Span]) -> bytes:
         """Returns the bytes of a file; less than there should be if the archive ends there."""
@@ -50,3 +63,13 @@ class Archive:
         self._file.seek(offset)
         if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("the mark of the end is missing")
+
+
+def _left_out(name: str, one: tarfile.TarInfo) -> LeftOut:
+    if one.islnk() or one.issym():
+        what = f"is a link to {one.linkname}; pack what it leads to (tar -h --hard-dereference)"
+    elif one.issparse():
+        what = "is stored with holes; pack it without --sparse"
+    else:
+        what = "is no file; take it out of the archive"
+    return LeftOut(name, "NOT_A_FILE", f"{name} {what}")

@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from datafiles.packed import packed
+from datafiles.packed import MARK_BYTES, packing_of
 from datafiles.suffixes import is_text_table
 from gateway.cli.failures import CliError
-from gateway.datasets.opening import special_kind
+from gateway.datasets.opening import open_regular, special_kind
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _FILES = {".parquet", ".tar"}
@@ -46,20 +46,26 @@ def source_uri(text: str) -> str:
     path = Path(text).expanduser()
     if not path.exists():
         raise _missing(path)
+    _check_unpacked(path, text)
     if path.is_dir():
         _check_folder(path)
     elif path.suffix.lower() not in _FILES or not path.is_file():
-        raise _not_images(path, text, 2)
+        what = special_kind(path.stat().st_mode) or "a file"
+        raise CliError(
+            f"{text} is {what}, not a folder of images.",
+            remedy="Give the folder that holds a folder per class, or a .parquet or .tar file.",
+            reason="NOT_A_FOLDER",
+        )
     return path.resolve().as_uri()
 
 
 def pool_file(text: str) -> Path | None:
     """The file or folder of a pool, or None if it is in the object store. Raises CliError."""
     path = local_path(text)
+    if path is not None:
+        _check_unpacked(path, text)
     if path is None or path.is_dir() or (path.is_file() and path.suffix.lower() in _FILES):
         return path
-    if packed(path.name):
-        raise _not_images(path, text, 3)
     raise CliError(
         f"The pool {text} is not a .parquet or .tar file, nor a folder.",
         exit_code=3,
@@ -68,26 +74,12 @@ def pool_file(text: str) -> Path | None:
     )
 
 
-def _not_images(path: Path, text: str, exit_code: int) -> CliError:
-    remedy = "Give the folder that holds a folder per class, or a .parquet or .tar file."
-    if known := packed(text):
-        what, command = known
-        remedy = f"Images are not read from it. Unpack it and give the folder: {command}"
-    else:
-        what = special_kind(path.stat().st_mode) or "a file"
-    return CliError(
-        f"{text} is {what}, not a folder of images.",
-        exit_code=exit_code,
-        remedy=remedy,
-        reason="NOT_A_FOLDER",
-    )
-
-
 def manifest_of(place: Path) -> Path:
     """The manifest of an output of augment: in the folder, or the file itself. Raises CliError."""
     manifest = place / "manifest.parquet" if place.is_dir() else place
     if manifest.is_file() and manifest.suffix.lower() == ".parquet":
         return manifest
+    _check_unpacked(place, str(place))
     what = "it has no manifest.parquet" if place.exists() else "it does not exist"
     raise CliError(
         f"{place} is no output of `variegate augment`: {what}.",
@@ -206,6 +198,29 @@ def _listing(text: str) -> Iterator[list[object]]:
         yield [str(file.relative_to(path)), facts.st_size, facts.st_mtime_ns]
 
 
+def _check_unpacked(path: Path, text: str) -> None:
+    """Raises CliError for a file that is packed or compressed, with how to unpack it."""
+    if not path.is_file():
+        return
+    try:
+        with open_regular(path) as file:
+            why = packing_of(text, file.read(MARK_BYTES))
+    except OSError:
+        return  # Whoever reads it says why.
+    if why:
+        raise _packed(text, why)
+
+
+def _packed(text: str, why: str) -> CliError:
+    what, _, remedy = why.partition("; ")
+    return CliError(
+        f"{text} {what}.",
+        exit_code=3,
+        remedy=f"{remedy[:1].upper()}{remedy[1:]}.",
+        reason="PACKED",
+    )
+
+
 def _missing(path: Path) -> CliError:
     parent = path.parent
     siblings = [p.name for p in parent.iterdir()] if parent.is_dir() else []
@@ -239,6 +254,9 @@ def _check_folder(path: Path) -> None:
         return
     if any(is_text_table(entry.name) for entry in entries):
         return  # Whether it tells the classes is for the gateway to say.
+    for entry in entries:
+        if why := packing_of(str(entry)):
+            raise _packed(str(entry), why)
     if any(entry.suffix.lower() in _IMAGES for entry in entries):
         raise CliError(
             f"{path} has images but no class folders.",

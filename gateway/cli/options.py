@@ -32,8 +32,9 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="FOLDER",
-        help="A folder with a folder of images per class, or of WebDataset shards (.tar), or a "
-        "parquet file; or dataset:NAME, what `variegate import --name NAME` imported.",
+        help="A folder with a folder of images per class, or a .tar of it, or WebDataset shards "
+        "(.tar) or parquet files, one or a folder of them; or dataset:NAME, what "
+        "`variegate import --name NAME` imported.",
         show_default=False,
     ),
 ]

@@ -29,6 +29,9 @@ class Place(Protocol):
     def uri(self) -> str:
         """The URI, for messages."""
 
+    def is_file(self) -> bool:
+        """Says whether it is a file itself."""
+
     def open(self, path: str = "") -> BinaryIO:
         """Opens a file below, or the place itself, which is a file then. Raises OSError."""
 
@@ -140,6 +143,9 @@ class FilePlace:
     links: Links = NO_LINKS
     left_out: tuple[str, ...] = ()
 
+    def is_file(self) -> bool:
+        return self.root.is_file()
+
     def open(self, path: str = "") -> BinaryIO:
         target = Path(os.path.realpath(self.root / path))
         # It may have become a link since it was listed.
@@ -150,17 +156,17 @@ class FilePlace:
     def folders(self) -> list[str]:
         if not self.root.is_dir():
             return []
-        return [f for f in folders_of(self.root, self.links) if not _is_in(f, self.left_out)]
+        return [f for f in folders_of(self.root, self.links) if not is_in(f, self.left_out)]
 
     def files(self) -> Iterator[str | RejectedFile]:
         if self.root.is_dir():
             for found in walk(self.root, self.links):
                 path = found if isinstance(found, str) else found.path
-                if not _is_in(path, self.left_out):
+                if not is_in(path, self.left_out):
                     yield found
 
     def below(self, path: str) -> Place:
-        left_out = _below(self.left_out, path)
+        left_out = paths_below(self.left_out, path)
         uri = f"{self.uri.rstrip('/')}/{quote(os.fsencode(path))}"
         return FilePlace(Path(os.path.realpath(self.root / path)), uri, self.links, left_out)
 
@@ -178,7 +184,7 @@ class FilePlace:
             with self.open(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > MAX_BYTES:
-                    raise _too_large(path, size)
+                    raise too_large(path, size)
                 return file.read(MAX_BYTES)
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -206,6 +212,9 @@ class StorePlace:
     def uri(self) -> str:
         return f"store:{self.key}"
 
+    def is_file(self) -> bool:
+        return self.store.exists(self.key)
+
     def open(self, path: str = "") -> BinaryIO:
         return io.BytesIO(self._file(path))
 
@@ -216,7 +225,7 @@ class StorePlace:
         yield from self._paths
 
     def below(self, path: str) -> Place:
-        left_out = _below(self.left_out, path)
+        left_out = paths_below(self.left_out, path)
         return StorePlace(self.store, f"{self.key}/{path}", self.field, left_out)
 
     def without(self, path: str) -> Place:
@@ -234,14 +243,14 @@ class StorePlace:
     def _paths(self) -> list[str]:
         prefix = f"{self.key}/"
         paths = (key.removeprefix(prefix) for key in self.store.list(prefix))
-        return [p for p in paths if not (is_ignored_path(p) or _is_in(p, self.left_out))]
+        return [p for p in paths if not (is_ignored_path(p) or is_in(p, self.left_out))]
 
     def read(self, path: str) -> bytes:
         key = f"{self.key}/{path}"
         try:
             size = self.store.size(key)
             if size > MAX_BYTES:
-                raise _too_large(path, size)
+                raise too_large(path, size)
             return self.store.get(key)
         except NotFound as error:
             raise ImageRejected("UNREADABLE", f"{path} is no longer there") from error
@@ -259,11 +268,12 @@ class StorePlace:
         return found
 
 
-def _is_in(path: str, folders: tuple[str, ...]) -> bool:
+def is_in(path: str, folders: tuple[str, ...]) -> bool:
+    """Says whether a path is one of some folders or files, or lies in one."""
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
-def _below(folders: tuple[str, ...], path: str) -> tuple[str, ...]:
+def paths_below(folders: tuple[str, ...], path: str) -> tuple[str, ...]:
     """Returns those of some folders that are below a path, as seen from there."""
     prefix = f"{path}/"
     return tuple(f.removeprefix(prefix) for f in folders if f.startswith(prefix))
@@ -273,5 +283,6 @@ def _unreadable(path: str, error: OSError) -> ImageRejected:
     return ImageRejected("UNREADABLE", f"{path} cannot be read: {error.strerror or error}")
 
 
-def _too_large(path: str, size: int) -> ImageRejected:
+def too_large(path: str, size: int) -> ImageRejected:
+    """Returns the error of an image of too many bytes."""
     return ImageRejected("TOO_MANY_BYTES", f"{path} has {size} bytes; at most {MAX_BYTES} are read")

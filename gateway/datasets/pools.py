@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from datafiles.shards import describes_shard, shards_among
 from datafiles.suffixes import ARCHIVE, TABLE, is_archive, is_table, kind_of
+from gateway.datasets.archive_place import check_unpacked
 from gateway.datasets.places import Place
 from gateway.resources import RejectedFile
 from imaging.decode import ImageRejected
@@ -24,6 +25,7 @@ def store_pool(store: ObjectStore, place: Place, field: str) -> str:
     which may be any. Equal pools get the same URI and are stored once. Raises InvalidArgument
     naming `field` if there is nothing to use or something cannot be read.
     """
+    check_unpacked(place, field)
     try:
         if is_archive(place.uri) or is_table(place.uri):
             with place.open() as file:

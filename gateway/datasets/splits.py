@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from gateway.datasets.archive_place import check_unpacked, entered
 from gateway.datasets.layout import Layout, UnclearLayout, find_layout, find_test
 from gateway.datasets.listing import listed
 from gateway.datasets.manifest import TEST, TRAIN
@@ -56,6 +57,9 @@ def find_parts(
     }
     if len(parts) == 2:
         parts = {TRAIN: _apart(parts[TRAIN], parts[TEST]), TEST: _apart(parts[TEST], parts[TRAIN])}
+    for split, part in parts.items():
+        check_unpacked(part.place, part.field)
+        parts[split] = replace(part, place=entered(part.place))
     if source.finds_layout:
         parts = _arranged(parts, name)
     return parts

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from datafiles.archives import Archive, Span
 from datafiles.samples import LeftOut, Member, samples
@@ -26,7 +27,8 @@ class TarShard:
         # All headers first, so that an archive that was cut off is noticed at once.
         found = list(samples(archive))
         if archive.damage is not None:
-            message = f"{self.uri} is not a whole tar: {archive.damage}"
+            why = f"is not a whole tar: {archive.damage}"
+            message = f"{self.uri} {archive.packing or why}"
             raise ShardBroken("NOT_TAR", message) from archive.damage
 
         def read(member: Member[Span]) -> bytes:
@@ -39,4 +41,4 @@ class TarShard:
             for sample in found
             for row in rows_of(sample, read, folder_of(sample.name.removeprefix(f"{self.uri}/")))
         )
-        return sum(sample.image is not None for sample in found), rows
+        return sum(sample.image is not None for sample in found), chain(archive.left_out, rows)

@@ -153,7 +153,7 @@ def test_links_and_devices_in_a_shard_are_never_followed(tmp_path):
     (tmp_path / "a.tar").write_bytes(buffer.getvalue())
     dataset, items, _ = take(tmp_path, root=tmp_path)
     assert len(items) == 2, "a name in a shard is a label and no path"
-    assert not dataset.rejected_files
+    assert reasons(dataset) == {"a.tar/evil.png": "NOT_A_FILE"}
 
 
 def test_a_folder_of_damaged_shards_only_says_so(tmp_path):

@@ -51,10 +51,14 @@ def _scan_shard(place: Place, shard: str, chosen: Chosen) -> Iterator[Found]:
             archive = Archive(file, f"{name}/")
             for sample in samples(archive, chosen):
                 yield from _found(place, shard, archive, sample, chosen)
-        damage = archive.damage
     except OSError as error:
-        damage = error
-    if damage is not None:
+        yield RejectedFile(name, "BAD_SHARD", f"{name} cannot be read: {error.strerror or error}")
+        return
+    yield from map(_rejected, archive.left_out)
+    if archive.packing:
+        yield RejectedFile(name, "BAD_SHARD", f"{name} {archive.packing}")
+    elif archive.damage is not None:
+        damage = archive.damage
         message = f"{name} is damaged from here on: {damage}; get it again"
         yield RejectedFile(name, "BAD_SHARD", message)
 
@@ -81,9 +85,9 @@ def _found(
     if not facts.label.text or (facts.problems and not facts.label.name):
         # What cannot be read might have named the number.
         why = "; what could tell it cannot be used" if facts.problems else ""
-        folders = " (where folders in the archive are the classes, unpack it and give the folder)"
-        hint = folders if "/" in image.name else ""
-        message = f"{image.name} has no class{why}; add class_name to its .json, or a .cls{hint}"
+        message = f"{image.name} has no class{why}; add class_name to its .json, or a .cls"
+        if "/" in image.name.removeprefix(f"{shard or place.uri.rpartition('/')[2]}/"):
+            message += "; if its folder is the class, unpack the archive"
         yield RejectedFile(image.name, "NO_CLASS", message)
     elif span.size > MAX_BYTES:
         message = f"{image.name} has {span.size} bytes; at most {MAX_BYTES} are read"

@@ -1,5 +1,6 @@
 """What a newcomer types wrong: one sentence, what to do, and an exit code to trust."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -219,3 +220,23 @@ def test_an_unknown_method_is_told_before_anything_is_started(variegate, photos,
     assert answer.code == 2
     assert "Did you mean 'mvc'" in answer.err
     assert not (tmp_path / ".variegate").exists()
+
+
+@pytest.mark.parametrize("name", ["pets.zip", "pets.tar.gz", "pets.7z", "pets.tar"])
+def test_packed_files_are_refused_wherever_images_are_given(variegate, photos, tmp_path, name):
+    data = b"7z\xbc\xaf\x27\x1c1" if name.endswith(".7z") else gzip.compress(b"1")
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "pets.zip").write_bytes(b"PK\x03\x04")
+    for arguments in (
+        ["augment", name, "--out", "out"],
+        ["augment", photos, "--method", "retrieval", "--pool", name, "--out", "out"],
+        ["study", photos, "--test", name, "--out", "out"],
+        ["train", photos, "--test", photos, "--synthetic", name],
+        ["import", name],
+        ["import", "parts"],
+    ):
+        answer = variegate(*map(str, arguments))
+        assert answer.code == 3, answer.err
+        assert "which is not read packed" in answer.err
+        assert "Unpack it (" in answer.err
