@@ -56,6 +56,7 @@ def test_other_names_are_no_packed_files(name):
         (bz2.compress(b"1"), "a tar compressed by bzip2"),
         (lzma.compress(b"1"), "a tar compressed by xz"),
     ],
+    ids=["zip", "gzip", "bzip2", "xz"],  # The bytes hold the time: they would be other names.
 )
 def test_content_goes_before_the_name(data, what):
     assert packing_of("pets.tar", data[:MARK_BYTES]).startswith(f"is {what}, ")
