@@ -191,11 +191,20 @@ def _listing(text: str) -> Iterator[list[object]]:
     if path is None or not path.exists():  # There may be one where the gateway is.
         yield [text]
         return
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    from gateway.datasets.walking import Links, walk
+
     yield [str(path)]
-    for file in files:
-        facts = file.stat()
-        yield [str(file.relative_to(path)), facts.st_size, facts.st_mtime_ns]
+    for found in walk(path, Links(lambda _: True, follow=True)) if path.is_dir() else [""]:
+        # What cannot be read is told by the import; here it only must not be taken for nothing.
+        yield _facts(path, found) if isinstance(found, str) else [found.path, found.reason]
+
+
+def _facts(folder: Path, name: str) -> list[object]:
+    try:
+        facts = (folder / name).stat()
+    except OSError as error:  # It was there a moment ago.
+        return [name, error.strerror]
+    return [name, facts.st_size, facts.st_mtime_ns]
 
 
 def _check_unpacked(path: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """The command `variegate`: registers the commands and turns wrong usage into exit code 2."""
 
 import io
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from gateway.cli.failures import CliError
 from gateway.cli.options import Common
 from gateway.cli.parsing import Command, Group
 from gateway.cli.variables import check_variables
+from servicekit.escaping import escaped, json_text
 
 HELP = """Make a small labelled image set larger and better, and measure what helped.
 
@@ -140,9 +140,10 @@ def _misused(error: typer.TyperException, arguments: list[str]) -> int:
 def _told(message: str, remedy: str, arguments: list[str]) -> int:
     if "--json" in arguments:
         facts = {"exit_code": 2, "reason": "USAGE", "message": message, "remedy": remedy}
-        print(json.dumps({"error": facts}, indent=2))
+        print(json_text({"error": facts}))
     else:
-        print(f"error: {message}\n{remedy}".rstrip(), file=sys.stderr)
+        told = escaped(f"error: {message}\n{remedy}".rstrip(), lines=True)
+        print(told, file=sys.stderr)
     return 2
 
 

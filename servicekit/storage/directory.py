@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,10 @@ class DirectoryStore:
     def get(self, key: str) -> bytes:
         with self._told(key):
             try:
-                return self._path(key).read_bytes()
+                path = self._path(key)
+                if not path.is_file():  # A pipe would be waited for.
+                    raise missing(key)
+                return path.read_bytes()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 raise missing(key) from None
 
@@ -64,15 +68,16 @@ class DirectoryStore:
     def size(self, key: str) -> int:
         with self._told(key):
             try:
-                return self._path(key).stat().st_size
+                return self._facts(key).st_size
             except (FileNotFoundError, NotADirectoryError):
                 raise missing(key) from None
 
     def version(self, key: str) -> str:
-        try:
-            facts = self._path(key).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            raise missing(key) from None
+        with self._told(key):
+            try:
+                facts = self._facts(key)
+            except (FileNotFoundError, NotADirectoryError):
+                raise missing(key) from None
         # Replaced objects are new files, so the inode tells them even within one tick of the clock.
         return f"{facts.st_mtime_ns}-{facts.st_size}-{facts.st_ino}"
 
@@ -98,6 +103,12 @@ class DirectoryStore:
             yield
         except OSError as error:
             raise _disk_error(error, self._root, key) from error
+
+    def _facts(self, key: str) -> os.stat_result:
+        facts = self._path(key).stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise missing(key)
+        return facts
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)

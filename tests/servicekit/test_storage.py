@@ -234,3 +234,14 @@ def test_a_folder_that_cannot_be_read_is_told_not_left_out(tmp_path, monkeypatch
     with pytest.raises(Precondition, match="Permission denied"):
         list(store.list(""))
     assert list(store.list("a/")) == ["a/x"]
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_folder_is_no_object_and_nobody_waits_for_it(tmp_path):
+    store = DirectoryStore(tmp_path)
+    (tmp_path / "images").mkdir()
+    os.mkfifo(tmp_path / "images" / "pipe")
+    for call in (store.get, store.size, store.version):
+        with pytest.raises(NotFound, match="images/pipe"):
+            call("images/pipe")
+    assert not store.exists("images/pipe")

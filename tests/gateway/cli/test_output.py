@@ -1,10 +1,17 @@
 """What the command line prints is safe for a terminal, and says its version."""
 
+import io
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
+from gateway.cli.terminal import SafeConsole
 from servicekit.escaping import escaped, json_text
 
 
@@ -39,3 +46,19 @@ def test_clean_refuses_a_state_that_is_in_use_and_one_that_is_not_there(variegat
     (tmp_path / "st" / "variegate.log").write_text("old")
     assert variegate("clean", "--state", tmp_path / "st", "--yes").code == 0
     assert not (tmp_path / "st" / "variegate.log").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_name_reaches_the_terminal_as_a_command(terminal):
+    name = "cat\x1b[2J\x1b]0;owned\x07 \u202etac"
+    written = io.StringIO()
+    colours = "standard" if terminal else None
+    safe = SafeConsole(file=written, color_system=colours, width=120, highlight=False)
+    table = Table("class", "images")
+    table.add_row(Text(name), "3", style="bold")
+    for one in (name, Text(name), escape(name), table, Panel(name)):
+        safe.print(one, soft_wrap=True)
+    text = written.getvalue()
+    assert "\x1b[2J" not in text and "\x1b]0" not in text and "\u202e" not in text
+    assert text.count("\\x1b[2J") == 5
+    assert ("\x1b[1m" in text) is terminal, "styles are rich's own"
