@@ -125,12 +125,14 @@ class OddMessages:
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             texts = getattr(message, field.name)
             count = 1000 if self._odd(oddity) else self._random.randrange(3)
-            value = field.message_type.fields_by_name["value"]
+            key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
             if value.message_type is None and value.cpp_type == FieldDescriptor.CPPTYPE_STRING:
                 for number in range(count):
-                    texts[f"{self._text('key', rules.map.keys, oddity)[:80]}{number}"] = self._text(
-                        "value", rules.map.values, oddity
-                    )[:200]
+                    if key.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+                        word = f"{self._text('key', rules.map.keys, oddity)[:80]}{number}"
+                    else:
+                        word = self._value(key, rules.map.keys, oddity)
+                    texts[word] = self._text("value", rules.map.values, oddity)[:200]
         elif field.is_repeated:
             values = getattr(message, field.name)
             for _ in range(self._count(rules.repeated, oddity)):
