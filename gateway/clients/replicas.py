@@ -226,6 +226,7 @@ class Replicas:
             del self._replicas[replica.address]
         for task in replica.tasks:
             task.cancel()
+        await asyncio.gather(*replica.tasks, return_exceptions=True)
         await replica.channel.close()
 
 
