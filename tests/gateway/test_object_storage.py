@@ -75,7 +75,9 @@ async def test_an_s3_server_killed_in_mid_job_costs_time_and_nothing_else(tmp_pa
         server.kill()
 
 
-async def test_a_job_that_outlived_its_patience_says_so_and_goes_on_when_asked_again(tmp_path):
+async def test_a_job_that_outlived_its_patience_says_so_and_goes_on_when_asked_again(
+    tmp_path, caplog
+):
     write_folder(tmp_path / "train", count=4)
     write_folder(tmp_path / "test", count=2, tag="test")
     calm, _, _ = await augment(tmp_path / "calm", tmp_path)
@@ -93,9 +95,11 @@ async def test_a_job_that_outlived_its_patience_says_so_and_goes_on_when_asked_a
             await system.start(**RECIPE)
             await asyncio.sleep(0.5)
             server.kill()
-            await asyncio.sleep(12)
+            async with asyncio.timeout(60):
+                while "augmentations/a1 failed: the store cannot be reached" not in caplog.text:
+                    await asyncio.sleep(0.1)
             await asyncio.to_thread(server.start)
-            await asyncio.to_thread(until_writable, server)
+            await asyncio.to_thread(until_whole, server)
             operations = await system.operations.ListOperations(ListOperationsRequest(), timeout=20)
             [failed] = [one for one in operations.operations if "augmentations" in one.name]
             assert "the store cannot be reached" in failed.error.message
@@ -108,3 +112,10 @@ async def test_a_job_that_outlived_its_patience_says_so_and_goes_on_when_asked_a
 
 def until_writable(server):
     server.store().put("writable", b"")
+
+
+def until_whole(server):
+    """Waits for what was stored before, too: the server finds it some time after it takes more."""
+    until_writable(server)
+    store = server.store()
+    assert all(store.get(key) for key in store.list("datasets/"))
