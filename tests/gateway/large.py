@@ -1,8 +1,10 @@
 """What large runs are measured with: services that answer at once, and how late the loop is."""
 
 import asyncio
+import gc
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,15 +26,37 @@ def five_services() -> Iterator[str]:
 
 @dataclass
 class Beats:
-    """How late the event loop was at every beat, and the seconds that its thread worked."""
+    """How late the event loop was at every beat, and the seconds that its thread worked.
+
+    Python's garbage collector visits all that is alive in whichever thread it comes up; its pauses
+    are in `collected`, and not in `worked`.
+    """
 
     late: list[float] = field(default_factory=list)
     worked: list[float] = field(default_factory=list)
+    collected: list[float] = field(default_factory=lambda: [0.0])
 
     async def watch(self) -> None:
         """Notes both every few milliseconds, until it is cancelled."""
-        while True:
-            began, worked = time.perf_counter(), time.thread_time()
-            await asyncio.sleep(_PAUSE)
-            self.late.append(time.perf_counter() - began - _PAUSE)
-            self.worked.append(time.thread_time() - worked)
+        began_collecting, thread = 0.0, threading.get_ident()
+
+        def note(phase: str, facts: dict[str, int]) -> None:
+            nonlocal began_collecting
+            if threading.get_ident() != thread:
+                return
+            if phase == "start":
+                began_collecting = time.thread_time()
+            else:
+                self.collected.append(time.thread_time() - began_collecting)
+
+        gc.callbacks.append(note)
+        try:
+            while True:
+                began, worked = time.perf_counter(), time.thread_time()
+                before = len(self.collected)
+                await asyncio.sleep(_PAUSE)
+                self.late.append(time.perf_counter() - began - _PAUSE)
+                pauses = sum(self.collected[before:])
+                self.worked.append(time.thread_time() - worked - pauses)
+        finally:
+            gc.callbacks.remove(note)
