@@ -168,7 +168,7 @@ class _Table:
         return self.positions[start:end][near].tolist()
 
     def find_compiled(self, queries: Hashes, radius: int, distance: int) -> Near:
-        """Returns what `find` returns for the first query, in half the time."""
+        """Returns what `find` returns, of queries that are numbered from 0, in half the time."""
         from imaging.compiled import look_up
 
         masks = _masks(self.bits, radius)

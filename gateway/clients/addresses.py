@@ -20,19 +20,14 @@ async def addresses_of(target: str) -> list[str]:
     What has IPv4 addresses is reached by these: its others are the same replicas once more. Other
     schemes name one replica. Raises Unavailable if there is no address.
     """
-    if "://" not in target and target.partition(":")[0] in (
-        "unix",
-        "unix-abstract",
-        "ipv4",
-        "ipv6",
-    ):
+    if target.partition(":")[0] in _ONE_REPLICA:
         return [target]
     authority, _, name = target.removeprefix("dns://").rpartition("/")
     host, _, port = name.rpartition(":")
     try:
         async with asyncio.timeout(_SECONDS):
             found = await (_ask(authority, host) if authority else _look_up(host, port))
-    except (OSError, TimeoutError, dns.exception.DNSException) as error:
+    except (OSError, ValueError, dns.exception.DNSException) as error:
         raise Unavailable(
             f"the name {host} has no address: {error or 'no answer in time'}", reason="NO_ADDRESS"
         ) from error

@@ -50,8 +50,9 @@ class FairQueue(Generic[P]):
         try:
             return await turn.admitted
         except asyncio.CancelledError:
-            if not turn.admitted.cancelled():  # It was let in and cancelled at the same moment.
-                turn.admitted.result().used -= size
+            admitted = turn.admitted
+            if not admitted.cancelled() and admitted.exception() is None:
+                admitted.result().used -= size  # It was let in and cancelled at the same moment.
             self.admit()
             raise
 

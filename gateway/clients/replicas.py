@@ -46,10 +46,6 @@ class Replica:
     rest: float = _FIRST_REST
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
-    def room(self) -> int:
-        """Returns how much more may be in flight; a lone call always may."""
-        return max(self.capacity * _DEPTH - self.used, 0 if self.used else 1)
-
     def fits(self, size: int) -> bool:
         """Says whether a call of that size may be in flight, too."""
         return not self.used or self.used + size <= self.capacity * _DEPTH
@@ -117,7 +113,8 @@ class Replicas:
                     else:
                         replica.rest, replica.rests_until = _FIRST_REST, 0.0
                         return answer
-                    if not (self._failed(replica) and is_passing(trouble)):
+                    # What does not pass is the call's fault, and no reason to spare the replica.
+                    if not is_passing(trouble) or not self._failed(replica):
                         # Its room stays taken: others would only hear the same.
                         await patience.wait_after(trouble)
                     if self._others(replica) or replica.is_gone:
@@ -181,8 +178,9 @@ class Replicas:
             try:
                 found = await addresses_of(self._target)
             except Unavailable as error:
+                if self._trouble is None:
+                    _log.warning("%s; the replicas stay those known before", error)
                 self._trouble = error
-                _log.warning("%s; the replicas stay those known before", error)
                 if not self._replicas:
                     self._queue.fail(error)
             else:
@@ -213,9 +211,14 @@ class Replicas:
                 with suppress(grpc.aio.AioRpcError):
                     replica.capacity = max(1, await self._capacity_of(replica.channel))
             if was_ready and not replica.is_ready:
+                replica.capacity = 0  # What answers there next may be set up otherwise.
                 self._look_again.set()
             self._queue.admit()
-            await replica.channel.wait_for_state_change(state)
+            # A replica that did not say what it works on is asked again.
+            unanswered = replica.is_ready and not replica.capacity
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_UP_SECONDS if unanswered else None):
+                    await replica.channel.wait_for_state_change(state)
 
     async def _close_if_gone(self, replica: Replica) -> None:
         if replica.is_gone and not replica.used:

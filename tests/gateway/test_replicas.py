@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import grpc
 import pytest
 from tests_ports import free_port
 from variegate.generator.v1 import generator_pb2 as pb
@@ -61,8 +62,12 @@ class Farm:
         self.replicas = Replicas(self.names.target(self.port), self._capacity, SERVICE)
         stack.push_async_callback(self.replicas.close)
         self._stack = stack
+        self.asked, self.silent = 0, 0  # The first `silent` do not say what they work on.
 
     async def _capacity(self, channel):
+        self.asked += 1
+        if self.asked <= self.silent:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, None, None, "it loads")
         return CAPACITY
 
     async def add(self, fake: Fake) -> str:
@@ -155,6 +160,7 @@ async def test_a_replica_that_dies_costs_no_image(farm):
         await asyncio.sleep(0.01)
     await farm.stop(victim, 0)
     await work
+    assert farm.calls()[1] > farm.calls()[0], "the other one made what was left"
 
 
 async def test_a_replica_that_drains_finishes_what_it_has_and_gets_no_more(farm):
@@ -185,14 +191,24 @@ async def test_a_replica_that_is_full_rests_and_another_one_is_asked_at_once(far
     assert sum(farm.calls()) == 2
 
 
-async def test_what_is_refused_for_good_is_raised_at_once(farm):
+async def test_a_replica_that_did_not_say_what_it_works_on_is_asked_again(farm):
+    farm.silent = 1
+    await farm.add(Fake(seconds=0.02))
+    await farm.make_many(60)
+    assert farm.asked == 2 and farm.fakes["127.0.0.2"].most_open == 2
+
+
+async def test_what_is_refused_for_good_is_raised_at_once_and_spares_no_replica(farm):
     await farm.add(Fake())
+    await farm.make_many(1)
 
     async def attempt(channel):
         raise InvalidArgument("no such size", field="size", reason="BAD_SIZE")
 
     with pytest.raises(Exception, match="no such size"):
         await farm.replicas.call(1, attempt, Patience(20, "generator"))
+    [replica] = farm.replicas._replicas.values()
+    assert replica.rests_until == 0
 
 
 async def test_a_name_without_an_address_is_said_when_patience_is_over():
@@ -209,7 +225,10 @@ async def test_targets_name_the_addresses_that_gRPC_would_connect_to():
     assert await addresses_of("localhost:80") == ["ipv4:127.0.0.1:80"]
     assert await addresses_of("dns:///127.0.0.7:80") == ["ipv4:127.0.0.7:80"]
     assert await addresses_of("[::1]:80") == ["ipv6:[::1]:80"]
-    assert await addresses_of("unix:/tmp/x") == ["unix:/tmp/x"]
+    for one in ("unix:/tmp/x", "unix:///tmp/x", "ipv4:127.0.0.1:80"):
+        assert await addresses_of(one) == [one]
+    with pytest.raises(Unavailable, match="has no address"):
+        await addresses_of(f"dns:///{'x' * 70}.test:80")
     with NameServer("127.0.0.3", "127.0.0.2") as names:
         both = ["ipv4:127.0.0.2:81", "ipv4:127.0.0.3:81"]
         assert await addresses_of(names.target(81)) == both
