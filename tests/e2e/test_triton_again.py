@@ -33,7 +33,7 @@ async def images_again(target):
         while True:
             try:
                 made = await images_of(target)
-                if all(digest for _, digest in made.values()):
+                if all(image.sha256 for image in made.values()):
                     return made
             except grpc.aio.AioRpcError as error:
                 assert error.code() is grpc.StatusCode.UNAVAILABLE
