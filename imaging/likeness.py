@@ -26,29 +26,30 @@ def likeness(candidate: Thumbnail, protected: Thumbnail) -> float:
     below) is in the surroundings, so it does not make two photographs alike.
     """
     pixels = protected.astype(np.float64)
-    smooth = _softened_crops(pixels - pixels.mean()).reshape(len(_ROWS), -1)  # [91, 1024]
-    squares = np.einsum("ij,ij->i", smooth, smooth)
-    lengths = np.sqrt(squares - SIDE**2 * smooth.mean(axis=1) ** 2 + 1.0)
     views = np.stack([candidate, candidate[:, ::-1]]).astype(np.float64)
-    # The views have the mean 0, so that of the crops does not matter.
-    fits = normalised(SOFTEN @ views @ SOFTEN.T).reshape(2, -1) @ smooth.T / lengths
+    fits = _fits(normalised(SOFTEN @ views @ SOFTEN.T), pixels - pixels.mean())
     view, crop = divmod(int(fits.argmax()), len(_ROWS))
-    found = (_ROWS[crop] @ pixels @ _COLUMNS[crop], views[view])
+    found = (_SPANS[_ROWS[crop]] @ pixels @ _SPANS[_COLUMNS[crop]].T, views[view])
     first, second = (normalised(detail(pixels)) for pixels in found)
     return float((first * second).sum())
 
 
-def _softened_crops(pixels: Pixels) -> Pixels:
-    """Returns every crop, stretched and softened, [91, 32, 32] in the order of the grid.
+def _fits(views: Pixels, pixels: Pixels) -> Pixels:
+    """Returns how well softened views [2, 32, 32] fit the softened crops of a picture, [2, 91].
 
-    Crops of one size share their rows and columns, so two products make all of them.
+    Crop (r, c) is S_r P S_c', with S_r and S_c what stretches and softens rows and columns. Its
+    product with a view V is that of S_r P and V S_c, its squared length that of (S_r P)'(S_r P) and
+    S_c' S_c: no crop has to be made.
     """
-    found = []
-    for spans in _SOFT_SPANS:
-        count = len(spans) // SIDE
-        crops = (spans @ pixels @ spans.T).reshape(count, SIDE, count, SIDE)
-        found.append(crops.transpose(0, 2, 1, 3).reshape(-1, SIDE, SIDE))
-    return np.concatenate(found)
+    rows = (_SOFT_SPANS.reshape(-1, SIDE) @ pixels).reshape(-1, SIDE, SIDE)  # [21, 32, 32]
+    spread = (views.reshape(-1, SIDE) @ _BESIDE).reshape(2, SIDE, -1, SIDE).swapaxes(1, 2)
+    products = rows.reshape(len(rows), -1) @ spread.reshape(-1, SIDE**2).T  # [21, 2 x 21]
+    squares = (rows.swapaxes(1, 2) @ rows).reshape(len(rows), -1) @ _SOFT_SQUARES.T
+    means = rows.sum(axis=1) @ _SOFT_SPANS.sum(axis=1).T / SIDE**2
+    lengths = np.sqrt(squares - SIDE**2 * means**2 + 1.0)
+    # The views have the mean 0, so that of the crops does not matter.
+    fits = products.reshape(len(rows), 2, -1) / lengths[:, None]
+    return fits[_ROWS, :, _COLUMNS].T
 
 
 def detail(pixels: Pixels) -> Pixels:
@@ -81,6 +82,10 @@ SURROUND = _average([1 / (2 * _REACH + 1)] * (2 * _REACH + 1))
 CROP_SPANS = [
     [resampling(start, SIDE - lost) for start in range(lost + 1)] for lost in range(_MOST_LOST + 1)
 ]
-_ROWS = np.stack([rows for spans in CROP_SPANS for rows in spans for _ in spans])
-_COLUMNS = np.stack([columns.T for spans in CROP_SPANS for _ in spans for columns in spans])
-_SOFT_SPANS = [np.concatenate([SOFTEN @ span for span in spans]) for spans in CROP_SPANS]
+_SPANS = np.concatenate(CROP_SPANS)  # [21, 32, 32]
+_SOFT_SPANS = SOFTEN @ _SPANS
+_SOFT_SQUARES = (_SOFT_SPANS.swapaxes(1, 2) @ _SOFT_SPANS).reshape(len(_SPANS), -1)
+_BESIDE = np.concatenate(list(_SOFT_SPANS), axis=1)  # [32, 21 x 32]
+# The spans of each of the 91 crops: both lose equally many pixels.
+_LOST = np.repeat(np.arange(len(CROP_SPANS)), [len(spans) for spans in CROP_SPANS])
+_ROWS, _COLUMNS = np.nonzero(_LOST[:, None] == _LOST)
