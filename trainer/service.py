@@ -98,7 +98,7 @@ class TrainerService(rpc.TrainerServiceServicer):
             policies=_recipes_to_pb("policies"),
             classifiers=_recipes_to_pb("classifiers"),
             code_digest=training_digest(),
-            device=await asyncio.to_thread(self._trainer.device_kind),
+            device=await self._trainer.device_kind(),
         )
 
     async def _get(self, run_id: str) -> pb.TrainingRun:

@@ -38,3 +38,8 @@ class TrainerSettings:
     def cache_bytes(self) -> int:
         """`cache_gigabytes` in bytes."""
         return int(self.cache_gigabytes * 1e9)
+
+    @property
+    def place(self) -> str:
+        """Stands for where runs compute: what was measured elsewhere says nothing of it."""
+        return f"{self.device} {self.threads}"

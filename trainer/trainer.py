@@ -1,26 +1,18 @@
-"""Runs training: admits runs, drives the workers, keeps what comes out."""
+"""Runs training: admits runs, has a launcher train them, tells how they are."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-from servicekit.devices import kind_of_device
 from servicekit.storage import ObjectStore
-from servicekit.together import to_its_end
-from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
-from trainer.data import Lease
 from trainer.defaults import with_image_size
 from trainer.history import Metrics, MetricsLog, RunHistory
-from trainer.pace import Meter, Pace, Paces
-from trainer.preparation import ChosenImages, Preparation
-from trainer.process import Event, WorkerPool
-from trainer.room import Room
-from trainer.runs import RunRequest, RunResult, RunSpec, result_from_plain
+from trainer.launchers.base import Launcher, OnReport, Report
+from trainer.pace import Pace, Paces
+from trainer.preparation import Preparation
+from trainer.runs import RunRequest, RunResult
 from trainer.settings import TrainerSettings
-
-_SPEC, _CHECKPOINT = "spec.json", "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,28 +39,30 @@ OnStep = Callable[[Step], None]
 class Trainer:
     """Trains classifiers on images of the object store."""
 
-    def __init__(self, settings: TrainerSettings, store: ObjectStore) -> None:
+    def __init__(self, settings: TrainerSettings, store: ObjectStore, launcher: Launcher) -> None:
         self._history = RunHistory(store)
         self._preparation = Preparation(settings, store)
-        self._room = Room(settings.cache_bytes)
-        self._settings = settings
-        self._paces = Paces(store, f"{settings.device} {settings.threads}")
-        self._pool = WorkerPool(settings.max_runs, settings.idle_seconds)
+        self._paces = Paces(store, settings.place)
+        self._launcher = launcher
         self._logs: dict[str, MetricsLog] = {}
+        self._is_leaving = False
 
     @property
     def history(self) -> RunHistory:
         """The runs in the store."""
         return self._history
 
-    @property
-    def worker_pids(self) -> list[int]:
-        """Ids of the worker processes alive."""
-        return self._pool.pids
+    async def load(self) -> None:
+        """Raises a ServiceError if nothing can be trained here."""
+        await self._launcher.load()
 
-    def device_kind(self) -> str:
-        """The kind of device that runs are trained on. May load torch, so not for an event loop."""
-        return kind_of_device(self._settings.device, "TRAINER_DEVICE")
+    async def device_kind(self) -> str:
+        """The kind of device that runs are trained on."""
+        return await self._launcher.device_kind()
+
+    async def found(self) -> Sequence[str]:
+        """The ids of runs that went on while no trainer followed them."""
+        return await self._launcher.found()
 
     async def admit(self, run_id: str, request: RunRequest) -> RunRequest:
         """Checks a run by its manifests, fills in what depends on them, and keeps it.
@@ -81,7 +75,7 @@ class Trainer:
             return known
         images = await asyncio.to_thread(self._preparation.choose, request)
         request = known or with_image_size(request, images.sides)
-        self._room.check(images.cache_entries(request.image_size))
+        self._launcher.check(request, images.cache_entries(request.image_size))
         await asyncio.to_thread(self._history.add, run_id, request)
         return request
 
@@ -93,7 +87,7 @@ class Trainer:
         images = await asyncio.to_thread(self._preparation.choose, request)
         request = with_image_size(request, images.sides)
         entries = images.cache_entries(request.image_size, planned_count)
-        self._room.check(entries)
+        self._launcher.check(request, entries)
         pace = await asyncio.to_thread(self._paces.get, request)
         return Plan(request, sum(entries.values()), pace)
 
@@ -108,16 +102,12 @@ class Trainer:
             on_step(Step(0, request.step_count, 0.0))
             for metrics in await asyncio.to_thread(self._history.metrics, run_id):
                 log.append(metrics)
-            images = await asyncio.to_thread(self._preparation.choose, request)
-            lease = Lease()
-            try:
-                async with self._room.promised(images.cache_entries(request.image_size)):
-                    spec = await to_its_end(
-                        self._prepare, run_id, request, images, lease, stop=lease.give_up
-                    )
-                    return await self._work(run_id, request, spec, log, on_step)
-            finally:
-                lease.release()
+
+            def on_report(report: Report) -> None:
+                log.append(Metrics(report.step, report.values))
+                on_step(Step(report.step, request.step_count, report.images_per_second))
+
+            return await self._launched(run_id, request, on_report)
         finally:
             del self._logs[run_id]
             log.close()
@@ -134,63 +124,30 @@ class Trainer:
             if metrics.step > after_step:
                 yield metrics
 
+    def leave(self) -> None:
+        """From now on work that is cancelled is not wanted here, which is not to say nowhere.
+
+        A run that can go on without this process does; another trainer finds it again.
+        """
+        self._is_leaving = True
+
     async def close(self) -> None:
-        """Ends the worker processes."""
-        await self._pool.close()
+        """Ends what would not outlive this process anyway."""
+        await self._launcher.close()
 
-    async def _work(
-        self, run_id: str, request: RunRequest, spec: RunSpec, log: MetricsLog, on_step: OnStep
-    ) -> RunResult:
-        folder, uploads = Path(spec.folder), set[asyncio.Task[None]]()
-        meter = Meter(spec.batch_size)
-
-        def on_event(event: Event) -> None:
-            if event["event"] == "metrics":
-                log.append(Metrics(event["step"], event["values"]))
-                meter.report(event["step"], event["images_per_second"])
-                on_step(Step(event["step"], spec.step_count, event["images_per_second"]))
-            elif not uploads:  # a slow store gets the next checkpoint instead
-                task = asyncio.create_task(self._upload(run_id, folder, list(log.entries)))
-                uploads.add(task)
-                task.add_done_callback(uploads.discard)
-
+    async def _launched(self, run_id: str, request: RunRequest, on_report: OnReport) -> RunResult:
         try:
-            values = await self._pool.run(folder / _SPEC, on_event)
-        finally:
-            if uploads:  # Waited for and not cancelled, so that none is late.
-                await asyncio.wait(uploads)
-        await asyncio.to_thread(self._paces.add, request, meter.pace)
-        result, metrics = result_from_plain(values), list(log.entries)
-        return await to_its_end(self._finish, run_id, spec, result, metrics)
+            await self._launcher.start(run_id, request)
+            return await self._launcher.follow(run_id, on_report)
+        except asyncio.CancelledError:
+            if not self._is_leaving:
+                await self._ended(run_id)
+            raise
 
-    def _prepare(
-        self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
-    ) -> RunSpec:
-        spec = self._preparation.prepare(run_id, request, images, lease)
-        folder = Path(spec.folder)
-        # A checkpoint on this machine is never older than the one in the store.
-        checkpoint = self._history.checkpoint(run_id)
-        if checkpoint is not None and not (folder / _CHECKPOINT).exists():
-            (folder / _CHECKPOINT).write_bytes(checkpoint)
-        spec.write(folder / _SPEC)
-        return spec
-
-    async def _upload(self, run_id: str, folder: Path, metrics: list[Metrics]) -> None:
-        data = await asyncio.to_thread((folder / _CHECKPOINT).read_bytes)
-        await to_its_end(self._history.keep_checkpoint, run_id, data, metrics)
-
-    def _finish(
-        self, run_id: str, spec: RunSpec, result: RunResult, metrics: list[Metrics]
-    ) -> RunResult:
-        files = artefacts(spec)
-        uris = {name: self._history.keep(run_id, name, data) for name, data in files.items()}
-        result = replace(
-            result,
-            weights_uri=uris[WEIGHTS],
-            card_uri=uris[CARD],
-            predictions_uri=uris[PREDICTIONS],
-            metrics_uri=self._history.keep_metrics(run_id, metrics),
-        )
-        self._history.finish(run_id, result)
-        shutil.rmtree(spec.folder, ignore_errors=True)
-        return result
+    async def _ended(self, run_id: str) -> None:
+        """Ends a run, however often who waits for that is cancelled."""
+        ending = asyncio.ensure_future(self._launcher.cancel(run_id))
+        while not ending.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({ending})
+        ending.result()

@@ -1,16 +1,13 @@
 """Puts the trainer together: settings and store in, service out."""
 
-import asyncio
-
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
-from servicekit.devices import find_device
 from servicekit.operations import OperationRunner, OperationsServicer
-from servicekit.places import need_writable
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
+from trainer.launchers.subprocesses import SubprocessLauncher
 from trainer.service import TrainerService
 from trainer.settings import TrainerSettings
 from trainer.trainer import Trainer
@@ -18,7 +15,7 @@ from trainer.trainer import Trainer
 
 def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
     """Returns the service; it is ready at once, workers start with the first run."""
-    trainer = Trainer(settings, store)
+    trainer = Trainer(settings, store, SubprocessLauncher(settings, store))
     runner = OperationRunner(store, "trainer")
 
     def register(server: grpc.aio.Server) -> None:
@@ -26,12 +23,8 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
         trainer_pb2_grpc.add_TrainerServiceServicer_to_server(service, server)
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(runner), server)
 
-    async def load() -> None:
-        need_writable(settings.scratch, "TRAINER_SCRATCH")
-        if settings.device not in ("auto", "cpu"):  # torch is not imported here for nothing
-            await asyncio.to_thread(find_device, settings.device, "TRAINER_DEVICE")
-
     async def close() -> None:
+        trainer.leave()
         await runner.close()
         await trainer.close()
 
@@ -39,4 +32,4 @@ def create_service(settings: TrainerSettings, store: ObjectStore) -> Service:
         trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name,
         operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
     )
-    return Service("trainer", names, register, load, close)
+    return Service("trainer", names, register, trainer.load, close)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from servicekit.errors import ServiceError
-from trainer.process import Worker
+from trainer.launchers.workers import Worker
 
 
 @pytest.mark.parametrize("inherited", [None, "", ".", ":"])

@@ -29,12 +29,6 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """The process id, None while no process is alive."""
-        alive = self._process is not None and self._process.returncode is None
-        return self._process.pid if alive and self._process else None
-
     async def run(self, spec: Path, on_event: Callable[[Event], None]) -> Event:
         """Trains the spec and returns its result. Cancelling kills the process.
 
@@ -121,11 +115,6 @@ class WorkerPool:
         for worker in self._workers:
             self._free.put_nowait(worker)
 
-    @property
-    def pids(self) -> list[int]:
-        """Ids of the processes alive."""
-        return [worker.pid for worker in self._workers if worker.pid is not None]
-
     async def run(self, spec: Path, on_event: Callable[[Event], None]) -> Event:
         """As `Worker.run`, on the next free worker."""
         worker = await self._free.get()
@@ -143,7 +132,7 @@ def _environment() -> dict[str, str]:
     """The server's environment without its credentials, and with this package on the path."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     kept.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA is not deterministic
-    return python_environment(kept, Path(__file__).parent.parent)
+    return python_environment(kept, Path(__file__).parents[2])
 
 
 def _failure(event: Event) -> ServiceError:
