@@ -15,6 +15,7 @@ from gateway.cli.commands.augment import augment
 from gateway.cli.commands.cancel import cancel
 from gateway.cli.commands.clean import clean
 from gateway.cli.commands.doctor import doctor
+from gateway.cli.commands.fetch import fetch
 from gateway.cli.commands.import_ import import_
 from gateway.cli.commands.methods import methods
 from gateway.cli.commands.serve import CONTEXT as SERVE_CONTEXT
@@ -44,6 +45,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "study": study,
     "methods": methods,
     "import": import_,
+    "fetch": fetch,
     "up": up,
     "serve": serve,
     "status": status,

@@ -1,4 +1,6 @@
-"""Imports a service with nothing but what its image holds: python -m tests.k8s.alone SERVICE.
+"""Imports a service with nothing but what its image holds.
+
+python -m tests.k8s.alone SERVICE [MODULE ...]; the modules are others of it that its image runs.
 
 Everything else that is installed here is out of reach, whoever asks for it.
 """
@@ -63,7 +65,7 @@ def hide(names):
     metadata.distribution = distribution
 
 
-def main(service):
+def main(service, *modules):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = held(requirements(project, service))
     for module in list(sys.modules):
@@ -71,10 +73,10 @@ def main(service):
             del sys.modules[module]
     sys.meta_path.insert(0, OutOfReach(names))
     hide(names)
-    for module in ("__main__", "wiring"):
+    for module in ("__main__", "wiring", *modules):
         importlib.import_module(f"{service}.{module}")
     print(len(names))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -159,7 +159,9 @@ def test_an_image_has_torch_only_where_models_run_in_it(service):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_starts_with_nothing_but_what_its_image_holds(service):
-    command = [sys.executable, "-W", "ignore", "-m", "tests.k8s.alone", service]
+    # The command line fetches models in a Job.
+    modules = ["cli.main", "weights.fetching"] if service == "gateway" else []
+    command = [sys.executable, "-W", "ignore", "-m", "tests.k8s.alone", service, *modules]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 20, "packages within reach"

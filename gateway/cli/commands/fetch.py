@@ -1,0 +1,123 @@
+"""`variegate fetch`: models' weights into a folder that services read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli import options
+from gateway.cli.execute import KEPT, Outcome, settle
+from servicekit.escaping import escaped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.weights.fetching import Fetched
+    from gateway.weights.wishes import Wish
+
+List = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LIST",
+        help="A YAML or JSON file: under models, for each model, folder and source, and if wanted "
+        "files (patterns) and sha256 (of the folder, or of each file).",
+        show_default=False,
+    ),
+]
+Into = Annotated[
+    Path, typer.Option(metavar="DIR", help="The folder that the models' folders are made in.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER", help="Those in or below this folder of DIR only; may be given repeatedly."
+    ),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Fetch nothing; wait until another run has fetched them.")
+]
+
+
+def fetch(
+    wanted: List,
+    into: Into = Path("models"),
+    only: Only = None,
+    wait: Wait = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fetch models from a hub or an S3 server, proven by digest.
+
+    A source is hub:OWNER/NAME@REVISION (HF_TOKEN for what is not public)
+    or s3://BUCKET/PREFIX?endpoint=HOST:PORT (AWS_ACCESS_KEY_ID and
+    AWS_SECRET_ACCESS_KEY), where the object SHA256SUMS says what the
+    files should be. Only safetensors and their configuration come, never
+    pickles. A model's folder is whole or not there. What was interrupted
+    goes on; what is there is read and proven, and fetched anew only if it
+    is damaged.
+
+    $ variegate fetch models.yaml --into ./models
+    """
+    common = options.Common(json=json, debug=debug)
+    settle(common, lambda: _fetch(wanted, into, tuple(only or ()), wait, json), KEPT)
+
+
+def _fetch(wanted: Path, into: Path, only: tuple[str, ...], wait: bool, json: bool) -> Outcome:
+    from gateway.cli.terminal import console
+    from gateway.weights.fetching import await_all
+    from gateway.weights.wishes import read_wishes
+
+    terminal = console(stderr=json)
+
+    def told(text: str) -> None:
+        terminal.print(escaped(text), markup=False, soft_wrap=True)
+
+    wishes = tuple(wish for wish in read_wishes(wanted) if _is_in(wish.folder, only))
+    if wait:
+        await_all(wishes, into, told)
+        folders = [wish.folder for wish in wishes]
+        line = f"{', '.join(folders) or 'nothing to wait for'}: there"
+        return Outcome({"folders": folders}, lambda shown: _line(shown, line))
+    return _outcome(_fetch_all(wishes, into, told), into)
+
+
+def _fetch_all(
+    wishes: "tuple[Wish, ...]", into: Path, told: Callable[[str], None]
+) -> "list[Fetched]":
+    """Fetches one after the other. Raises the first error once all that can be had is there."""
+    from gateway.weights.fetching import fetch as fetch_one
+    from gateway.weights.staging import alone, clear
+    from servicekit.errors import ServiceError
+
+    found, failures = [], []
+    with alone(into, told):
+        for wish in wishes:
+            try:
+                found.append(fetch_one(wish, into, told))
+            except ServiceError as error:
+                failures.append(error)
+                if len(wishes) > 1:
+                    told(f"{wish.folder}: {error.message}")
+        if failures:
+            raise failures[0]
+        clear(into)
+    return found
+
+
+def _outcome(found: "list[Fetched]", into: Path) -> Outcome:
+    count = sum(one.fetched_bytes for one in found)
+    came = f"{count:,} bytes came" if count else "nothing had to be fetched"
+    document = {"into": str(into), "models": [vars(one) for one in found]}
+    return Outcome(
+        document, lambda shown: _line(shown, f"{len(found)} models are in {into}; {came}")
+    )
+
+
+def _line(console: "Console", text: str) -> None:
+    console.print(escaped(text), markup=False, soft_wrap=True)
+
+
+def _is_in(folder: str, only: tuple[str, ...]) -> bool:
+    path = Path(folder)
+    return not only or any(path.is_relative_to(one) for one in only)

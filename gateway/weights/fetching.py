@@ -1,0 +1,208 @@
+"""Fetches models that are wanted, or waits until somebody has."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.weights.base import WEIGHTS, Listing, RemoteFile, Source, digests_of
+from gateway.weights.bucket import SCHEME as BUCKET
+from gateway.weights.bucket import BucketSource
+from gateway.weights.download import PART, download, no_room
+from gateway.weights.hub import SCHEME as HUB
+from gateway.weights.hub import HubSource
+from gateway.weights.progress import Progress
+from gateway.weights.staging import (
+    Record,
+    keep_only,
+    put_in_place,
+    read_record,
+    stage_of,
+    take_back,
+)
+from gateway.weights.wishes import Wish
+from servicekit.errors import InvalidArgument, Precondition
+
+_FILES_AT_ONCE = 4
+_REPEAT_SECONDS = 60.0
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model that is in its place: its digest and version, and how many bytes came for it."""
+
+    folder: str
+    digest: str
+    version: str
+    fetched_bytes: int
+
+
+def fetch(wish: Wish, into: Path, told: Told) -> Fetched:
+    """Puts a model into its folder unless it is there. Raises ServiceError, and OSError."""
+    place, stage = into / wish.folder, stage_of(into, wish.folder)
+    progress = Progress(wish.folder, told)
+    record = read_record(place)
+    if place.exists() and record is None:
+        raise Precondition(
+            f"{place} is there and was not fetched by this command; move it away, or take it "
+            "out of the list",
+            subject=str(place),
+            reason="FOLDER_TAKEN",
+        )
+    if record is not None and record.answers(wish):
+        damaged = record.damaged(place)
+        if not damaged:
+            progress.say("is there and whole; nothing to fetch")
+            return Fetched(wish.folder, record.digest, record.version, 0)
+        progress.say(f"{', '.join(damaged)} damaged or missing; fetching anew")
+        take_back(place, stage)
+    source = _source(wish.source)
+    listing = _checked(source.listing(wish.patterns), wish)
+    sums = _grow(source, listing, stage, progress)
+    made = Record(
+        wish.source,
+        wish.patterns,
+        listing.version,
+        {file.name: (file.size, sums[file.name]) for file in listing.files},
+    )
+    if wish.digest not in ("", made.digest):
+        raise _wrong(wish, made)
+    put_in_place(stage, place, made)
+    progress.say(f"is whole, sha256 {made.digest}")
+    return Fetched(wish.folder, made.digest, made.version, progress.fetched)
+
+
+def missing(wishes: Iterable[Wish], into: Path) -> list[str]:
+    """Returns the folders of the models that are not there in the wanted version."""
+    found = []
+    for wish in wishes:
+        record = read_record(into / wish.folder)
+        if record is None or not record.answers(wish) or not record.seems_whole(into / wish.folder):
+            found.append(wish.folder)
+    return found
+
+
+def await_all(wishes: tuple[Wish, ...], into: Path, told: Told, pause: float = 5.0) -> None:
+    """Returns once all are there; says now and then which are not."""
+    before: list[str] = []
+    said = time.monotonic()
+    while absent := missing(wishes, into):
+        if absent != before or time.monotonic() - said >= _REPEAT_SECONDS:
+            told(f"waiting for {', '.join(absent)} in {into}: not fetched yet")
+            before, said = absent, time.monotonic()
+        time.sleep(pause)
+
+
+def _source(text: str) -> Source:
+    if text.startswith(HUB):
+        return HubSource(text)
+    if text.startswith(BUCKET):
+        return BucketSource(text)
+    raise InvalidArgument(
+        f"the source {text!r} is neither hub:OWNER/NAME@REVISION nor "
+        "s3://BUCKET/PREFIX?endpoint=HOST:PORT",
+        field="source",
+        reason="BAD_SOURCE",
+    )
+
+
+def _checked(listing: Listing, wish: Wish) -> Listing:
+    """Returns a listing with the digests of the list in it. Raises Precondition for a bad one."""
+    names = {file.name for file in listing.files}
+    if absent := sorted(set(wish.digests) - names):
+        raise _unusable(wish, f"has no wanted file {absent[0]}; correct sha256 in the list")
+    if not any(name.endswith(WEIGHTS) for name in names):
+        raise _unusable(
+            wish,
+            f"has no *{WEIGHTS} among the wanted files; other weights are pickles, which can run "
+            "code and are never fetched: name a revision that has them, or convert the model",
+        )
+    files = tuple(
+        replace(file, sha256=wish.digests.get(file.name, file.sha256)) for file in listing.files
+    )
+    for file in files:
+        if file.name.startswith("/") or ".." in Path(file.name).parts or "\\" in file.name:
+            raise _unusable(wish, f"has a file {file.name!r}, which would lie elsewhere")
+        if not file.sha256 and not file.blob:
+            raise _unusable(
+                wish,
+                f"does not say what {file.name} should be: give each file's sha256 in the list, or "
+                "put SHA256SUMS beside them, made in their folder by "
+                "`find . -type f ! -name SHA256SUMS -exec sha256sum {} + > SHA256SUMS`",
+            )
+    return replace(listing, files=files)
+
+
+def _grow(source: Source, listing: Listing, stage: Path, progress: Progress) -> dict[str, str]:
+    """Makes a growing model whole. Returns the SHA-256 of its files by name."""
+    stage.mkdir(parents=True, exist_ok=True)
+    names = {file.name for file in listing.files}
+    keep_only(stage, {*names, *(name + PART for name in names)})
+    sums: dict[str, str] = {}
+    for file in listing.files:
+        if (stage / file.name).is_file():
+            digests = digests_of(stage / file.name, file)
+            if digests.match():
+                sums[file.name] = digests.sha256
+            else:
+                (stage / file.name).unlink()
+    needed = [file for file in listing.files if file.name not in sums]
+    _check_room(needed, stage)
+    done = sum(file.size for file in listing.files if file.name in sums)
+    begun = sum(map(_size_of, (stage / (file.name + PART) for file in needed)))
+    progress.begin(done + begun, sum(file.size for file in listing.files))
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        running = {
+            pool.submit(_get, source, file, stage / file.name, progress): file for file in needed
+        }
+        ended, rest = wait(running, return_when=FIRST_EXCEPTION)
+        for future in rest:
+            future.cancel()
+        return sums | {running[future].name: future.result() for future in ended}
+
+
+def _get(source: Source, file: RemoteFile, place: Path, progress: Progress) -> str:
+    digest = download(source, file, place, progress)
+    if file.name.endswith(WEIGHTS) and not _is_safetensors(place):
+        place.unlink()
+        raise Precondition(
+            f"{file.name} is not in the form that its name says, safetensors; get the model from "
+            "another source",
+            subject=file.name,
+            reason="NOT_SAFETENSORS",
+        )
+    return digest
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Says whether a file begins as safetensors do: with the length of a header, in JSON."""
+    with path.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        return opened.read(1) == b"{" and 8 + length <= path.stat().st_size
+
+
+def _check_room(needed: list[RemoteFile], stage: Path) -> None:
+    lacking = sum(file.size - _size_of(stage / (file.name + PART)) for file in needed)
+    if lacking > shutil.disk_usage(stage).free:
+        raise no_room(stage, lacking)
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _unusable(wish: Wish, what: str) -> Precondition:
+    return Precondition(f"{wish.source} {what}", subject=wish.folder, reason="MODEL_UNUSABLE")
+
+
+def _wrong(wish: Wish, made: Record) -> Precondition:
+    return Precondition(
+        f"{wish.source} is whole and has the sha256 {made.digest}, and not {wish.digest}, which "
+        "the list wants; correct one of them",
+        subject=wish.folder,
+        reason="WRONG_DIGEST",
+    )
