@@ -20,7 +20,7 @@ K8S = ROOT / "k8s"
 Manifest = dict[str, Any]
 
 # Whatever is said of these is said of every way to put the manifests together.
-_ENGINES = (("nano",), ("models", "gpu"))
+_ENGINES = (("nano",), ("models", "gpu"), ("models", "gpu", "model-fetch"))
 _STORES = ("shared-store", "s3", "minio")
 _REST = ((), ("postgres",), ("autoscaling", "monitoring"), ("keda", "monitoring"))
 COMBINATIONS: dict[str, tuple[str, ...]] = {
@@ -43,7 +43,13 @@ def render(name: str) -> tuple[Manifest, ...]:
     if name in OVERLAYS:
         return kustomize(K8S / "overlays" / name)
     components = [f"../../components/{part}" for part in COMBINATIONS[name]]
-    own = {"namespace": "variegate", "resources": ["../../base"], "components": components}
+    own: dict[str, Any] = {
+        "namespace": "variegate",
+        "resources": ["../../base"],
+        "components": components,
+    }
+    if "model-fetch" in COMBINATIONS[name]:  # The list is the overlay's.
+        own["configMapGenerator"] = [{"name": "models", "literals": ["models.yaml=models: []"]}]
     return render_own(own)
 
 
@@ -64,7 +70,7 @@ def kustomize(folder: Path) -> tuple[Manifest, ...]:
     """Renders a folder; a warning is as bad as an error."""
     done = subprocess.run([_kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    return tuple(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 def _kubectl() -> str:
@@ -105,6 +111,11 @@ def containers(workload: Manifest) -> list[Manifest]:
     """Returns all containers of the workload's pods, with those that start first."""
     spec = pod(workload)
     return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
+def lasts(one: Manifest) -> bool:
+    """Says whether a container of a service's pod is more than a step that ends before."""
+    return "--wait" not in one.get("args", ())
 
 
 def container(workload: Manifest, name: str) -> Manifest:
