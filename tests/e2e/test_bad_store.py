@@ -4,15 +4,14 @@ sentence with the remedy, an exit code, and no trace."""
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from command_line import ROOT
 from tests_ports import free_port
 
 from embedded.system import SERVICES
-from tests.e2e.test_running_system import is_serving
 from tests.seaweed import CREDENTIALS, Seaweed
+from tests.service_process import ServiceProcess
 
 NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 USERS = [service for service in SERVICES if service != "prompter"]
@@ -68,20 +67,13 @@ def test_each_fault_has_its_sentence_and_exit_code(tmp_path, environ, code, reme
     assert said[0].startswith("the captioner cannot start: ") and remedy in said[0]
 
 
-def test_the_prompter_needs_no_store():
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prompter"], cwd=ROOT, stderr=subprocess.DEVNULL,
-        env={**os.environ, "SERVER_PORT": str(port), "SERVER_STORE": "s3://away?endpoint=h:1"},
-    )  # fmt: skip
+def test_the_prompter_needs_no_store(tmp_path):
+    store, target = "s3://away?endpoint=h:1", f"127.0.0.1:{free_port()}"
+    prompter = ServiceProcess.start("prompter", target, tmp_path / "log", SERVER_STORE=store)
     try:
-        deadline = time.monotonic() + 60
-        while not is_serving(port):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
+        prompter.wait()
     finally:
-        process.terminate()
-        assert process.wait(60) == 0
+        assert prompter.end() == 0
 
 
 def test_variegate_up_tells_a_bad_store(variegate, monkeypatch):

@@ -3,20 +3,16 @@ beside them; then the S3 server is killed in mid-job."""
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from command_line import ROOT, CommandLine
+from command_line import CommandLine
 from tests_ports import free_port
 
-from tests.e2e.test_running_system import is_serving
 from tests.seaweed import CREDENTIALS, Seaweed
+from tests.service_process import ServiceProcess
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -28,49 +24,33 @@ class Processes:
 
     def __init__(self, folder: Path, store: str, roots: Path) -> None:
         self.folder, self.store, self.roots = folder, store, roots
-        self.ports = {name: free_port() for name in (*FIVE, "gateway")}
-        self.running: dict[str, subprocess.Popen] = {}
+        self.targets = {name: f"127.0.0.1:{free_port()}" for name in (*FIVE, "gateway")}
+        self.running: list[ServiceProcess] = []
 
     def start(self) -> None:
-        for name in self.ports:
-            self.start_one(name)
-        for name in self.ports:
-            self.wait_for(name)
+        for name, target in self.targets.items():
+            environ = {**CREDENTIALS, "SERVER_STORE": self.store, **self._own(name)}
+            log = self.folder / f"{name}.log"
+            self.running.append(ServiceProcess.start(name, target, log, **environ))
+        for one in self.running:
+            one.wait()
 
-    def start_one(self, name: str) -> None:
-        own = {
-            "TRAINER_SCRATCH": str(self.folder / "scratch"),
-            "TRAINER_THREADS": "1",
-        } if name == "trainer" else {}  # fmt: skip
+    def _own(self, name: str) -> dict[str, str]:
+        if name == "trainer":
+            return {"TRAINER_SCRATCH": str(self.folder / "scratch"), "TRAINER_THREADS": "1"}
         if name == "gateway":
-            own = {f"GATEWAY_{other.upper()}": f"127.0.0.1:{self.ports[other]}" for other in FIVE}
-            own["GATEWAY_DATABASE_URL"] = f"sqlite:///{self.folder}/gateway.sqlite"
-            own["GATEWAY_IMPORT_ROOTS"] = str(self.roots)
-        environ = {
-            **os.environ, **CREDENTIALS, **own, "SERVER_HOST": "127.0.0.1",
-            "SERVER_PORT": str(self.ports[name]), "SERVER_STORE": self.store,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "protos" / "gen")]),
-        }  # fmt: skip
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", name], env=environ, cwd=ROOT, stdout=log, stderr=log
-            )
-
-    def wait_for(self, name: str) -> None:
-        deadline = time.monotonic() + 120
-        while not is_serving(self.ports[name]):
-            assert self.running[name].poll() is None, self.log(name)
-            assert time.monotonic() < deadline, f"{name} did not start: {self.log(name)}"
-            time.sleep(0.3)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()[-3000:]
+            return {
+                **{f"GATEWAY_{other.upper()}": self.targets[other] for other in FIVE},
+                "GATEWAY_DATABASE_URL": f"sqlite:///{self.folder}/gateway.sqlite",
+                "GATEWAY_IMPORT_ROOTS": str(self.roots),
+            }
+        return {}
 
     def stop(self) -> dict[str, int]:
         """Ends all by SIGTERM and returns their exit codes."""
-        for process in self.running.values():
-            process.send_signal(signal.SIGTERM)
-        return {name: process.wait(60) for name, process in self.running.items()}
+        for one in self.running:
+            one.process.terminate()
+        return {one.name: one.end() for one in self.running}
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +78,8 @@ def remote(processes, weed, tmp_path, monkeypatch):
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VARIEGATE_STORE", weed.url)
-    monkeypatch.setenv("VARIEGATE_GATEWAY", f"127.0.0.1:{processes.ports['gateway']}")
-    monkeypatch.setenv("VARIEGATE_TRAINER", f"127.0.0.1:{processes.ports['trainer']}")
+    monkeypatch.setenv("VARIEGATE_GATEWAY", processes.targets["gateway"])
+    monkeypatch.setenv("VARIEGATE_TRAINER", processes.targets["trainer"])
     return CommandLine(tmp_path)
 
 

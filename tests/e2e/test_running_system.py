@@ -13,6 +13,8 @@ import pytest
 from command_line import ROOT, CommandLine
 from tests_ports import free_port
 
+from tests.service_process import is_serving
+
 GRPCURL = str(Path(sys.executable).with_name("grpcurl"))
 SERVICES = ["gateway", "captioner", "prompter", "generator", "retriever", "trainer"]
 
@@ -24,7 +26,7 @@ def base(tmp_path_factory):
     port = free_port()
     process = CommandLine(folder).start("up", "--port-base", str(port), "--state", folder / "state")
     deadline = time.monotonic() + 200
-    while not all(is_serving(port + number) for number in range(len(SERVICES))):
+    while not all(is_serving(f"127.0.0.1:{port + number}") for number in range(len(SERVICES))):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the system did not start"
         time.sleep(0.5)
@@ -33,19 +35,6 @@ def base(tmp_path_factory):
     _, err = process.communicate(timeout=60)
     assert process.returncode in (0, 130), err
     assert "Traceback" not in err
-
-
-def is_serving(port: int) -> bool:
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        try:
-            found = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=2
-            )
-        except grpc.RpcError:
-            return False
-    return found.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def grpcurl(port: int, *words: str, body: str | None = None) -> str:
