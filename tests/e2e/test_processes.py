@@ -50,7 +50,7 @@ class Processes:
         """Ends all by SIGTERM and returns their exit codes."""
         for one in self.running:
             one.process.terminate()
-        return {one.name: one.end() for one in self.running}
+        return {one.name: one.process.wait(60) for one in self.running}
 
 
 @pytest.fixture(scope="module")
