@@ -61,7 +61,8 @@ class CaptionerService(rpc.CaptionerServiceServicer):
         self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext
     ) -> pb.Model:
         """Answers with the model."""
-        return pb.Model(id=self._model, engine=self._engine)
+        capacity = self._batcher.workload().max_batch
+        return pb.Model(id=self._model, engine=self._engine, capacity=capacity)
 
     async def _answer(self, item: pb.StreamCaptionsRequest) -> pb.StreamCaptionsResponse:
         try:

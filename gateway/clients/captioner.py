@@ -1,6 +1,6 @@
-"""The captioner: one stream of many images."""
+"""The captioner: captions of many images."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,11 +8,15 @@ import grpc
 from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
+from gateway.clients.answers import Answers, ask_for_all
 from gateway.clients.channel import LazyChannel
-from gateway.clients.faults import is_lasting, is_passing
 from gateway.clients.patience import Patience, patiently
+from gateway.clients.replicas import Replicas
 from gateway.settings import GatewaySettings
-from servicekit.errors import ServiceError, from_rpc_error, from_status
+from servicekit.errors import ServiceError, from_status
+from servicekit.together import together
+
+IMAGES_PER_CALL = 64
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,13 @@ class Caption:
 
 
 class Captioner:
-    """Calls of the captioner."""
+    """Calls of the captioner. Captions are asked for as fast as its replicas write them."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         service = pb.DESCRIPTOR.services_by_name["CaptionerService"]
         self._channel = LazyChannel(settings.captioner, service)
         self._settings = settings
+        self.replicas = Replicas(settings.captioner, self._capacity, service)
 
     @cached_property
     def _stub(self) -> rpc.CaptionerServiceStub:
@@ -57,43 +62,45 @@ class Captioner:
         return f"{answer.id} {answer.engine}".strip()
 
     async def caption(self, wishes: Mapping[str, CaptionWish]) -> dict[str, Caption | ServiceError]:
-        """Captions many images by id. What passes is tried again; what does not is returned."""
-        results: dict[str, Caption | ServiceError] = {}
-        patience = Patience(self._settings.patience_seconds, "captioner")
-        while missing := {key: wish for key, wish in wishes.items() if key not in results}:
-            found, trouble = await self._stream(missing)
-            if found:
-                patience.succeeded()
-            results.update(found)
-            if trouble is not None:
-                await patience.wait_after(trouble)
-        return results
+        """Captions many images by id, in calls of as many as a replica works on at once.
 
-    async def _stream(
-        self, wishes: Mapping[str, CaptionWish]
-    ) -> tuple[dict[str, Caption | ServiceError], ServiceError | None]:
-        """Returns what was answered for good, and a passing error if there was one."""
+        Each call goes to the replica with the most room; what passes is tried again, there or at
+        another; what does not is returned.
+        """
+        size = await self.replicas.largest_call(IMAGES_PER_CALL, self._patience())
+        keys = list(wishes)
+        packs = [keys[first : first + size] for first in range(0, len(keys), size)]
+        answers = await together(self._call(pack, wishes) for pack in packs)
+        return {key: found for answer in answers for key, found in answer.items()}
 
-        async def requests() -> AsyncIterator[pb.StreamCaptionsRequest]:
-            for key, wish in wishes.items():
-                yield pb.StreamCaptionsRequest(item_id=key, request=wish.to_pb())
+    async def _call(
+        self, keys: Sequence[str], wishes: Mapping[str, CaptionWish]
+    ) -> dict[str, Caption | ServiceError]:
+        async def requests(missing: Sequence[str]) -> AsyncIterator[pb.StreamCaptionsRequest]:
+            for key in missing:
+                yield pb.StreamCaptionsRequest(item_id=key, request=wishes[key].to_pb())
 
-        found: dict[str, Caption | ServiceError] = {}
-        trouble: ServiceError | None = None
-        try:
-            timeout = self._settings.call_seconds
-            async for answer in self._stub.StreamCaptions(requests(), timeout=timeout):
-                if answer.HasField("caption"):
-                    found[answer.item_id] = Caption(answer.caption.text, answer.caption.model)
-                elif is_passing(error := from_status(answer.error)):
-                    trouble = error
-                elif is_lasting(error):  # Other items would fail alike.
-                    raise error
-                else:
-                    found[answer.item_id] = error
-        except grpc.aio.AioRpcError as error:
-            trouble = from_rpc_error(error)
-        return found, trouble
+        async def ask(channel: grpc.aio.Channel, missing: Sequence[str]) -> Answers[Caption]:
+            stub, timeout = rpc.CaptionerServiceStub(channel), self._settings.call_seconds
+            async for answer in stub.StreamCaptions(requests(missing), timeout=timeout):
+                yield answer.item_id, _caption(answer)
+
+        return await ask_for_all(self.replicas, keys, ask, self._patience())
+
+    def _patience(self) -> Patience:
+        return Patience(self._settings.patience_seconds, "captioner")
+
+    async def _capacity(self, channel: grpc.aio.Channel) -> int:
+        stub, timeout = rpc.CaptionerServiceStub(channel), self._settings.call_seconds
+        answer = await stub.GetModel(pb.GetModelRequest(), timeout=timeout)
+        return answer.capacity or IMAGES_PER_CALL
 
     async def close(self) -> None:
+        await self.replicas.close()
         await self._channel.close()
+
+
+def _caption(answer: pb.StreamCaptionsResponse) -> Caption | ServiceError:
+    if answer.HasField("caption"):
+        return Caption(answer.caption.text, answer.caption.model)
+    return from_status(answer.error)

@@ -9,15 +9,15 @@ import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
+from gateway.clients.answers import Answers, ask_for_all
 from gateway.clients.channel import LazyChannel
-from gateway.clients.faults import is_lasting, is_passing
 from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.clients.tensors import Array, to_array, to_tensor
 from gateway.methods.base import ConcatImage, StartImage
 from gateway.plan import ModelInfo
 from gateway.settings import GatewaySettings
-from servicekit.errors import ServiceError, from_rpc_error, from_status
+from servicekit.errors import ServiceError, from_status
 from servicekit.together import together
 
 ITEMS_PER_CALL = 64
@@ -51,6 +51,15 @@ class Sampling:
     steps: int = 0
     guidance_scale: float | None = None
     deterministic: bool = False
+
+    def request(self, model: str, items: Sequence[pb.Item]) -> pb.GenerateImagesRequest:
+        """Returns the call that makes some items."""
+        request = pb.GenerateImagesRequest(model=model, items=items)
+        request.sampling.steps = self.steps
+        request.sampling.deterministic = self.deterministic
+        if self.guidance_scale is not None:
+            request.sampling.guidance_scale = self.guidance_scale
+        return request
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,8 @@ class Generator:
         under way. Raises ServiceError if the generator stays away, or refuses a call.
         """
         items = [_item(wish, model) for wish in wishes]
-        packs = pack_items(items, self.replicas.largest_call(ITEMS_PER_CALL))
+        most = await self.replicas.largest_call(ITEMS_PER_CALL, self._patience())
+        packs = pack_items(items, most)
         waiting = len(packs)
 
         def count() -> None:
@@ -169,11 +179,11 @@ class Generator:
             if not waiting:
                 started()
 
-        calls = (self._call_patiently(model, pack, sampling, job, count) for pack in packs)
+        calls = (self._call(model, pack, sampling, job, count) for pack in packs)
         answers = await together(calls)
         return {key: made for answer in answers for key, made in answer.items()}
 
-    async def _call_patiently(
+    async def _call(
         self,
         model: ModelInfo,
         items: Sequence[pb.Item],
@@ -181,51 +191,20 @@ class Generator:
         job: str,
         started: Callable[[], None],
     ) -> dict[str, MadeImage | ServiceError]:
-        results: dict[str, MadeImage | ServiceError] = {}
-        patience = Patience(self._settings.patience_seconds, "generator")
+        by_id = {item.item_id: item for item in items}
 
-        async def attempt(channel: grpc.aio.Channel) -> None:
-            missing = [item for item in items if item.item_id not in results]
-            found, trouble = await self._call(channel, model, missing, sampling)
-            results.update(found)
-            if found:
-                patience.succeeded()
-            if trouble is not None:
-                raise trouble
-
-        await self.replicas.call(len(items), attempt, patience, job=job, started=started)
-        return results
-
-    async def _call(
-        self,
-        channel: grpc.aio.Channel,
-        model: ModelInfo,
-        items: Sequence[pb.Item],
-        sampling: Sampling,
-    ) -> tuple[Mapping[str, MadeImage | ServiceError], ServiceError | None]:
-        """Returns what was answered for good, and a passing error if there was one."""
-        request = pb.GenerateImagesRequest(model=model.name, items=items)
-        request.sampling.steps = sampling.steps
-        request.sampling.deterministic = sampling.deterministic
-        if sampling.guidance_scale is not None:
-            request.sampling.guidance_scale = sampling.guidance_scale
-        found: dict[str, MadeImage | ServiceError] = {}
-        trouble: ServiceError | None = None
-        try:
-            timeout = self._settings.call_seconds
-            stub = rpc.GeneratorServiceStub(channel)
+        async def ask(channel: grpc.aio.Channel, missing: Sequence[str]) -> Answers[MadeImage]:
+            request = sampling.request(model.name, [by_id[item_id] for item_id in missing])
+            stub, timeout = rpc.GeneratorServiceStub(channel), self._settings.call_seconds
             async for answer in stub.GenerateImages(request, timeout=timeout):
-                if answer.HasField("image"):
-                    found[answer.item_id] = _made(answer.image)
-                elif is_passing(error := from_status(answer.error)):
-                    trouble = error
-                elif is_lasting(error):  # Other items would fail alike.
-                    raise error
-                else:
-                    found[answer.item_id] = error
-        except grpc.aio.AioRpcError as error:
-            trouble = from_rpc_error(error)
-        return found, trouble
+                yield answer.item_id, _answer(answer)
+
+        return await ask_for_all(
+            self.replicas, list(by_id), ask, self._patience(), job=job, started=started
+        )
+
+    def _patience(self) -> Patience:
+        return Patience(self._settings.patience_seconds, "generator")
 
     async def _capacity(self, channel: grpc.aio.Channel) -> int:
         stub, timeout = rpc.GeneratorServiceStub(channel), self._settings.call_seconds
@@ -269,7 +248,10 @@ def _item(wish: ImageWish, model: ModelInfo) -> pb.Item:
     return item
 
 
-def _made(image: pb.StoredImage) -> MadeImage:
+def _answer(answer: pb.GenerateImagesResponse) -> MadeImage | ServiceError:
+    if not answer.HasField("image"):
+        return from_status(answer.error)
+    image = answer.image
     return MadeImage(
         image_uri=image.uri,
         sha256=image.sha256,

@@ -1,16 +1,22 @@
 """The prompter: prompts of a class."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
+import grpc
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
 from gateway.clients.channel import LazyChannel
-from gateway.clients.patience import patiently
+from gateway.clients.patience import Patience, patiently
+from gateway.clients.replicas import Replicas
 from gateway.datasets.display_names import Synset
 from gateway.senses import Sense
 from gateway.settings import GatewaySettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Prompter:
         service = pb.DESCRIPTOR.services_by_name["PrompterService"]
         self._channel = LazyChannel(settings.prompter, service)
         self._settings = settings
+        self.replicas = Replicas(settings.prompter, _any_number, service)
 
     @cached_property
     def _stub(self) -> rpc.PrompterServiceStub:
@@ -61,14 +68,15 @@ class Prompter:
             display_name=wish.display_name,
         )
 
-        async def call() -> tuple[list[Prompt], list[str]]:
-            stream = self._stub.WritePrompts(request, timeout=self._settings.call_seconds)
+        async def attempt(channel: grpc.aio.Channel) -> tuple[list[Prompt], list[str]]:
+            stub, timeout = rpc.PrompterServiceStub(channel), self._settings.call_seconds
+            stream = stub.WritePrompts(request, timeout=timeout)
             answers = sorted([answer async for answer in stream], key=lambda one: one.index)
             failed = [one.error.message for one in answers if one.HasField("error")]
             written = [one for one in answers if not one.HasField("error")]
             return [Prompt(one.prompt, one.model, one.style) for one in written], failed
 
-        return await patiently(call, self._settings.patience_seconds, "prompter")
+        return await self._call(attempt)
 
     async def senses(
         self, class_name: str, display_name: str, other_class_names: tuple[str, ...]
@@ -96,11 +104,15 @@ class Prompter:
 
     async def _describe(self, request: pb.DescribeSensesRequest) -> pb.DescribeSensesResponse:
         timeout = self._settings.call_seconds
-        return await patiently(
-            lambda: self._stub.DescribeSenses(request, timeout=timeout),
-            self._settings.patience_seconds,
-            "prompter",
+        return await self._call(
+            lambda channel: rpc.PrompterServiceStub(channel).DescribeSenses(
+                request, timeout=timeout
+            )
         )
+
+    async def _call(self, attempt: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
+        patience = Patience(self._settings.patience_seconds, "prompter")
+        return await self.replicas.call(1, attempt, patience)
 
     async def language_model(self) -> str:
         """Returns the id of the language model; "" if none can be used."""
@@ -113,4 +125,10 @@ class Prompter:
         return str(answer.id)
 
     async def close(self) -> None:
+        await self.replicas.close()
         await self._channel.close()
+
+
+async def _any_number(channel: grpc.aio.Channel) -> int:
+    """A prompt is a template or a language model's minute: no call waits for another one's end."""
+    return 1 << 30

@@ -75,9 +75,18 @@ class Replicas:
         """Returns what all ready replicas work on at once, at least 1."""
         return max(1, sum(one.capacity for one in self._replicas.values() if one.is_ready))
 
-    def largest_call(self, most: int) -> int:
-        """Returns the size of calls that keep every replica full: what the smallest works on."""
+    def ready_count(self) -> int:
+        """Returns how many replicas are ready, at least 1."""
+        return max(1, sum(one.is_ready for one in self._replicas.values()))
+
+    async def largest_call(self, most: int, patience: Patience) -> int:
+        """Returns the size of calls that keep every replica full: what the smallest works on.
+
+        Raises ServiceError if none says within `patience` what it works on.
+        """
         known = [one.capacity for one in self._replicas.values() if one.capacity]
+        if not known:
+            known = [max(1, await self.call(1, self._capacity_of, patience))]
         return min([most, *known])
 
     async def call(

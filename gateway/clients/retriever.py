@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import grpc
@@ -183,8 +183,11 @@ class Retriever:
 
         async def call(part: Sequence[str]) -> pb.EmbedTextsResponse:
             nonlocal cut
-            answer = await self._stub.EmbedTexts(
-                pb.EmbedTextsRequest(texts=part), timeout=self._settings.call_seconds
+            request, timeout = pb.EmbedTextsRequest(texts=part), self._settings.call_seconds
+            answer = await patiently(
+                lambda: self._stub.EmbedTexts(request, timeout=timeout),
+                self._settings.patience_seconds,
+                "retriever",
             )
             cut += len(answer.cut_texts)
             return answer
@@ -193,12 +196,19 @@ class Retriever:
 
     async def embed_images(self, image_uris: Sequence[str]) -> Vectors:
         """Returns CLIP's unit vectors [n, d] of images, in order."""
-        return await self._embed(
-            image_uris,
-            lambda part: self._stub.EmbedImages(
-                pb.EmbedImagesRequest(image_uris=part), timeout=self._settings.call_seconds
-            ),
-        )
+
+        def call(part: Sequence[str]) -> Awaitable[pb.EmbedImagesResponse]:
+            request = pb.EmbedImagesRequest(image_uris=part)
+            timeout = self._settings.call_seconds
+            return self.screeners.call(
+                1,
+                lambda channel: rpc.RetrieverServiceStub(channel).EmbedImages(
+                    request, timeout=timeout
+                ),
+                Patience(self._settings.patience_seconds, "retriever"),
+            )
+
+        return await self._embed(image_uris, call)
 
     async def _embed(
         self, inputs: Sequence[str], call: Callable[[Sequence[str]], Awaitable[Any]]
@@ -206,9 +216,7 @@ class Retriever:
         vectors: list[Vectors] = []
         for first in range(0, len(inputs), EMBEDDINGS_PER_CALL):
             part = inputs[first : first + EMBEDDINGS_PER_CALL]
-            answer = await patiently(
-                partial(call, part), self._settings.patience_seconds, "retriever"
-            )
+            answer = await call(part)
             vectors += [np.frombuffer(one.data, "<f4") for one in answer.embeddings]
         return np.array(vectors, np.float32)
 

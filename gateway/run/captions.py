@@ -10,7 +10,7 @@ from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
 from gateway.run.context import Context
 from gateway.run.progress import Progress
-from gateway.run.steps import step, steps
+from gateway.run.steps import AtMost, step, steps
 from imaging.decode import VERSION as DECODER
 from servicekit.errors import Precondition, ServiceError
 from servicekit.storage import ObjectStore
@@ -39,10 +39,11 @@ async def caption(
         return {}
     model = await step("caption model", context.clients.captioner.model)
     shards = [images[first : first + _SHARD] for first in range(0, len(images), _SHARD)]
+    replicas = context.clients.captioner.replicas
     results = await steps(
         "caption",
         [partial(_shard, context, shard, names, model) for shard in shards],
-        in_flight=2,
+        begin=AtMost(lambda: 1 + -(-2 * replicas.capacity() // _SHARD)).begin,
         done=lambda number, _: progress.advance(len(shards[number])),
     )
     captions: dict[str, str] = {}

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 
 from gateway.clients import Clients
@@ -35,30 +33,6 @@ class Shard:
 
     def __exit__(self, *error: object) -> None:
         self.reaches(None)
-
-
-class AtMost:
-    """Lets so many at once begin; `bound` is asked each time. A lone one always may."""
-
-    def __init__(self, bound: Callable[[], int]) -> None:
-        self._bound, self._count = bound, 0
-        self._changed = asyncio.Event()
-
-    async def begin(self) -> AbstractContextManager[None]:
-        """Waits until one may begin; what is returned is left at its end."""
-        while self._count >= max(1, self._bound()):
-            self._changed.clear()
-            await self._changed.wait()
-        self._count += 1
-        return self._held()
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._count -= 1
-            self._changed.set()
 
 
 class Flow:

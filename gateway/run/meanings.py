@@ -9,7 +9,7 @@ from gateway.methods.base import ClassMaterial
 from gateway.plan import Plan
 from gateway.run.context import Context
 from gateway.run.progress import Progress
-from gateway.run.steps import step, steps
+from gateway.run.steps import AtMost, step, steps
 from gateway.senses import (
     Sense,
     SenseChoice,
@@ -51,10 +51,11 @@ async def find_senses(
             return []  # Prompts say so.
         return [vars(one) for one in found]
 
+    prompters = context.clients.prompter.replicas
     described = await steps(
         "describe senses",
         [partial(describe, name) for name in names],
-        in_flight=2,
+        begin=AtMost(lambda: 2 * prompters.ready_count()).begin,
         done=lambda number, _: progress.advance(),
     )
     known = {

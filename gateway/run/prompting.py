@@ -17,7 +17,7 @@ from gateway.resources import ClassPrompts
 from gateway.run.context import Context
 from gateway.run.meanings import find_senses
 from gateway.run.progress import Progress
-from gateway.run.steps import steps
+from gateway.run.steps import AtMost, steps
 from gateway.senses import SenseChoice
 from servicekit.errors import InvalidArgument
 
@@ -51,10 +51,11 @@ async def with_prompts(
         writing = _Writing(context, plan, name, called[name], others, senses.get(name))
         return await writing.run(count)
 
+    prompters = context.clients.prompter.replicas
     written = await steps(
         "prompt",
         [partial(write, name) for name in names],
-        in_flight=2,
+        begin=AtMost(lambda: 2 * prompters.ready_count()).begin,
         done=lambda number, answer: progress.advance(len(answer["prompts"])),
     )
     return {

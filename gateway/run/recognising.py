@@ -18,7 +18,7 @@ from gateway.run.context import Context
 from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.shards import shown_text
-from gateway.run.steps import step, steps
+from gateway.run.steps import AtMost, step, steps
 from gateway.senses import Array
 
 # Images of each kind that are looked at: of one class, and of all together.
@@ -67,10 +67,11 @@ class Recognising:
                 )
             )
 
+        screeners = self.context.clients.retriever.screeners
         found = await steps(
             "recognise",
             [partial(look, name) for name in names],
-            in_flight=2,
+            begin=AtMost(lambda: 2 * screeners.ready_count()).begin,
             done=lambda number, _: progress.advance(),
         )
         return tuple(ClassRecognition(**one) for one in found)  # type: ignore[arg-type]

@@ -14,13 +14,12 @@ from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, Plan
 from gateway.resources import Shortfall
 from gateway.run.context import Context
-from gateway.run.flow import AtMost
 from gateway.run.outcomes import NOT_CHECKED_UNSAFE, Outcome, from_plain, message_of
 from gateway.run.output import Output
 from gateway.run.progress import Progress
 from gateway.run.seen import Seen
 from gateway.run.shards import shown_text
-from gateway.run.steps import step, steps_in_order
+from gateway.run.steps import AtMost, step, steps_in_order
 
 # k is 1.4 times what is wanted, and grows to six times that.
 MARGIN, GROWTH = 1.4, 6

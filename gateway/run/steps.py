@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,10 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.run.database import failure_of
 from gateway.run.serializer import RecordedError
 from servicekit.errors import Internal
-from servicekit.together import together
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+_ASK_AGAIN_SECONDS = 1.0
+
+# Waits until a step may begin. What it gives is entered, and left at the step's end.
+Begin = Callable[[], Awaitable[AbstractContextManager[S]]]
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +66,32 @@ class Step:
         return value
 
 
+class AtMost:
+    """Lets so many at once begin; `bound` is asked again and again. A lone one always may."""
+
+    def __init__(self, bound: Callable[[], int]) -> None:
+        self._bound, self._count = bound, 0
+        self._changed = asyncio.Event()
+
+    async def begin(self) -> AbstractContextManager[None]:
+        """Waits until one may begin; what is returned is left at its end."""
+        while self._count >= max(1, self._bound()):
+            self._changed.clear()
+            with suppress(TimeoutError):  # Replicas appear while steps are at work.
+                async with asyncio.timeout(_ASK_AGAIN_SECONDS):
+                    await self._changed.wait()
+        self._count += 1
+        return self._held()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._changed.set()
+
+
 async def step(name: str, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs one durable step now; see Step.run."""
     return await Step(name).run(function)
@@ -71,25 +101,22 @@ async def steps(
     name: str,
     functions: Sequence[Callable[[], Coroutine[Any, Any, T]]],
     *,
-    in_flight: int,
+    begin: Begin[object],
     done: Callable[[int, T], None] = lambda number, result: None,
 ) -> list[T]:
-    """Runs durable steps, `in_flight` at a time, and returns their results in order.
+    """Runs durable steps, each once `begin` lets it, and returns their results in order.
 
     `done` hears of each result as it comes. The first error stops the others and is raised; the
     work must end with it, since steps that were not begun have taken no place.
     """
     results: dict[int, T] = {}
-    numbers = iter(range(len(functions)))
 
-    async def work() -> None:
-        for number in numbers:
-            # Places are taken as steps begin, which is in order, so a replay finds each record.
-            place = Step(name)
+    async def run(number: int, place: Step, begun: AbstractContextManager[object]) -> None:
+        with begun:
             results[number] = await place.run(functions[number])
-            done(number, results[number])
+        done(number, results[number])
 
-    await together(work() for _ in range(min(in_flight, len(functions))))
+    await _each(name, len(functions), begin, run)
     return [results[number] for number in range(len(functions))]
 
 
@@ -98,7 +125,7 @@ async def steps_in_order(
     count: int,
     make: Callable[[int, S], Coroutine[Any, Any, T]],
     *,
-    begin: Callable[[], Awaitable[AbstractContextManager[S]]],
+    begin: Begin[S],
     use: Callable[[int, T], Coroutine[Any, Any, None]],
 ) -> None:
     """Runs `count` durable steps, each once `begin` lets it, and keeps none of their results.
@@ -118,6 +145,16 @@ async def steps_in_order(
                 await use(following, ready.pop(following))
                 following += 1
 
+    await _each(name, count, begin, run)
+
+
+async def _each(
+    name: str,
+    count: int,
+    begin: Begin[S],
+    run: Callable[[int, Step, AbstractContextManager[S]], Coroutine[Any, Any, None]],
+) -> None:
+    """Starts `count` steps, each once `begin` lets it, and waits for all."""
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(count):

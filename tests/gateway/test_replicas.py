@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import grpc
 import pytest
-from tests_ports import free_port
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
@@ -15,7 +14,7 @@ from gateway.clients.addresses import addresses_of
 from gateway.clients.patience import Patience
 from gateway.clients.replicas import Replicas
 from servicekit.errors import Exhausted, InvalidArgument, Unavailable
-from servicekit.server import Service, start
+from tests.gateway.behind_a_name import BehindAName
 from tests.name_server import NameServer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GeneratorService"]
@@ -52,16 +51,14 @@ class Fake(rpc.GeneratorServiceServicer):
         return item.item_id
 
 
-class Farm:
-    """Fakes on 127.0.0.2, 127.0.0.3, ... behind one name, and a client."""
+class Farm(BehindAName):
+    """Fakes behind one name, and a client."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
-        self.port, self.names = free_port(), stack.enter_context(NameServer())
+        super().__init__(stack)
         self.fakes: dict[str, Fake] = {}
-        self.servers = {}
-        self.replicas = Replicas(self.names.target(self.port), self._capacity, SERVICE)
+        self.replicas = Replicas(self.target, self._capacity, SERVICE)
         stack.push_async_callback(self.replicas.close)
-        self._stack = stack
         self.asked, self.silent = 0, 0  # The first `silent` do not say what they work on.
 
     async def _capacity(self, channel):
@@ -70,26 +67,13 @@ class Farm:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, None, None, "it loads")
         return CAPACITY
 
-    async def add(self, fake: Fake) -> str:
-        address = f"127.0.0.{2 + len(self.fakes)}"
-
-        def register(server):
-            rpc.add_GeneratorServiceServicer_to_server(fake, server)
-
-        server = await start(
-            Service("generator", (SERVICE.full_name,), register, _nothing, _nothing),
-            f"{address}:{self.port}",
+    async def add_fake(self, fake: Fake) -> str:
+        address = await self.add(
+            lambda server: rpc.add_GeneratorServiceServicer_to_server(fake, server),
+            SERVICE.full_name,
         )
-        await server.loaded
-        self._stack.push_async_callback(self.stop, address, 0)
-        self.fakes[address], self.servers[address] = fake, server
-        self.names.addresses.append(address)
+        self.fakes[address] = fake
         return address
-
-    async def stop(self, address: str, grace: float) -> None:
-        """Stops a replica, once."""
-        if server := self.servers.pop(address, None):
-            await server.stop(grace)
 
     async def make(self, name: str, count: int = CAPACITY) -> list[str]:
         """Makes `count` images and returns the ids that were answered."""
@@ -113,10 +97,6 @@ class Farm:
         return [fake.calls for fake in self.fakes.values()]
 
 
-async def _nothing():
-    pass
-
-
 @pytest.fixture
 async def farm(monkeypatch):
     monkeypatch.setattr(module, "_LOOK_UP_SECONDS", 0.2)
@@ -126,7 +106,7 @@ async def farm(monkeypatch):
 
 async def test_equal_replicas_get_equally_many_calls_and_no_more_than_twice_what_they_work_on(farm):
     for _ in range(4):
-        await farm.add(Fake())
+        await farm.add_fake(Fake())
     await farm.make_many(200)
     assert sum(farm.calls()) == 200
     assert max(farm.calls()) - min(farm.calls()) <= 10
@@ -134,9 +114,9 @@ async def test_equal_replicas_get_equally_many_calls_and_no_more_than_twice_what
 
 
 async def test_a_slow_replica_gets_what_it_can_make_and_holds_up_nobody(farm):
-    slow = await farm.add(Fake(seconds=0.08))
+    slow = await farm.add_fake(Fake(seconds=0.08))
     for _ in range(2):
-        await farm.add(Fake(seconds=0.01))
+        await farm.add_fake(Fake(seconds=0.01))
     await farm.make_many(200)
     others = [fake.calls for address, fake in farm.fakes.items() if address != slow]
     assert farm.fakes[slow].calls < min(others) / 3
@@ -144,17 +124,17 @@ async def test_a_slow_replica_gets_what_it_can_make_and_holds_up_nobody(farm):
 
 
 async def test_a_replica_that_appears_gets_its_share(farm):
-    await farm.add(Fake(seconds=0.02))
+    await farm.add_fake(Fake(seconds=0.02))
     work = asyncio.create_task(farm.make_many(200))
     await asyncio.sleep(0.3)
-    await farm.add(Fake(seconds=0.02))
+    await farm.add_fake(Fake(seconds=0.02))
     await work
     first, second = farm.calls()
     assert second > first / 2
 
 
 async def test_a_replica_that_dies_costs_no_image(farm):
-    victim, _ = await farm.add(Fake(seconds=0.02)), await farm.add(Fake(seconds=0.02))
+    victim, _ = await farm.add_fake(Fake(seconds=0.02)), await farm.add_fake(Fake(seconds=0.02))
     work = asyncio.create_task(farm.make_many(80))
     while not farm.fakes[victim].open:
         await asyncio.sleep(0.01)
@@ -164,7 +144,7 @@ async def test_a_replica_that_dies_costs_no_image(farm):
 
 
 async def test_a_replica_that_drains_finishes_what_it_has_and_gets_no_more(farm):
-    leaving, _ = await farm.add(Fake(seconds=0.05)), await farm.add(Fake(seconds=0.05))
+    leaving, _ = await farm.add_fake(Fake(seconds=0.05)), await farm.add_fake(Fake(seconds=0.05))
     work = asyncio.create_task(farm.make_many(60))
     while not farm.fakes[leaving].open:
         await asyncio.sleep(0.01)
@@ -175,7 +155,7 @@ async def test_a_replica_that_drains_finishes_what_it_has_and_gets_no_more(farm)
 
 
 async def test_an_address_that_is_taken_out_of_the_name_gets_no_more_calls(farm):
-    gone, stays = await farm.add(Fake()), await farm.add(Fake())
+    gone, stays = await farm.add_fake(Fake()), await farm.add_fake(Fake())
     await farm.make_many(20)
     farm.names.addresses.remove(gone)
     await asyncio.sleep(0.6)
@@ -185,21 +165,21 @@ async def test_an_address_that_is_taken_out_of_the_name_gets_no_more_calls(farm)
 
 
 async def test_a_replica_that_is_full_rests_and_another_one_is_asked_at_once(farm):
-    await farm.add(Fake(exhausted=1))
-    await farm.add(Fake())
+    await farm.add_fake(Fake(exhausted=1))
+    await farm.add_fake(Fake())
     await farm.make_many(2)
     assert sum(farm.calls()) == 2
 
 
 async def test_a_replica_that_did_not_say_what_it_works_on_is_asked_again(farm):
     farm.silent = 1
-    await farm.add(Fake(seconds=0.02))
+    await farm.add_fake(Fake(seconds=0.02))
     await farm.make_many(60)
     assert farm.asked == 2 and farm.fakes["127.0.0.2"].most_open == 2
 
 
 async def test_what_is_refused_for_good_is_raised_at_once_and_spares_no_replica(farm):
-    await farm.add(Fake())
+    await farm.add_fake(Fake())
     await farm.make_many(1)
 
     async def attempt(channel):

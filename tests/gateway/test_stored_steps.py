@@ -11,7 +11,7 @@ import pytest
 
 from gateway.run.durable import Durable
 from gateway.run.serializer import JsonSerializer, RecordedError
-from gateway.run.steps import step, steps
+from gateway.run.steps import AtMost, step, steps
 from servicekit.errors import Unavailable
 
 
@@ -50,7 +50,9 @@ class Work:
 
         one = await step("one", lambda: make("one", {"text": "é", "number": 0.1, "none": None}))
         many = await steps(
-            "many", [lambda n=n: make(f"many {n}", [n]) for n in range(5)], in_flight=2
+            "many",
+            [lambda n=n: make(f"many {n}", [n]) for n in range(5)],
+            begin=AtMost(lambda: 2).begin,
         )
 
         async def last():
@@ -199,7 +201,7 @@ async def test_one_failed_step_ends_the_others_before_the_work_ends(place):
 
     async def work(subject):
         try:
-            await steps("some", [sleeper, fails, sleeper], in_flight=3)
+            await steps("some", [sleeper, fails, sleeper], begin=AtMost(lambda: 3).begin)
         finally:
             at_the_end.extend(ended)
 

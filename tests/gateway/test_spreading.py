@@ -1,0 +1,137 @@
+"""Captions and prompts come from all replicas that there are: real servers of the services'
+doubles, on addresses of their own behind one name. None answers before each of the three was asked,
+so what does not spread does not end."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
+from variegate.prompter.v1 import prompter_pb2_grpc
+
+from gateway.clients import replicas as module
+from tests.gateway.behind_a_name import BehindAName
+from tests.gateway.doubles import Captioner, Prompter, Trouble
+from tests.gateway.pictures import write_folder
+from tests.gateway.system import open_system
+
+CAPACITY, PER_CLASS = 4, 12
+CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen")
+
+
+class Meeting:
+    """Who was asked; over when all three were."""
+
+    def __init__(self):
+        self.asked, self.is_over = set(), asyncio.Event()
+
+    async def attend(self, one):
+        self.asked.add(one)
+        if len(self.asked) == 3:
+            self.is_over.set()
+        await self.is_over.wait()
+
+
+class SlowCaptioner(Captioner):
+    """Works on `CAPACITY` images at once."""
+
+    def __init__(self, meeting):
+        super().__init__(None, Trouble())
+        self.meeting, self.longest = meeting, 0
+
+    async def GetModel(self, request, context):
+        model = await super().GetModel(request, context)
+        return captioner_pb2.Model(id=model.id, engine=model.engine, capacity=CAPACITY)
+
+    async def StreamCaptions(self, requests, context):
+        wanted = [one async for one in requests]
+        self.longest = max(self.longest, len(wanted))
+        await self.meeting.attend(self)
+        for one in wanted:
+            answer = await self.CaptionImage(one.request, context)
+            yield captioner_pb2.StreamCaptionsResponse(item_id=one.item_id, caption=answer.caption)
+
+
+class SlowPrompter(Prompter):
+    def __init__(self, meeting):
+        super().__init__(None, Trouble())
+        self.meeting = meeting
+
+    async def WritePrompts(self, request, context):
+        await self.meeting.attend(self)
+        async for answer in super().WritePrompts(request, context):
+            yield answer
+
+
+@pytest.fixture
+async def place(monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_UP_SECONDS", 0.2)
+    async with AsyncExitStack() as stack:
+        yield BehindAName(stack)
+
+
+async def start_three(place, kind, add_to):
+    meeting = Meeting()
+    made = [kind(meeting) for _ in range(3)]
+    for one in made:
+        await place.add(lambda server, one=one: add_to(one, server))
+    return made
+
+
+@pytest.fixture
+async def captioners(place):
+    return await start_three(
+        place, SlowCaptioner, captioner_pb2_grpc.add_CaptionerServiceServicer_to_server
+    )
+
+
+@pytest.fixture
+async def prompters(place):
+    return await start_three(
+        place, SlowPrompter, prompter_pb2_grpc.add_PrompterServiceServicer_to_server
+    )
+
+
+async def augment(tmp_path, target, service, method, meanwhile=None):
+    """Makes an augmentation of eight classes with `service` behind `target`."""
+    folder = write_folder(tmp_path / "photos", classes=CLASSES, count=PER_CLASS)
+    async with open_system(tmp_path / "state", tmp_path, **{service: target}) as system:
+        await system.import_folder(folder)
+        operation = await system.start(method=method, images_per_class=1)
+        if meanwhile is not None:
+            await meanwhile()
+        done = await system.finish(operation)
+    assert done.result.accepted_count == len(CLASSES)
+
+
+async def test_captions_come_from_all_captioners_in_calls_of_what_each_works_on(
+    place, captioners, tmp_path
+):
+    await augment(tmp_path, place.target, "captioner", "mvc")
+    assert sum(one.trouble.captioned for one in captioners) == PER_CLASS * len(CLASSES)
+    assert {one.longest for one in captioners} == {CAPACITY}
+
+
+async def test_a_captioner_that_appears_is_given_images(place, captioners, tmp_path):
+    place.names.addresses.remove("127.0.0.4")
+
+    async def add_one():
+        while len(captioners[0].meeting.asked) < 2:
+            await asyncio.sleep(0.01)
+        place.names.addresses.append("127.0.0.4")
+
+    await augment(tmp_path, place.target, "captioner", "mvc", add_one)
+
+
+async def test_a_captioner_that_dies_costs_no_caption(place, captioners, tmp_path):
+    async def kill_one():
+        await captioners[0].meeting.is_over.wait()
+        await place.stop("127.0.0.2", 0)
+
+    await augment(tmp_path, place.target, "captioner", "mvc", kill_one)
+    assert sum(one.trouble.captioned for one in captioners) >= PER_CLASS * len(CLASSES)
+
+
+async def test_the_prompts_of_many_classes_come_from_all_prompters(place, prompters, tmp_path):
+    await augment(tmp_path, place.target, "prompter", "simple")
+    assert sum(len(one.requests) for one in prompters) == len(CLASSES)
