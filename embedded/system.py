@@ -22,7 +22,8 @@ from servicekit.errors import Precondition
 from servicekit.places import HOST, SERVICES, port_of
 from servicekit.server import RunningServer, Service, settle_memory, start
 from servicekit.storage import ObjectStore, check_store, open_store
-from servicekit.telemetry import JsonFormatter, configure_tracing
+from servicekit.telemetry import JsonFormatter
+from servicekit.tracing import trace_calls
 
 # Small classifiers train faster side by side with a thread each than one by one with many, and
 # their results do not depend on the number of cores then.
@@ -114,8 +115,7 @@ class EmbeddedSystem:
         state.mkdir(parents=True, exist_ok=True)
         self._exit.enter_context(_lock(state))
         _log_to(state / "variegate.log", server_settings.log_level)
-        if server_settings.trace_endpoint:
-            configure_tracing("variegate", server_settings.trace_endpoint)
+        trace_calls("variegate", server_settings.trace_endpoint, os.environ)
         grace = self._own("server").get("drain_seconds", 1.0)
         url = self.settings.store or (state / "objects").as_uri()
         store = open_store(url)

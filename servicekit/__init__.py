@@ -2,6 +2,6 @@
 
 The modules are a closed list: batching, channels, children, devices, errors, escaping, health,
 help, interceptors, layout, leash, operations, places, products, runs, server, settings, storage,
-telemetry, texts, together, validation, weights, workload. A function enters only when two services
-need it, and no word of the product's domain appears here.
+telemetry, texts, together, tracing, validation, weights, workload. A function enters only when
+two services need it, and no word of the product's domain appears here.
 """

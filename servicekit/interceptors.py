@@ -25,6 +25,7 @@ from servicekit.errors import (
     to_status,
 )
 from servicekit.telemetry import Metrics
+from servicekit.tracing import mark_call
 from servicekit.validation import validate
 
 # Of every server, also of one that is loading, and asked by tools that set no deadline.
@@ -138,6 +139,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.in_flight.dec()
         self._metrics.calls.labels(method, code.name).inc()
         self._metrics.seconds.labels(method).observe(seconds)
+        mark_call(code)
         fields = {"method": method, "code": code.name, "seconds": round(seconds, 4)}
         _log.debug("call", extra={"fields": fields})
 

@@ -24,7 +24,8 @@ from servicekit.places import HOST, port_of, state_folder
 from servicekit.products import multiply_alone
 from servicekit.settings import Limits, SettingsError, create, load, read, setting
 from servicekit.storage import ObjectStore, check_store, open_store
-from servicekit.telemetry import Metrics, configure_logging, configure_tracing
+from servicekit.telemetry import Metrics, configure_logging
+from servicekit.tracing import trace_calls
 from servicekit.workload import Workload
 
 _log = logging.getLogger(__name__)
@@ -85,12 +86,10 @@ class ServerSettings:
         (state_folder() / "objects").as_uri(),
         "Object store of all services: file:///FOLDER or s3://BUCKET?endpoint=HOST:PORT.",
     )
-    log_level: str = setting(
-        "INFO",
-        "What is logged.",
-        limits=_LEVEL,
+    log_level: str = setting("INFO", "What is logged.", limits=_LEVEL)
+    trace_endpoint: str = setting(
+        "", "Where traces go (OTLP, gRPC), http://HOST:4317; if empty OTEL_EXPORTER_... say it."
     )
-    trace_endpoint: str = setting("", "Where OpenTelemetry traces go (OTLP, gRPC); none if empty.")
     drain_seconds: float = setting(
         30.0, "How long calls in flight may take to end after SIGTERM.", least=0
     )
@@ -257,8 +256,7 @@ def _run(
     values = {"port": port_of(name), **read(ServerSettings, os.environ, "SERVER")}
     server_settings = create(ServerSettings, values, "SERVER")
     configure_logging(server_settings.log_level)
-    if server_settings.trace_endpoint:
-        configure_tracing(name, server_settings.trace_endpoint)
+    trace_calls(name, server_settings.trace_endpoint, os.environ)
     own_settings = load(settings, os.environ, name.upper())
     _log.info("settings", extra={"fields": {"server": server_settings, name: own_settings}})
     store = open_store(server_settings.store if uses_store else "memory:")

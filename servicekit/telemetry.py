@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of a service process."""
+"""Logs and metrics of a service process."""
 
 import json
 import logging
@@ -76,22 +76,3 @@ class _WorkloadCollector(Collector):
         for name, meaning, value in metrics_of(self._service):
             if found is not None:
                 yield GaugeMetricFamily(name, meaning, value(found))
-
-
-def configure_tracing(service: str, endpoint: str) -> None:
-    """Sends OpenTelemetry traces of all gRPC calls of this process to an OTLP endpoint."""
-    from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.instrumentation.grpc import (
-        GrpcAioInstrumentorClient,
-        GrpcAioInstrumentorServer,
-    )
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    trace.set_tracer_provider(provider)
-    GrpcAioInstrumentorServer().instrument()
-    GrpcAioInstrumentorClient().instrument()

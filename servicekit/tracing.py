@@ -1,0 +1,106 @@
+"""Traces of gRPC calls, sent by OpenTelemetry's own exporter (OTLP over gRPC).
+
+Off unless an endpoint is set. The variables are OpenTelemetry's standard ones, as
+OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS and _CERTIFICATE, OTEL_TRACES_SAMPLER and
+OTEL_RESOURCE_ATTRIBUTES; its packages read most of them by themselves. The context of a trace
+travels in the metadata of calls, as W3C's traceparent.
+"""
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import grpc
+from opentelemetry import trace
+
+from servicekit.settings import SettingsError
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+# Those that are a server's fault, by OpenTelemetry's conventions for gRPC.
+_FAULTS = {
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS,
+}
+# Enough for a collector that is there.
+_LAST_SECONDS = 1.5
+
+
+def is_wanted(endpoint: str, environ: Mapping[str, str]) -> bool:
+    """Says whether traces go anywhere. Raises SettingsError for a protocol that is not spoken."""
+    disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if disabled or environ.get("OTEL_TRACES_EXPORTER", "otlp") == "none":
+        return False
+    if not endpoint and not any(environ.get(name) for name in _ENDPOINTS):
+        return False
+    for name in _PROTOCOLS:
+        if environ.get(name, "grpc") != "grpc":
+            raise SettingsError(
+                f"{name} is {environ[name]!r}; traces are sent by grpc only, to a port such as 4317"
+            )
+    return True
+
+
+def trace_calls(service: str, endpoint: str, environ: Mapping[str, str]) -> None:
+    """Traces all gRPC calls of this process if anything wants them; before servers and channels.
+
+    `endpoint` goes before the variables of OpenTelemetry, which may name the service, too.
+    """
+    if not is_wanted(endpoint, environ):
+        return
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.grpc import (
+        GrpcAioInstrumentorClient,
+        GrpcAioInstrumentorServer,
+        filters,
+    )
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    names = {"service.namespace": "variegate"}
+    if not environ.get("OTEL_SERVICE_NAME"):
+        names["service.name"] = service
+    provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(endpoint=endpoint or None)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    _end_in_time(provider.shutdown, exporter.shutdown)
+    # Probes ask every few seconds.
+    others = filters.negate(filters.health_check())
+    GrpcAioInstrumentorServer(filter_=others).instrument()
+    GrpcAioInstrumentorClient(filter_=others).instrument()
+
+
+def _end_in_time(send_rest: Callable[[], None], give_up: Callable[[], None]) -> None:
+    """Lets the end of the process send what is left, and give up if nobody takes it.
+
+    The exporter itself would try for half a minute, longer than a pod is given.
+    """
+    ending = threading.Event()
+
+    def watch() -> None:
+        ending.wait()
+        time.sleep(_LAST_SECONDS)
+        give_up()
+
+    def end() -> None:
+        ending.set()
+        send_rest()
+
+    threading.Thread(target=watch, name="end of traces", daemon=True).start()
+    atexit.register(end)
+
+
+def mark_call(code: grpc.StatusCode) -> None:
+    """Tells the span of the current call, if there is one, how the call ended."""
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attribute("rpc.grpc.status_code", code.value[0])
+        if code in _FAULTS:
+            span.set_status(trace.Status(trace.StatusCode.ERROR, code.name))

@@ -1,0 +1,145 @@
+"""Traces reach a real OTLP receiver, and one trace goes through several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as collected
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as collector
+from variegate.captioner.v1 import captioner_pb2 as pb
+from variegate.captioner.v1 import captioner_pb2_grpc as rpc
+
+from servicekit.channels import open_channel
+from servicekit.settings import SettingsError
+from servicekit.tracing import is_wanted
+from tests.servicekit.echo import DESCRIPTOR
+from tests.tests_ports import free_port
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CONTEXT = (("traceparent", f"00-{TRACE}-{PARENT}-01"),)
+SERVER, CLIENT, ERROR = 2, 3, 2
+
+
+class Receiver(collector.TraceServiceServicer):
+    """What a collector is to an exporter; keeps (service, span)."""
+
+    def __init__(self):
+        self.spans, self.headers = [], []
+
+    def Export(self, request, context):
+        self.headers += [dict(context.invocation_metadata())]
+        for resource in request.resource_spans:
+            facts = {one.key: one.value.string_value for one in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                self.spans += [(facts["service.name"], span) for span in scope.spans]
+        return collected.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+def receiver():
+    server, found = grpc.server(ThreadPoolExecutor(2)), Receiver()
+    collector.add_TraceServiceServicer_to_server(found, server)
+    found.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield found
+    server.stop(None)
+
+
+@contextmanager
+def process(tmp_path, **environ):
+    """Runs a traced service; yields its address. It ends with SIGTERM, well."""
+    port = free_port()
+    environ = {
+        **os.environ,
+        "SERVER_PORT": str(port),
+        "SERVER_STORE": f"file://{tmp_path}",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "PYTHONPATH": os.pathsep.join([*sys.path, "tests"]),
+        **environ,
+    }
+    command = [sys.executable, "-m", "tests.servicekit.traced"]
+    with (tmp_path / f"{port}.log").open("w") as log:
+        started = subprocess.Popen(command, env=environ, stderr=log)
+    try:
+        yield f"127.0.0.1:{port}"
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(20) == 0
+    finally:
+        started.kill()
+        started.wait()
+    log = (tmp_path / f"{port}.log").read_text()
+    assert "Traceback" not in log and "detach context" not in log, log
+
+
+async def test_one_trace_goes_through_two_services_and_names_them(receiver, tmp_path):
+    environ = {"OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=ours"}
+    own = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_SERVICE_NAME": "last"}
+    with process(tmp_path, **environ, **own) as last:
+        given = {"SERVER_TRACE_ENDPOINT": receiver.url, "CAPTIONER_NEXT": last}
+        with process(tmp_path, **environ, **given) as first:
+            async with open_channel(first, DESCRIPTOR) as channel:
+                await channel.channel_ready()
+                stub = rpc.CaptionerServiceStub(channel)
+                request = pb.CaptionImageRequest(image_uri="store:a")
+                await stub.CaptionImage(request, timeout=20, metadata=CONTEXT)
+                stream = stub.StreamCaptions(timeout=20, metadata=CONTEXT)
+                await stream.write(pb.StreamCaptionsRequest(item_id="one", request=request))
+                assert (await stream.read()).item_id == "one"
+                stream.cancel()  # A caller that goes away is no fault in any log.
+                broken = pb.CaptionImageRequest(image_uri="store:bug")
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stub.CaptionImage(broken, timeout=20, metadata=CONTEXT)
+    spans = [(service, span) for service, span in receiver.spans if span.trace_id.hex() == TRACE]
+    for method, count in (("CaptionImage", 2), ("StreamCaptions", 1)):
+        of_method = [(who, one) for who, one in spans if one.name.endswith(method)]
+        assert len(of_method) == 3 * count, "server, client, and the next server"
+        parents = {one.span_id: (who, one.kind) for who, one in of_method}
+        for service, span in of_method:
+            parent = parents.get(span.parent_span_id, span.parent_span_id.hex())
+            assert (service, span.kind, parent) in [
+                ("captioner", SERVER, PARENT),
+                ("captioner", CLIENT, ("captioner", SERVER)),
+                ("last", SERVER, ("captioner", CLIENT)),
+            ]
+    assert [one.status.code for who, one in spans if who == "last"].count(ERROR) == 1
+    assert not [one for _, one in receiver.spans if "grpc.health" in one.name]
+    assert all(headers["x-tenant"] == "ours" for headers in receiver.headers)
+
+
+async def test_a_collector_that_is_away_hinders_neither_calls_nor_the_end(tmp_path):
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    patient = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+    with process(tmp_path, **nowhere, **patient) as target:
+        async with open_channel(target, DESCRIPTOR) as channel:
+            await channel.channel_ready()
+            stub = rpc.CaptionerServiceStub(channel)
+            await stub.CaptionImage(pb.CaptionImageRequest(image_uri="store:a"), timeout=20)
+        began = time.monotonic()
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4317"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+)
+def test_traces_are_off_until_the_standard_variables_want_them(environ, wanted):
+    assert is_wanted("", environ) == wanted
+
+
+def test_a_protocol_that_is_not_spoken_is_named():
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'http/protobuf'"):
+        is_wanted("http://collector:4318", environ)
