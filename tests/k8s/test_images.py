@@ -122,6 +122,14 @@ def test_compiled_files_hold_no_time(name):
     assert all("-f --invalidation-mode unchecked-hash" in rest for rest in compiling)
 
 
+def test_tritons_python_finds_our_code_by_its_environment_for_it_heeds_no_pythonpath():
+    runs = [rest for instruction, rest in instructions("triton") if instruction == "RUN"]
+    named = "echo /opt/variegate > /opt/venv/lib/python3.11/site-packages/variegate.pth"
+    assert any(named in rest for rest in runs)
+    [code] = [rest for _, rest in last_stage("triton") if rest.startswith("--from=code /opt/v")]
+    assert code.split()[-1] == "/opt/variegate"
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_copied_exists_and_is_not_ignored(name):
     rules = (ROOT / ".dockerignore").read_text().splitlines()
@@ -171,6 +179,10 @@ def test_a_service_starts_with_nothing_but_what_its_image_holds(service):
 def test_an_image_writes_only_where_the_manifests_have_volumes(name):
     home = variables(name)["HOME"]
     assert the(name, "WORKDIR") == home
+    assert home == "/var/lib/variegate"
+    assert any("install -d -m 1777 /opt/state/variegate" in rest for _, rest in instructions(name))
+    own = f"--from=code --chown={the(name, 'USER')} /opt/state /var/lib"
+    assert ("COPY", own) in last_stage(name)
     for rendering in RENDERINGS:
         for workload in workloads(render(rendering)).values():
             for one in containers(workload):
