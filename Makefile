@@ -18,7 +18,7 @@ export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check manifests dockerfiles images format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check manifests dockerfiles images test-images format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -110,6 +110,10 @@ dockerfiles: setup ## Write the services' Dockerfiles anew from images/Dockerfil
 # Not setup: it needs buildah and nothing of ours. ONLY names some of them.
 images: ## Build the container images with buildah: make images ONLY="gateway generator"
 	images/build.sh $(ONLY)
+
+# Not part of `test`: it needs podman, as root, and the images.
+test-images: setup ## Try the images: the dev overlay's pods in podman, with kills in mid-run (2 minutes)
+	python -m tests.pods
 
 format: setup ## Format the code and the protos
 	ruff check --fix .

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from command_line import ROOT, CommandLine
 from PIL import Image
+
+from tests.command_line import ROOT, CommandLine
 
 DEMO = ROOT / "models" / "nano" / "demo"
 
