@@ -1,6 +1,6 @@
 """Imports a service with nothing but what its image holds.
 
-python -m tests.k8s.alone SERVICE [MODULE ...]; the modules are others of it that its image runs.
+python -m tests.k8s.alone SERVICE [MODULE ...]; the modules are others that its image needs.
 
 Everything else that is installed here is out of reach, whoever asks for it.
 """
@@ -73,8 +73,8 @@ def main(service, *modules):
             del sys.modules[module]
     sys.meta_path.insert(0, OutOfReach(names))
     hide(names)
-    for module in ("__main__", "wiring", *modules):
-        importlib.import_module(f"{service}.{module}")
+    for module in (f"{service}.__main__", f"{service}.wiring", *modules):
+        importlib.import_module(module)
     print(len(names))
 
 

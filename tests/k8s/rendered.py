@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,37 @@ ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"
 Manifest = dict[str, Any]
 
-# Whatever is said of these is said of every way to put the manifests together.
-_ENGINES = (("nano",), ("models", "gpu"), ("models", "gpu", "model-fetch"))
-_STORES = ("shared-store", "s3", "minio")
-_REST = ((), ("postgres",), ("autoscaling", "monitoring"), ("keda", "monitoring"))
+# Of these one can be used at a time; the rest goes with everything.
+EXCLUSIVE = (
+    ("nano", "models"),
+    ("nano", "gpu"),
+    ("nano", "model-fetch"),
+    ("shared-store", "s3"),
+    ("shared-store", "minio"),
+    ("s3", "minio"),
+    ("autoscaling", "keda"),
+    # Triton takes the credentials of an S3 store.
+    ("shared-store", "gpu"),
+    ("shared-store", "models"),
+    ("shared-store", "model-fetch"),
+)
+# Whatever is said of these is said of every two components together, which a test counts.
 COMBINATIONS: dict[str, tuple[str, ...]] = {
     "+".join(parts): ("network-policies", *parts)
     for parts in (
-        (*engine, store, *rest) for engine, store, rest in product(_ENGINES, _STORES, _REST)
+        ("nano", "shared-store"),
+        ("nano", "shared-store", "postgres", "milvus", "autoscaling", "monitoring"),
+        ("nano", "shared-store", "tracing", "keda", "monitoring"),
+        ("nano", "s3", "postgres", "tracing", "keda", "monitoring"),
+        ("nano", "s3", "milvus", "autoscaling"),
+        ("nano", "minio", "postgres", "tracing", "milvus", "autoscaling"),
+        ("nano", "minio", "keda", "monitoring"),
+        ("models", "gpu", "s3"),
+        ("models", "gpu", "s3", "tracing", "autoscaling", "monitoring"),
+        ("models", "gpu", "model-fetch", "s3", "postgres", "milvus", "keda", "monitoring"),
+        ("models", "gpu", "model-fetch", "minio", "tracing", "autoscaling", "monitoring"),
+        ("models", "gpu", "minio", "postgres", "milvus"),
     )
-    # Triton takes the credentials of an S3 store. Autoscalers have nothing to do with the store.
-    if not ({"gpu", "shared-store"} <= {*parts} or {"minio", "monitoring"} <= {*parts})
 }
 # What clusters learn of from others, and the schemas of Kubernetes do not know.
 FOREIGN = ("PodMonitor", "ScaledObject")

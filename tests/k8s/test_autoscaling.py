@@ -106,7 +106,7 @@ def test_the_rule_of_the_adapter_knows_every_metric():
         assert re.fullmatch(pattern, metric)
 
 
-@pytest.mark.parametrize("name", [*HPA, *KEDA])
+@pytest.mark.parametrize("name", [name for name in RENDERINGS if "+monitoring" in name])
 def test_prometheus_is_told_of_every_port_with_metrics(name):
     manifests = render(name)
     [monitor] = of_kind(manifests, "PodMonitor")
@@ -115,6 +115,8 @@ def test_prometheus_is_told_of_every_port_with_metrics(name):
     for workload in services(manifests).values():
         assert labels.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
         for one in containers(workload):
-            there = {port["name"] for port in one["ports"] if port["name"].endswith("metrics")}
+            there = {
+                port["name"] for port in one.get("ports", ()) if port["name"].endswith("metrics")
+            }
             assert there <= asked
     assert asked == {"metrics", "triton-metrics"}

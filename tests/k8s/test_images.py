@@ -23,6 +23,8 @@ FILES = {**{name: ROOT / name / "Dockerfile" for name in SERVICES}, "triton": TR
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # These make nothing with torch, and are small without it.
 LIGHT = ("gateway", "prompter")
+# What an image needs besides its service, or later: a Job fetches models with the gateway's.
+LATER = {"gateway": ("gateway.cli.main", "gateway.weights.fetching"), "retriever": ("pymilvus",)}
 
 
 def instructions(name):
@@ -167,9 +169,8 @@ def test_an_image_has_torch_only_where_models_run_in_it(service):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_starts_with_nothing_but_what_its_image_holds(service):
-    # The command line fetches models in a Job.
-    modules = ["cli.main", "weights.fetching"] if service == "gateway" else []
-    command = [sys.executable, "-W", "ignore", "-m", "tests.k8s.alone", service, *modules]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.k8s.alone", service]
+    command += LATER.get(service, ())
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 20, "packages within reach"

@@ -3,12 +3,15 @@
 import json
 import re
 from functools import cache
+from itertools import combinations
 
 import kubernetes_validate.utils
 import pytest
 import yaml
 
 from tests.k8s.rendered import (
+    COMBINATIONS,
+    EXCLUSIVE,
     FOREIGN,
     K8S,
     RENDERINGS,
@@ -26,6 +29,13 @@ from tests.k8s.rendered import (
 NEWEST = kubernetes_validate.utils.all_versions()[-3:]
 # Secrets are made by hand, with the command that k8s/README.md has for each.
 SECRETS = {"store", "postgres", "models"}
+
+
+def test_every_two_components_that_go_together_are_in_a_combination():
+    names = sorted(path.name for path in (K8S / "components").iterdir())
+    wanted = {frozenset(pair) for pair in combinations(names, 2)} - set(map(frozenset, EXCLUSIVE))
+    seen = [pair for parts in COMBINATIONS.values() for pair in combinations(parts, 2)]
+    assert {tuple(sorted(pair)) for pair in wanted - set(map(frozenset, seen))} == set()
 
 
 @pytest.mark.parametrize("name", RENDERINGS)

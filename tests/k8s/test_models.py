@@ -93,7 +93,7 @@ def test_a_changed_list_is_another_job_and_starts_pods_anew(name):
         volume["configMap"]["name"]
         for workload in workloads(manifests).values()
         for volume in pod(workload).get("volumes", ())
-        if "configMap" in volume
+        if volume["name"] == "wanted-models"
     ]
     assert found == [lists] * (len(READERS) + 2)
 

@@ -1,11 +1,55 @@
-"""Who may call whom, by the network policies: what the code needs, and nothing else."""
+"""Who may call whom, by the network policies: what the code calls, and nothing else."""
+
+import ast
+import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from servicekit.places import SERVICES
-from tests.k8s.rendered import RENDERINGS, containers, of_kind, render, workloads
+from servicekit.server import ServerSettings
+from servicekit.settings import create, load, read
+from tests.k8s.rendered import (
+    RENDERINGS,
+    ROOT,
+    container,
+    containers,
+    environment,
+    named,
+    of_kind,
+    render,
+    services,
+    workloads,
+)
+from tests.k8s.test_agreement import settings_class
 
 NAME = "app.kubernetes.io/name"
+GATEWAY = {"podSelector": {"matchLabels": {NAME: "gateway"}}}
+# What our code calls others with, and which setting says where they are. Whoever adds one says here
+# how a policy can know of it.
+CLIENTS = {
+    "servicekit.channels": "a service of ours: GATEWAY_SERVICE",
+    "grpc": "handlers, and channels of servicekit.channels",
+    "minio": "SERVER_STORE",
+    "urllib3": "SERVER_STORE, and the list of models",
+    "dbos": "GATEWAY_DATABASE_URL",
+    "sqlalchemy": "GATEWAY_DATABASE_URL",
+    "dns": "the cluster's DNS",
+    "socket": "free ports and the name of this machine; no connection",
+    "huggingface_hub": "the list of models; CAPTIONER_MODEL is a folder in a cluster",
+    "httpx2": "the list of models; PROMPTER_LLM",
+    "openai": "PROMPTER_LLM",
+    "pymilvus": "RETRIEVER_MILVUS",
+    "tritonclient": "GENERATOR_TRITON",
+    "opentelemetry": "SERVER_TRACE_ENDPOINT",
+    "prometheus_client": "answers only",
+    "urllib": "the words of addresses; no connection",
+}
+# Any package that could call somebody.
+CALLERS = set(CLIENTS) | {
+    "aiohttp", "aiokafka", "boto3", "ftplib", "http", "httpx", "kubernetes", "paramiko", "psycopg",
+    "pymongo", "redis", "requests", "smtplib", "socketserver", "telnetlib", "websockets", "xmlrpc",
+}  # fmt: skip
 
 
 def policies(manifests):
@@ -13,13 +57,17 @@ def policies(manifests):
 
 
 def ports_of(workload):
-    return {port["name"] for one in containers(workload) for port in one.get("ports", ())}
+    return {
+        port["name"]: port["containerPort"]
+        for one in containers(workload)
+        for port in one.get("ports", ())
+    }
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
-def test_nothing_reaches_a_pod_that_no_policy_opens(name):
+def test_nothing_comes_in_or_goes_out_that_no_policy_opens(name):
     closed = policies(render(name))["nobody"]
-    assert closed == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
@@ -28,7 +76,7 @@ def test_only_the_gateway_calls_the_other_services_and_anybody_the_gateway(name)
     assert found["gateway"]["ingress"] == [{"ports": [{"port": "grpc"}]}]
     for service in set(SERVICES) - {"gateway"}:
         [rule] = found[service]["ingress"]
-        assert rule["from"] == [{"podSelector": {"matchLabels": {NAME: "gateway"}}}]
+        assert rule["from"] == [GATEWAY]
         assert rule["ports"] == [{"port": "grpc"}]
 
 
@@ -38,9 +86,9 @@ def test_every_opened_port_is_one_of_a_pod_that_is_there(name):
     there = workloads(manifests)
     for policy in policies(manifests).values():
         selected = policy["podSelector"].get("matchLabels", {})
-        if NAME in selected:
+        if NAME in selected and "ingress" in policy:
             [rule] = policy["ingress"]
-            assert {port["port"] for port in rule["ports"]} <= ports_of(there[selected[NAME]])
+            assert {port["port"] for port in rule["ports"]} <= set(ports_of(there[selected[NAME]]))
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
@@ -48,7 +96,103 @@ def test_what_every_pod_calls_may_be_called(name):
     opened = {
         policy["podSelector"]["matchLabels"][NAME]
         for policy in policies(render(name)).values()
-        if NAME in policy["podSelector"].get("matchLabels", {})
+        if NAME in policy["podSelector"].get("matchLabels", {}) and "ingress" in policy
     }
     lasting = {key for key, one in workloads(render(name)).items() if one["kind"] != "Job"}
     assert opened == lasting
+
+
+def addresses(value):
+    """Yields (host, port) of every address in the value of a setting."""
+    text = str(value)
+    parts = urlsplit(text)
+    if parts.scheme == "s3":
+        [endpoint] = parse_qs(parts.query).get("endpoint", [""])
+        host, _, port = endpoint.partition(":")
+        yield from [(host, int(port or 443))] if host else []
+    elif parts.scheme == "dns":
+        yield parts.path[1:].rsplit(":", 1)[0], int(parts.path.rsplit(":", 1)[1])
+    elif parts.hostname:
+        default = {"https": 443, "http": 80, "postgresql": 5432}[parts.scheme]
+        yield parts.hostname, parts.port or default
+    elif found := re.fullmatch(r"([\w.-]+):(\d+)", text):
+        yield found[1], int(found[2])
+
+
+def called(manifests, service):
+    """Returns (host, port) of all that the settings of a service name outside its own pod."""
+    environ = environment(manifests, container(services(manifests)[service], service))
+    own = load(settings_class(service), environ, service)
+    values = [*vars(own).values()]
+    if service != "prompter":
+        values.append(environ["SERVER_STORE"])
+    server = create(ServerSettings, read(ServerSettings, environ, "SERVER"), "SERVER")
+    values.append(server.trace_endpoint)
+    found = {address for value in values for address in addresses(value)}
+    return {(host, port) for host, port in found if host not in ("127.0.0.1", "0.0.0.0")}
+
+
+def allowed(manifests, name):
+    """Returns (pod's name or "", port's number) of all that a policy lets a pod call."""
+    there = workloads(manifests)
+    for rule in policies(manifests)[name]["egress"]:
+        targets = [target.get("podSelector") for target in rule.get("to", [{}])]
+        for selector in filter(None, targets):
+            labels = selector.get("matchLabels", {})
+            names = [labels[NAME]] if labels else selector["matchExpressions"][0]["values"]
+            for one in set(names) & set(there):
+                for port in rule["ports"]:
+                    yield one, ports_of(there[one])[port["port"]]
+        if "to" not in rule:
+            yield from (("", port["port"]) for port in rule["ports"])
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_a_service_may_call_what_its_settings_name_and_nothing_else(name):
+    manifests = render(name)
+    there = workloads(manifests)
+    for service in SERVICES:
+        wanted = {
+            (host if host in there else "", port) for host, port in called(manifests, service)
+        }
+        if "+s3" in name and service != "prompter":  # The overlay says where it is.
+            wanted.add(("", 443))
+        assert set(allowed(manifests, service)) == wanted
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_what_is_called_by_a_name_is_a_service_with_that_port(name):
+    manifests = render(name)
+    for service in SERVICES:
+        for host, port in called(manifests, service):
+            if host in workloads(manifests):
+                shown = named(manifests, "Service", host)["spec"]["ports"]
+                assert port in [one["port"] for one in shown]
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_jobs_call_their_server_and_every_pod_may_look_up_names(name):
+    manifests = render(name)
+    found = policies(manifests)
+    lookup = found["dns"]["egress"]
+    assert found["dns"]["podSelector"] == {}
+    assert [port["port"] for rule in lookup for port in rule["ports"]] == [53, 53]
+    jobs = {key for key, one in workloads(manifests).items() if one["kind"] == "Job"}
+    wanted = {"models": {("", 443), ("minio", 9000)}, "minio-bucket": {("minio", 9000)}}
+    for job in jobs:
+        assert found[job]["egress"][0] == lookup[0]
+        assert {
+            target for target in allowed(manifests, job) if target[0] in ("", *workloads(manifests))
+        } == {target for target in wanted[job] if target[0] in ("", *workloads(manifests))}
+
+
+@pytest.mark.parametrize("package", [*SERVICES, "servicekit", "imaging", "datafiles"])
+def test_no_package_calls_anybody_that_the_policies_do_not_know_of(package):
+    strangers = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            strangers |= {(str(path), name) for name in names if name.split(".")[0] in CALLERS}
+    assert {(path, name) for path, name in strangers if name.split(".")[0] not in CLIENTS} == set()

@@ -17,6 +17,7 @@ from tests.gateway.weights.hub import safetensors
 from tests.seaweed import BUCKET, CREDENTIALS
 from tests.small_disk import grow
 
+pytestmark = pytest.mark.servers
 MODEL = {"open_clip_config.json": b"{}", "open_clip_model.safetensors": safetensors(200_000)}
 PICKLE = {"open_clip_pytorch_model.bin": b"PK pickled"}
 
