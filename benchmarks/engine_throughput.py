@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from diffusion.registry import scan
 from generator.engine.engine import Engine
 from generator.engine.items import Item
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from generator.settings import GeneratorSettings
 

@@ -19,10 +19,10 @@ from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
+from diffusion.registry import scan
 from embedded.system import EmbeddedSystem
 from generator.engine.engine import Engine
 from generator.engine.items import Item
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from servicekit.channels import open_channel
 from servicekit.operations import wait_for

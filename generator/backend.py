@@ -6,16 +6,18 @@ from typing import Protocol
 
 from PIL import Image
 
-from generator.engine.card import Card
-from generator.engine.items import FloatArray, Item, Made
-from generator.engine.registry import Registry
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray
+from diffusion.registry import Registry
+from generator.engine.items import Item, Made
 from servicekit.workload import Workload
 
 
 class Backend(Protocol):
     """Makes images. Calls return at once; their futures can be cancelled.
 
-    The errors are those of `generator.engine.errors`, or already those of the service.
+    The errors are those of `diffusion.errors` and `generator.engine.errors`, or already those of
+    the service.
     """
 
     @property

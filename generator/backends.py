@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from diffusion.registry import Registry, scan
 from generator.backend import Backend
-from generator.engine.registry import Registry, scan
 from generator.errors import translated
 from generator.settings import GeneratorSettings
 from servicekit.errors import Precondition

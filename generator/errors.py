@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from diffusion import errors as models
 from generator.engine import errors as engine
 from servicekit.errors import (
     Exhausted,
@@ -23,13 +24,13 @@ def translate(error: Exception, prefix: str = "") -> ServiceError:
     match error:
         case ServiceError():
             return error
-        case engine.BadCondition():
+        case models.BadCondition():
             return InvalidArgument(str(error), field=prefix + error.field, reason=error.reason)
-        case engine.UnknownModel():
+        case models.UnknownModel():
             return NotFound(str(error), resource=error.name, reason="MODEL_NOT_FOUND")
-        case engine.BrokenModel():
+        case models.BrokenModel():
             return Precondition(str(error), subject=error.name, reason="MODEL_BROKEN")
-        case engine.BrokenImage():
+        case models.BrokenImage():
             return Internal(str(error), reason="BROKEN_IMAGE")
         case engine.QueueFull():
             return Exhausted(str(error), retry_after=1.0, metadata={"limit": str(error.limit)})
@@ -53,5 +54,5 @@ def translated() -> Iterator[None]:
     """Raises the engine's errors as the service's."""
     try:
         yield
-    except engine.EngineError as error:
+    except models.DiffusionError as error:
         raise translate(error) from error

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from generator.engine.card import Card
-from generator.engine.items import Concat, Item, Start, Text, Unclip
+from diffusion.card import Card
+from diffusion.embeddings import Text
+from generator.engine.items import Concat, Item, Start, Unclip, weights_digest
 from imaging.encode import encode_png
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore
@@ -40,7 +41,7 @@ def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: s
     guidance = item.guidance_scale if item.is_guided else 1.0
     determining = {
         "version": _VERSION,
-        "model": card.digest_with(item.variant),
+        "model": weights_digest(card, item.variant),
         "size": [card.width, card.height],
         "engine": signature,
         "deterministic": item.deterministic,

@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray, Text
+from diffusion.errors import DiffusionError
+from diffusion.pixels import fit
 from generator import tensors
 from generator.backend import Backend
-from generator.engine.card import Card
 from generator.engine.checks import check_item
-from generator.engine.errors import EngineError
 from generator.engine.items import (
     Concat,
     Condition,
-    FloatArray,
     Item,
     Start,
-    Text,
     Unclip,
     Variant,
 )
-from generator.engine.pixels import fit
 from generator.errors import translate
 from generator.gallery import Gallery, Stored, key_of
 from generator.sources import Sources
@@ -107,7 +106,7 @@ class OrderBook:
             check_item(item, self._card)
             key = key_of(item, self._card, self._signature, sha256, self._prefix)
             found = await asyncio.to_thread(self._gallery.find, key)
-        except (ServiceError, EngineError) as error:
+        except (ServiceError, DiffusionError) as error:
             return Refused(wanted.item_id, translate(error, field))
         return Order(wanted.item_id, item, key, found)
 

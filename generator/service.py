@@ -11,11 +11,12 @@ from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray
+from diffusion.encoders import ENCODER_ROWS
 from generator import tensors
 from generator.backend import Backend
-from generator.engine.card import Card
-from generator.engine.encoders import ENCODER_ROWS
-from generator.engine.items import FloatArray, Made
+from generator.engine.items import Made, weights_digest
 from generator.errors import translate, translated
 from generator.gallery import Gallery, Stored
 from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
@@ -196,7 +197,7 @@ def _answer(
         sha256=stored.sha256,
         width=stored.width,
         height=stored.height,
-        model_digest=call.card.digest_with(call.sampling.variant),
+        model_digest=weights_digest(call.card, call.sampling.variant),
         cached=stored.is_cached,
         queue_seconds=made.queue_seconds if made else 0.0,
         compute_seconds=made.compute_seconds if made else 0.0,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
 
-from generator.engine.items import FloatArray
+from diffusion.embeddings import FloatArray
 from servicekit.errors import InvalidArgument
 
 _TYPES: dict[int, np.dtype[Any]] = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from generator.engine.card import Card
+from diffusion.card import Card
 
 FOLDER = "tokenizer"
 

@@ -20,6 +20,9 @@ DESCRIPTIONS = {
     "trainer": "Trains and evaluates classifiers.",
 }
 
+# What a service needs of the product besides what all share.
+ROOMS = {"generator": ("diffusion",)}
+
 # The small model that the service's own settings name, by its folder in models/nano.
 NANO = {"captioner": "captioner", "generator": "diffusion", "retriever": "clip"}
 
@@ -32,6 +35,7 @@ def version() -> str:
 
 def dockerfile(service: str) -> str:
     """Returns the Dockerfile of a service."""
+    rooms = "".join(f"COPY {room} {room}\n" for room in ROOMS.get(service, ()))
     models = ""
     if folder := NANO.get(service):
         models = (
@@ -40,6 +44,7 @@ def dockerfile(service: str) -> str:
         )
     return TEMPLATE.read_text().format(
         service=service,
+        rooms=rooms,
         models=models,
         version=version(),
         description=DESCRIPTIONS[service],

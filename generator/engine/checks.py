@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from generator.engine.card import Card
-from generator.engine.errors import BadCondition
-from generator.engine.items import Concat, FloatArray, Item, Start, Text, Unclip
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray, Text
+from diffusion.errors import BadCondition
+from generator.engine.items import Concat, Item, Start, Unclip
 
 _NAMES: dict[type, str] = {Start: "start", Concat: "concat", Unclip: "unclip"}
 _MODES: dict[str, str] = {"start": "text", "concat": "pix2pix", "unclip": "unclip"}

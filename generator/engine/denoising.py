@@ -12,12 +12,12 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from diffusion.pixels import to_pixels
 from generator.engine.errors import OutOfMemory
 from generator.engine.items import Made
 from generator.engine.line import Ticket
 from generator.engine.model import Model
 from generator.engine.modes import mode_of
-from generator.engine.pixels import to_pixels
 from generator.engine.sample import Row, Sample, new_sample, step
 
 
@@ -135,7 +135,7 @@ class Denoising:
     def _finish(self, done: Sequence[_Running]) -> None:
         try:
             latents = torch.cat([running.sample.latent for running in done])
-            images = self._model.decode(latents, fixed=self._fixed)
+            images = self._model.autoencoder.decode(latents, fixed=self._fixed)
         except Exception as error:
             for running in done:
                 fail(running.ticket, _named(error, len(done)))

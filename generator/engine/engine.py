@@ -11,22 +11,18 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from generator.engine.card import Card
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray
+from diffusion.encoders import as_array
+from diffusion.errors import BrokenImage, BrokenModel
+from diffusion.registry import Registry
 from generator.engine.checks import check_item, no_image_encoder
 from generator.engine.denoising import Denoising, fail
-from generator.engine.encoders import as_array
-from generator.engine.errors import (
-    BrokenImage,
-    BrokenModel,
-    EngineClosed,
-    QueueFull,
-    UnknownVariant,
-)
-from generator.engine.items import FloatArray, Item, Made
+from generator.engine.errors import EngineClosed, QueueFull, UnknownVariant
+from generator.engine.items import Item, Made
 from generator.engine.line import Ticket, WaitingLine
 from generator.engine.model import Model
 from generator.engine.probe import probe_item
-from generator.engine.registry import Registry
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
 from generator.engine.variants import Fetch, VariantCache

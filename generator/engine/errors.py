@@ -1,49 +1,16 @@
-"""The errors of the engine.
+"""The errors of the engine, besides those of the models (diffusion.errors).
 
-EngineError
-├── UnknownModel    no model has that name
-├── BrokenModel     the folder of the model cannot be used
-├── BadCondition    the item can never be made by this model; carries the field
+DiffusionError
 ├── UnknownVariant  no object holds the variant's weights
 ├── OutOfMemory     the device's memory does not hold the batch
-├── BrokenImage     the model made no picture: not numbers, or black
 ├── QueueFull       too many items wait
 └── EngineClosed    the engine was shut down
 """
 
-from collections.abc import Iterable
+from diffusion.errors import DiffusionError
 
 
-class EngineError(Exception):
-    """An error with a sentence for people."""
-
-
-class UnknownModel(EngineError):
-    """No model has that name."""
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        names = ", ".join(sorted(known)) or "none"
-        super().__init__(f"there is no model {name!r}; the models are: {names}")
-        self.name = name
-
-
-class BrokenModel(EngineError):
-    """The folder of a model cannot be used."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"model {name!r} cannot be used: {message}")
-        self.name = name
-
-
-class BadCondition(EngineError):
-    """The item can never be made by this model. `field` is the path of the field at fault."""
-
-    def __init__(self, field: str, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.field, self.reason = field, reason
-
-
-class UnknownVariant(EngineError):
+class UnknownVariant(DiffusionError):
     """No object holds the variant's weights."""
 
     def __init__(self, uri: str) -> None:
@@ -51,7 +18,7 @@ class UnknownVariant(EngineError):
         self.uri = uri
 
 
-class OutOfMemory(EngineError):
+class OutOfMemory(DiffusionError):
     """The device's memory does not hold a batch of `count` images, nor half of it."""
 
     def __init__(self, count: int) -> None:
@@ -62,11 +29,7 @@ class OutOfMemory(EngineError):
         self.count = count
 
 
-class BrokenImage(EngineError):
-    """The model made no picture."""
-
-
-class QueueFull(EngineError):
+class QueueFull(DiffusionError):
     """Too many items wait."""
 
     def __init__(self, waiting: int, wanted: int, limit: int) -> None:
@@ -77,5 +40,5 @@ class QueueFull(EngineError):
         self.limit = limit
 
 
-class EngineClosed(EngineError):
+class EngineClosed(DiffusionError):
     """The engine was shut down."""

@@ -22,9 +22,9 @@ class ImageToImageMode:
 
     def begin(self, model: Model, samples: Sequence[Sample]) -> None:
         starts = [s.item.condition for s in samples if isinstance(s.item.condition, Start)]
-        posteriors = model.posteriors([start.image for start in starts])
+        posteriors = model.autoencoder.posteriors([start.image for start in starts])
         for sample, start, posterior in zip(samples, starts, posteriors, strict=True):
-            clean = posterior.sample(sample.generator) * model.scaling_factor
+            clean = posterior.sample(sample.generator) * model.autoencoder.scaling_factor
             sample.start_from_latent(clean, draw_noise(model, sample), start.strength)
 
     def rows(self, sample: Sample) -> list[Row]:

@@ -1,15 +1,14 @@
 """What the engine makes, as values."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-FloatArray = NDArray[np.float32]
-
-# A prompt, or an embedding [m, d] of the model's own text encoder. "" is the null text.
-Text = str | FloatArray
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray, Text
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +57,13 @@ class Variant:
 
     uri: str
     sha256: str
+
+
+def weights_digest(card: Card, variant: Variant | None) -> str:
+    """Returns the digest of a model's weights with those of a variant, in hexadecimal."""
+    if variant is None:
+        return card.digest
+    return hashlib.sha256(f"{card.digest} {variant.sha256}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

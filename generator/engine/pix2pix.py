@@ -24,7 +24,7 @@ class Pix2PixMode:
 
     def begin(self, model: Model, samples: Sequence[Sample]) -> None:
         images = [_concat(sample).image for sample in samples]
-        for sample, posterior in zip(samples, model.posteriors(images), strict=True):
+        for sample, posterior in zip(samples, model.autoencoder.posteriors(images), strict=True):
             # As in InstructPix2Pix the mode of the posterior, and not scaled.
             sample.beside = posterior.mode()[0]
             sample.start_from_noise(draw_noise(model, sample))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from generator.engine.card import Card
+from diffusion.card import Card
 from generator.engine.items import Concat, Condition, Item, Unclip
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion.noise import generator_of, normal
 from generator.engine.items import Item
 from generator.engine.model import Model
-from generator.engine.noise import generator_of, normal
 
 # Schedulers whose step depends on its arguments alone. Others remember earlier steps of a sample.
 _FORGETFUL = ("DDIMScheduler", "DDPMScheduler")
@@ -88,7 +88,7 @@ class Sample:
 
 def new_sample(model: Model, item: Item, text: Tensor, negative: Tensor) -> Sample:
     """Returns a sample at the start of its schedule; its latent is still to be drawn."""
-    scheduler = model.schedule(item.steps)
+    scheduler = model.schedules.of(item.steps)
     return Sample(
         item=item,
         generator=generator_of(item.seed),
@@ -120,4 +120,4 @@ def step(samples: Sequence[Sample], predictions: Sequence[Tensor]) -> None:
 
 def draw_noise(model: Model, sample: Sample) -> Tensor:
     """Draws the noise of a whole latent, [1, c, h, w], from the sample's generator."""
-    return normal(model.latent_shape, sample.generator, model.device, model.dtype)
+    return normal(model.autoencoder.latent_shape, sample.generator, model.device, model.dtype)

@@ -1,9 +1,13 @@
 """How the engine runs."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from servicekit.devices import DEVICES, MEANING
+from servicekit.devices import DEVICES, MEANING, find_device
 from servicekit.settings import setting
+
+if TYPE_CHECKING:
+    from diffusion.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class EngineSettings:
     probe_timeout_seconds: float = setting(
         30.0, "How long the image may take that proves that images can be made.", least=0.001
     )
+
+    def placement(self) -> "Placement":
+        """Returns where and in what numbers models run. Raises for a device that is not there."""
+        import torch
+
+        from diffusion.placement import Placement
+
+        device = find_device(self.device, "GENERATOR_DEVICE")
+        return Placement(device, getattr(torch, self.dtype))
 
     def signature(self, *, deterministic: bool) -> str:
         """Returns what of the settings decides over an image's bits."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffusion.noise import normal
 from generator.engine.guidance import classifier_free
 from generator.engine.items import Condition, Unclip
 from generator.engine.model import Model
-from generator.engine.noise import normal
 from generator.engine.sample import Row, Sample, draw_noise
 
 

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from generator.engine.errors import BadCondition
+from diffusion.errors import BadCondition
 from generator.engine.items import Variant
 from generator.engine.model import Model
 

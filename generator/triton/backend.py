@@ -11,14 +11,16 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from generator.engine.card import Card
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray
+from diffusion.encoders import Encoders, as_array, load_encoders
+from diffusion.errors import BrokenModel
+from diffusion.pixels import fit
+from diffusion.registry import Registry
 from generator.engine.checks import check_item, no_image_encoder
-from generator.engine.encoders import Encoders, as_array, load_encoders
-from generator.engine.errors import BrokenModel, QueueFull
-from generator.engine.items import FloatArray, Item, Made, Unclip
-from generator.engine.pixels import fit
+from generator.engine.errors import QueueFull
+from generator.engine.items import Item, Made, Unclip
 from generator.engine.probe import probe_item
-from generator.engine.registry import Registry
 from generator.settings import GeneratorSettings
 from generator.triton.connection import Connection, unavailable
 from generator.triton.memory import Slots, slot_size
@@ -236,7 +238,7 @@ def _load_all(
     refused = dict(registry.refused)
     for name, card in registry.cards.items():
         try:
-            encoders[name] = load_encoders(card, settings.engine())
+            encoders[name] = load_encoders(card, settings.engine().placement())
         except BrokenModel as error:
             _log.warning("%s", error)
             refused[name] = error

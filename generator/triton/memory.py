@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import shared_memory
 
-from generator.engine.card import Card
+from diffusion.card import Card
 
 _ALIGNMENT = 64
 _SECONDS = 5.0

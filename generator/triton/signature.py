@@ -12,16 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from generator.engine.items import (
-    Concat,
-    Condition,
-    FloatArray,
-    Item,
-    Start,
-    Text,
-    Unclip,
-    Variant,
-)
+from diffusion.embeddings import FloatArray, Text
+from generator.engine.items import Concat, Condition, Item, Start, Unclip, Variant
 
 MODEL = "diffusion"
 Arrays = Mapping[str, NDArray[Any]]

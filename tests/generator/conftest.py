@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from diffusion.registry import scan
 from generator.backends import start_engine, start_triton
 from generator.engine.engine import Engine
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from generator.settings import GeneratorSettings
 from generator.triton.launcher import LocalTriton

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from diffusion.errors import BadCondition, BrokenImage, UnknownModel
+from diffusion.registry import scan
 from generator.engine.engine import Engine
-from generator.engine.errors import (
-    BadCondition,
-    BrokenImage,
-    OutOfMemory,
-    UnknownModel,
-)
+from generator.engine.errors import OutOfMemory
 from generator.engine.items import Concat, Item, Start, Unclip
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from tests.generator import tiny
 from tests.generator.conftest import picture

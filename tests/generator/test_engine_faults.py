@@ -6,12 +6,13 @@ import threading
 import pytest
 import torch
 
+from diffusion.autoencoder import Autoencoder
+from diffusion.encoders import Encoders
+from diffusion.registry import scan
 from generator.engine import denoising, engine
-from generator.engine.encoders import Encoders
 from generator.engine.engine import Engine
 from generator.engine.errors import EngineClosed, OutOfMemory
 from generator.engine.model import Model
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from generator.engine.text import TextMode
 from tests.generator.test_engine import TEXT, assert_close, made
@@ -21,7 +22,7 @@ PLACES = {
     "begin": (TextMode, "begin"),
     "predict": (Model, "predict"),
     "move": (denoising, "step"),
-    "decode": (Model, "decode"),
+    "decode": (Autoencoder, "decode"),
     "convert": (denoising, "to_pixels"),
 }
 ERRORS = [

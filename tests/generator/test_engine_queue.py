@@ -7,11 +7,12 @@ import time
 import pytest
 import torch
 
+from diffusion.errors import BadCondition
+from diffusion.registry import scan
 from generator.engine.engine import Engine
-from generator.engine.errors import BadCondition, EngineClosed, QueueFull
+from generator.engine.errors import EngineClosed, QueueFull
 from generator.engine.items import Concat, Variant
 from generator.engine.line import Ticket, WaitingLine
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
 from tests.generator.test_engine import TEXT, assert_close, made

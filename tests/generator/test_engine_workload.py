@@ -4,8 +4,8 @@ import dataclasses
 import threading
 import time
 
+from diffusion.registry import scan
 from generator.engine.engine import Engine
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from servicekit.workload import Workload
 from tests.generator.test_engine import TEXT

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from generator.engine.card import Card
+from diffusion.card import Card
 from generator.engine.items import Concat, Item, Start, Unclip
 from generator.gallery import Gallery, key_of
 from servicekit.storage import MemoryStore

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
+from diffusion.errors import BrokenModel, UnknownModel
+from diffusion.registry import scan
 from generator.engine.engine import Engine
-from generator.engine.errors import BrokenModel, UnknownModel
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from tests.generator import tiny
 from tests.generator.test_engine import TEXT, made

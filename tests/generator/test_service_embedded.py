@@ -7,8 +7,8 @@ import torch
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
+from diffusion.registry import scan
 from generator.engine.engine import Engine
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service

@@ -9,7 +9,7 @@ from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 
 import generator.sources
-from generator.engine.encoders import ENCODER_ROWS
+from diffusion.encoders import ENCODER_ROWS
 from generator.engine.items import Concat, Item, Start, Unclip
 from generator.sources import AT_ONCE
 from imaging.decode import decode_image

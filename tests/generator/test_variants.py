@@ -9,10 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from diffusion.errors import BadCondition
+from diffusion.registry import scan
 from generator.engine.engine import Engine
-from generator.engine.errors import BadCondition, UnknownVariant
+from generator.engine.errors import UnknownVariant
 from generator.engine.items import Item, Variant
-from generator.engine.registry import scan
 from generator.engine.settings import EngineSettings
 
 TEXT = Item("text", seed=7, steps=2, guidance_scale=3.0, text="a dog")

@@ -142,9 +142,10 @@ def test_what_is_copied_exists_and_is_not_ignored(name):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_an_image_holds_one_service_and_what_all_share(service):
+def test_an_image_holds_one_service_and_what_it_shares(service):
     folders = {source for source in copied(service) if (ROOT / source / "__init__.py").exists()}
-    assert folders == {service, "servicekit", "imaging", "datafiles"}
+    rooms = dockerfiles.ROOMS.get(service, ())
+    assert folders == {service, "servicekit", "imaging", "datafiles", *rooms}
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from generator.engine.errors import BadCondition, BrokenImage, QueueFull, UnknownVariant
+from diffusion.errors import BadCondition, BrokenImage
+from generator.engine.errors import QueueFull, UnknownVariant
 from generator.engine.items import Concat, Item, Start, Unclip, Variant
 from generator.errors import translate
 from generator.triton.faults import from_text, to_text

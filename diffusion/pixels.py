@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from generator.engine.errors import BrokenImage
+from diffusion.errors import BrokenImage
 
 
 def fit(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -5,14 +5,13 @@ from typing import Any
 
 import torch
 
-from generator.engine.card import Card
-from generator.engine.errors import BrokenModel
-from generator.engine.settings import EngineSettings
+from diffusion.card import Card
+from diffusion.errors import BrokenModel
+from diffusion.placement import Placement
 from models.torchvision_cpu import declare_missing_operators
-from servicekit.devices import find_device
 
 
-def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, ...] = ()) -> Any:
+def load_pipeline(card: Card, placement: Placement, *, without: tuple[str, ...] = ()) -> Any:
     """Returns the pipeline of a model on its device; parts named in `without` are not loaded.
 
     Raises BrokenModel with diffusers' own words.
@@ -30,7 +29,7 @@ def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, .
     try:
         pipeline = kind(
             card.folder,
-            dtype=getattr(torch, settings.dtype),
+            dtype=placement.dtype,
             use_safetensors=True,
             variant=card.weights_variant,
             local_files_only=True,
@@ -39,8 +38,7 @@ def load_pipeline(card: Card, settings: EngineSettings, *, without: tuple[str, .
         )
     except Exception as error:
         raise BrokenModel(card.name, f"its components do not load: {error}") from error
-    device = find_device(settings.device, "GENERATOR_DEVICE")
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
-            part.to(device).requires_grad_(False).eval()
+            part.to(placement.device).requires_grad_(False).eval()
     return pipeline

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.engine.errors import BrokenModel
-from generator.engine.items import Variant
+from diffusion.errors import BrokenModel
 from servicekit.weights import weights_variant
 
 # The mode that each pipeline of diffusers serves.
@@ -47,12 +46,6 @@ class Card:
     default_guidance_scale: float
     # "fp16" where only such files hold the weights of a part; None loads the plain ones.
     weights_variant: str | None = None
-
-    def digest_with(self, variant: Variant | None) -> str:
-        """Returns the digest of the weights with those of a variant, in hexadecimal."""
-        if variant is None:
-            return self.digest
-        return hashlib.sha256(f"{self.digest} {variant.sha256}".encode()).hexdigest()
 
 
 def read_card(folder: Path) -> Card:

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from generator.engine.row_limit import RowLimit
+from diffusion.row_limit import RowLimit
 
 
 class Device:

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from generator.engine.card import Card
-from generator.engine.items import FloatArray, Text
-from generator.engine.pipelines import load_pipeline
-from generator.engine.settings import EngineSettings
-from generator.engine.shapes import in_chunks
-from servicekit.devices import find_device
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray, Text
+from diffusion.fixed_shapes import in_chunks
+from diffusion.loading import load_pipeline
+from diffusion.placement import Placement
 
 # Encoders always run in calls of this many rows: what they give is then bit-identical everywhere,
 # and they are a small share of the work.
@@ -26,11 +25,10 @@ _CACHED_PROMPTS = 256
 class Encoders:
     """The encoders of a pipeline on one device. Not thread-safe: one thread owns them."""
 
-    def __init__(self, pipeline: Any, card: Card, settings: EngineSettings) -> None:
+    def __init__(self, pipeline: Any, card: Card, placement: Placement) -> None:
         self.card = card
         self._pipeline = pipeline
-        self._device = find_device(settings.device, "GENERATOR_DEVICE")
-        self._dtype = getattr(torch, settings.dtype)
+        self._device, self._dtype = placement.device, placement.dtype
         self._prompts: OrderedDict[str, Tensor] = OrderedDict()
 
     def texts(self, texts: Sequence[Text]) -> list[Tensor]:
@@ -94,9 +92,9 @@ class Encoders:
         return in_chunks(embed, (pixels,), ENCODER_ROWS, pad=True)
 
 
-def load_encoders(card: Card, settings: EngineSettings) -> Encoders:
+def load_encoders(card: Card, placement: Placement) -> Encoders:
     """Loads the encoders alone. Raises BrokenModel."""
-    return Encoders(load_pipeline(card, settings, without=("unet", "vae")), card, settings)
+    return Encoders(load_pipeline(card, placement, without=("unet", "vae")), card, placement)
 
 
 def as_array(tensor: Tensor) -> NDArray[np.float32]:

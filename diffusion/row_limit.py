@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from generator.engine.shapes import in_chunks
+from diffusion.fixed_shapes import in_chunks
 
 # Calls that fit, one after the other, before a larger one is tried again; twice as many each time
 # that this was in vain.

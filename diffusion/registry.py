@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.engine.card import Card, read_card
-from generator.engine.errors import BrokenModel, UnknownModel
+from diffusion.card import Card, read_card
+from diffusion.errors import BrokenModel, UnknownModel
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Diffusion models from diffusers' folders: what is known of them, and their parts on a device."""
