@@ -58,10 +58,12 @@ class Catalog:
             return Times()
 
     def finish(self, resource: Resource) -> None:
-        """Writes down what came of it."""
+        """Writes down what came of it, once: what another gateway has finished stays."""
+        if self._store.exists(f"{resource.name}/{_RESOURCE}"):
+            return
         times = replace(self.times(resource.name), ended=time.time())
         self._write_times(resource.name, times, overwrite=True)
-        self._store.put(f"{resource.name}/{_RESOURCE}", _to_json(resource), overwrite=True)
+        self._store.put(f"{resource.name}/{_RESOURCE}", _to_json(resource))
 
     def _write_times(self, name: str, times: Times, *, overwrite: bool) -> None:
         data = json.dumps(asdict(times)).encode()

@@ -4,12 +4,14 @@ import asyncio
 
 from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
+from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.catalog import Catalog
 from gateway.messages import Resource, to_pb
-from gateway.progress_messages import progress_to_pb
+from gateway.progress_messages import described
 from gateway.run.durable import Durable
 from gateway.run.progress import Progress
+from gateway.run.state import State
 from servicekit.errors import NotFound, Precondition, ServiceError, Unavailable, to_status
 
 _PREFIX = "operations/"
@@ -60,31 +62,37 @@ class DurableOperations:
 
     async def _operation(self, subject: str) -> operations_pb2.Operation:
         operation = operations_pb2.Operation(name=_named(subject))
-        progress = progress_to_pb(self._progress.get(subject) or Progress())
         # The work writes its resource before it ends, so its end is looked up first: the other way
         # round, work that ends between the two looks would seem to have made nothing.
-        error, ended = await self._error(subject)
+        state = await self._durable.state(subject)
+        progress = self._told(subject, state)
         finished, times = await asyncio.to_thread(self._catalog.finished_and_times, subject)
         if finished is not None:
             operation.done = True
             operation.response.Pack(to_pb(finished))
-        elif error is not None:
+            _set(progress.end_time, times.ended)
+        elif (error := _error(subject, state)) is not None:
             operation.done = True
             operation.error.CopyFrom(to_status(error, "gateway"))
-        if operation.done:
-            _set(progress.end_time, times.ended if finished is not None else ended)
+            _set(progress.end_time, state.changed if state else 0.0)
         _set(progress.create_time, times.created)
         operation.metadata.Pack(progress)
         return operation
 
-    async def _error(self, subject: str) -> tuple[ServiceError | None, float]:
-        """Returns what the work ended with, if it failed, and when."""
-        state = await self._durable.state(subject)
-        if state is None or state.status == "done":
-            # Done without a resource: its objects were taken away.
-            text = f"the work on {subject} was not started; ask for it again"
-            return Unavailable(text, reason="NOT_STARTED"), 0.0
-        return state.error, state.changed
+    def _told(self, subject: str, state: State | None) -> pb.OperationProgress:
+        """Returns what is known of the progress: most by the process that does the work."""
+        if state is not None and state.progress is not None:
+            return pb.OperationProgress.FromString(state.progress)
+        return described(self._progress.get(subject))
+
+
+def _error(subject: str, state: State | None) -> ServiceError | None:
+    """Returns what the work ended with, if it failed."""
+    if state is None or state.status == "done":
+        # Done without a resource: its objects were taken away.
+        text = f"the work on {subject} was not started; ask for it again"
+        return Unavailable(text, reason="NOT_STARTED")
+    return state.error
 
 
 def _set(time: Timestamp, seconds: float) -> None:

@@ -5,8 +5,9 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.run.progress import MOST_NOTICES, Progress
 
 
-def progress_to_pb(progress: Progress) -> pb.OperationProgress:
+def described(progress: Progress | None) -> pb.OperationProgress:
     """Returns the proto of progress; of a study's, what its current part does."""
+    progress = progress or Progress()
     shown = progress.child or progress
     message = pb.OperationProgress(
         stage=shown.stage,

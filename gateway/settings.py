@@ -30,7 +30,13 @@ class GatewaySettings:
     )
     executor_id: str = setting(
         "gateway-0",
-        "Names this process among replicas: work is resumed by the process of the same name.",
+        "Names this process among the gateways of a PostgreSQL database; a log says who is who.",
+    )
+    lease_seconds: float = setting(
+        30.0,
+        "How long a gateway of a PostgreSQL database may be silent before others take its work "
+        "over.",
+        least=1,
     )
     shard_size: int = setting(32, "Images of one durable step.", least=1)
     training_runs_in_flight: int = setting(1, "Most classifiers that train at once.", least=1)

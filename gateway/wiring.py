@@ -8,6 +8,7 @@ from gateway.catalog import Catalog
 from gateway.clients import Clients
 from gateway.estimates import Estimator
 from gateway.operations import DurableOperations
+from gateway.progress_messages import described
 from gateway.run.context import Context
 from gateway.run.durable import Durable
 from gateway.run.work import do
@@ -24,7 +25,12 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
     clients = Clients.of(settings)
     context = Context(store, Catalog(store), clients, settings)
     durable = Durable(
-        settings.database_url, settings.executor_id, lambda subject: do(context, subject)
+        settings.database_url,
+        settings.executor_id,
+        lambda subject: do(context, subject),
+        lease_seconds=settings.lease_seconds,
+        describe=lambda subject: described(context.progress.get(subject)).SerializeToString(),
+        closing=context.closing,
     )
     operations = DurableOperations(durable, context.catalog, context.progress)
     validator = Validator(store, context.catalog, clients, settings)
@@ -36,7 +42,6 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(operations), server)
 
     async def close() -> None:
-        context.closing.set()
         await durable.close()
         await clients.close()
 
@@ -49,4 +54,5 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         register=register,
         load=durable.launch,
         close=close,
+        probe=durable.is_serving,
     )

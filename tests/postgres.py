@@ -29,6 +29,7 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="variegate-postgres-"))
         self._port = free_port()
         self._process: subprocess.Popen | None = None
+        self._databases = 0
         self.url = f"postgresql://tester@127.0.0.1:{self._port}/postgres"
         nobody = {"user": _USER, "group": _USER, "extra_groups": []}
         self._as: dict = nobody if os.geteuid() == 0 else {}
@@ -47,6 +48,11 @@ class Postgres:
     def __exit__(self, *error: object) -> None:
         self.crash()
         shutil.rmtree(self._folder)
+
+    def new_database(self) -> str:
+        """Returns the URL of a database of this server that is not there yet."""
+        self._databases += 1
+        return f"{self.url.rpartition('/')[0]}/database{self._databases}"
 
     def start(self) -> None:
         """Starts the server, after a crash as well, and waits until it answers."""

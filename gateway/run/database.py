@@ -44,7 +44,7 @@ def engine_of(database_url: str) -> sa.Engine | None:
     engine = sa.create_engine(url)
     if url.database:
         # SQLAlchemy cannot write down names that are not UTF-8, so it is not told the file's.
-        file = _file_of(database_url)
+        file = file_of(database_url)
         file.parent.mkdir(parents=True, exist_ok=True)
 
         @sa.event.listens_for(engine, "do_connect")
@@ -91,7 +91,7 @@ def failure_of(error: SQLAlchemyError, database_url: str = "") -> ServiceError:
     remedies = [_REMEDIES[code] for code in sorted(codes) if code in _REMEDIES]
     remedy = remedies[0] if remedies else f"correct {_SUBJECT}, or start its server"
     if database_url.startswith("sqlite:"):
-        remedy = remedy.replace("the file", f"the file {_file_of(database_url)}", 1)
+        remedy = remedy.replace("the file", f"the file {file_of(database_url)}", 1)
     return Precondition(
         f"the gateway's database cannot be used ({why}); {remedy}, and run the same command again, "
         "nothing that was finished is lost",
@@ -100,7 +100,8 @@ def failure_of(error: SQLAlchemyError, database_url: str = "") -> ServiceError:
     )
 
 
-def _file_of(database_url: str) -> Path:
+def file_of(database_url: str) -> Path:
+    """Returns the file of a SQLite URL."""
     return Path(unquote(urlsplit(database_url).path[1:], errors="surrogateescape"))
 
 

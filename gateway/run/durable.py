@@ -1,9 +1,15 @@
-"""Durable workflows on DBOS, and nothing else of DBOS anywhere.
+"""Durable work: started, gone on with, cancelled and looked at, by any gateway that shares the
+database.
 
 A piece of work is named by its subject, for example "datasets/pets/augmentations/a1". Its handler
 is a coroutine that may do anything as long as everything that takes time or may differ happens in
 a `step`: the result of a step is written down, and after the death of the process the handler runs
 again from its first line while finished steps answer from the record.
+
+The work belongs to the gateway that runs it. Once that lives no more (see `Peers`), whichever other
+one finds out puts the work back into DBOS's queue, which hands it to one of them; that begins when
+nobody holds the subject. What the former owner still wants to write down is refused by DBOS, since
+each hand-over gives a run another token that all writes are checked against.
 
 The records of work that is done are deleted: what it made is in the object store. Those of failed
 work stay, for the error that it ended with.
@@ -15,63 +21,65 @@ time. Workflows run on the event loop that launched it.
 import asyncio
 import contextvars
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import threading
+from dataclasses import replace
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowStatus
-from dbos import error as dbos_error
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from dbos import DBOS, SetWorkflowID
+from sqlalchemy.exc import IntegrityError
 
 from gateway.clients.faults import is_lasting, is_passing
-from gateway.run.database import check, engine_of, failure_of, told
-from gateway.run.serializer import JsonSerializer, RecordedError
-from gateway.run.state import State, pack, unpack
-from servicekit.errors import (
-    Cancelled,
-    Internal,
-    Precondition,
-    ServiceError,
-    Unavailable,
+from gateway.run.engine import Engine
+from gateway.run.peers import Describe
+from gateway.run.records import (
+    DONE,
+    PENDING,
+    WORKFLOW,
+    Run,
+    cancelled_among,
+    delete_runs,
+    done_subjects,
+    newest_run,
+    open_runs,
+    outcome_of,
 )
-
-Handler = Callable[[str], Awaitable[None]]
+from gateway.run.runs import Handler, Runs
+from gateway.run.serializer import RecordedError
+from gateway.run.sharing import peers_of
+from gateway.run.state import State
+from servicekit.errors import Cancelled, Precondition, ServiceError
 
 # Raise it when steps change their order or meaning: older work is then started anew.
 VERSION = "4"
-_THREADS = 32
-_WORKFLOW = "gateway.work"
-# What DBOS never says: the run of another version, which is not gone on with.
-_OUTDATED = "OUTDATED"
-_DONE, _CANCELLED = "SUCCESS", "CANCELLED"
 _EVERY_STEP = 2**31 - 1
-_ENDED = {_DONE, _OUTDATED, _CANCELLED, "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
-_OPEN = {"PENDING", "ENQUEUED"}
+_PAUSE = 1.0
 _log = logging.getLogger(__name__)
+
+
+def _nothing(subject: str) -> bytes:
+    return b""
 
 
 class Durable:
     """Starts, resumes, cancels and looks at durable work."""
 
-    def __init__(self, database_url: str, executor_id: str, handler: Handler) -> None:
-        self._database_url, self._executor_id = database_url, executor_id
-        self._config = DBOSConfig(
-            name="variegate-gateway",
-            executor_id=executor_id,
-            application_version=VERSION,
-            log_level="ERROR",
-            max_executor_threads=_THREADS,
-            enable_otlp=False,
-            serializer=JsonSerializer(),
-        )
-        self._handler = handler
-        self._engine: Engine | None = None
-        self._tasks: dict[str, asyncio.Task[Any]] = {}
-        # Known here even if the database had no room to write it down.
-        self._failed: dict[str, State] = {}
+    def __init__(
+        self,
+        database_url: str,
+        executor_id: str,
+        handler: Handler,
+        *,
+        lease_seconds: float = 30.0,
+        describe: Describe = _nothing,
+        closing: threading.Event | None = None,
+    ) -> None:
+        """`describe` is what other gateways are told of the progress of a subject. `closing` is set
+        while work is interrupted to be gone on with, here or elsewhere, rather than cancelled."""
+        self._engine = Engine(database_url, lease_seconds / 3)
+        self._peers = peers_of(database_url, executor_id, lease_seconds, describe)
+        self._runs = Runs(handler, self._peers, self._forget_later)
+        self._closing = closing or threading.Event()
+        self._tending: list[asyncio.Task[None]] = []
         self._forgetting: set[asyncio.Task[None]] = set()
         # Done just now: to delete the records of large work takes a while.
         self._done: set[str] = set()
@@ -90,206 +98,188 @@ class Durable:
                 reason="GATEWAY_RUNNING",
             )
         _launched = self
-        try:
-            self._engine = engine_of(self._database_url)
-            if self._engine:
-                check(self._engine)  # Before DBOS, which would print the trace of a damaged one.
-            url = None if self._engine else self._database_url
-            own: Any = {"system_database_url": url, "system_database_engine": self._engine}
-            DBOS(config={**self._config, **own})
-            # DBOS adopts the loop it is launched on, so this must not move to a thread.
-            DBOS.launch()
-            _log_as_others_do()
-            await self._clean_up()
-        except (dbos_error.DBOSException, SQLAlchemyError, OSError) as error:
-            if isinstance(error, SQLAlchemyError):
-                failure = failure_of(error, self._database_url)
-                if not isinstance(failure, Unavailable):
-                    raise failure from error
-            raise Precondition(
-                f"the gateway's database cannot be used: {str(error).splitlines()[0]}; correct "
-                "GATEWAY_DATABASE_URL, or start its server",
-                subject="GATEWAY_DATABASE_URL",
-                reason="DATABASE_UNUSABLE",
-            ) from error
-
-    async def _clean_up(self) -> None:
-        """Deletes the records of other versions, whose open work starts anew, and in the background
-        those of work that is done."""
-        found = await DBOS.list_workflows_async(
-            name=_WORKFLOW, executor_id=self._executor_id, load_input=False, load_output=False
-        )
-        if old := [one for one in found if one.app_version != VERSION]:
-            await DBOS.delete_workflows_async([one.workflow_id for one in old])
-        for subject in {_subject_of(one) for one in old if one.status in _OPEN}:
-            await self.start(subject)
-        for one in found:
-            if one.app_version == VERSION and one.status == _DONE:
-                self._forget_later(_subject_of(one))
+        await self._open()
+        self._tending = [asyncio.create_task(self._keep()), asyncio.create_task(self._tend())]
 
     async def close(self) -> None:
-        """Interrupts all work; it goes on at the next launch."""
+        """Interrupts all work; it goes on at the next launch, or at another gateway."""
         global _launched
         if _launched is not self:
             return
-        tasks = [*self._tasks.values(), *self._forgetting]
-        for task in tasks:
+        for task in self._tending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # DBOS has made its own threads the loop's, and takes them away: others still need some.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        await asyncio.to_thread(DBOS.destroy)
-        if self._engine is not None:
-            self._engine.dispose()
+        await asyncio.gather(*self._tending, return_exceptions=True)
+        await self._stop()
         _launched = None
+
+    async def is_serving(self) -> bool:
+        """Says whether it can do and look at work now."""
+        return self._engine.is_open
+
+    async def _open(self) -> None:
+        with self._engine.usable():
+            await self._engine.prepare()
+            executor_id = await self._peers.join(VERSION)
+            self._closing.clear()
+            self._engine.launch(executor_id, VERSION)
+            await self._take_over()
+            for subject in await done_subjects():
+                self._forget_later(subject)
+
+    async def _stop(self) -> None:
+        self._engine.is_open = False
+        self._closing.set()
+        for task in self._forgetting:
+            task.cancel()
+        await asyncio.gather(self._runs.interrupt(), *self._forgetting, return_exceptions=True)
+        await self._engine.close()
+        await self._peers.leave()
+
+    async def _keep(self) -> None:
+        """Stops all work once this gateway lives no more, and begins a new life."""
+        while True:
+            why = await self._peers.kept()
+            _log.error("this gateway stops its work, which others may take over: %s", why)
+            while True:
+                await self._stop()
+                try:
+                    await self._open()
+                    break
+                except ServiceError as error:
+                    _log.warning("%s", error.message)
+                    await asyncio.sleep(_PAUSE)
+            _log.warning("this gateway works again")
+
+    async def _tend(self) -> None:
+        """Finds out again and again what others have cancelled and left behind."""
+        while True:
+            await asyncio.sleep(self._peers.pause)
+            try:
+                with self._engine.answers():
+                    self._runs.cancel(await cancelled_among(self._runs.ids))
+                    await self._peers.note()
+                    await self._take_over()
+            except ServiceError as error:
+                _log.warning("the other gateways are looked after later: %s", error.message)
+            except Exception:  # It must go on whatever happens.
+                _log.exception("the other gateways are looked after later")
+
+    async def _take_over(self) -> None:
+        """Puts the work of gateways that live no more back into the queue of all.
+
+        Which live is asked after what is open: who is seen to have work has begun to live before.
+        """
+        runs = await open_runs()
+        living = await self._peers.living()
+        left = {run.executor_id: run for run in runs if run.status == PENDING}
+        if dead := sorted(left.keys() - living.keys()):
+            await asyncio.to_thread(DBOS._recover_pending_workflows, dead)
+        for run in runs:
+            # No gateway of its version lives that could go on with it.
+            if run.version not in living.values() and await newest_run(run.subject) == run:
+                await self.start(run.subject)
 
     async def start(self, subject: str) -> None:
         """Starts the work on `subject`, unless it runs. Work that ended starts again."""
         async with self._changing:
-            with told():
+            with self._engine.answers():
                 await self._start(subject)
 
     async def _start(self, subject: str) -> None:
-        number, status = await self._latest(subject)
-        if number and status not in _ENDED:
-            if subject not in self._failed:
+        run = await newest_run(subject)
+        if run.is_open:
+            if not self._runs.failure(subject, run.id) and not await self._is_outdated(run):
                 return
-            # It ended, and the database had no room to say so.
-            await DBOS.cancel_workflow_async(f"{subject}~{number}")
-        goes_on = number > 0 and await self._may_go_on(subject)
-        self._failed.pop(subject, None)
-        if task := self._tasks.get(subject):  # It was cancelled and has not ended yet.
-            await asyncio.wait({task})
-        with SetWorkflowID(f"{subject}~{number + 1}"):
-            if goes_on:  # With the steps that were finished.
-                await DBOS.fork_workflow_async(
-                    f"{subject}~{number}", _EVERY_STEP, application_version=VERSION
-                )
-            else:
+            # It ended, and the database had no room to say so; or nobody can go on with it.
+            await DBOS.cancel_workflow_async(run.id)
+        goes_on = run.version == VERSION and await self._may_go_on(run)
+        self._runs.forget_failure(subject)
+        with SetWorkflowID(run.next_id()):
+            if not goes_on:
                 await DBOS.start_workflow_async(_work, subject)
+                return
+            try:  # With the steps that were finished.
+                await DBOS.fork_workflow_async(run.id, _EVERY_STEP, application_version=VERSION)
+            except IntegrityError:
+                _log.info("another gateway was asked to go on with %s as well, and does", subject)
 
-    async def _may_go_on(self, subject: str) -> bool:
+    async def _is_outdated(self, run: Run) -> bool:
+        """Says whether a run is of a version that no gateway has that lives."""
+        if run.version == VERSION:
+            return False
+        return run.version not in (await self._peers.living()).values()
+
+    async def _may_go_on(self, run: Run) -> bool:
         """Says whether the work ended for want of something that may be there now; what it had
         found out otherwise may be what has changed."""
-        state = self._failed.get(subject) or await self._recorded(subject)
-        error = state.error if state else None
+        error = (self._runs.failure(run.subject, run.id) or await outcome_of(run)).error
         return isinstance(error, Cancelled) or (
             error is not None and (is_passing(error) or is_lasting(error))
         )
 
     async def state(self, subject: str) -> State | None:
         """Returns where the work on `subject` stands; None if it was never started."""
-        if subject in self._tasks:  # Callers poll; work in this process needs no database.
+        if self._runs.are_of(subject):  # Callers poll; work in this process needs no database.
             return State("running")
-        if subject in self._failed:
-            return self._failed[subject]
         if subject in self._done:
             return State("done")
         async with self._changing:
-            with told():
-                return await self._recorded(subject)
-
-    async def _recorded(self, subject: str) -> State | None:
-        number, status = await self._latest(subject)
-        if not number or status == _OUTDATED:
-            return None
-        if status not in _ENDED:
-            return State("running")
-        handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
-        ended = (await handle.get_status()).completed_at or 0
-        failed = partial(State, "failed", changed=ended / 1000)
-        if status == _CANCELLED:
-            return failed(Cancelled("cancelled; the same request goes on with it"))
-        if status != _DONE:
-            return failed(Internal("the work failed; the gateway's log has the trace"))
-        error = await handle.get_result()
-        return failed(unpack(error)) if error else State("done")
+            with self._engine.answers():
+                run = await newest_run(subject)
+                if failed := self._runs.failure(subject, run.id):
+                    return failed
+                if not run.number or (run.version != VERSION and not run.is_open):
+                    return None
+                if run.is_open and await self._is_outdated(run):
+                    return None
+                progress = await self._peers.progress(subject)
+                return replace(await outcome_of(run), progress=progress)
 
     async def cancel(self, subject: str) -> None:
-        """Stops the work; what it had finished stays."""
-        with told():
-            number, status = await self._latest(subject)
-            if number and status not in _ENDED:
-                await DBOS.cancel_workflow_async(f"{subject}~{number}")
-                if task := self._tasks.get(subject):
-                    task.cancel()
+        """Stops the work, whoever does it; what it had finished stays."""
+        with self._engine.answers():
+            run = await newest_run(subject)
+            if run.is_open:
+                await DBOS.cancel_workflow_async(run.id)
+                self._runs.cancel([run.id])
 
     async def run(self, subject: str) -> str:
-        """Runs the handler. Returns the packed error, or nothing."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks[subject] = task
-        try:
-            await self._handler(subject)
-        except ServiceError as error:
-            _log.warning("%s failed: %s", subject, error.message)
-            return self._fail(subject, error)
-        except Exception as error:
-            _log.exception("%s failed", subject)
-            return self._fail(subject, error)
-        finally:
-            if self._tasks.get(subject) is task:
-                del self._tasks[subject]
-        self._done.add(subject)
-        self._forget_later(subject)
-        return ""
+        """Is the workflow. Returns the packed error, or nothing."""
+        assert DBOS.workflow_id is not None
+        return await self._runs.run(DBOS.workflow_id, subject)
 
-    def _fail(self, subject: str, error: Exception) -> str:
-        packed = pack(error)
-        self._failed[subject] = State("failed", unpack(packed), time.time())
-        return packed
-
-    def _forget_later(self, subject: str) -> None:
+    def _forget_later(self, subject: str, work: asyncio.Task[Any] | None = None) -> None:
+        if work:
+            self._done.add(subject)
         # Outside of the workflow's context, or DBOS would take it for a part of the workflow.
-        task = asyncio.create_task(self._forget(subject), context=contextvars.Context())
+        task = asyncio.create_task(self._forget(subject, work), context=contextvars.Context())
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
-    async def _forget(self, subject: str) -> None:
+    async def _forget(self, subject: str, work: asyncio.Task[Any] | None) -> None:
         """Deletes the records of all runs of a subject once the newest has ended well."""
         try:
-            number, _ = await self._latest(subject)
-            if not number:
-                return
-            handle = await DBOS.retrieve_workflow_async(f"{subject}~{number}")
-            if await handle.get_result():
-                return
-            async with self._changing:
-                if await self._latest(subject) == (number, _DONE):
-                    await DBOS.delete_workflows_async(
-                        [f"{subject}~{run}" for run in range(1, number + 1)]
-                    )
-        except (SQLAlchemyError, RecordedError) as error:
+            if work:
+                await asyncio.wait({work})
+            with self._engine.answers():
+                run = await newest_run(subject)
+                if run.status != DONE or (await outcome_of(run)).error:
+                    return
+                async with self._changing:
+                    if await newest_run(subject) == run:
+                        await delete_runs(run)
+                        await self._peers.forget(subject)
+        except (ServiceError, RecordedError) as error:
             # They are deleted at the next launch.
             _log.warning("the records of %s stay for now: %s", subject, str(error).splitlines()[0])
         finally:
             self._done.discard(subject)
 
-    async def _latest(self, subject: str) -> tuple[int, str]:
-        """Returns number and status of the newest run; 0 if there is none."""
-        number, status = 0, ""
-        while found := await DBOS.get_workflow_status_async(f"{subject}~{number + 1}"):
-            number, status = number + 1, found.status
-            if found.app_version != VERSION:
-                status = _OUTDATED
-        return number, status
-
 
 _launched: Durable | None = None
 
 
-@DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=10_000)  # type: ignore[untyped-decorator]
+@DBOS.workflow(name=WORKFLOW, max_recovery_attempts=10_000)  # type: ignore[untyped-decorator]
 async def _work(subject: str) -> str:
     assert _launched is not None
     return await _launched.run(subject)
-
-
-def _subject_of(run: WorkflowStatus) -> str:
-    return run.workflow_id.rpartition("~")[0]
-
-
-def _log_as_others_do() -> None:
-    """Sends what DBOS has to say to the log of the process, not to the terminal."""
-    logger = logging.getLogger("dbos")
-    logger.handlers.clear()
-    logger.propagate = True

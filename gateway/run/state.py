@@ -13,12 +13,15 @@ from servicekit.errors import ServiceError, from_status, to_status
 class State:
     """Where a piece of work stands. `error` is set if it failed or was cancelled.
 
-    `changed` is when it came to stand there, in seconds since 1970; 0 if not known.
+    `changed` is when it came to stand there, in seconds since 1970; 0 if not known. `progress` is
+    what another gateway, or this one before it was started anew, told of it; None if this process
+    itself did the work, and knows more.
     """
 
     status: Literal["running", "done", "failed"]
     error: ServiceError | None = None
     changed: float = 0.0
+    progress: bytes | None = None
 
 
 def pack(error: BaseException) -> str:

@@ -11,7 +11,10 @@ from gateway.run.studying import run_study
 
 
 async def do(context: Context, subject: str) -> None:
-    """Does the work that was asked for under a name."""
+    """Does the work that was asked for under a name, unless it is done: of two gateways that were
+    asked at once, or one after the other at its very end, one finds that there is nothing to do."""
+    if await asyncio.to_thread(context.catalog.finished, subject) is not None:
+        return
     context.progress.pop(subject, None)
     note_waits(context.begin(subject).waits)
     resource = await asyncio.to_thread(context.catalog.requested, subject)

@@ -40,6 +40,9 @@ class Trouble:
     device: str = "cpu"  # Of CLIP and the trainer.
     same_pixels: bool = False  # Every image is the same picture.
     pause: float = 0.0  # Seconds that a call of GenerateImages takes.
+    gate: asyncio.Event | None = None  # Calls of GenerateImages after `free_calls` wait for it.
+    free_calls: int = 0
+    waiting: int = 0
     capacity: int = 0  # Images that the generator says it works on at once.
     calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
     made: int = 0
@@ -167,7 +170,7 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             trouble.busy_calls -= 1
             raise Exhausted("the queue is full", retry_after=0.01)
         trouble.calls.append([item.item_id for item in request.items])
-        await asyncio.sleep(trouble.pause)
+        await self._wait()
         for item in request.items:
             if item.seed in trouble.bad_seeds or -1 in trouble.bad_seeds:
                 status = to_status(Internal("the image came out black"), "generator")
@@ -175,6 +178,16 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
                 continue
             image = self._store_image(request, item)
             yield generator_pb2.GenerateImagesResponse(item_id=item.item_id, image=image)
+
+    async def _wait(self):
+        trouble = self.trouble
+        await asyncio.sleep(trouble.pause)
+        if trouble.gate and len(trouble.calls) > trouble.free_calls:
+            trouble.waiting += 1
+            try:
+                await trouble.gate.wait()
+            finally:
+                trouble.waiting -= 1
 
     def _store_image(self, request, item):
         content = item.SerializeToString(deterministic=True).replace(item.item_id.encode(), b"")

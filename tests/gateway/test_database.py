@@ -1,5 +1,7 @@
 """A database that cannot be used is told at the start, without its password, and can be mended."""
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,32 @@ async def test_a_damaged_database_is_named_with_the_remedy_and_no_trace(tmp_path
     mended = Durable(sqlite_url(file), "one", nothing)
     await mended.launch()
     await mended.close()
+
+
+async def test_a_second_gateway_on_one_sqlite_file_is_refused_until_the_first_has_ended(tmp_path):
+    url = f"sqlite:///{tmp_path}/gateway.sqlite"
+    program = f"""
+import asyncio, sys
+from gateway.run.durable import Durable
+
+async def main():
+    durable = Durable({url!r}, "another name", None)
+    await durable.launch()
+    print("launched", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await durable.close()
+
+asyncio.run(main())
+"""
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-c", program]
+    first = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert await first.stdout.readline() == b"launched\n"
+    second = Durable(url, "one", nothing)
+    with pytest.raises(Precondition, match="another gateway uses the database") as caught:
+        await second.launch()
+    await second.close()
+    assert "PostgreSQL, which several gateways can share" in caught.value.message
+    await first.communicate(b"")
+    await second.launch()
+    await second.close()

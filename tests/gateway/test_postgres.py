@@ -4,16 +4,19 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
 
 from gateway.run.durable import Durable
 from gateway.run.steps import step
+from servicekit.errors import Unavailable
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.servers
 SUBJECT = "datasets/pets"
+LEASE = 2.0
 
 # A gateway that is killed after its first step.
 PROGRAM = """
@@ -29,7 +32,7 @@ async def work(subject):
     await asyncio.Event().wait()
 
 async def main():
-    durable = Durable(sys.argv[1], "gateway-0", work)
+    durable = Durable(sys.argv[1], "gateway-0", work, lease_seconds=2)
     await durable.launch()
     await durable.start(sys.argv[2])
     await asyncio.Event().wait()
@@ -38,15 +41,20 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres():
     with Postgres() as found:
         yield found
 
 
+@pytest.fixture
+def url(postgres):
+    return postgres.new_database()
+
+
 @asynccontextmanager
-async def launched(postgres, handler, executor="gateway-0"):
-    found = Durable(postgres.url, executor, handler)
+async def launched(url, handler, lease=LEASE):
+    found = Durable(url, "gateway-0", handler, lease_seconds=lease)
     await found.launch()
     try:
         yield found
@@ -54,8 +62,8 @@ async def launched(postgres, handler, executor="gateway-0"):
         await found.close()
 
 
-def killed_after_its_first_step(postgres):
-    command = [sys.executable, "-c", PROGRAM, postgres.url, SUBJECT]
+def killed_after_its_first_step(url):
+    command = [sys.executable, "-c", PROGRAM, url, SUBJECT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "first is written\n"
         process.send_signal(signal.SIGKILL)
@@ -87,23 +95,30 @@ def two_steps(made):
     return work
 
 
-async def test_a_killed_gateways_work_goes_on_after_its_last_step(postgres):
-    await asyncio.to_thread(killed_after_its_first_step, postgres)
+async def test_a_killed_gateways_work_goes_on_after_its_last_step(url):
+    await asyncio.to_thread(killed_after_its_first_step, url)
     made = []
-    async with launched(postgres, two_steps(made)) as found:
+    async with launched(url, two_steps(made)) as found:
         await until(is_over(found))
     assert made == [7, "second", 8]
 
 
-async def test_a_gateway_of_another_name_leaves_the_work_alone(postgres):
-    await asyncio.to_thread(killed_after_its_first_step, postgres)
-    made = []
-    async with launched(postgres, two_steps(made), executor="gateway-1"):
-        await asyncio.sleep(1)
-    assert made == []
+async def test_a_gateway_that_ends_leaves_its_work_at_once(url):
+    began, made = asyncio.Event(), []
+
+    async def stuck(subject):
+        began.set()
+        await asyncio.Event().wait()
+
+    async with launched(url, stuck, lease=3600) as one:
+        await one.start(SUBJECT)
+        await began.wait()
+    async with launched(url, two_steps(made)) as found:
+        await until(is_over(found))
+    assert made == ["first again", 8, "second", 8]
 
 
-async def test_work_outlives_a_crash_of_the_database(postgres):
+async def test_work_outlives_a_crash_of_the_database(postgres, url):
     crashed, made = asyncio.Event(), []
 
     async def work(subject):
@@ -119,7 +134,7 @@ async def test_work_outlives_a_crash_of_the_database(postgres):
 
         await step("second", second)
 
-    async with launched(postgres, work) as found:
+    async with launched(url, work, lease=3600) as found:
         await found.start(SUBJECT)
 
         async def has_begun():
@@ -132,3 +147,43 @@ async def test_work_outlives_a_crash_of_the_database(postgres):
         await asyncio.to_thread(postgres.start)
         await until(is_over(found))
     assert made == ["first", "goes on", "second"]
+
+
+async def test_without_its_database_a_gateway_stops_before_others_may_take_over(postgres, url):
+    crashed, began, made, ended = asyncio.Event(), asyncio.Event(), [], []
+
+    async def work(subject):
+        async def first():
+            made.append("first")
+            return 7
+
+        made.append(await step("first", first))
+        began.set()
+        try:
+            await crashed.wait()
+        except asyncio.CancelledError:
+            ended.append(closing.is_set())
+            raise
+
+    closing = threading.Event()
+    found = Durable(url, "gateway-0", work, lease_seconds=LEASE, closing=closing)
+    await found.launch()
+    try:
+        await found.start(SUBJECT)
+        await began.wait()
+        await asyncio.to_thread(postgres.crash)
+
+        async def has_stopped():
+            return not await found.is_serving()
+
+        await until(has_stopped)
+        assert ended in ([], [True]), "interrupted, not cancelled"
+        with pytest.raises(Unavailable, match="ask again"):
+            await found.cancel(SUBJECT)
+        crashed.set()
+        await asyncio.to_thread(postgres.start)
+        await until(found.is_serving)
+        await until(is_over(found))
+    finally:
+        await found.close()
+    assert (made, ended) == (["first", 7, 7], [True])

@@ -65,7 +65,7 @@ async def test_failed_work_keeps_its_error_until_it_is_done(root):
 
 async def test_what_a_dead_process_left_of_finished_work_goes_at_the_next_start(root, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(Durable, "_forget_later", lambda self, subject: None)
+        patched.setattr(Durable, "_forget_later", lambda self, subject, work=None: None)
         async with open_system(root / "state", root) as system:
             await system.import_folder(root / "train")
             made = await system.augment()
