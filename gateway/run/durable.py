@@ -121,6 +121,7 @@ class Durable:
             await self._engine.prepare()
             executor_id = await self._peers.join(VERSION)
             self._closing.clear()
+            self._runs.open()
             self._engine.launch(executor_id, VERSION)
             await self._take_over()
             for subject in await done_subjects():
@@ -147,13 +148,17 @@ class Durable:
                     break
                 except ServiceError as error:
                     _log.warning("%s", error.message)
-                    await asyncio.sleep(_PAUSE)
+                except Exception:  # Whatever it is, the next try may find it gone.
+                    _log.exception("this gateway cannot begin anew")
+                await asyncio.sleep(_PAUSE)
             _log.warning("this gateway works again")
 
     async def _tend(self) -> None:
         """Finds out again and again what others have cancelled and left behind."""
         while True:
             await asyncio.sleep(self._peers.pause)
+            if not self._engine.is_open:
+                continue
             try:
                 with self._engine.answers():
                     self._runs.cancel(await cancelled_among(self._runs.ids))

@@ -60,7 +60,8 @@ class Lease:
         renewing = asyncio.create_task(self._renew())
         try:
             while (left := self._held_until - _now()) > 0:
-                await asyncio.wait({renewing}, timeout=left)
+                # No longer than a second, for while the machine sleeps the loop's clock stands.
+                await asyncio.wait({renewing}, timeout=min(left, 1.0))
                 if renewing.done():
                     renewing.result()
                     return "others found that it had not renewed its lease in time"

@@ -27,6 +27,7 @@ class Runs:
         """`done` hears of each subject that is done, and of the task that still says so."""
         self._handler, self._peers, self._done = handler, peers, done
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._may_begin = False
         # By subject, with the run: known here even if the database had no room to write it down.
         self._failed: dict[str, tuple[str, State]] = {}
 
@@ -34,6 +35,8 @@ class Runs:
         """Runs the handler. Returns the packed error, or nothing."""
         task = asyncio.current_task()
         assert task is not None
+        if not self._may_begin:  # DBOS has begun it while all were stopped.
+            raise asyncio.CancelledError
         before = [self._tasks[one] for one in self._of(subject)]
         self._tasks[run_id] = task
         try:
@@ -91,8 +94,13 @@ class Runs:
             if task := self._tasks.get(run_id):
                 task.cancel()
 
+    def open(self) -> None:
+        """Lets runs begin."""
+        self._may_begin = True
+
     async def interrupt(self) -> None:
-        """Stops all, and waits for their end."""
+        """Stops all, waits for their end, and lets none begin."""
+        self._may_begin = False
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -22,8 +22,6 @@ from tests.gateway import doubles
 from tests.gateway.system import FIVE, System
 from tests.tests_ports import free_port
 
-# Short, so that a test need not wait; on a busy machine a gateway may well lose it, and goes on.
-LEASE_SECONDS = 3
 SECONDS = 60
 
 
@@ -55,12 +53,12 @@ class Gateway(System):
         return text in self.log.read_text()
 
     async def progress(self, operation):
-        """Returns the operation as this gateway sees it, and its progress."""
+        """Returns how far an operation is, as this gateway sees it."""
         request = operations_pb2.GetOperationRequest(name=operation.name)
         found = await self.operations.GetOperation(request, timeout=20)
         told = pb.OperationProgress()
         found.metadata.Unpack(told)
-        return found, told
+        return told
 
     async def cancel(self, operation):
         request = operations_pb2.CancelOperationRequest(name=operation.name)
@@ -76,6 +74,7 @@ class Gateways:
     target: str  # Of the doubles.
     store: DirectoryStore
     trouble: doubles.Trouble
+    lease_seconds: int = 5  # So that a test need not wait; those of a busy machine are not lost.
 
     @asynccontextmanager
     async def started(self, *names):
@@ -97,7 +96,7 @@ class Gateways:
             "SERVER_STORE": self.store.root.as_uri(),
             "GATEWAY_DATABASE_URL": self.database_url,
             "GATEWAY_EXECUTOR_ID": name,
-            "GATEWAY_LEASE_SECONDS": LEASE_SECONDS,
+            "GATEWAY_LEASE_SECONDS": self.lease_seconds,
             "GATEWAY_SHARD_SIZE": 4,
             "GATEWAY_IMPORT_ROOTS": self.folder,
             **{f"GATEWAY_{service.upper()}": self.target for service in FIVE},

@@ -29,18 +29,30 @@ async def gateways(postgres, tmp_path):
         yield found
 
 
-async def begun(gateways, one, other):
-    """Starts work on one gateway; returns it in its middle, once the other sees how far it is."""
-    await one.import_folder(gateways.folder / "train")
-    operation = await one.start(**RECIPE)
+async def begun(gateways, both, asked):
+    """Asks gateways for the same work at once; returns it in its middle, with the one that does it
+    and the other."""
+    await asked[0].import_folder(gateways.folder / "train")
+    operation, *others = await asyncio.gather(*(one.start(**RECIPE) for one in asked))
+    assert {one.name for one in others} <= {operation.name}
+
+    async def is_in_its_middle():
+        done = gateways.recorded() == gateways.trouble.free_calls
+        return done and gateways.trouble.waiting and len(gateways.owners()) == 1
+
+    await until(is_in_its_middle)
+    owners = gateways.owners()
+    return operation, *sorted(both, key=lambda gateway: gateway.name not in owners)
+
+
+async def seen(gateway, operation):
+    """Waits until a gateway knows how far the work is, and returns that."""
 
     async def is_seen():
-        _, told = await other.progress(operation)
-        free = gateways.trouble.free_calls
-        return (told.stage, gateways.recorded()) == ("generate", free) and gateways.trouble.waiting
+        return (await gateway.progress(operation)).stage == "generate"
 
     await until(is_seen)
-    return operation
+    return await gateway.progress(operation)
 
 
 def written(store):
@@ -50,11 +62,10 @@ def written(store):
 
 async def test_the_work_of_a_killed_gateway_is_finished_by_another(gateways):
     trouble = gateways.trouble
-    async with gateways.started("one", "two") as (one, two):
-        operation = await begun(gateways, one, two)
-        _, told = await two.progress(operation)
+    async with gateways.started("one", "two") as both:
+        operation, one, two = await begun(gateways, both, both[:1])
+        told = await seen(two, operation)
         assert (told.unit, told.total_count) == ("images", IMAGES)
-        assert gateways.owners() == {"one"}
         await one.kill()
         left = len(trouble.calls) - gateways.recorded()
         trouble.gate.set()
@@ -66,12 +77,12 @@ async def test_the_work_of_a_killed_gateway_is_finished_by_another(gateways):
 
 async def test_a_gateway_that_was_frozen_writes_no_more_and_says_why(gateways):
     trouble = gateways.trouble
-    async with gateways.started("one", "two") as (one, two):
-        operation = await begun(gateways, one, two)
+    async with gateways.started("one", "two") as both:
+        operation, one, two = await begun(gateways, both, both[:1])
         one.send(signal.SIGSTOP)
 
         async def is_taken_over():
-            return gateways.owners() == {"two"}
+            return gateways.owners() == {two.name}
 
         await until(is_taken_over)
         trouble.gate.set()
@@ -86,37 +97,27 @@ async def test_a_gateway_that_was_frozen_writes_no_more_and_says_why(gateways):
         assert (await one.augment("a2", **RECIPE)).result.accepted_count == IMAGES
 
 
-async def test_any_gateway_answers_goes_on_with_and_cancels_the_work_of_another(gateways, fails):
-    trouble = gateways.trouble
-    async with gateways.started("one", "two") as (one, two):
-        operation = await begun(gateways, one, two)
-        assert (await two.start(**RECIPE)).name == operation.name
-        error = await fails(two.start(**{**RECIPE, "seed": 4}))
+async def test_what_two_are_asked_for_is_made_once_and_either_answers_and_cancels(gateways, fails):
+    trouble, gateways.lease_seconds = gateways.trouble, 600
+    async with gateways.started("one", "two") as both:
+        operation, _, other = await begun(gateways, both, both)
+        asked = [item for call in trouble.calls for item in call]
+        assert len(asked) == len(set(asked)), "both work on it"
+        error = await fails(other.start(**{**RECIPE, "seed": 4}))
         assert error.reason == "DIFFERENT_REQUEST"
-        await two.cancel(operation)
+        await seen(other, operation)
+        await other.cancel(operation)
 
         async def has_stopped():
             return trouble.waiting == 0
 
         await until(has_stopped)
-        for gateway in (one, two):
+        for gateway in both:
             found = await gateway.finish(operation)
             assert found.error.code == 1 and "cancelled" in found.error.message
         trouble.gate.set()
-        assert (await two.start(**RECIPE)).name == operation.name
-        made = await two.finish(operation)
+        assert (await other.start(**RECIPE)).name == operation.name
+        made = await other.finish(operation)
         assert made.result.accepted_count == IMAGES == trouble.made
-        assert await one.finish(operation) == made
-
-
-async def test_gateways_that_are_asked_for_the_same_at_once_make_it_once(gateways):
-    trouble = gateways.trouble
-    trouble.gate.set()
-    async with gateways.started("one", "two") as both:
-        await both[0].import_folder(gateways.folder / "train")
-        asked = [gateway.start(f"a{n}", **RECIPE) for n in range(4) for gateway in both]
-        operations = await asyncio.gather(*asked)
-        assert len({operation.name for operation in operations}) == 4
-        made = [await both[n % 2].finish(one) for n, one in enumerate(operations)]
-        assert {one.result.accepted_count for one in made} == {IMAGES}
-    assert len(trouble.calls) == 4 * SHARDS, "each shard once"
+        for gateway in both:
+            assert await gateway.finish(operation) == made

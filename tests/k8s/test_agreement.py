@@ -112,15 +112,27 @@ def test_the_gateway_finds_every_other_service_by_its_headless_name(name):
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
-def test_the_one_gateway_is_named_by_its_pod(name):
-    workload = services(render(name))["gateway"]
-    assert (workload["kind"], workload["spec"]["replicas"]) == ("StatefulSet", 1)
-    [identity] = [
-        variable
-        for variable in container(workload, "gateway")["env"]
-        if variable["name"] == "GATEWAY_EXECUTOR_ID"
-    ]
+def test_gateways_are_named_by_their_pods_and_several_share_a_postgresql(name):
+    manifests = render(name)
+    workload = services(manifests)["gateway"]
+    one = container(workload, "gateway")
+    url = load(settings_class("gateway"), environment(manifests, one), "gateway").database_url
+    replicas = workload["spec"]["replicas"]
+    assert workload["kind"] == "StatefulSet"
+    assert replicas == 1 if url.startswith("sqlite:") else replicas > 1
+    assert named(manifests, "PodDisruptionBudget", "gateway")["spec"]["maxUnavailable"] == 1
+    [identity] = [variable for variable in one["env"] if variable["name"] == "GATEWAY_EXECUTOR_ID"]
     assert identity["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+@pytest.mark.parametrize("name", [name for name in RENDERINGS if "postgres" in name])
+def test_any_gateway_is_reached_at_one_address(name):
+    manifests = render(name)
+    shown = named(manifests, "Service", "any-gateway")["spec"]
+    assert "clusterIP" not in shown
+    assert shown["selector"] == named(manifests, "Service", "gateway")["spec"]["selector"]
+    [port] = shown["ports"]
+    assert (port["port"], port["targetPort"]) == (port_of("gateway"), "grpc")
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
