@@ -26,6 +26,8 @@ from tests.k8s.rendered import (
     workloads,
 )
 
+# It reads megabytes of schemas for every object.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 NEWEST = kubernetes_validate.utils.all_versions()[-3:]
 # Secrets are made by hand, with the command that k8s/README.md has for each.
 SECRETS = {"store", "postgres", "models"}
