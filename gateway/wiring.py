@@ -18,6 +18,7 @@ from gateway.validation import Validator
 from servicekit.operations import OperationsServicer
 from servicekit.server import Service
 from servicekit.storage import ObjectStore
+from servicekit.workload import Workload
 
 
 def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
@@ -41,6 +42,9 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(service, server)
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(operations), server)
 
+    def workload() -> Workload:
+        return Workload(0, durable.running_count, last_batch=0, max_batch=1, seconds_waiting=0.0)
+
     async def close() -> None:
         await durable.close()
         await clients.close()
@@ -55,4 +59,5 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         load=durable.launch,
         close=close,
         probe=durable.is_serving,
+        workload=workload,
     )

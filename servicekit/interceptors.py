@@ -115,7 +115,9 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, context: grpc.aio.ServicerContext, requests: AsyncIterator[Any] | None
     ) -> AsyncIterator[None]:
         started = time.monotonic()
-        self._metrics.in_flight.inc()
+        # Watchers of the health would be calls that never end.
+        is_work = not method.startswith(_INFRASTRUCTURE)
+        self._metrics.in_flight.inc(is_work)
         code = grpc.StatusCode.OK
         try:
             yield
@@ -133,10 +135,10 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             status = to_status(failure, self._service)
             await context.abort_with_status(rpc_status.to_status(status))
         finally:
+            self._metrics.in_flight.dec(is_work)
             self._record(method, code, time.monotonic() - started)
 
     def _record(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
-        self._metrics.in_flight.dec()
         self._metrics.calls.labels(method, code.name).inc()
         self._metrics.seconds.labels(method).observe(seconds)
         mark_call(code)

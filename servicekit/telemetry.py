@@ -55,7 +55,9 @@ class Metrics:
             registry=registry,
         )
         self.in_flight = Gauge(
-            f"{name}_calls_in_flight", "Calls that have not ended.", registry=registry
+            f"{name}_calls_in_flight",
+            "Calls that have not ended, probes left out.",
+            registry=registry,
         )
 
     def show(self, service: str, workload: Callable[[], Workload | None]) -> None:

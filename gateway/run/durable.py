@@ -248,6 +248,11 @@ class Durable:
                 await DBOS.cancel_workflow_async(run.id)
                 self._runs.cancel([run.id])
 
+    @property
+    def running_count(self) -> int:
+        """How many pieces of work run in this process."""
+        return self._runs.count
+
     async def run(self, subject: str) -> str:
         """Is the workflow. Returns the packed error, or nothing."""
         assert DBOS.workflow_id is not None

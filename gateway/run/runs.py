@@ -67,6 +67,11 @@ class Runs:
         self._failed[subject] = run_id, State("failed", unpack(packed), time.time())
         return packed
 
+    @property
+    def count(self) -> int:
+        """How many have not ended."""
+        return len(self._tasks)
+
     def are_of(self, subject: str) -> bool:
         """Says whether the subject is worked on here."""
         return bool(self._of(subject))

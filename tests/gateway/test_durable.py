@@ -36,6 +36,13 @@ def is_in(found, status):
     return holds
 
 
+def has(found, count):
+    async def holds():
+        return found.running_count == count
+
+    return holds
+
+
 async def test_work_started_while_its_predecessor_is_cancelled_can_be_cancelled_itself(tmp_path):
     began, alive = [], set()
 
@@ -65,6 +72,22 @@ async def test_work_started_while_its_predecessor_is_cancelled_can_be_cancelled_
         await found.cancel(SUBJECT)
         await until(is_in(found, "failed"))
         assert not alive
+
+
+async def test_unfinished_work_is_counted_also_after_a_new_start(tmp_path):
+    go = asyncio.Event()
+
+    async def waits(subject):
+        await go.wait()
+
+    async with launched(tmp_path, waits) as found:
+        assert found.running_count == 0
+        await found.start(SUBJECT)
+        await until(has(found, 1))
+    async with launched(tmp_path, waits) as found:
+        await until(has(found, 1))
+        go.set()
+        await until(has(found, 0))
 
 
 @pytest.mark.parametrize("version", [durable.VERSION, "another"])

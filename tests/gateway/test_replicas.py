@@ -133,6 +133,14 @@ async def test_a_replica_that_appears_gets_its_share(farm):
     assert second > first / 2
 
 
+async def test_work_that_finds_no_replica_waits_for_the_first(farm):
+    work = asyncio.create_task(farm.make_many(10))
+    await asyncio.sleep(0.5)
+    assert not work.done()
+    await farm.add_fake(Fake())
+    await work
+
+
 async def test_a_replica_that_dies_costs_no_image(farm):
     victim, _ = await farm.add_fake(Fake(seconds=0.02)), await farm.add_fake(Fake(seconds=0.02))
     work = asyncio.create_task(farm.make_many(80))

@@ -27,6 +27,8 @@ EXCLUSIVE = (
     ("shared-store", "minio"),
     ("s3", "minio"),
     ("autoscaling", "keda"),
+    ("autoscaling", "keda-zero"),
+    ("keda", "keda-zero"),
     # Triton takes the credentials of an S3 store.
     ("shared-store", "gpu"),
     ("shared-store", "models"),
@@ -48,6 +50,9 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
         ("models", "gpu", "model-fetch", "s3", "postgres", "milvus", "keda", "monitoring"),
         ("models", "gpu", "model-fetch", "minio", "tracing", "autoscaling", "monitoring"),
         ("models", "gpu", "minio", "postgres", "milvus"),
+        ("nano", "shared-store", "postgres", "milvus", "keda-zero", "monitoring", "tracing"),
+        ("models", "gpu", "model-fetch", "s3", "postgres", "keda-zero", "monitoring"),
+        ("models", "gpu", "minio", "keda-zero", "monitoring"),
     )
 }
 # What clusters learn of from others, and the schemas of Kubernetes do not know.

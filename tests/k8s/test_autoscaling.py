@@ -6,12 +6,16 @@ import pytest
 import yaml
 
 from gateway.clients import replicas
+from gateway.settings import GatewaySettings
+from servicekit.settings import load
 from servicekit.workload import metrics_of
 from tests.k8s.rendered import (
     K8S,
     RENDERINGS,
     container,
     containers,
+    environment,
+    lasts,
     named,
     of_kind,
     quantity,
@@ -21,7 +25,8 @@ from tests.k8s.rendered import (
 
 SCALED = ("captioner", "generator")
 HPA = [name for name in RENDERINGS if "+autoscaling" in name]
-KEDA = [name for name in RENDERINGS if "+keda" in name]
+KEDA = [name for name in RENDERINGS if "+keda" in name and "+keda-zero" not in name]
+ZERO = [name for name in RENDERINGS if "+keda-zero" in name]
 # Of a namespace and a pod, as the adapter gives it to an autoscaler.
 METRIC = {service: f"variegate_{service}_load" for service in SCALED}
 
@@ -83,6 +88,34 @@ def test_no_pod_is_given_up_while_its_successor_would_still_load(name):
     patience = hpa["behavior"]["scaleDown"]["stabilizationWindowSeconds"]
     front = container(services(manifests)["generator"], "generator")["startupProbe"]
     assert patience >= 2 * front["periodSeconds"] * front["failureThreshold"]
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_what_sleeps_is_woken_by_the_work_of_the_gateway_and_by_calls_that_wait_in_it(name):
+    found = {one["metadata"]["name"]: one["spec"] for one in of_kind(render(name), "ScaledObject")}
+    assert set(found) == {*SCALED, "prompter"}
+    for spec in found.values():
+        assert spec["minReplicaCount"] == 0
+        *_, waking = (trigger["metadata"] for trigger in spec["triggers"])
+        asked = set(re.findall(r"variegate_\w+(?={)", waking["query"]))
+        assert asked == {"variegate_gateway_items_running", "variegate_gateway_calls_in_flight"}
+        # Any work at all wakes one, and never more than one.
+        assert float(waking["activationThreshold"]) == 0 and float(waking["threshold"]) > 1000
+        assert waking["serverAddress"] == spec["triggers"][0]["metadata"]["serverAddress"]
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_the_gateway_waits_and_sleep_comes_later_than_the_slowest_start(name):
+    manifests = render(name)
+    gateway = container(services(manifests)["gateway"], "gateway")
+    patience = load(GatewaySettings, environment(manifests, gateway), "gateway").patience_seconds
+    for one in of_kind(manifests, "ScaledObject"):
+        spec = one["spec"]
+        workload = services(manifests)[spec["scaleTargetRef"]["name"]]
+        probes = [found["startupProbe"] for found in filter(lasts, containers(workload))]
+        slowest = sum(probe["periodSeconds"] * probe["failureThreshold"] for probe in probes)
+        assert spec["cooldownPeriod"] > slowest
+        assert patience > slowest + spec["pollingInterval"]
 
 
 def test_the_rule_of_the_adapter_knows_every_metric():
