@@ -43,3 +43,19 @@ async def to_its_end(
         with suppress(Exception):  # Nobody is left to hear of it.
             thread.result()
         raise
+
+
+async def in_full(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Awaits a coroutine that must not be stopped half way.
+
+    A caller who is cancelled, however often, waits for its end, and hears of an error.
+    """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        task.result()
+        raise

@@ -75,14 +75,20 @@ class RunHistory:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def add(self, run_id: str, request: RunRequest) -> None:
-        """Keeps what was asked for; a no-op if the run is known."""
+    def add(self, run_id: str, request: RunRequest, call: bytes) -> None:
+        """Keeps what was asked for, and the call that asked; a no-op if the run is known."""
+        self._store.put(f"{_ROOT}/{run_id}/call.pb", call)
         self._store.put(f"{_ROOT}/{run_id}/run.json", request_to_json(request))
 
     def request(self, run_id: str) -> RunRequest | None:
         """What was asked for, None if the run is not known."""
         key = f"{_ROOT}/{run_id}/run.json"
         return request_from_json(self._store.get(key)) if self._store.exists(key) else None
+
+    def call(self, run_id: str) -> bytes | None:
+        """The call that asked for the run, None if it is not known."""
+        key = f"{_ROOT}/{run_id}/call.pb"
+        return self._store.get(key) if self._store.exists(key) else None
 
     def get(self, run_id: str) -> tuple[RunRequest, RunResult | None]:
         """The request and, once it has succeeded, the result. Raises NotFound."""

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 from google.longrunning import operations_pb2
 from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 
-from servicekit.errors import InvalidArgument
-from servicekit.operations import OperationRunner, Progress
+from servicekit.errors import InvalidArgument, NotFound
+from servicekit.operations import OperationRunner, Progress, Work
 from trainer import recipes
 from trainer.defaults import resolve, smallest_image
 from trainer.identity import training_digest
@@ -32,18 +33,36 @@ class TrainerService(rpc.TrainerServiceServicer):
     ) -> operations_pb2.Operation:
         run_id = request.training_run_id
         wanted = resolve(request_from_pb(request.training_run))
-        wanted = await self._trainer.admit(run_id, wanted)
+        wanted = await self._trainer.admit(run_id, wanted, request.SerializeToString())
+        operation = await self._runner.start(run_id, request, self._work(run_id, wanted))
+        await asyncio.sleep(0)  # the work has begun, so the run can be watched from now on
+        return operation
 
+    async def go_on(self) -> None:
+        """Follows the runs that an earlier trainer started, where their operations are not done.
+
+        So these can be watched, cancelled and waited for as if there had been no other trainer.
+        """
+        for run_id in await self._trainer.found():
+            known = await asyncio.to_thread(self._trainer.history.call, run_id)
+            wanted = await asyncio.to_thread(self._trainer.history.request, run_id)
+            if known is None or wanted is None:
+                continue  # It is of another store.
+            with suppress(NotFound):
+                if not (await self._runner.get(f"operations/trainer-{run_id}")).done:
+                    request = pb.CreateTrainingRunRequest.FromString(known)
+                    work = self._work(run_id, wanted, is_found=True)
+                    await self._runner.start(run_id, request, work)
+
+    def _work(self, run_id: str, wanted: RunRequest, *, is_found: bool = False) -> Work:
         async def work(progress: Progress) -> pb.TrainingRun:
             def on_step(step: Step) -> None:
                 progress.update(metadata_to_pb(step))
 
-            result = await self._trainer.train(run_id, wanted, on_step)
+            result = await self._trainer.train(run_id, wanted, on_step, is_found=is_found)
             return run_to_pb(run_id, wanted, result)
 
-        operation = await self._runner.start(run_id, request, work)
-        await asyncio.sleep(0)  # the work has begun, so the run can be watched from now on
-        return operation
+        return work
 
     async def PlanTrainingRun(
         self, request: pb.PlanTrainingRunRequest, context: grpc.aio.ServicerContext

@@ -16,8 +16,21 @@ class TrainerSettings:
         Path(gettempdir()) / "variegate-trainer",
         "Local folder for decoded images and checkpoints; it may be lost at any time.",
     )
+    launcher: str = setting(
+        "subprocess",
+        "Where runs train: in processes of this machine, or as Kubernetes Jobs.",
+        choices=("subprocess", "kubernetes"),
+    )
+    job_template: str = setting(
+        "training", "The CronJob of the trainer's namespace that Jobs of runs are made of."
+    )
+    job_poll_seconds: float = setting(
+        2.0, "How often a run that trains as a Job is looked at.", least=0.1
+    )
     device: str = setting("auto", MEANING, limits=DEVICES)
-    max_runs: int = setting(1, "Most runs that train at once; the others wait.", least=1)
+    max_runs: int = setting(
+        1, "Most runs that train at once in processes; the others wait.", least=1
+    )
     threads: int = setting(
         0, "Processor threads of a run; 0: as many as the cores it may use.", least=0
     )

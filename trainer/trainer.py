@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from servicekit.storage import ObjectStore
+from servicekit.together import in_full
 from trainer.defaults import with_image_size
 from trainer.history import Metrics, MetricsLog, RunHistory
-from trainer.launchers.base import Launcher, OnReport, Report
+from trainer.launchers.base import Launcher, Report
 from trainer.pace import Pace, Paces
 from trainer.preparation import Preparation
 from trainer.runs import RunRequest, RunResult
@@ -64,8 +64,8 @@ class Trainer:
         """The ids of runs that went on while no trainer followed them."""
         return await self._launcher.found()
 
-    async def admit(self, run_id: str, request: RunRequest) -> RunRequest:
-        """Checks a run by its manifests, fills in what depends on them, and keeps it.
+    async def admit(self, run_id: str, request: RunRequest, call: bytes) -> RunRequest:
+        """Checks a run by its manifests, fills in what depends on them, and keeps it with its call.
 
         A run that is known keeps what was filled in then, and one that has finished is not checked
         again: its manifests may be gone. Raises InvalidArgument or Precondition.
@@ -76,7 +76,7 @@ class Trainer:
         images = await asyncio.to_thread(self._preparation.choose, request)
         request = known or with_image_size(request, images.sides)
         self._launcher.check(request, images.cache_entries(request.image_size))
-        await asyncio.to_thread(self._history.add, run_id, request)
+        await asyncio.to_thread(self._history.add, run_id, request, call)
         return request
 
     async def plan(self, request: RunRequest, planned_count: int) -> Plan:
@@ -91,8 +91,13 @@ class Trainer:
         pace = await asyncio.to_thread(self._paces.get, request)
         return Plan(request, sum(entries.values()), pace)
 
-    async def train(self, run_id: str, request: RunRequest, on_step: OnStep) -> RunResult:
-        """Trains an admitted run, or goes on with one that was interrupted."""
+    async def train(
+        self, run_id: str, request: RunRequest, on_step: OnStep, *, is_found: bool = False
+    ) -> RunResult:
+        """Trains an admitted run, or goes on with one that was interrupted.
+
+        One that was found (see `found`) is followed, and not started again if it has failed.
+        """
         # Before anything is awaited, so that whoever watches the run now waits for its metrics.
         log = self._logs[run_id] = MetricsLog()
         try:
@@ -107,7 +112,13 @@ class Trainer:
                 log.append(Metrics(report.step, report.values))
                 on_step(Step(report.step, request.step_count, report.images_per_second))
 
-            return await self._launched(run_id, request, on_report)
+            if not is_found:
+                await self._launcher.start(run_id, request)
+            return await self._launcher.follow(run_id, on_report)
+        except asyncio.CancelledError:
+            if not self._is_leaving:
+                await in_full(self._launcher.cancel(run_id))
+            raise
         finally:
             del self._logs[run_id]
             log.close()
@@ -134,20 +145,3 @@ class Trainer:
     async def close(self) -> None:
         """Ends what would not outlive this process anyway."""
         await self._launcher.close()
-
-    async def _launched(self, run_id: str, request: RunRequest, on_report: OnReport) -> RunResult:
-        try:
-            await self._launcher.start(run_id, request)
-            return await self._launcher.follow(run_id, on_report)
-        except asyncio.CancelledError:
-            if not self._is_leaving:
-                await self._ended(run_id)
-            raise
-
-    async def _ended(self, run_id: str) -> None:
-        """Ends a run, however often who waits for that is cancelled."""
-        ending = asyncio.ensure_future(self._launcher.cancel(run_id))
-        while not ending.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({ending})
-        ending.result()

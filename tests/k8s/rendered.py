@@ -40,10 +40,10 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     for parts in (
         ("nano", "shared-store"),
         ("nano", "shared-store", "postgres", "milvus", "autoscaling", "monitoring"),
-        ("nano", "shared-store", "tracing", "keda", "monitoring"),
+        ("training-jobs", "nano", "shared-store", "tracing", "keda", "monitoring"),
         ("nano", "s3", "postgres", "tracing", "keda", "monitoring"),
         ("nano", "s3", "milvus", "autoscaling"),
-        ("nano", "minio", "postgres", "tracing", "milvus", "autoscaling"),
+        ("training-jobs", "nano", "minio", "postgres", "tracing", "milvus", "autoscaling"),
         ("nano", "minio", "keda", "monitoring"),
         ("models", "gpu", "s3"),
         ("models", "gpu", "s3", "tracing", "autoscaling", "monitoring"),
@@ -51,8 +51,17 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
         ("models", "gpu", "model-fetch", "minio", "tracing", "autoscaling", "monitoring"),
         ("models", "gpu", "minio", "postgres", "milvus"),
         ("nano", "shared-store", "postgres", "milvus", "keda-zero", "monitoring", "tracing"),
-        ("models", "gpu", "model-fetch", "s3", "postgres", "keda-zero", "monitoring"),
-        ("models", "gpu", "minio", "keda-zero", "monitoring"),
+        (
+            "training-jobs",
+            "models",
+            "gpu",
+            "model-fetch",
+            "s3",
+            "postgres",
+            "keda-zero",
+            "monitoring",
+        ),
+        ("models", "gpu", "minio", "postgres", "keda-zero", "monitoring"),
     )
 }
 # What clusters learn of from others, and the schemas of Kubernetes do not know.
@@ -116,7 +125,7 @@ def named(manifests: tuple[Manifest, ...], kind: str, name: str) -> Manifest:
 
 def workloads(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
     """Returns what makes pods, by name."""
-    kinds = ("Deployment", "StatefulSet", "Job")
+    kinds = ("Deployment", "StatefulSet", "Job", "CronJob")
     return {one["metadata"]["name"]: one for one in of_kind(manifests, *kinds)}
 
 
@@ -127,7 +136,8 @@ def services(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
 
 
 def pod(workload: Manifest) -> Manifest:
-    found: Manifest = workload["spec"]["template"]["spec"]
+    job = workload["spec"].get("jobTemplate", workload)
+    found: Manifest = job["spec"]["template"]["spec"]
     return found
 
 

@@ -34,7 +34,7 @@ from tests.k8s.rendered import (
 
 # Variables of the processes that are no settings of ours.
 OTHERS = {"HOME", "HF_HUB_OFFLINE", "POSTGRES_PASSWORD"}
-GPU = [name for name in RENDERINGS if name == "prod" or name.startswith("models+gpu")]
+GPU = [name for name in RENDERINGS if name == "prod" or "gpu" in name.split("+")]
 # Time for closing what is open once the calls in flight have ended.
 CLOSING_SECONDS = 15
 
@@ -256,8 +256,9 @@ def test_the_prompter_asks_the_vllm_beside_it_as_our_own_launcher_starts_it(name
 def test_every_model_has_a_gpu(name):
     limits = {
         one["name"]: one["resources"]["limits"].get("nvidia.com/gpu")
-        for workload in services(render(name)).values()
+        for workload in workloads(render(name)).values()
         for one in containers(workload)
+        if workload["metadata"].get("labels", {}).get("variegate/trains") != "elsewhere"
     }
     holders = {key for key, count in limits.items() if count == "1"}
     assert holders == {"captioner", "triton", "vllm", "retriever", "trainer"}
@@ -265,7 +266,7 @@ def test_every_model_has_a_gpu(name):
 
 @pytest.mark.parametrize("name", [name for name in RENDERINGS if name not in GPU])
 def test_without_the_gpu_component_nothing_asks_for_one(name):
-    for manifest in of_kind(render(name), "Deployment", "StatefulSet"):
+    for manifest in of_kind(render(name), "Deployment", "StatefulSet", "CronJob"):
         assert "nvidia.com" not in json.dumps(manifest)
 
 

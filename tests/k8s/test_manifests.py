@@ -16,6 +16,7 @@ from tests.k8s.rendered import (
     K8S,
     RENDERINGS,
     containers,
+    environment,
     lasts,
     of_kind,
     pod,
@@ -113,7 +114,9 @@ def test_no_secret_is_in_git():
 def test_every_pod_keeps_to_the_restricted_pod_security_standard(name):
     for workload in workloads(render(name)).values():
         spec = pod(workload)
-        assert spec["automountServiceAccountToken"] is False
+        calls = environment(render(name), spec["containers"][0]).get("TRAINER_LAUNCHER")
+        is_launcher = calls == "kubernetes" and workload["kind"] == "Deployment"
+        assert spec["automountServiceAccountToken"] is is_launcher
         assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(spec)
         security = spec["securityContext"]
         assert security["runAsNonRoot"] and security["runAsUser"] > 0
@@ -144,7 +147,7 @@ def test_nothing_can_take_all_of_a_node(name):
 @pytest.mark.parametrize("name", RENDERINGS)
 def test_every_lasting_container_has_all_three_probes(name):
     for workload in workloads(render(name)).values():
-        if workload["kind"] != "Job":
+        if workload["kind"] not in ("Job", "CronJob"):
             for one in filter(lasts, containers(workload)):
                 assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(one)
 

@@ -37,7 +37,7 @@ CLIENTS = {
     "dns": "the cluster's DNS",
     "socket": "free ports and the name of this machine; no connection",
     "huggingface_hub": "the list of models; CAPTIONER_MODEL is a folder in a cluster",
-    "httpx2": "the list of models; PROMPTER_LLM",
+    "httpx2": "the list of models; PROMPTER_LLM; the API server, with TRAINER_LAUNCHER",
     "openai": "PROMPTER_LLM",
     "pymilvus": "RETRIEVER_MILVUS",
     "tritonclient": "GENERATOR_TRITON",
@@ -88,6 +88,9 @@ def test_every_opened_port_is_one_of_a_pod_that_is_there(name):
         selected = policy["podSelector"].get("matchLabels", {})
         if NAME in selected and "ingress" in policy:
             [rule] = policy["ingress"]
+            if selected[NAME] == "training":  # Its pods alone, on ports that they choose.
+                assert rule == {"from": [{"podSelector": {"matchLabels": selected}}]}
+                continue
             assert {port["port"] for port in rule["ports"]} <= set(ports_of(there[selected[NAME]]))
 
 
@@ -157,6 +160,8 @@ def test_a_service_may_call_what_its_settings_name_and_nothing_else(name):
         }
         if "+s3" in name and service != "prompter":  # The overlay says where it is.
             wanted.add(("", 443))
+        if service == "trainer" and "training-jobs" in name:  # The API server, behind its Service.
+            wanted |= {("", 443), ("", 6443)}
         assert set(allowed(manifests, service)) == wanted
 
 

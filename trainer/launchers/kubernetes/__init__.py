@@ -1,0 +1,1 @@
+"""Runs as Kubernetes Jobs: they go on without the trainer, and meet it in the object store."""

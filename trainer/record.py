@@ -1,0 +1,70 @@
+"""What a run that trains elsewhere tells through the store: reports, and what ended it."""
+
+import json
+from dataclasses import asdict
+
+from google.rpc import status_pb2
+
+from servicekit.errors import NotFound, ServiceError, from_status, to_status
+from servicekit.storage import ObjectStore
+from trainer.launchers.base import Report
+
+_REPORTS, _FAILURE, _INTERRUPTION = "reports.jsonl", "failure.pb", "interruption.pb"
+
+
+class RunRecord:
+    """Written by the run, read by whoever follows it. Synchronous."""
+
+    def __init__(self, store: ObjectStore, run_id: str) -> None:
+        self._store = store
+        self._folder = f"trainingRuns/{run_id}"
+        self._version = ""
+
+    def keep_reports(self, reports: list[Report]) -> None:
+        """Replaces the reports so far."""
+        lines = (json.dumps(asdict(report)) + "\n" for report in reports)
+        self._put(_REPORTS, "".join(lines).encode())
+
+    def new_reports(self) -> list[Report]:
+        """The reports so far, if they have changed since they were last read; else none."""
+        key = f"{self._folder}/{_REPORTS}"
+        try:
+            version = self._store.version(key)
+            if version == self._version:
+                return []
+            lines = self._store.get(key).decode().splitlines()
+        except NotFound:
+            return []
+        self._version = version
+        return [Report(**json.loads(line)) for line in lines]
+
+    def fail(self, error: ServiceError) -> None:
+        """Keeps the error that ends the run, for good."""
+        self._put(_FAILURE, to_status(error, "trainer").SerializeToString())
+
+    def interrupt(self, error: ServiceError) -> None:
+        """Keeps the error that interrupted the run, which is tried again."""
+        self._put(_INTERRUPTION, to_status(error, "trainer").SerializeToString())
+
+    def failure(self) -> ServiceError | None:
+        """What ended the run for good, if that was an error."""
+        return self._error(_FAILURE)
+
+    def interruption(self) -> ServiceError | None:
+        """What interrupted the run last."""
+        return self._error(_INTERRUPTION)
+
+    def clear(self) -> None:
+        """Forgets all, before the run is tried anew."""
+        for name in (_REPORTS, _FAILURE, _INTERRUPTION):
+            self._store.delete(f"{self._folder}/{name}")
+
+    def _put(self, name: str, data: bytes) -> None:
+        self._store.put(f"{self._folder}/{name}", data, overwrite=True)
+
+    def _error(self, name: str) -> ServiceError | None:
+        try:
+            data = self._store.get(f"{self._folder}/{name}")
+        except NotFound:
+            return None
+        return from_status(status_pb2.Status.FromString(data))
