@@ -7,6 +7,8 @@ travels in the metadata of calls, as W3C's traceparent.
 """
 
 import atexit
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -63,7 +65,9 @@ def trace_calls(service: str, endpoint: str, environ: Mapping[str, str]) -> None
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    names = {"service.namespace": "variegate"}
+    # Which of its replicas it is: in a pod the machine's name is the pod's.
+    instance = f"{socket.gethostname()}-{os.getpid()}"
+    names = {"service.namespace": "variegate", "service.instance.id": instance}
     if not environ.get("OTEL_SERVICE_NAME"):
         names["service.name"] = service
     provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)

@@ -30,7 +30,7 @@ class Receiver(collector.TraceServiceServicer):
     """What a collector is to an exporter; keeps (service, span)."""
 
     def __init__(self):
-        self.spans, self.headers = [], []
+        self.spans, self.headers, self.instances = [], [], set()
 
     def Export(self, request, context):
         self.headers += [dict(context.invocation_metadata())]
@@ -38,6 +38,7 @@ class Receiver(collector.TraceServiceServicer):
             facts = {one.key: one.value.string_value for one in resource.resource.attributes}
             for scope in resource.scope_spans:
                 self.spans += [(facts["service.name"], span) for span in scope.spans]
+            self.instances.add(facts["service.instance.id"])
         return collected.ExportTraceServiceResponse()
 
 
@@ -109,6 +110,7 @@ async def test_one_trace_goes_through_two_services_and_names_them(receiver, tmp_
             ]
     assert [one.status.code for who, one in spans if who == "last"].count(ERROR) == 1
     assert not [one for _, one in receiver.spans if "grpc.health" in one.name]
+    assert len(receiver.instances) == 2
     assert all(headers["x-tenant"] == "ours" for headers in receiver.headers)
 
 
