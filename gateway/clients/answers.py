@@ -11,17 +11,18 @@ from gateway.clients.patience import Patience
 from gateway.clients.replicas import Replicas
 from servicekit.errors import ServiceError, Unavailable, from_rpc_error
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # Each answer of a call, with its key; and what makes a call about some keys.
 Answers = AsyncGenerator[tuple[str, T | ServiceError], None]
-Ask = Callable[[grpc.aio.Channel, Sequence[str]], Answers[T]]
+Ask = Callable[[S, Sequence[str]], Answers[T]]
 
 
 async def ask_for_all(
-    replicas: Replicas,
+    replicas: Replicas[S],
     keys: Sequence[str],
-    ask: Ask[T],
+    ask: Ask[S, T],
     patience: Patience,
     *,
     job: str = "",
@@ -35,11 +36,11 @@ async def ask_for_all(
     """
     found: dict[str, T | ServiceError] = {}
 
-    async def attempt(channel: grpc.aio.Channel) -> None:
+    async def attempt(stub: S) -> None:
         missing = [key for key in keys if key not in found]
         trouble: ServiceError | None = None
         try:
-            async with aclosing(ask(channel, missing)) as answers:
+            async with aclosing(ask(stub, missing)) as answers:
                 async for key, answer in answers:
                     if isinstance(answer, ServiceError) and is_passing(answer):
                         trouble = answer

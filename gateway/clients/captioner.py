@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import grpc
 from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
@@ -45,7 +44,9 @@ class Captioner:
         service = pb.DESCRIPTOR.services_by_name["CaptionerService"]
         self._channel = LazyChannel(settings.captioner, service)
         self._settings = settings
-        self.replicas = Replicas(settings.captioner, self._capacity, service)
+        self.replicas = Replicas(
+            settings.captioner, service, rpc.CaptionerServiceStub, self._capacity
+        )
 
     @cached_property
     def _stub(self) -> rpc.CaptionerServiceStub:
@@ -80,8 +81,8 @@ class Captioner:
             for key in missing:
                 yield pb.StreamCaptionsRequest(item_id=key, request=wishes[key].to_pb())
 
-        async def ask(channel: grpc.aio.Channel, missing: Sequence[str]) -> Answers[Caption]:
-            stub, timeout = rpc.CaptionerServiceStub(channel), self._settings.call_seconds
+        async def ask(stub: rpc.CaptionerServiceStub, missing: Sequence[str]) -> Answers[Caption]:
+            timeout = self._settings.call_seconds
             async for answer in stub.StreamCaptions(requests(missing), timeout=timeout):
                 yield answer.item_id, _caption(answer)
 
@@ -90,8 +91,8 @@ class Captioner:
     def _patience(self) -> Patience:
         return Patience(self._settings.patience_seconds, "captioner")
 
-    async def _capacity(self, channel: grpc.aio.Channel) -> int:
-        stub, timeout = rpc.CaptionerServiceStub(channel), self._settings.call_seconds
+    async def _capacity(self, stub: rpc.CaptionerServiceStub) -> int:
+        timeout = self._settings.call_seconds
         answer = await stub.GetModel(pb.GetModelRequest(), timeout=timeout)
         return answer.capacity or IMAGES_PER_CALL
 

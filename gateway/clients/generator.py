@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import grpc
 import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
@@ -91,7 +90,9 @@ class Generator:
         service = pb.DESCRIPTOR.services_by_name["GeneratorService"]
         self._channel = LazyChannel(settings.generator, service)
         self._settings = settings
-        self.replicas = Replicas(settings.generator, self._capacity, service)
+        self.replicas = Replicas(
+            settings.generator, service, rpc.GeneratorServiceStub, self._capacity
+        )
 
     @cached_property
     def _stub(self) -> rpc.GeneratorServiceStub:
@@ -193,9 +194,9 @@ class Generator:
     ) -> dict[str, MadeImage | ServiceError]:
         by_id = {item.item_id: item for item in items}
 
-        async def ask(channel: grpc.aio.Channel, missing: Sequence[str]) -> Answers[MadeImage]:
+        async def ask(stub: rpc.GeneratorServiceStub, missing: Sequence[str]) -> Answers[MadeImage]:
             request = sampling.request(model.name, [by_id[item_id] for item_id in missing])
-            stub, timeout = rpc.GeneratorServiceStub(channel), self._settings.call_seconds
+            timeout = self._settings.call_seconds
             async for answer in stub.GenerateImages(request, timeout=timeout):
                 yield answer.item_id, _answer(answer)
 
@@ -206,8 +207,8 @@ class Generator:
     def _patience(self) -> Patience:
         return Patience(self._settings.patience_seconds, "generator")
 
-    async def _capacity(self, channel: grpc.aio.Channel) -> int:
-        stub, timeout = rpc.GeneratorServiceStub(channel), self._settings.call_seconds
+    async def _capacity(self, stub: rpc.GeneratorServiceStub) -> int:
+        timeout = self._settings.call_seconds
         answer = await stub.ListModels(pb.ListModelsRequest(), timeout=timeout)
         return answer.capacity or ITEMS_PER_CALL
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-import grpc
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
@@ -49,7 +48,7 @@ class Prompter:
         service = pb.DESCRIPTOR.services_by_name["PrompterService"]
         self._channel = LazyChannel(settings.prompter, service)
         self._settings = settings
-        self.replicas = Replicas(settings.prompter, _any_number, service)
+        self.replicas = Replicas(settings.prompter, service, rpc.PrompterServiceStub, _any_number)
 
     @cached_property
     def _stub(self) -> rpc.PrompterServiceStub:
@@ -68,8 +67,8 @@ class Prompter:
             display_name=wish.display_name,
         )
 
-        async def attempt(channel: grpc.aio.Channel) -> tuple[list[Prompt], list[str]]:
-            stub, timeout = rpc.PrompterServiceStub(channel), self._settings.call_seconds
+        async def attempt(stub: rpc.PrompterServiceStub) -> tuple[list[Prompt], list[str]]:
+            timeout = self._settings.call_seconds
             stream = stub.WritePrompts(request, timeout=timeout)
             answers = sorted([answer async for answer in stream], key=lambda one: one.index)
             failed = [one.error.message for one in answers if one.HasField("error")]
@@ -104,13 +103,9 @@ class Prompter:
 
     async def _describe(self, request: pb.DescribeSensesRequest) -> pb.DescribeSensesResponse:
         timeout = self._settings.call_seconds
-        return await self._call(
-            lambda channel: rpc.PrompterServiceStub(channel).DescribeSenses(
-                request, timeout=timeout
-            )
-        )
+        return await self._call(lambda stub: stub.DescribeSenses(request, timeout=timeout))
 
-    async def _call(self, attempt: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
+    async def _call(self, attempt: Callable[[rpc.PrompterServiceStub], Awaitable[T]]) -> T:
         patience = Patience(self._settings.patience_seconds, "prompter")
         return await self.replicas.call(1, attempt, patience)
 
@@ -129,6 +124,6 @@ class Prompter:
         await self._channel.close()
 
 
-async def _any_number(channel: grpc.aio.Channel) -> int:
+async def _any_number(stub: rpc.PrompterServiceStub) -> int:
     """A prompt is a template or a language model's minute: no call waits for another one's end."""
     return 1 << 30

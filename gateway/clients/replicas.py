@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -26,18 +26,17 @@ _FIRST_REST, _LONGEST_REST = 0.2, 10.0
 # In flight at a replica, in what it works on at once: as much waits there, so it is never idle.
 _DEPTH = 2
 
+S = TypeVar("S")
 T = TypeVar("T")
-
-# Returns what a replica works on at once, in the units of the calls' sizes.
-CapacityOf = Callable[[grpc.aio.Channel], Awaitable[int]]
 
 
 @dataclass(eq=False)
-class Replica:
+class Replica(Generic[S]):
     """One replica. `capacity` is 0 until it was asked for; until then it gets one call."""
 
     address: str
     channel: grpc.aio.Channel
+    stub: S
     used: int = 0
     capacity: int = 0
     is_ready: bool = False
@@ -55,17 +54,26 @@ class Replica:
         return self.used / (self.capacity * _DEPTH or 1)
 
 
-class Replicas:
+class Replicas(Generic[S]):
     """Follows the replicas behind a target. Opened on first use, in the loop that uses it.
 
-    A replica is ready while its health service says so. One that drains or dies gets no more
-    calls; one whose address is gone is closed when its last call has ended.
+    A replica is called by a stub that `stub_of` makes of its channel. It is ready while its health
+    service says so. One that drains or dies gets no more calls; one whose address is gone is closed
+    when its last call has ended. `capacity_of` asks one what it works on at once, in the units of
+    the calls' sizes.
     """
 
-    def __init__(self, target: str, capacity_of: CapacityOf, *services: ServiceDescriptor) -> None:
-        self._target, self._capacity_of, self._services = target, capacity_of, services
-        self._replicas: dict[str, Replica] = {}
-        self._queue: FairQueue[Replica] = FairQueue(self._find)
+    def __init__(
+        self,
+        target: str,
+        service: ServiceDescriptor,
+        stub_of: Callable[[grpc.aio.Channel], S],
+        capacity_of: Callable[[S], Awaitable[int]],
+    ) -> None:
+        self._target, self._service = target, service
+        self._stub_of, self._capacity_of = stub_of, capacity_of
+        self._replicas: dict[str, Replica[S]] = {}
+        self._queue: FairQueue[Replica[S]] = FairQueue(self._find)
         self._following: asyncio.Task[None] | None = None
         self._looked_up = asyncio.Event()
         self._look_again = asyncio.Event()
@@ -78,6 +86,10 @@ class Replicas:
     def ready_count(self) -> int:
         """Returns how many replicas are ready, at least 1."""
         return max(1, sum(one.is_ready for one in self._replicas.values()))
+
+    def idle_count(self) -> int:
+        """Returns how many ready replicas have nothing to do."""
+        return sum(one.is_ready and not one.used for one in self._replicas.values())
 
     async def largest_call(self, most: int, patience: Patience) -> int:
         """Returns the size of calls that keep every replica full: what the smallest works on.
@@ -92,7 +104,7 @@ class Replicas:
     async def call(
         self,
         size: int,
-        attempt: Callable[[grpc.aio.Channel], Awaitable[T]],
+        attempt: Callable[[S], Awaitable[T]],
         patience: Patience,
         *,
         job: str = "",
@@ -114,7 +126,7 @@ class Replicas:
                 started = _nothing
                 while True:
                     try:
-                        answer = await attempt(replica.channel)
+                        answer = await attempt(replica.stub)
                     except grpc.aio.AioRpcError as error:
                         trouble = from_rpc_error(error)
                     except ServiceError as error:
@@ -132,7 +144,7 @@ class Replicas:
                 self._queue.leave(replica, size)
                 await self._close_if_gone(replica)
 
-    def _failed(self, replica: Replica) -> bool:
+    def _failed(self, replica: Replica[S]) -> bool:
         """Lets a replica rest whose call failed; says whether another one is ready."""
         loop = asyncio.get_running_loop()
         replica.rests_until = loop.time() + replica.rest
@@ -141,10 +153,10 @@ class Replicas:
         self._look_again.set()
         return self._others(replica)
 
-    def _others(self, replica: Replica) -> bool:
+    def _others(self, replica: Replica[S]) -> bool:
         return any(one is not replica for one in self._usable())
 
-    async def _enter(self, size: int, job: str) -> Replica:
+    async def _enter(self, size: int, job: str) -> Replica[S]:
         """Waits for a replica with room. Raises Unavailable if the name has no address."""
         self._follow()
         await self._looked_up.wait()
@@ -160,16 +172,19 @@ class Replicas:
         for replica in list(self._replicas.values()):
             await self._close(replica)
 
-    def _find(self, size: int) -> Replica | None:
+    def _find(self, size: int) -> Replica[S] | None:
         """Returns the ready replica that is least full; any one if none is ready.
 
         A call to one that is not ready tells why: it fails, or waits while it connects.
         """
         usable = self._usable() or [one for one in self._replicas.values() if not one.is_gone]
-        fitting = [one for one in usable if one.fits(size)]
-        return min(fitting, key=lambda one: (one.load(), one.used), default=None)
+        best = min(usable, key=_fullness, default=None)
+        if best is None or best.fits(size):
+            return best
+        fitting = [one for one in usable if one.fits(size)]  # Where replicas differ in size.
+        return min(fitting, key=_fullness, default=None)
 
-    def _usable(self) -> list[Replica]:
+    def _usable(self) -> list[Replica[S]]:
         now = asyncio.get_running_loop().time()
         return [
             one
@@ -203,22 +218,23 @@ class Replicas:
 
     async def _keep(self, addresses: set[str]) -> None:
         for address in addresses - self._replicas.keys():
-            channel = open_channel(address, *self._services, follows_health=True)
-            replica = self._replicas[address] = Replica(address, channel)
+            channel = open_channel(address, self._service, follows_health=True)
+            replica = Replica(address, channel, self._stub_of(channel))
+            self._replicas[address] = replica
             replica.tasks.append(asyncio.create_task(self._watch(replica), name=f"watch {address}"))
         for address, replica in list(self._replicas.items()):
             replica.is_gone = address not in addresses
             await self._close_if_gone(replica)
         self._queue.admit()
 
-    async def _watch(self, replica: Replica) -> None:
+    async def _watch(self, replica: Replica[S]) -> None:
         """Follows the state of a replica's channel, and asks what it works on at once."""
         while True:
             state = replica.channel.get_state(try_to_connect=True)
             was_ready, replica.is_ready = replica.is_ready, state is grpc.ChannelConnectivity.READY
             if replica.is_ready and not replica.capacity:
                 with suppress(grpc.aio.AioRpcError):
-                    replica.capacity = max(1, await self._capacity_of(replica.channel))
+                    replica.capacity = max(1, await self._capacity_of(replica.stub))
             if was_ready and not replica.is_ready:
                 replica.capacity = 0  # What answers there next may be set up otherwise.
                 self._look_again.set()
@@ -229,17 +245,21 @@ class Replicas:
                 async with asyncio.timeout(_LOOK_UP_SECONDS if unanswered else None):
                     await replica.channel.wait_for_state_change(state)
 
-    async def _close_if_gone(self, replica: Replica) -> None:
+    async def _close_if_gone(self, replica: Replica[S]) -> None:
         if replica.is_gone and not replica.used:
             await self._close(replica)
 
-    async def _close(self, replica: Replica) -> None:
+    async def _close(self, replica: Replica[S]) -> None:
         if self._replicas.get(replica.address) is replica:
             del self._replicas[replica.address]
         for task in replica.tasks:
             task.cancel()
         await asyncio.gather(*replica.tasks, return_exceptions=True)
         await replica.channel.close()
+
+
+def _fullness(replica: Replica[Any]) -> tuple[float, int]:
+    return replica.load(), replica.used
 
 
 def _nothing() -> None:

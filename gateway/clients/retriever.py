@@ -1,12 +1,11 @@
 """The retriever: an index of a pool, searches, and verdicts on images."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import grpc
 import numpy as np
 from google.longrunning import operations_pb2_grpc
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from gateway.clients.replicas import Replicas
 from gateway.clients.verdicts import Candidate, Verdict, to_verdict
 from gateway.digests import digest
 from gateway.settings import GatewaySettings
+from servicekit.together import together
 
 CANDIDATES_PER_CALL, HITS_PER_SEARCH = 256, 10_000
 _AESTHETIC = "aesthetic"
@@ -68,7 +68,7 @@ class Retriever:
         service = pb.DESCRIPTOR.services_by_name["RetrieverService"]
         self._channel = LazyChannel(settings.retriever, service)
         self._settings = settings
-        self.screeners = Replicas(settings.retriever, _one_call, service)
+        self.screeners = Replicas(settings.retriever, service, rpc.RetrieverServiceStub, _one_call)
 
     @cached_property
     def _stub(self) -> rpc.RetrieverServiceStub:
@@ -202,9 +202,7 @@ class Retriever:
             timeout = self._settings.call_seconds
             return self.screeners.call(
                 1,
-                lambda channel: rpc.RetrieverServiceStub(channel).EmbedImages(
-                    request, timeout=timeout
-                ),
+                lambda stub: stub.EmbedImages(request, timeout=timeout),
                 Patience(self._settings.patience_seconds, "retriever"),
             )
 
@@ -231,38 +229,47 @@ class Retriever:
     ) -> list[Verdict]:
         """Judges at most CANDIDATES_PER_CALL images, in order. None leaves safety unchecked.
 
+        All replicas that are idle share them, so that no job waits at its end for one of many.
         Calls go to the replica with the fewest of them, and wait while all have enough; `started`
-        is called when this one is under way.
+        is called when one is under way.
         """
-        if not candidates:
-            return []
-        request = pb.ScreenImagesRequest(protected_manifest_uri=protected_manifest_uri)
-        for candidate in candidates:
-            request.candidates.add(image_uri=candidate.image_uri, text=candidate.text)
-        if max_unsafe_score is not None:
-            request.policy.max_unsafe_score = max_unsafe_score
-        timeout = self._settings.call_seconds
-        answer = await self.screeners.call(
-            1,
-            lambda channel: rpc.RetrieverServiceStub(channel).ScreenImages(
-                request, timeout=timeout
-            ),
-            Patience(self._settings.patience_seconds, "retriever"),
-            job=job,
-            started=started,
-        )
-        return [to_verdict(verdict) for verdict in answer.verdicts]
+
+        def call(part: Sequence[Candidate]) -> Coroutine[Any, Any, pb.ScreenImagesResponse]:
+            request = _screening(part, protected_manifest_uri, max_unsafe_score)
+            return self.screeners.call(
+                1,
+                lambda stub: stub.ScreenImages(request, timeout=self._settings.call_seconds),
+                Patience(self._settings.patience_seconds, "retriever"),
+                job=job,
+                started=started,
+            )
+
+        size = -(-len(candidates) // max(1, self.screeners.idle_count()))
+        firsts = range(0, len(candidates), size or 1)
+        answers = await together(call(candidates[first : first + size]) for first in firsts)
+        return [to_verdict(verdict) for answer in answers for verdict in answer.verdicts]
 
     async def close(self) -> None:
         await self.screeners.close()
         await self._channel.close()
 
 
+def _screening(
+    candidates: Sequence[Candidate], protected_manifest_uri: str, max_unsafe_score: float | None
+) -> pb.ScreenImagesRequest:
+    request = pb.ScreenImagesRequest(protected_manifest_uri=protected_manifest_uri)
+    for candidate in candidates:
+        request.candidates.add(image_uri=candidate.image_uri, text=candidate.text)
+    if max_unsafe_score is not None:
+        request.policy.max_unsafe_score = max_unsafe_score
+    return request
+
+
 def _hits(found: pb.HitList) -> list[Hit]:
     return [Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption) for hit in found.hits]
 
 
-async def _one_call(channel: grpc.aio.Channel) -> int:
+async def _one_call(stub: rpc.RetrieverServiceStub) -> int:
     """A retriever screens a call at a time as fast as several: its processors are shared."""
     return 1
 

@@ -57,11 +57,11 @@ class Farm(BehindAName):
     def __init__(self, stack: AsyncExitStack) -> None:
         super().__init__(stack)
         self.fakes: dict[str, Fake] = {}
-        self.replicas = Replicas(self.target, self._capacity, SERVICE)
+        self.replicas = Replicas(self.target, SERVICE, rpc.GeneratorServiceStub, self._capacity)
         stack.push_async_callback(self.replicas.close)
         self.asked, self.silent = 0, 0  # The first `silent` do not say what they work on.
 
-    async def _capacity(self, channel):
+    async def _capacity(self, stub):
         self.asked += 1
         if self.asked <= self.silent:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, None, None, "it loads")
@@ -80,10 +80,8 @@ class Farm(BehindAName):
         items = [pb.Item(item_id=f"{name}-{number}") for number in range(count)]
         found: list[str] = []
 
-        async def attempt(channel):
-            call = rpc.GeneratorServiceStub(channel).GenerateImages(
-                pb.GenerateImagesRequest(model="m", items=items), timeout=30
-            )
+        async def attempt(stub):
+            call = stub.GenerateImages(pb.GenerateImagesRequest(model="m", items=items), timeout=30)
             found[:] = [answer.item_id async for answer in call]
 
         await self.replicas.call(count, attempt, Patience(20, "generator"))
@@ -190,7 +188,7 @@ async def test_what_is_refused_for_good_is_raised_at_once_and_spares_no_replica(
     await farm.add_fake(Fake())
     await farm.make_many(1)
 
-    async def attempt(channel):
+    async def attempt(stub):
         raise InvalidArgument("no such size", field="size", reason="BAD_SIZE")
 
     with pytest.raises(Exception, match="no such size"):
@@ -202,10 +200,11 @@ async def test_what_is_refused_for_good_is_raised_at_once_and_spares_no_replica(
 async def test_a_name_without_an_address_is_said_when_patience_is_over():
     async with AsyncExitStack() as stack:
         names = stack.enter_context(NameServer())
-        client = Replicas(names.target(1, "nobody.elsewhere"), lambda channel: None, SERVICE)
+        target = names.target(1, "nobody.elsewhere")
+        client = Replicas(target, SERVICE, rpc.GeneratorServiceStub, lambda stub: None)
         stack.push_async_callback(client.close)
         with pytest.raises(Unavailable, match=r"nobody\.elsewhere has no address"):
-            await client.call(1, lambda channel: None, Patience(0.1, "generator"))
+            await client.call(1, lambda stub: None, Patience(0.1, "generator"))
 
 
 async def test_targets_name_the_addresses_that_gRPC_would_connect_to():

@@ -1,6 +1,6 @@
-"""Captions and prompts come from all replicas that there are: real servers of the services'
-doubles, on addresses of their own behind one name. None answers before each of the three was asked,
-so what does not spread does not end."""
+"""Captions, prompts and verdicts come from all replicas that there are: real servers of the
+services' doubles, on addresses of their own behind one name. None answers before each of the three
+was asked, so what does not spread does not end."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -8,8 +8,13 @@ from contextlib import AsyncExitStack
 import pytest
 from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
 from variegate.prompter.v1 import prompter_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2_grpc
 
 from gateway.clients import replicas as module
+from gateway.clients.retriever import Retriever
+from gateway.clients.verdicts import Candidate
+from gateway.settings import GatewaySettings
+from tests.gateway import many
 from tests.gateway.behind_a_name import BehindAName
 from tests.gateway.doubles import Captioner, Prompter, Trouble
 from tests.gateway.pictures import write_folder
@@ -23,6 +28,9 @@ class Meeting:
     """Who was asked; over when all three were."""
 
     def __init__(self):
+        self.begin()
+
+    def begin(self):
         self.asked, self.is_over = set(), asyncio.Event()
 
     async def attend(self, one):
@@ -63,6 +71,17 @@ class SlowPrompter(Prompter):
             yield answer
 
 
+class SlowRetriever(many.Retriever):
+    def __init__(self, meeting):
+        super().__init__(None, Trouble())
+        self.meeting, self.counts = meeting, []
+
+    async def ScreenImages(self, request, context):
+        self.counts.append(len(request.candidates))
+        await self.meeting.attend(self)
+        return await super().ScreenImages(request, context)
+
+
 @pytest.fixture
 async def place(monkeypatch):
     monkeypatch.setattr(module, "_LOOK_UP_SECONDS", 0.2)
@@ -89,6 +108,13 @@ async def captioners(place):
 async def prompters(place):
     return await start_three(
         place, SlowPrompter, prompter_pb2_grpc.add_PrompterServiceServicer_to_server
+    )
+
+
+@pytest.fixture
+async def screeners(place):
+    return await start_three(
+        place, SlowRetriever, retriever_pb2_grpc.add_RetrieverServiceServicer_to_server
     )
 
 
@@ -135,3 +161,20 @@ async def test_a_captioner_that_dies_costs_no_caption(place, captioners, tmp_pat
 async def test_the_prompts_of_many_classes_come_from_all_prompters(place, prompters, tmp_path):
     await augment(tmp_path, place.target, "prompter", "simple")
     assert sum(len(one.requests) for one in prompters) == len(CLASSES)
+
+
+async def test_the_images_of_one_shard_are_screened_by_all_that_are_idle(place, screeners):
+    client = Retriever(GatewaySettings(retriever=place.target))
+    candidates = [Candidate(f"store:generated/{number}.png", "a dog") for number in range(8)]
+    try:
+        while client.screeners.idle_count() < 3:  # They are known from the first call on.
+            screeners[0].meeting.is_over.set()
+            await client.screen(candidates[:1], protected_manifest_uri="")
+        screeners[0].meeting.begin()
+        verdicts = await client.screen(candidates, protected_manifest_uri="")
+        assert sorted(one.counts[-1] for one in screeners) == [2, 3, 3]
+        alone = [await client.screen([one], protected_manifest_uri="") for one in candidates]
+    finally:
+        await client.close()
+    assert [[one] for one in verdicts] == alone
+    assert len({one.pixel_sha256 for one in verdicts}) == len(candidates)
