@@ -218,6 +218,8 @@ _PLAIN = {error.code: error for error in (DeadlineExceeded, Cancelled, Unimpleme
 
 # What gRPC for Python makes of a write that meets the end of its call, whatever ended it.
 _LOST_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+# What a server of gRPC for Python makes of a call that reaches it as it begins to drain.
+_DRAINED = (grpc.StatusCode.CANCELLED, "CANCELLED")
 
 
 def to_status(error: BaseException, service: str) -> status_pb2.Status:
@@ -259,6 +261,8 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     details = error.details() or "the call failed"
     if (error.code(), details) == _LOST_WRITE:
         return Unavailable("the call ended while its requests were being sent", reason="CALL_LOST")
+    if (error.code(), details) == _DRAINED:
+        return Unavailable("the call reached a server that was ending", reason="CALL_LOST")
     return _rebuild(error.code(), details, error_details_pb2.ErrorInfo(), 1.0)
 
 

@@ -125,6 +125,32 @@ def test_a_write_that_met_the_end_of_its_call_may_be_repeated():
     assert isinstance(from_rpc_error(error), Unavailable)
 
 
+async def test_calls_that_reach_a_server_as_it_drains_may_be_made_again():
+    """gRPC for Python ends them as CANCELLED, which nobody asked for."""
+    ends: Counter[str] = Counter()
+
+    async def call(stub, stopped):
+        request = pb.CaptionImageRequest(image_uri="a")
+        while not stopped.is_set():
+            try:
+                await stub.CaptionImage(request, timeout=20)
+            except grpc.aio.AioRpcError as error:
+                ends[type(from_rpc_error(error)).__name__] += 1
+                await asyncio.sleep(0)
+
+    for _ in range(5):
+        server, stopped = await start(echo()), asyncio.Event()
+        await server.loaded
+        async with grpc.aio.insecure_channel(server.target) as channel:
+            stub = rpc.CaptionerServiceStub(channel)
+            callers = [asyncio.create_task(call(stub, stopped)) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            await server.stop(5)
+            stopped.set()
+            await asyncio.gather(*callers)
+    assert ends.keys() == {"Unavailable"}
+
+
 async def test_the_server_refuses_a_unary_call_without_a_deadline(server, fails):
     async with grpc.aio.insecure_channel(server.target) as bare:
         error = await fails(rpc.CaptionerServiceStub(bare).CaptionImage(request()))
