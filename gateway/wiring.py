@@ -11,6 +11,7 @@ from gateway.operations import DurableOperations
 from gateway.progress_messages import described
 from gateway.run.context import Context
 from gateway.run.durable import Durable
+from gateway.run.fenced import FencedStore
 from gateway.run.work import do
 from gateway.service import GatewayService
 from gateway.settings import GatewaySettings
@@ -24,7 +25,8 @@ from servicekit.workload import Workload
 def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
     """Returns the gateway as a service."""
     clients = Clients.of(settings)
-    context = Context(store, Catalog(store), clients, settings)
+    fenced = FencedStore(store, lambda: durable.holds())
+    context = Context(fenced, Catalog(fenced), clients, settings)
     durable = Durable(
         settings.database_url,
         settings.executor_id,

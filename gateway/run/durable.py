@@ -28,7 +28,6 @@ from typing import Any
 from dbos import DBOS, SetWorkflowID
 from sqlalchemy.exc import IntegrityError
 
-from gateway.clients.faults import is_lasting, is_passing
 from gateway.run.engine import Engine
 from gateway.run.peers import Describe
 from gateway.run.records import (
@@ -47,7 +46,7 @@ from gateway.run.runs import Handler, Runs
 from gateway.run.serializer import RecordedError
 from gateway.run.sharing import peers_of
 from gateway.run.state import State
-from servicekit.errors import Cancelled, Precondition, ServiceError
+from servicekit.errors import Precondition, ServiceError
 
 # Raise it when steps change their order or meaning: older work is then started anew.
 VERSION = "4"
@@ -115,6 +114,10 @@ class Durable:
     async def is_serving(self) -> bool:
         """Says whether it can do and look at work now."""
         return self._engine.is_open
+
+    def holds(self) -> bool:
+        """Says whether this gateway may write for its work: nobody can have taken it over."""
+        return self._peers.holds()
 
     async def _open(self) -> None:
         with self._engine.usable():
@@ -197,7 +200,8 @@ class Durable:
                 return
             # It ended, and the database had no room to say so; or nobody can go on with it.
             await DBOS.cancel_workflow_async(run.id)
-        goes_on = run.version == VERSION and await self._may_go_on(run)
+        known = self._runs.failure(subject, run.id)
+        goes_on = run.version == VERSION and (known or await outcome_of(run)).may_go_on
         self._runs.forget_failure(subject)
         with SetWorkflowID(run.next_id()):
             if not goes_on:
@@ -213,14 +217,6 @@ class Durable:
         if run.version == VERSION:
             return False
         return run.version not in (await self._peers.living()).values()
-
-    async def _may_go_on(self, run: Run) -> bool:
-        """Says whether the work ended for want of something that may be there now; what it had
-        found out otherwise may be what has changed."""
-        error = (self._runs.failure(run.subject, run.id) or await outcome_of(run)).error
-        return isinstance(error, Cancelled) or (
-            error is not None and (is_passing(error) or is_lasting(error))
-        )
 
     async def state(self, subject: str) -> State | None:
         """Returns where the work on `subject` stands; None if it was never started."""

@@ -82,6 +82,9 @@ class Lease:
             else:
                 self._held_until = asked + self._seconds * _STOPPED
 
+    def holds(self) -> bool:
+        return self._held_until > _now()
+
     async def leave(self) -> None:
         if not self._me:
             return
@@ -114,7 +117,7 @@ class Lease:
             await asyncio.wait({attempt})  # Or it would claim what is released already.
             self._held.pop(claim, None)
             self._over[claim] = self._describe(subject)
-            if self._held_until > _now():  # Otherwise it is released already.
+            if self.holds():  # Otherwise it is released already.
                 await self._release()
 
     async def _claim(self, subject: str, claim: str) -> bool:

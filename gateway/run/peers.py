@@ -24,6 +24,9 @@ class Peers(Protocol):
     async def kept(self) -> str:
         """Lives on, and returns once it does not any more, with the reason."""
 
+    def holds(self) -> bool:
+        """Says whether it still lives, without asking anybody."""
+
     async def leave(self) -> None:
         """Ends. Nothing of this gateway may run any more."""
 
@@ -64,6 +67,9 @@ class Alone:
     async def kept(self) -> str:
         await asyncio.Event().wait()
         raise AssertionError("nobody can take it away")
+
+    def holds(self) -> bool:
+        return True
 
     async def leave(self) -> None:
         if self._lock:

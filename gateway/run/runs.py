@@ -50,11 +50,7 @@ class Runs:
             _log.warning("the work on %s ends here, and writes no more: %s", subject, why)
             # DBOS would wait for what another makes of it.
             raise asyncio.CancelledError from None
-        except ServiceError as error:
-            _log.warning("%s failed: %s", subject, error.message)
-            return self._fail(run_id, subject, error)
         except Exception as error:
-            _log.exception("%s failed", subject)
             return self._fail(run_id, subject, error)
         finally:
             if self._tasks.get(run_id) is task:
@@ -63,6 +59,12 @@ class Runs:
         return ""
 
     def _fail(self, run_id: str, subject: str, error: Exception) -> str:
+        if isinstance(error, ServiceError):
+            _log.warning("%s failed: %s", subject, error.message)
+        else:
+            _log.error("%s failed", subject, exc_info=error)
+        if not self._peers.holds():  # Then it is not the work that failed.
+            raise asyncio.CancelledError
         packed = pack(error)
         self._failed[subject] = run_id, State("failed", unpack(packed), time.time())
         return packed

@@ -6,7 +6,8 @@ from typing import Literal
 
 from google.rpc import status_pb2
 
-from servicekit.errors import ServiceError, from_status, to_status
+from gateway.clients.faults import is_lasting, is_passing
+from servicekit.errors import Cancelled, ServiceError, from_status, to_status
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,15 @@ class State:
     error: ServiceError | None = None
     changed: float = 0.0
     progress: bytes | None = None
+
+    @property
+    def may_go_on(self) -> bool:
+        """Says whether the work ended for want of something that may be there now; what it had
+        found out otherwise may be what has changed."""
+        error = self.error
+        return isinstance(error, Cancelled) or (
+            error is not None and (is_passing(error) or is_lasting(error))
+        )
 
 
 def pack(error: BaseException) -> str:

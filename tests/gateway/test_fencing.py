@@ -8,28 +8,19 @@ import psycopg
 import pytest
 
 from gateway.run.durable import VERSION, Durable
+from gateway.run.fenced import FencedStore
 from gateway.run.fleet import Fleet
 from gateway.run.steps import step
-from tests.postgres import Postgres
+from servicekit.errors import Unavailable
+from servicekit.storage import MemoryStore
 
 pytestmark = pytest.mark.servers
 SUBJECT = "datasets/pets"
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as found:
-        yield found
-
-
-@pytest.fixture
-def url(postgres):
-    return postgres.new_database()
-
-
 @asynccontextmanager
-async def launched(url, handler):
-    found = Durable(url, "one", handler, lease_seconds=600)
+async def launched(database_url, handler):
+    found = Durable(database_url, "one", handler, lease_seconds=600)
     await found.launch()
     try:
         yield found
@@ -37,15 +28,15 @@ async def launched(url, handler):
         await found.close()
 
 
-def execute(url, statement):
-    with psycopg.connect(url) as database:
+def execute(database_url, statement):
+    with psycopg.connect(database_url) as database:
         cursor = database.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
-def joined(url, name, seconds=600.0):
+def joined(database_url, name, seconds=600.0):
     """Returns what is agreed on in the database, once a gateway of that name lives."""
-    fleet = Fleet(url, 60)
+    fleet = Fleet(database_url, 60)
     fleet.join(name, VERSION, seconds)
     return fleet
 
@@ -56,7 +47,7 @@ async def until(holds):
             await asyncio.sleep(0.05)
 
 
-async def test_what_a_former_owner_made_is_not_written_down_and_it_says_why(url, caplog):
+async def test_what_a_former_owner_made_is_not_written_down_and_it_says_why(database_url, caplog):
     began, goes_on, after = asyncio.Event(), asyncio.Event(), []
 
     async def work(subject):
@@ -68,27 +59,29 @@ async def test_what_a_former_owner_made_is_not_written_down_and_it_says_why(url,
         after.append("the next line")
 
     caplog.set_level(logging.WARNING)
-    async with launched(url, work) as durable:
+    async with launched(database_url, work) as durable:
         await durable.start(SUBJECT)
         await began.wait()
-        joined(url, "other").close()
-        execute(url, "UPDATE dbos.workflow_status SET owner_xid = 'x', executor_id = 'other'")
+        joined(database_url, "other").close()
+        execute(
+            database_url, "UPDATE dbos.workflow_status SET owner_xid = 'x', executor_id = 'other'"
+        )
         goes_on.set()
         await until(lambda: "another gateway has taken it over" in caplog.text)
         assert (await durable.state(SUBJECT)).status == "running", "at the other one"
     assert not after
-    assert not execute(url, "SELECT * FROM dbos.operation_outputs")
-    assert execute(url, "SELECT status FROM dbos.workflow_status") == [("PENDING",)]
+    assert not execute(database_url, "SELECT * FROM dbos.operation_outputs")
+    assert execute(database_url, "SELECT status FROM dbos.workflow_status") == [("PENDING",)]
 
 
-async def test_work_begins_once_nobody_else_holds_its_subject(url):
+async def test_work_begins_once_nobody_else_holds_its_subject(database_url):
     began = []
 
     async def work(subject):
         began.append(subject)
 
-    async with launched(url, work) as durable:
-        fleet = joined(url, "other")
+    async with launched(database_url, work) as durable:
+        fleet = joined(database_url, "other")
         assert fleet.claim("other", SUBJECT, "theirs")
         await durable.start(SUBJECT)
         await asyncio.sleep(1)
@@ -99,9 +92,11 @@ async def test_work_begins_once_nobody_else_holds_its_subject(url):
     assert began == [SUBJECT]
 
 
-async def test_a_lease_that_ran_out_is_gone_for_good_and_so_is_what_it_gave_the_right_to(url):
-    async with launched(url, None):
-        fleet = joined(url, "late", seconds=0.0)
+async def test_a_lease_that_ran_out_is_gone_for_good_and_so_is_what_it_gave_the_right_to(
+    database_url,
+):
+    async with launched(database_url, None):
+        fleet = joined(database_url, "late", seconds=0.0)
         assert not fleet.renew("late", 600), "it ran out"
         assert not fleet.claim("late", SUBJECT, "mine")
         fleet.bury()
@@ -110,17 +105,32 @@ async def test_a_lease_that_ran_out_is_gone_for_good_and_so_is_what_it_gave_the_
         fleet.close()
 
 
-async def test_work_of_a_version_that_no_living_gateway_has_starts_anew_and_of_others_is_left(url):
+async def test_a_gateway_that_lives_no_more_writes_nothing_into_the_store():
+    lives, store = True, MemoryStore()
+    fenced = FencedStore(store, lambda: lives)
+    assert fenced.put("a", b"1") and fenced.get("a") == b"1"
+    lives = False
+    for write in (lambda: fenced.put("a", b"2", overwrite=True), lambda: fenced.delete("a")):
+        with pytest.raises(Unavailable, match="lease is over, so a is not written"):
+            write()
+    assert store.get("a") == b"1" == fenced.get("a")
+
+
+async def test_work_of_a_version_that_no_living_gateway_has_starts_anew_and_of_others_is_left(
+    database_url,
+):
     began = []
 
     async def work(subject):
         began.append(subject)
 
-    async with launched(url, work) as durable:
-        fleet = joined(url, "newer")
-        execute(url, "UPDATE variegate.lease SET version = 'next' WHERE executor_id = 'newer'")
+    async with launched(database_url, work) as durable:
+        fleet = joined(database_url, "newer")
         execute(
-            url,
+            database_url, "UPDATE variegate.lease SET version = 'next' WHERE executor_id = 'newer'"
+        )
+        execute(
+            database_url,
             "INSERT INTO dbos.workflow_status (workflow_uuid, name, status, executor_id, "
             "application_version, application_name, owner_xid, priority, created_at, updated_at) "
             f"VALUES ('{SUBJECT}~1', 'gateway.work', 'PENDING', 'newer', 'next', "

@@ -12,7 +12,6 @@ import pytest
 from gateway.run.durable import Durable
 from gateway.run.steps import step
 from servicekit.errors import Unavailable
-from tests.postgres import Postgres
 
 pytestmark = pytest.mark.servers
 SUBJECT = "datasets/pets"
@@ -41,20 +40,9 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as found:
-        yield found
-
-
-@pytest.fixture
-def url(postgres):
-    return postgres.new_database()
-
-
 @asynccontextmanager
-async def launched(url, handler, lease=LEASE):
-    found = Durable(url, "gateway-0", handler, lease_seconds=lease)
+async def launched(database_url, handler, lease=LEASE):
+    found = Durable(database_url, "gateway-0", handler, lease_seconds=lease)
     await found.launch()
     try:
         yield found
@@ -62,8 +50,8 @@ async def launched(url, handler, lease=LEASE):
         await found.close()
 
 
-def killed_after_its_first_step(url):
-    command = [sys.executable, "-c", PROGRAM, url, SUBJECT]
+def killed_after_its_first_step(database_url):
+    command = [sys.executable, "-c", PROGRAM, database_url, SUBJECT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "first is written\n"
         process.send_signal(signal.SIGKILL)
@@ -95,30 +83,30 @@ def two_steps(made):
     return work
 
 
-async def test_a_killed_gateways_work_goes_on_after_its_last_step(url):
-    await asyncio.to_thread(killed_after_its_first_step, url)
+async def test_a_killed_gateways_work_goes_on_after_its_last_step(database_url):
+    await asyncio.to_thread(killed_after_its_first_step, database_url)
     made = []
-    async with launched(url, two_steps(made)) as found:
+    async with launched(database_url, two_steps(made)) as found:
         await until(is_over(found))
     assert made == [7, "second", 8]
 
 
-async def test_a_gateway_that_ends_leaves_its_work_at_once(url):
+async def test_a_gateway_that_ends_leaves_its_work_at_once(database_url):
     began, made = asyncio.Event(), []
 
     async def stuck(subject):
         began.set()
         await asyncio.Event().wait()
 
-    async with launched(url, stuck, lease=3600) as one:
+    async with launched(database_url, stuck, lease=3600) as one:
         await one.start(SUBJECT)
         await began.wait()
-    async with launched(url, two_steps(made)) as found:
+    async with launched(database_url, two_steps(made)) as found:
         await until(is_over(found))
     assert made == ["first again", 8, "second", 8]
 
 
-async def test_work_outlives_a_crash_of_the_database(postgres, url):
+async def test_work_outlives_a_crash_of_the_database(postgres, database_url):
     crashed, made = asyncio.Event(), []
 
     async def work(subject):
@@ -134,7 +122,7 @@ async def test_work_outlives_a_crash_of_the_database(postgres, url):
 
         await step("second", second)
 
-    async with launched(url, work, lease=3600) as found:
+    async with launched(database_url, work, lease=3600) as found:
         await found.start(SUBJECT)
 
         async def has_begun():
@@ -149,7 +137,9 @@ async def test_work_outlives_a_crash_of_the_database(postgres, url):
     assert made == ["first", "goes on", "second"]
 
 
-async def test_without_its_database_a_gateway_stops_before_others_may_take_over(postgres, url):
+async def test_without_its_database_a_gateway_stops_before_others_may_take_over(
+    postgres, database_url
+):
     crashed, began, made, ended = asyncio.Event(), asyncio.Event(), [], []
 
     async def work(subject):
@@ -166,7 +156,7 @@ async def test_without_its_database_a_gateway_stops_before_others_may_take_over(
             raise
 
     closing = threading.Event()
-    found = Durable(url, "gateway-0", work, lease_seconds=LEASE, closing=closing)
+    found = Durable(database_url, "gateway-0", work, lease_seconds=LEASE, closing=closing)
     await found.launch()
     try:
         await found.start(SUBJECT)
@@ -178,6 +168,7 @@ async def test_without_its_database_a_gateway_stops_before_others_may_take_over(
 
         await until(has_stopped)
         assert ended in ([], [True]), "interrupted, not cancelled"
+        assert not found.holds(), "and what it still writes is refused"
         with pytest.raises(Unavailable, match="ask again"):
             await found.cancel(SUBJECT)
         crashed.set()

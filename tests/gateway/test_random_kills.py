@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from tests.gateway.member import STEPS
-from tests.postgres import Postgres
 
 pytestmark = pytest.mark.servers
 MEMBERS, KILLS, SECONDS = 3, 3, 120
@@ -37,39 +36,45 @@ def until(holds):
         time.sleep(0.05)
 
 
-def is_recorded(url):
-    with psycopg.connect(url) as database:
+def is_recorded(database_url):
+    with psycopg.connect(database_url) as database:
         return not database.execute("SELECT 1 FROM dbos.workflow_status").fetchall()
 
 
-def test_each_piece_of_work_ends_once_whoever_is_killed(tmp_path):
+def test_each_piece_of_work_ends_once_whoever_is_killed(database_url, tmp_path):
     folder, chance = tmp_path, random.Random(time.time_ns())
-    with Postgres() as postgres:
-        url, members = postgres.new_database(), []
+    members = []
 
-        def begin():
-            command = [sys.executable, "-m", "tests.gateway.member", url, str(folder), *SUBJECTS]
-            members.append(subprocess.Popen(command))
+    def begin():
+        command = [
+            sys.executable,
+            "-m",
+            "tests.gateway.member",
+            database_url,
+            str(folder),
+            *SUBJECTS,
+        ]
+        members.append(subprocess.Popen(command))
 
-        def kill():
-            member = members.pop(chance.randrange(len(members)))
-            member.send_signal(signal.SIGKILL)
-            member.wait()
+    def kill():
+        member = members.pop(chance.randrange(len(members)))
+        member.send_signal(signal.SIGKILL)
+        member.wait()
 
-        for _ in range(MEMBERS):
+    for _ in range(MEMBERS):
+        begin()
+    try:
+        for _ in range(KILLS):
+            # In the middle, wherever that is; and at the end, if it comes to that first.
+            more = count(folder, "steps") + chance.randrange(1, 5)
+            until(lambda more=more: count(folder, "steps") >= more or is_done(folder))
+            kill()
             begin()
-        try:
-            for _ in range(KILLS):
-                # In the middle, wherever that is; and at the end, if it comes to that first.
-                more = count(folder, "steps") + chance.randrange(1, 5)
-                until(lambda more=more: count(folder, "steps") >= more or is_done(folder))
-                kill()
-                begin()
-            until(lambda: is_done(folder))
-            until(lambda: is_recorded(url))
-        finally:
-            while members:
-                kill()
+        until(lambda: is_done(folder))
+        until(lambda: is_recorded(database_url))
+    finally:
+        while members:
+            kill()
     assert not lines(folder, "twice"), "two at once on one piece of work"
     total = sum(number**2 for number in range(STEPS))
     assert lines(folder, "done") == {subject: [str(total)] for subject in SUBJECTS}

@@ -8,24 +8,17 @@ import pytest
 from tests.gateway.doubles import Trouble
 from tests.gateway.gateways import sharing, until
 from tests.gateway.pictures import write_folder
-from tests.postgres import Postgres
 
 pytestmark = pytest.mark.servers
 RECIPE = {"method": "simple", "images_per_class": 20, "seed": 3}
 IMAGES, SHARDS = 40, 10
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as found:
-        yield found
-
-
 @pytest.fixture
-async def gateways(postgres, tmp_path):
+async def gateways(database_url, tmp_path):
     write_folder(tmp_path / "train")
     trouble = Trouble(gate=asyncio.Event(), free_calls=4)
-    async with sharing(tmp_path, postgres.new_database(), trouble) as found:
+    async with sharing(tmp_path, database_url, trouble) as found:
         yield found
 
 

@@ -1,0 +1,54 @@
+"""The object store as work sees it: nothing is written for a gateway that lives no more.
+
+The store itself cannot tell a former owner's writes from those of the gateway that took its work
+over. Most keys are digests of what they hold, so that both write the same; the few that are written
+over are made of recorded steps alone. This keeps a process that was frozen from writing at all.
+"""
+
+from collections.abc import Callable, Iterator
+
+from servicekit.errors import Unavailable
+from servicekit.storage import ObjectStore
+
+
+class FencedStore:
+    """An object store that takes nothing while `holds` says no."""
+
+    def __init__(self, store: ObjectStore, holds: Callable[[], bool]) -> None:
+        self._store, self._holds = store, holds
+
+    def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
+        """Raises Unavailable for a gateway that lives no more."""
+        self._check(key)
+        return self._store.put(key, data, overwrite=overwrite)
+
+    def get(self, key: str) -> bytes:
+        return self._store.get(key)
+
+    def exists(self, key: str) -> bool:
+        return self._store.exists(key)
+
+    def size(self, key: str) -> int:
+        return self._store.size(key)
+
+    def version(self, key: str) -> str:
+        return self._store.version(key)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self._store.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Raises Unavailable for a gateway that lives no more."""
+        self._check(key)
+        self._store.delete(key)
+
+    def link(self, key: str, seconds: int) -> str:
+        return self._store.link(key, seconds)
+
+    def _check(self, key: str) -> None:
+        if not self._holds():
+            raise Unavailable(
+                f"this gateway's lease is over, so {key} is not written any more; another gateway "
+                "goes on with the work",
+                reason="LEASE_LOST",
+            )
