@@ -93,7 +93,7 @@ check: setup manifests ## Lint, types, protos and manifests: everything CI runs 
 
 # The exceptions of checkov stand in the manifests, with their reasons.
 manifests: setup $(CHECKOV)/.ready ## Render and check the Kubernetes manifests (no cluster needed)
-	python -m pytest tests/k8s -n auto --maxprocesses 8 --dist loadfile
+	python -m pytest tests/k8s
 	rm -rf build/manifests && python -m tests.k8s.rendered build/manifests
 	$(CHECKOV)/bin/checkov --skip-download --directory build/manifests --framework kubernetes --compact --quiet
 
