@@ -1,20 +1,22 @@
-"""Prints what a service needs of others, a requirement a line: python requirements.py SERVICE.
+"""What a service needs of others, from pyproject.toml.
 
-It reads pyproject.toml beside it. What is installed does not depend on our own code then, so that
-an image's large layer stays as it is when that changes.
+The Dockerfiles name it, and so do not depend on that file: a large layer stays as it is until what
+it holds changes.
 """
 
 import re
-import sys
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 
 def requirements(project: dict[str, Any], extra: str) -> list[str]:
     """Returns the dependencies of all and those of an extra, with the extras that it names."""
-    return [*project["dependencies"], *_of_extra(project, extra)]
+    return [*project["dependencies"], *own_requirements(project, extra)]
+
+
+def own_requirements(project: dict[str, Any], extra: str) -> list[str]:
+    """Returns what an extra needs beside the dependencies of all."""
+    return list(_of_extra(project, extra))
 
 
 def _of_extra(project: dict[str, Any], extra: str) -> Iterator[str]:
@@ -24,8 +26,3 @@ def _of_extra(project: dict[str, Any], extra: str) -> Iterator[str]:
                 yield from _of_extra(project, one)
         else:
             yield line
-
-
-if __name__ == "__main__":
-    path = Path(__file__).parent / "pyproject.toml"
-    print(*requirements(tomllib.loads(path.read_text())["project"], sys.argv[1]), sep="\n")

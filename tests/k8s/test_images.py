@@ -40,6 +40,17 @@ def last_stage(name):
     return found[start:]
 
 
+def stages(name):
+    """Returns the instructions of each stage by its name, FROM included."""
+    found = {}
+    for instruction, rest in instructions(name):
+        if instruction == "FROM":
+            found[rest.partition(" AS ")[2]] = current = []
+        if found:
+            current.append((instruction, rest))
+    return found
+
+
 def the(name, instruction):
     [rest] = [rest for found, rest in last_stage(name) if found == instruction]
     return rest
@@ -99,16 +110,12 @@ def test_every_stage_starts_from_the_pinned_base_or_from_another_stage(name):
 def test_every_stage_that_installs_packages_is_told_where_they_are(name):
     """A stage has no arguments but its own: what an earlier one declared is unknown to it."""
     wanted = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT"}
-    stages = []
-    for instruction, rest in instructions(name):
-        if instruction == "FROM":
-            stages.append([])
-        elif stages:
-            stages[-1].append((instruction, rest))
     installing = [
-        one for one in stages if any("pip install" in r or "pip --python" in r for _, r in one)
+        one
+        for one in stages(name).values()
+        if any("pip install" in r or "pip --python" in r for _, r in one)
     ]
-    assert len(installing) == 2
+    assert len(installing) >= 2
     for stage in installing:
         assert wanted <= {rest for instruction, rest in stage if instruction == "ARG"}
 
@@ -117,10 +124,10 @@ def test_every_stage_that_installs_packages_is_told_where_they_are(name):
 def test_compiled_files_hold_no_time(name):
     """They would be stale once the build gives all files one date. PIP_NO_COMPILE=1 means yes."""
     runs = [rest for instruction, rest in instructions(name) if instruction == "RUN"]
-    [install] = [rest for rest in runs if "--python /opt/venv" in rest]
-    assert "--no-compile" in install
+    installing = [rest for rest in runs if "--python /opt/venv" in rest]
+    assert all("--no-compile" in rest for rest in installing)
     compiling = [rest for rest in runs if "compileall" in rest]
-    assert install in compiling and len(compiling) == 2
+    assert compiling[:-1] == installing, "each compiles what it installs, and the last our code"
     assert all("-f --invalidation-mode unchecked-hash" in rest for rest in compiling)
 
 
@@ -166,6 +173,18 @@ def test_an_image_has_torch_only_where_models_run_in_it(service):
     assert set(PROJECT["dependencies"]) <= set(lines)
     assert not [line for line in lines if line.startswith(PROJECT["name"])]
     assert any(line.startswith("torch==") for line in lines) == (service not in LIGHT)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_images_share_the_large_layers(service):
+    """What all need and torch are made by the same instructions, and lie below all else."""
+    has_torch = service not in LIGHT
+    assert stages(service)["common"] == stages("trainer")["common"]
+    assert stages(service).get("torch") == (stages("trainer")["torch"] if has_torch else None)
+    layers = [rest for instruction, rest in last_stage(service) if instruction == "COPY"]
+    shared = ["common /opt/venv /opt/venv", *["torch /opt/torch /opt/torch"] * has_torch]
+    own = "dependencies /opt/own /opt/own"
+    assert [rest.removeprefix("--from=") for rest in layers][: len(shared) + 1] == [*shared, own]
 
 
 @pytest.mark.parametrize("service", SERVICES)
