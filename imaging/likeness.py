@@ -34,18 +34,21 @@ def likeness(candidate: Thumbnail, protected: Thumbnail) -> float:
     return float((first * second).sum())
 
 
-def _fits(views: Pixels, pixels: Pixels) -> Pixels:
+def _fits(views: Pixels, pixels: Pixels) -> NDArray[np.float32]:
     """Returns how well softened views [2, 32, 32] fit the softened crops of a picture, [2, 91].
+
+    To 1e-6, which is enough to choose by.
 
     Crop (r, c) is S_r P S_c', with S_r and S_c what stretches and softens rows and columns. Its
     product with a view V is that of S_r P and V S_c, its squared length that of (S_r P)'(S_r P) and
     S_c' S_c: no crop has to be made.
     """
+    views, pixels = views.astype(np.float32), pixels.astype(np.float32)
     rows = (_SOFT_SPANS.reshape(-1, SIDE) @ pixels).reshape(-1, SIDE, SIDE)  # [21, 32, 32]
     spread = (views.reshape(-1, SIDE) @ _BESIDE).reshape(2, SIDE, -1, SIDE).swapaxes(1, 2)
     products = rows.reshape(len(rows), -1) @ spread.reshape(-1, SIDE**2).T  # [21, 2 x 21]
     squares = (rows.swapaxes(1, 2) @ rows).reshape(len(rows), -1) @ _SOFT_SQUARES.T
-    means = rows.sum(axis=1) @ _SOFT_SPANS.sum(axis=1).T / SIDE**2
+    means = rows.sum(axis=1) @ _SOFT_MEANS.T
     lengths = np.sqrt(squares - SIDE**2 * means**2 + 1.0)
     # The views have the mean 0, so that of the crops does not matter.
     fits = products.reshape(len(rows), 2, -1) / lengths[:, None]
@@ -83,7 +86,8 @@ CROP_SPANS = [
     [resampling(start, SIDE - lost) for start in range(lost + 1)] for lost in range(_MOST_LOST + 1)
 ]
 _SPANS = np.concatenate(CROP_SPANS)  # [21, 32, 32]
-_SOFT_SPANS = SOFTEN @ _SPANS
+_SOFT_SPANS = (SOFTEN @ _SPANS).astype(np.float32)
+_SOFT_MEANS = _SOFT_SPANS.sum(axis=1) / SIDE**2
 _SOFT_SQUARES = (_SOFT_SPANS.swapaxes(1, 2) @ _SOFT_SPANS).reshape(len(_SPANS), -1)
 _BESIDE = np.concatenate(list(_SOFT_SPANS), axis=1)  # [32, 21 x 32]
 # The spans of each of the 91 crops: both lose equally many pixels.
