@@ -70,6 +70,16 @@ def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -
     return Progress(**{**kept, **lists})
 
 
+def step_of(path: Path, spec_digest: str) -> int:
+    """The step of the checkpoint at `path`; -1 without one that can be used."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (SafetensorError, OSError):
+        return -1
+    return int(facts["progress"]["step"]) if facts.get("spec") == spec_digest else -1
+
+
 def save_weights(path: Path, model: Module, facts: Mapping[str, object]) -> None:
     """Writes the weights and, as JSON under "facts", what is needed to build the model again."""
     _write(path, model.state_dict(), {"facts": json.dumps(facts)})

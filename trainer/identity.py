@@ -11,6 +11,7 @@ _PIXELS = ("imaging/*.py", "trainer/data.py")
 _TRAINING = (
     *_PIXELS,
     "trainer/loop.py",
+    "trainer/distribution.py",
     "trainer/evaluation.py",
     "trainer/classifiers/*.py",
     "trainer/policies/*.py",

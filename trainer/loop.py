@@ -16,7 +16,8 @@ from torch.nn import Module
 
 from servicekit.devices import find_device
 from trainer import recipes
-from trainer.checkpoints import Progress, restore, save, save_weights
+from trainer.checkpoints import Progress, restore, save, save_weights, step_of
+from trainer.distribution import Share, joined, share_newest, with_whole_batch_norm
 from trainer.evaluation import class_scores, confusion_matrix, normalised, predict
 from trainer.runs import RunResult, RunSpec
 from trainer.strategies.base import Sources, Strategy
@@ -82,16 +83,20 @@ class Setup:
     """Everything that one optimiser step needs. Images stay in main memory, batches move."""
 
     spec: RunSpec
+    share: Share
     images: RunImages
     strategy: Strategy
     policy: ModuleType
     model: Module
+    trained: Module  # the model as training calls it
     optimizer: torch.optim.Optimizer
     device: torch.device
 
 
-def train(spec: RunSpec, emit: Emit) -> RunResult:
+def train(spec: RunSpec, emit: Emit) -> RunResult | None:
     """Trains and tests one classifier. Raises LossNotFiniteError.
+
+    Where several processes train it together, all but the first return None and leave nothing.
 
     The same spec gives the same result on one machine, interrupted or not. Emits a "metrics" event
     about fifty times a run and a "checkpoint" event after each checkpoint. What comes out lies in
@@ -99,22 +104,29 @@ def train(spec: RunSpec, emit: Emit) -> RunResult:
     of the test images.
     """
     # Set up the machine.
-    torch.set_num_threads(spec.threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(spec.seed)
+    with joined(find_device(spec.device, "TRAINER_DEVICE")) as share:
+        torch.set_num_threads(max(1, spec.threads // share.local_count))
+        return _train(spec, share, emit)
 
+
+def _train(spec: RunSpec, share: Share, emit: Emit) -> RunResult | None:
     # Load the images; build classifier, strategy and optimiser.
-    setup = _set_up(spec, read_images(Path(spec.folder)))
+    setup = _set_up(spec, share, read_images(Path(spec.folder)))
 
     # Go on from the checkpoint, if there is one.
     checkpoint = Path(spec.folder) / CHECKPOINT
+    share_newest(checkpoint, step_of(checkpoint, spec.digest()), share)
     progress = restore(checkpoint, spec.digest(), setup.model, setup.optimizer)
     for report in progress.reports:  # The store may have kept fewer of them.
         emit({"event": "metrics", **report, "images_per_second": 0.0})
 
     # Train.
     progress = _optimise(setup, progress, emit)
+    if not share.is_first:
+        return None
 
     # Test and keep the weights.
     predicted, confidences = predict(setup.model, setup.images.test, setup.device)
@@ -153,7 +165,8 @@ def _optimise(setup: Setup, progress: Progress, emit: Emit) -> Progress:
             reported_at, fresh = now, 0
 
         # Keep what is done: by the clock, since a step may take a minute.
-        if now - saved_at >= spec.checkpoint_seconds and progress.step < spec.step_count:
+        is_due = now - saved_at >= spec.checkpoint_seconds and setup.share.is_first
+        if is_due and progress.step < spec.step_count:
             save(checkpoint, spec.digest(), setup.model, setup.optimizer, progress)
             emit({"event": "checkpoint", "step": progress.step})
             saved_at = time.monotonic()
@@ -177,37 +190,41 @@ def _update(setup: Setup, step: int) -> tuple[float, float]:
     # Draw the batch.
     rows = torch.from_numpy(strategy.rows(step))
     changed = setup.policy.apply(images.train[rows], _generator(spec.seed, step))
+    changed, rows = setup.share.of_batch(changed), setup.share.of_batch(rows)
     batch = normalised(changed.to(setup.device))
     labels = torch.from_numpy(images.labels)[rows].to(setup.device)
     synthetic = (rows >= images.real_count).to(setup.device)
-    torch.manual_seed(_number(spec.seed, step, 0))  # for classifiers with dropout
+    torch.manual_seed(_number(spec.seed, step, 0) + setup.share.rank)  # for dropout
 
     # Update the weights.
     learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
     for group in setup.optimizer.param_groups:
         group["lr"] = learning_rate
-    logits = strategy.logits(setup.model, batch, synthetic)
+    logits = strategy.logits(setup.trained, batch, synthetic)
     loss = strategy.loss(logits, labels, _LABEL_SMOOTHING)
-    if not isfinite(loss.item()):
+    hits = (logits.detach().argmax(1) == labels).float().mean()
+    mean_loss, accuracy = setup.share.mean(torch.stack([loss.detach(), hits])).tolist()
+    if not isfinite(mean_loss):
         raise LossNotFiniteError(step + 1, spec.learning_rate)
     setup.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     setup.optimizer.step()
-    return loss.item(), float((logits.detach().argmax(1) == labels).float().mean())
+    return mean_loss, accuracy
 
 
-def _set_up(spec: RunSpec, images: RunImages) -> Setup:
+def _set_up(spec: RunSpec, share: Share, images: RunImages) -> Setup:
     strategy = _strategy(spec, images)
     classifier = recipes.load("classifiers", spec.classifier).build(len(spec.class_names))
-    model = strategy.adapt(classifier)
-    device = find_device(spec.device, "TRAINER_DEVICE")
+    model = with_whole_batch_norm(strategy.adapt(classifier), share)
+    device = share.device(find_device(spec.device, "TRAINER_DEVICE"))
     model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         model.parameters(), spec.learning_rate, weight_decay=_WEIGHT_DECAY
     )
     policy = recipes.load("policies", spec.policy)
-    return Setup(spec, images, strategy, policy, model, optimizer, device)
+    trained = share.trained(model, device)
+    return Setup(spec, share, images, strategy, policy, model, trained, optimizer, device)
 
 
 def _strategy(spec: RunSpec, images: RunImages) -> Strategy:

@@ -3,10 +3,12 @@
 `python -m trainer.worker` reads paths of specs, one a line, from its standard input, and writes
 events, one JSON object a line, to its standard output. It ends when the input ends, at once and
 in mid-run, so it never outlives the process that started it.
-`python -m trainer.worker SPEC.json` trains one run, for a job that runs by itself.
+`python -m trainer.worker SPEC.json` trains one run under torchrun, together with the others that
+it started; it ends in the same way.
 
 Events: "metrics" and "checkpoint" (see `loop.train`), then "done" with the `result` or "failed"
-with `reason` and `message`.
+with `reason` and `message`. Of several processes the first tells of the run, and the first of each
+other machine says "done" without a result.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ from typing import Any, TextIO
 
 import torch
 
+from trainer.distribution import Share
 from trainer.loop import Event, LossNotFiniteError, train
 from trainer.runs import RunSpec
 
@@ -46,15 +49,23 @@ def main() -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    for path in sys.argv[1:] or _lines_of_stdin():
+    lines, share = _lines_of_stdin(), Share.of(os.environ)
+    for path in sys.argv[1:] or lines:
         try:
-            result = train(RunSpec.read(Path(path)), emit)
-            emit({"event": "done", "result": dataclasses.asdict(result)})
+            result = train(RunSpec.read(Path(path)), emit if share.is_first else _ignore)
+            if share.local_rank == 0:
+                emit({"event": "done", "result": result and dataclasses.asdict(result)})
         except Exception as error:
             emit(_failure(error))
+            if share.count > 1:
+                sys.exit(1)  # The others would wait for it.
         # After a failure its tensors are free only now that nothing refers to the error.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _ignore(event: Event) -> None:
+    """What another process tells."""
 
 
 def _failure(error: Exception) -> Event:
@@ -84,7 +95,7 @@ def _claim_stdout() -> TextIO:
 
 
 def _lines_of_stdin() -> Iterator[str]:
-    """Yields lines; a thread waits for the end of the input even while a run trains."""
+    """Returns the lines; a thread waits for the end of the input even while a run trains."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
@@ -93,8 +104,7 @@ def _lines_of_stdin() -> Iterator[str]:
         os._exit(0)
 
     threading.Thread(target=read, name="parent watch", daemon=True).start()
-    while True:
-        yield lines.get()
+    return iter(lines.get, None)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,12 +21,15 @@ from servicekit.channels import open_channel
 from servicekit.operations import wait_for
 from servicekit.server import running
 from servicekit.storage import DirectoryStore, ObjectStore, to_uri
+from trainer.runs import RunSpec
 from trainer.settings import TrainerSettings
 from trainer.wiring import create_service
 
 DEMO = Path("models/nano/demo")
 CLASSES = ("airplane", "frog", "truck")
 DATASET = "store:datasets/small/manifest.parquet"
+# Images of a plain colour.
+TRAIN, TEST = 18, 9
 SYNTHETIC = "store:augmentations/small/manifest.parquet"
 
 
@@ -151,3 +155,39 @@ async def client(
     """One server and one warm worker for all tests of a module: loading torch is slow."""
     async with connect(settings(tmp_path_factory.mktemp("scratch")), store) as client:
         yield client
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RunSpec:
+    """A run on images of three plain colours."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(2 * TRAIN + TEST) % 3
+    images = draw.integers(0, 90, (len(labels), 16, 16, 3), np.uint8)
+    images[np.arange(len(labels)), :, :, labels] += 120
+    np.save(tmp_path / "real.npy", images[: TRAIN + TEST])
+    np.save(tmp_path / "synthetic.npy", images[TRAIN + TEST :])
+    np.savez(
+        tmp_path / "rows.npz",
+        real_path=str(tmp_path / "real.npy"),
+        synthetic_path=str(tmp_path / "synthetic.npy"),
+        train_rows=np.arange(TRAIN),
+        test_rows=np.arange(TRAIN, TRAIN + TEST),
+        synthetic_rows=np.arange(TRAIN),
+        train_labels=np.concatenate([labels[:TRAIN], labels[TRAIN + TEST :]]),
+        test_labels=labels[TRAIN : TRAIN + TEST],
+    )
+    return RunSpec(
+        folder=str(tmp_path),
+        data_digest="colours",
+        class_names=("red", "green", "blue"),
+        strategy="combined",
+        policy="standard",
+        classifier="cnn4",
+        step_count=24,
+        batch_size=8,
+        learning_rate=0.01,
+        seed=2**64 - 1,
+        image_size=16,
+        threads=1,
+        checkpoint_seconds=1e9,
+    )

@@ -8,51 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trainer.conftest import TEST, TRAIN
 from trainer.loop import CHECKPOINT, PREDICTIONS, WEIGHTS, LossNotFiniteError, train
 from trainer.runs import ClassScore, RunResult, RunSpec, result_from_json, result_to_json
-
-TRAIN, TEST = 18, 9
 
 
 @pytest.fixture(autouse=True)
 def plain_torch() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> RunSpec:
-    draw = np.random.default_rng(0)
-    labels = np.arange(2 * TRAIN + TEST) % 3
-    images = draw.integers(0, 90, (len(labels), 16, 16, 3), np.uint8)
-    images[np.arange(len(labels)), :, :, labels] += 120
-    np.save(tmp_path / "real.npy", images[: TRAIN + TEST])
-    np.save(tmp_path / "synthetic.npy", images[TRAIN + TEST :])
-    np.savez(
-        tmp_path / "rows.npz",
-        real_path=str(tmp_path / "real.npy"),
-        synthetic_path=str(tmp_path / "synthetic.npy"),
-        train_rows=np.arange(TRAIN),
-        test_rows=np.arange(TRAIN, TRAIN + TEST),
-        synthetic_rows=np.arange(TRAIN),
-        train_labels=np.concatenate([labels[:TRAIN], labels[TRAIN + TEST :]]),
-        test_labels=labels[TRAIN : TRAIN + TEST],
-    )
-    return RunSpec(
-        folder=str(tmp_path),
-        data_digest="colours",
-        class_names=("red", "green", "blue"),
-        strategy="combined",
-        policy="standard",
-        classifier="cnn4",
-        step_count=24,
-        batch_size=8,
-        learning_rate=0.01,
-        seed=2**64 - 1,
-        image_size=16,
-        threads=1,
-        checkpoint_seconds=1e9,
-    )
 
 
 def run(spec: RunSpec) -> tuple[RunResult, bytes]:

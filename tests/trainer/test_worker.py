@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from trainer.launchers.workers import _failure as to_error
+from trainer.launchers.workers import failure_of as to_error
 from trainer.worker import _failure as to_event
 
 

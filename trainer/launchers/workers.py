@@ -18,7 +18,7 @@ from servicekit.errors import Exhausted, Internal, Precondition, ServiceError
 
 Event = dict[str, Any]
 
-_LINE_LIMIT = 64 * 1024 * 1024  # a result carries the confusion of all classes
+LINE_LIMIT = 64 * 1024 * 1024  # a result carries the confusion of all classes
 
 
 class Worker:
@@ -67,11 +67,11 @@ class Worker:
                 result: Event = event["result"]
                 return result
             if event["event"] == "failed":
-                raise _failure(event)
+                raise failure_of(event)
             step = event.get("step", step)
             on_event(event)
         self._process = None
-        raise _death(await process.wait(), step)
+        raise death_of(await process.wait(), step)
 
     async def _started(self) -> asyncio.subprocess.Process:
         process = self._process
@@ -83,8 +83,8 @@ class Worker:
                 *python_command("trainer.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env=_environment(),
-                limit=_LINE_LIMIT,
+                env=worker_environment(),
+                limit=LINE_LIMIT,
                 # Ctrl-C is for us, who know what it means for the run.
                 start_new_session=True,
             )
@@ -128,14 +128,15 @@ class WorkerPool:
         await asyncio.gather(*(worker.stop() for worker in self._workers))
 
 
-def _environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """The server's environment without its credentials, and with this package on the path."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     kept.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA is not deterministic
     return python_environment(kept, Path(__file__).parents[2])
 
 
-def _failure(event: Event) -> ServiceError:
+def failure_of(event: Event) -> ServiceError:
+    """The error of what a worker says of its failure."""
     reason, message = event["reason"], event["message"]
     if reason == "LOSS_NOT_FINITE":
         return Precondition(message, subject="training_run.learning_rate", reason=reason)
@@ -156,7 +157,8 @@ def _failure(event: Event) -> ServiceError:
     return Internal(f"training failed: {message}; the trainer's log has the trace")
 
 
-def _death(return_code: int, step: int) -> ServiceError:
+def death_of(return_code: int, step: int) -> ServiceError:
+    """The error of a worker that ended without a word."""
     if return_code == -signal.SIGKILL:
         return Exhausted(
             f"the training process was killed after step {step}, most likely for lack of memory; "

@@ -1,0 +1,73 @@
+"""Several real processes, started by torchrun, that train one run together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from servicekit.errors import Precondition
+from trainer.distribution import Share
+from trainer.launchers.groups import Group, run_group
+from trainer.launchers.workers import Worker
+from trainer.loop import PREDICTIONS, WEIGHTS
+
+TWO = Group(processes=2)
+# Floats are added in another order.
+SAME = 2e-3
+
+
+def written(spec, folder: Path) -> Path:
+    """Writes the spec into a folder of its own, with the same images."""
+    folder.mkdir()
+    (folder / "rows.npz").write_bytes((Path(spec.folder) / "rows.npz").read_bytes())
+    replace(spec, folder=str(folder)).write(folder / "spec.json")
+    return folder / "spec.json"
+
+
+async def test_two_processes_come_to_what_one_does_with_the_whole_batch(spec, tmp_path):
+    spec = replace(spec, strategy="half_half", step_count=6)
+    worker, events = Worker(60.0), ([], [])
+    alone = await worker.run(written(spec, tmp_path / "alone"), events[0].append)
+    await worker.stop()
+    together = await run_group(TWO, written(spec, tmp_path / "two"), events[1].append)
+    assert together is not None and together["accuracy"] == alone["accuracy"]
+    assert together["final_loss"] == pytest.approx(alone["final_loss"], abs=SAME)
+    steps = [[event["step"] for event in some if event["event"] == "metrics"] for some in events]
+    assert steps[0] == steps[1] == list(range(1, 7)), "one process reports, and every step"
+    for ours, theirs in zip(*events, strict=True):
+        assert ours["values"] == pytest.approx(theirs["values"], abs=SAME)
+    weights = [load_file(tmp_path / name / WEIGHTS) for name in ("alone", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        # Adam makes a whole step of a gradient that is nothing but rounding: so not each value.
+        assert np.abs(value - weights[1][name]).mean() < SAME, name
+    kept = [np.load(tmp_path / name / PREDICTIONS) for name in ("alone", "two")]
+    np.testing.assert_array_equal(kept[0]["labels"], kept[1]["labels"])
+
+
+async def test_an_error_of_all_is_told_and_not_tried_again(spec, tmp_path):
+    spec = replace(spec, learning_rate=1e38, step_count=12)
+    with pytest.raises(Precondition, match=r"not finite at step"):
+        await run_group(TWO, written(spec, tmp_path / "wild"), lambda event: None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_shares_of_a_batch_are_the_batch(count):
+    rows = np.arange(12)
+    shares = [Share(rank, count).of_batch(rows) for rank in range(count)]
+    assert sorted(np.concatenate(shares)) == rows.tolist()
+    assert {len(share) for share in shares} == {12 // count}
+
+
+def test_a_process_learns_from_torchrun_which_it_is():
+    environ = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+    assert Share.of(environ) == Share(5, 8, 1, 4)
+    assert Share.of({}) == Share() and Share.of({}).is_first
+
+
+def test_the_machines_of_a_group_meet_at_the_first():
+    command = Group(3, 8, "first:29400").command(Path("spec.json"))
+    assert {"--nnodes=3", "--nproc-per-node=8", "--rdzv-endpoint=first:29400"} <= set(command)
+    assert "--standalone" in TWO.command(Path("spec.json"))
