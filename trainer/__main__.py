@@ -1,6 +1,6 @@
 """Runs the trainer: `variegate serve trainer`, or `python -m trainer`.
 
-`python -m trainer job RUN` is what a pod of a run's Job does (see `job`).
+`python -m trainer job RUN HOST:PORT` is what a pod of a run's Job does (see `job`).
 """
 
 import sys

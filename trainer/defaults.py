@@ -79,6 +79,14 @@ def _check_sizes(request: RunRequest, classifier: recipes.Recipe) -> None:
             field="training_run.image_size",
             reason="FIELD_OUT_OF_RANGE",
         )
+    shares, batch = request.machines * request.processes, request.batch_size or _BATCH_SIZE
+    if batch % shares:
+        raise InvalidArgument(
+            f"batch_size is {batch}, which {shares} processes cannot share (node_count times "
+            f"gpus_per_node); use a multiple of {shares}",
+            field="training_run.batch_size",
+            reason="BATCH_NOT_SHARED",
+        )
     if request.batch_size == 1:
         raise InvalidArgument(
             f"batch_size is 1; use 2 to 4096, or 0 for {_BATCH_SIZE}",

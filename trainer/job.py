@@ -1,4 +1,6 @@
-"""Trains one run in a pod of its Job: `python -m trainer job RUN`.
+"""Trains one run in a pod of its Job: `python -m trainer job RUN HOST:PORT`.
+
+HOST:PORT is where the pods of a run of several machines meet.
 
 It reads the run from the object store and leaves there what comes of it, reports included. It ends
 with FOR_GOOD after an error that another try would meet again; the Job's podFailurePolicy then ends
@@ -25,8 +27,10 @@ from servicekit.storage import LASTING, ObjectStore, check_store, open_store
 from servicekit.telemetry import configure_logging
 from trainer.history import RunHistory
 from trainer.launchers.base import Report
+from trainer.launchers.groups import Group
 from trainer.launchers.subprocesses import SubprocessLauncher
 from trainer.record import RunRecord
+from trainer.runs import RunRequest
 from trainer.settings import TrainerSettings
 
 _log = logging.getLogger(__name__)
@@ -41,7 +45,7 @@ _FINAL_REASONS = {"OUT_OF_MEMORY", "SCRATCH_FULL"}
 def main(arguments: Sequence[str]) -> None:
     """Ends the process when the run has, with an exit status that the Job understands."""
     try:
-        [run_id] = arguments
+        run_id, rendezvous = arguments
         server = load(ServerSettings, os.environ, "SERVER")
         configure_logging(server.log_level)
         settings = load(TrainerSettings, os.environ, "TRAINER")
@@ -50,27 +54,36 @@ def main(arguments: Sequence[str]) -> None:
     except (SettingsError, ServiceError, ValueError) as error:
         print(f"the training cannot start: {error}", file=sys.stderr)
         sys.exit(FOR_GOOD if isinstance(error, SettingsError | ValueError) else _status(error))
-    sys.exit(asyncio.run(_train(settings, store, run_id)))
+    sys.exit(asyncio.run(_train(settings, store, run_id, rendezvous)))
 
 
-async def _train(settings: TrainerSettings, store: ObjectStore, run_id: str) -> int:
-    record, launcher = RunRecord(store, run_id), SubprocessLauncher(settings, store)
+async def _train(
+    settings: TrainerSettings, store: ObjectStore, run_id: str, rendezvous: str
+) -> int:
+    record = RunRecord(store, run_id)
     try:
         request, result = await asyncio.to_thread(RunHistory(store).get, run_id)
-        if result is not None:
-            return 0
-        await launcher.load()
-        await launcher.start(run_id, request)
-        await _follow(launcher, run_id, record)
+        if result is None:
+            group = Group(request.machines, request.processes, rendezvous)
+            await _launch(SubprocessLauncher(settings, store, group), run_id, request, record)
     except ServiceError as error:
         _log.error("the training run %s ended: %s", run_id, error)
         status = _status(error)
         keep = record.fail if status == FOR_GOOD else record.interrupt
         await asyncio.to_thread(keep, error)
         return status
+    return 0
+
+
+async def _launch(
+    launcher: SubprocessLauncher, run_id: str, request: RunRequest, record: RunRecord
+) -> None:
+    try:
+        await launcher.load()
+        await launcher.start(run_id, request)
+        await _follow(launcher, run_id, record)
     finally:
         await launcher.close()
-    return 0
 
 
 async def _follow(launcher: SubprocessLauncher, run_id: str, record: RunRecord) -> None:

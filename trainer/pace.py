@@ -56,6 +56,8 @@ class Paces:
 
     def _key(self, request: RunRequest) -> str:
         sizes = [request.image_size, request.batch_size]
+        if request.node_count or request.gpus_per_node:
+            sizes += [request.node_count, request.gpus_per_node]
         content = json.dumps([request.classifier, request.policy, *sizes, self._place])
         return f"training-rates/{hashlib.sha256(content.encode()).hexdigest()}.json"
 

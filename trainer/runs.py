@@ -28,6 +28,18 @@ class RunRequest:
     learning_rate: float = 0.0
     seed: int = 0
     image_size: int = 0
+    node_count: int = 0
+    gpus_per_node: int = 0
+
+    @property
+    def machines(self) -> int:
+        """Machines that train the run together."""
+        return max(1, self.node_count)
+
+    @property
+    def processes(self) -> int:
+        """Processes on each machine."""
+        return max(1, self.gpus_per_node)
 
 
 @dataclass(frozen=True)

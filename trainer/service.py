@@ -139,6 +139,8 @@ def request_from_pb(run: pb.TrainingRun) -> RunRequest:
         learning_rate=run.learning_rate,
         seed=run.seed,
         image_size=run.image_size,
+        node_count=run.node_count,
+        gpus_per_node=run.gpus_per_node,
     )
 
 
@@ -157,6 +159,8 @@ def run_to_pb(run_id: str, request: RunRequest, result: RunResult | None) -> pb.
         learning_rate=request.learning_rate,
         seed=request.seed,
         image_size=request.image_size,
+        node_count=request.node_count,
+        gpus_per_node=request.gpus_per_node,
         result=result_to_pb(result) if result is not None else None,
     )
 

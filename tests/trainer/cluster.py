@@ -8,6 +8,7 @@ time to live, and deletion with what they own.
 
 import asyncio
 import json
+import socket
 import ssl
 import subprocess
 import uuid
@@ -179,11 +180,13 @@ class Cluster:
 
     async def _control(self, job: Manifest) -> None:
         spec, status, name = job["spec"], job["status"], job["metadata"]["name"]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
         status["startTime"] = _now()
         try:
             async with asyncio.TaskGroup() as group:
                 for index in range(spec["completions"]):
-                    group.create_task(self._keep(job, index))
+                    group.create_task(self._keep(job, index, port))
             end = {"type": "Complete", "reason": "CompletionsReached", "message": "all succeeded"}
         except* JobFailed as errors:
             reason, message = errors.exceptions[0].args
@@ -194,12 +197,12 @@ class Cluster:
         if (ttl := spec.get("ttlSecondsAfterFinished")) is not None:
             self._in_background(self._expire(name, ttl))
 
-    async def _keep(self, job: Manifest, index: int) -> None:
+    async def _keep(self, job: Manifest, index: int, port: int) -> None:
         """Has a pod of this index run until one succeeds."""
         spec, failures = job["spec"], 0
         codes, limit = _codes_that_fail(spec), spec["backoffLimitPerIndex"]
         while True:
-            pod = await Pod.started(job, index, self.folder, self.pod_environ)
+            pod = await Pod.started(job, index, self.folder, self.pod_environ, port)
             self.pods[pod.name] = pod
             code = await pod.ended()
             if code == 0:

@@ -22,7 +22,8 @@ CONTAINER = "trainer"
 class Pod:
     """One pod, from its start on."""
 
-    def __init__(self, job: Manifest, index: int, folder: Path) -> None:
+    def __init__(self, job: Manifest, index: int, folder: Path, port: int) -> None:
+        self.port = port  # in place of the first pod's, which has all ports to itself
         self.job, self.index = job["metadata"]["name"], index
         self.name = f"{self.job}-{index}-{uuid.uuid4().hex[:5]}"
         self.spec = job["spec"]["template"]
@@ -33,9 +34,9 @@ class Pod:
 
     @classmethod
     async def started(
-        cls, job: Manifest, index: int, folder: Path, environ: dict[str, str]
+        cls, job: Manifest, index: int, folder: Path, environ: dict[str, str], port: int
     ) -> "Pod":
-        pod = cls(job, index, folder)
+        pod = cls(job, index, folder, port)
         pod.folder.mkdir()
         with pod.log.open("wb") as log:
             pod.process = await asyncio.create_subprocess_exec(
@@ -117,7 +118,7 @@ class Pod:
 
     def _reachable(self, argument: str) -> str:
         """What the cluster's DNS does: the first pod is at its name below the Service."""
-        return argument.replace(f"{self.job}-0.{self.job}:", "127.0.0.1:")
+        return re.sub(rf"^{self.job}-0\.{self.job}:29400$", f"127.0.0.1:{self.port}", argument)
 
     def _environ(self, environ: dict[str, str]) -> dict[str, str]:
         return environ | {

@@ -65,6 +65,22 @@ async def test_a_run_outlives_its_node_new_tokens_and_an_api_server_that_is_away
     await launcher.close()
 
 
+async def test_two_pods_train_one_run_together_and_go_on_when_one_is_lost(place, cluster, store):
+    launcher, request = place.launcher(), admitted(store, "pair", node_count=2, step_count=8)
+    launcher.check(request, {})
+    follower, name = Follower(launcher, "pair", request), name_of("pair")
+    result = await follower.task
+    assert [report.step for report in follower.reports] == list(range(1, 9))
+    assert result.test_image_count == 30 and store.get(result.weights_uri.removeprefix("store:"))
+    spec = cluster.jobs[name]["spec"]
+    assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (2, 2, "Indexed")
+    assert spec["template"]["spec"]["subdomain"] == name and name in cluster.services
+    await until(lambda: cluster.jobs[name]["status"].get("conditions"))
+    [end] = cluster.jobs[name]["status"]["conditions"]
+    assert end["type"] == "Complete", [pod.log.read_text() for pod in cluster.pods_of(name)]
+    await launcher.close()
+
+
 async def test_an_operation_goes_on_in_a_restarted_trainer_without_being_asked_for_again(
     place, cluster, store, tmp_path, monkeypatch
 ):

@@ -1,17 +1,24 @@
 """What the Kubernetes launcher makes of names, environments and statuses, on values."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from kubernetes_validate import validate
 
-from servicekit.errors import InvalidArgument
+from servicekit.errors import InvalidArgument, Precondition
 from servicekit.settings import SettingsError
 from servicekit.storage import MemoryStore
+from tests.k8s.rendered import named, render
+from tests.trainer.cluster import NEWEST, RENDERING
 from tests.trainer.conftest import settings
+from trainer.defaults import resolve
 from trainer.launchers.kubernetes import outcomes
 from trainer.launchers.kubernetes.api import Access
-from trainer.launchers.kubernetes.manifests import name_of
+from trainer.launchers.kubernetes.manifests import GPU, gpus_of, job_of, name_of
+from trainer.launchers.subprocesses import SubprocessLauncher
 from trainer.record import RunRecord
+from trainer.runs import RunRequest
 from trainer.wiring import open_launcher
 
 
@@ -33,6 +40,31 @@ def test_every_run_has_a_name_that_pods_can_bear(run_id):
     name = name_of(run_id)
     assert len(f"{name}-99") <= 63 and name.replace("-", "").isalnum() and name == name.lower()
     assert name == name_of(run_id) != name_of(run_id + "-")
+
+
+def test_the_gpus_of_a_run_are_those_that_it_asks_for_or_the_templates():
+    template = deepcopy(named(render(RENDERING), "CronJob", "training"))
+    for wanted, limit in ((0, None), (4, "4")):
+        request = RunRequest("store:m", node_count=2, gpus_per_node=wanted)
+        job = job_of(template, "gpus", request)
+        limits = job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+        assert limits.get(GPU) == limit and job["spec"]["completions"] == 2
+        validate(job, NEWEST, strict=True)
+        assert gpus_of(template) == 0, "the template stays as it is"
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused_with_what_they_can():
+    with pytest.raises(InvalidArgument, match="use a multiple of 6"):
+        resolve(RunRequest("store:m", node_count=3, gpus_per_node=2))
+    assert resolve(RunRequest("store:m", node_count=4, gpus_per_node=8)).batch_size == 64
+
+
+def test_a_trainer_of_one_machine_refuses_more_and_says_who_has_them(tmp_path: Path):
+    launcher = SubprocessLauncher(settings(tmp_path), MemoryStore())
+    launcher.check(RunRequest("store:m", node_count=1), {})
+    for request in (RunRequest("store:m", node_count=2), RunRequest("store:m", gpus_per_node=1)):
+        with pytest.raises(Precondition, match="TRAINER_LAUNCHER=kubernetes"):
+            launcher.check(request, {})
 
 
 def test_why_pods_wait_is_told_in_the_clusters_words():

@@ -2,11 +2,12 @@
 
 import asyncio
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from servicekit.devices import find_device, kind_of_device
+from servicekit.errors import Precondition, Unavailable
 from servicekit.places import need_writable
 from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end
@@ -14,6 +15,7 @@ from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
 from trainer.data import Lease
 from trainer.history import Metrics, MetricsLog, RunHistory
 from trainer.launchers.base import OnReport, Report
+from trainer.launchers.groups import Group, run_group
 from trainer.launchers.workers import Event, WorkerPool
 from trainer.pace import Meter, Paces
 from trainer.preparation import ChosenImages, Preparation
@@ -23,6 +25,7 @@ from trainer.settings import TrainerSettings
 
 _SPEC, _CHECKPOINT = "spec.json", "checkpoint.safetensors"
 _CLOSING_SECONDS = 3.0
+_ELSEWHERE_SECONDS = 120
 
 
 @dataclass
@@ -42,8 +45,12 @@ class _Training:
 class SubprocessLauncher:
     """At most `max_runs` runs train at once, each in a worker process; the others wait."""
 
-    def __init__(self, settings: TrainerSettings, store: ObjectStore) -> None:
+    def __init__(
+        self, settings: TrainerSettings, store: ObjectStore, group: Group | None = None
+    ) -> None:
+        """Has each run trained by a `group`, which is this machine's part of it; None: alone."""
         self._settings = settings
+        self._group = group or Group()
         self._history = RunHistory(store)
         self._preparation = Preparation(settings, store)
         self._room = Room(settings.cache_bytes)
@@ -58,7 +65,15 @@ class SubprocessLauncher:
             await asyncio.to_thread(find_device, self._settings.device, "TRAINER_DEVICE")
 
     def check(self, request: RunRequest, cache_entries: Mapping[str, int]) -> None:
-        """Refuses images that can never lie in the cache together."""
+        """Refuses more machines than this one, and images that can never lie in its cache."""
+        if request.node_count > 1 or request.gpus_per_node:
+            raise Precondition(
+                f"node_count is {request.node_count} and gpus_per_node is {request.gpus_per_node}, "
+                "and this trainer trains each run in one process of its own; leave both out, or "
+                "ask a trainer that starts Kubernetes Jobs (TRAINER_LAUNCHER=kubernetes)",
+                subject="TRAINER_LAUNCHER",
+                reason="ONE_MACHINE_ONLY",
+            )
         self._room.check(cache_entries)
 
     async def device_kind(self) -> str:
@@ -140,13 +155,32 @@ class SubprocessLauncher:
                 task.add_done_callback(uploads.discard)
 
         try:
-            values = await self._pool.run(folder / _SPEC, on_event)
+            values = await self._trained(folder / _SPEC, on_event)
         finally:
             if uploads:  # Waited for and not cancelled, so that none is late.
                 await asyncio.wait(uploads)
+        if values is None:
+            return await self._kept_elsewhere(run_id)
         await asyncio.to_thread(self._paces.add, request, meter.pace)
         result, metrics = result_from_plain(values), list(log.entries)
         return await to_its_end(self._finish, run_id, spec, result, metrics)
+
+    async def _trained(self, spec: Path, on_event: Callable[[Event], None]) -> Event | None:
+        if self._group.count > 1:
+            return await run_group(self._group, spec, on_event)
+        return await self._pool.run(spec, on_event)
+
+    async def _kept_elsewhere(self, run_id: str) -> RunResult:
+        """Waits for the machine of the first process, which keeps what came out."""
+        for _ in range(_ELSEWHERE_SECONDS):
+            if (result := await asyncio.to_thread(self._history.result, run_id)) is not None:
+                return result
+            await asyncio.sleep(1.0)
+        raise Unavailable(
+            "the machine that was to keep the result is lost; the run is tried again from its "
+            "last checkpoint",
+            reason="RESULT_NOT_KEPT",
+        )
 
     def _prepare(
         self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease

@@ -35,14 +35,18 @@ def name_of(run_id: str) -> str:
 
 def job_of(template: Manifest, run_id: str, request: RunRequest) -> Manifest:
     """Returns the Job of a run."""
-    name, nodes = name_of(run_id), 1
+    name, nodes = name_of(run_id), request.machines
     made = deepcopy(template["spec"]["jobTemplate"])
     metadata, spec = made.get("metadata", {}), made["spec"]
     spec |= {"completions": nodes, "parallelism": nodes, "completionMode": "Indexed"}
     pod = spec["template"]
     pod["spec"]["subdomain"] = name  # gives the pods names by which they find one another
     _labelled(pod.setdefault("metadata", {}), run_id)
-    trains(template, pod["spec"])["args"] = ["job", run_id]
+    container = trains(template, pod["spec"])
+    container["args"] = ["job", run_id, f"{name}-0.{name}:{_PORT}"]
+    if request.gpus_per_node:
+        limits = container.setdefault("resources", {}).setdefault("limits", {})
+        limits[GPU] = str(request.gpus_per_node)
     own = {"name": name, "labels": metadata.get("labels", {})}
     return {
         "apiVersion": "batch/v1",
