@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import uuid
 from collections import Counter
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Cluster:
     """Serves on 127.0.0.1, by TLS, to whoever has the token in the account's folder."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        manifests = render(RENDERING)
+        manifests = deepcopy(render(RENDERING))  # Tests change it, and others look at the same.
         self.template = named(manifests, "CronJob", "training")
         self.rules = named(manifests, "Role", "trainer")["rules"]
         self.namespace = self.template["metadata"]["namespace"]
