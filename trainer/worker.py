@@ -58,10 +58,21 @@ def main() -> None:
         except Exception as error:
             emit(_failure(error))
             if share.count > 1:
-                sys.exit(1)  # The others would wait for it.
+                _end(1)  # The others would wait for it.
         # After a failure its tensors are free only now that nothing refers to the error.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+    _end(0)
+
+
+def _end(status: int) -> None:
+    """Ends the process as it is.
+
+    While Python takes itself apart, the thread that watches the input no longer runs, and gloo's
+    may never end: the process would outlive all others.
+    """
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _ignore(event: Event) -> None:
