@@ -181,8 +181,9 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
 
     async def _wait(self):
         trouble = self.trouble
+        is_free = len(trouble.calls) <= trouble.free_calls  # By its place among those that came.
         await asyncio.sleep(trouble.pause)
-        if trouble.gate and len(trouble.calls) > trouble.free_calls:
+        if trouble.gate and not is_free:
             trouble.waiting += 1
             try:
                 await trouble.gate.wait()
