@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,10 +14,15 @@ from prometheus_client.registry import Collector
 from servicekit.workload import Workload, metrics_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+# A URL up to its password, as in postgresql://name:password@host.
+_PASSWORD = re.compile(r"([a-zA-Z][\w+.-]*://[^\s:/@\"\\]*):[^\s/@\"\\]+@")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; fields given as `extra={"fields": {...}}` are merged in."""
+    """One JSON object a line; fields given as `extra={"fields": {...}}` are merged in.
+
+    Passwords in URLs become ***, wherever they are: in a setting, a message or a trace.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -28,7 +34,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return _PASSWORD.sub(r"\1:***@", json.dumps(entry, default=str))
 
 
 def configure_logging(level: str = "INFO") -> None:
