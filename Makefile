@@ -75,8 +75,8 @@ demo-full: setup servers ## The same with every method and more seeds (about an 
 
 # What measures, kills or fills real servers runs alone. The second part runs whatever the first finds.
 test: setup triton vllm ## Run all tests
-	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile; \
-	fast=$$?; python -m pytest -m "servers or slow" && exit $$fast
+	fast=0; python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile || fast=$$?; \
+	python -m pytest -m "servers or slow" && exit $$fast
 
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile

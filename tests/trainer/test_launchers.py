@@ -66,7 +66,9 @@ async def test_a_run_reports_every_step_in_order_and_ends_with_all_that_it_made(
     result = await follower.task
     assert [report.step for report in follower.reports] == list(range(1, 51))
     assert {*follower.reports[0].values} == {"loss", "train_accuracy", "learning_rate"}
-    assert any(report.images_per_second > 0 for report in follower.reports)
+    # Of a run in a pod that ended between two looks, only what is kept is told, which is no pace.
+    if isinstance(place, SubprocessPlace):
+        assert any(report.images_per_second > 0 for report in follower.reports)
     assert result == RunHistory(store).result("calm")
     assert result.test_image_count == 30 and result.seconds > 0
     for uri in (result.weights_uri, result.card_uri, result.metrics_uri, result.predictions_uri):
