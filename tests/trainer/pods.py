@@ -53,30 +53,37 @@ class Pod:
     async def ended(self) -> int:
         """Waits for the container's process and ends all that it left, as its cgroup is emptied."""
         assert self.process is not None
-        self._family = [psutil.Process(self.process.pid)]
+        started: set[psutil.Process] = set()  # Also what its parent has left behind meanwhile.
         while self.process.returncode is None:
-            with suppress(psutil.NoSuchProcess):
-                self._family = [*self._family[:1], *self._family[0].children(recursive=True)]
+            started.update(self._family()[1:])
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self.process.wait()), 0.1)
-        for process in self._family[1:]:
+        for process in started:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        await asyncio.to_thread(psutil.wait_procs, self._family[1:], 10)
+        await asyncio.to_thread(psutil.wait_procs, list(started), 10)
         return self.process.returncode
+
+    def _family(self) -> list[psutil.Process]:
+        """The container's process and all that it started; none if it is gone by now."""
+        assert self.process is not None
+        try:
+            main = psutil.Process(self.process.pid)
+            return [main, *main.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     async def end(self) -> None:
         """As a pod is deleted."""
         if self.process is not None and self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGTERM)
             await self.ended()
 
     def evict(self) -> None:
         """As a node is lost: all processes at once, without a word."""
         self.is_disrupted = True
-        assert self.process is not None
-        main = psutil.Process(self.process.pid)
-        for process in (main, *main.children(recursive=True)):
+        for process in self._family():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
