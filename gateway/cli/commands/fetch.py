@@ -109,9 +109,7 @@ def _outcome(found: "list[Fetched]", into: Path) -> Outcome:
     count = sum(one.fetched_bytes for one in found)
     came = f"{count:,} bytes came" if count else "nothing had to be fetched"
     document = {"into": str(into), "models": [vars(one) for one in found]}
-    return Outcome(
-        document, lambda shown: _line(shown, f"{len(found)} models are in {into}; {came}")
-    )
+    return Outcome(document, lambda shown: _line(shown, f"models in {into}: {len(found)}; {came}"))
 
 
 def _line(console: "Console", text: str) -> None:
