@@ -20,6 +20,11 @@ class GatewaySettings:
     generator: str = setting(address_of("generator"), _AWAY.format("generator"))
     retriever: str = setting(address_of("retriever"), _AWAY.format("retriever"))
     trainer: str = setting(address_of("trainer"), _AWAY.format("trainer"))
+    screener: str = setting(
+        "",
+        "Where retrievers listen that screen and embed images and may be many; empty: the "
+        "retriever alone does that, too. All of them need its models.",
+    )
     import_roots: tuple[str, ...] = setting(
         (), "Folders that datasets given as file: may be imported from."
     )

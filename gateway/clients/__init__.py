@@ -6,6 +6,7 @@ from gateway.clients.captioner import Captioner
 from gateway.clients.generator import Generator
 from gateway.clients.prompter import Prompter
 from gateway.clients.retriever import Retriever
+from gateway.clients.screener import Screener
 from gateway.clients.trainer import Trainer
 from gateway.settings import GatewaySettings
 
@@ -18,6 +19,7 @@ class Clients:
     prompter: Prompter
     generator: Generator
     retriever: Retriever
+    screener: Screener
     trainer: Trainer
 
     @classmethod
@@ -28,6 +30,7 @@ class Clients:
             prompter=Prompter(settings),
             generator=Generator(settings),
             retriever=Retriever(settings),
+            screener=Screener(settings),
             trainer=Trainer(settings),
         )
 
@@ -38,6 +41,7 @@ class Clients:
             self.prompter,
             self.generator,
             self.retriever,
+            self.screener,
             self.trainer,
         ):
             await client.close()

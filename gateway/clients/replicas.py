@@ -87,10 +87,6 @@ class Replicas(Generic[S]):
         """Returns how many replicas are ready, at least 1."""
         return max(1, sum(one.is_ready for one in self._replicas.values()))
 
-    def idle_count(self) -> int:
-        """Returns how many ready replicas have nothing to do."""
-        return sum(one.is_ready and not one.used for one in self._replicas.values())
-
     async def largest_call(self, most: int, patience: Patience) -> int:
         """Returns the size of calls that keep every replica full: what the smallest works on.
 

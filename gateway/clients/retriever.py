@@ -1,10 +1,9 @@
-"""The retriever: an index of a pool, searches, and verdicts on images."""
+"""The retriever: an index of a pool, searches, and embeddings of texts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 from google.longrunning import operations_pb2_grpc
@@ -14,14 +13,11 @@ from variegate.retriever.v1 import retriever_pb2_grpc as rpc
 
 from gateway.clients.channel import LazyChannel
 from gateway.clients.operations import finish
-from gateway.clients.patience import Patience, patiently
-from gateway.clients.replicas import Replicas
-from gateway.clients.verdicts import Candidate, Verdict, to_verdict
+from gateway.clients.patience import patiently
 from gateway.digests import digest
 from gateway.settings import GatewaySettings
-from servicekit.together import together
 
-CANDIDATES_PER_CALL, HITS_PER_SEARCH = 256, 10_000
+HITS_PER_SEARCH = 10_000
 _AESTHETIC = "aesthetic"
 _NAMED_SHARDS = 3
 EMBEDDINGS_PER_CALL = 256
@@ -68,7 +64,6 @@ class Retriever:
         service = pb.DESCRIPTOR.services_by_name["RetrieverService"]
         self._channel = LazyChannel(settings.retriever, service)
         self._settings = settings
-        self.screeners = Replicas(settings.retriever, service, rpc.RetrieverServiceStub, _one_call)
 
     @cached_property
     def _stub(self) -> rpc.RetrieverServiceStub:
@@ -179,99 +174,30 @@ class Retriever:
 
     async def embed_prompts(self, texts: Sequence[str]) -> tuple[Vectors, int]:
         """Returns CLIP's unit vectors [n, d] of texts, and how many were longer than it reads."""
-        cut = 0
-
-        async def call(part: Sequence[str]) -> pb.EmbedTextsResponse:
-            nonlocal cut
-            request, timeout = pb.EmbedTextsRequest(texts=part), self._settings.call_seconds
+        vectors: list[Vectors] = []
+        cut, timeout = 0, self._settings.call_seconds
+        for first in range(0, len(texts), EMBEDDINGS_PER_CALL):
+            request = pb.EmbedTextsRequest(texts=texts[first : first + EMBEDDINGS_PER_CALL])
             answer = await patiently(
-                lambda: self._stub.EmbedTexts(request, timeout=timeout),
+                partial(self._stub.EmbedTexts, request, timeout=timeout),
                 self._settings.patience_seconds,
                 "retriever",
             )
+            vectors += vectors_of(answer.embeddings)
             cut += len(answer.cut_texts)
-            return answer
-
-        return await self._embed(texts, call), cut
-
-    async def embed_images(self, image_uris: Sequence[str]) -> Vectors:
-        """Returns CLIP's unit vectors [n, d] of images, in order."""
-
-        def call(part: Sequence[str]) -> Awaitable[pb.EmbedImagesResponse]:
-            request = pb.EmbedImagesRequest(image_uris=part)
-            timeout = self._settings.call_seconds
-            return self.screeners.call(
-                1,
-                lambda stub: stub.EmbedImages(request, timeout=timeout),
-                Patience(self._settings.patience_seconds, "retriever"),
-            )
-
-        return await self._embed(image_uris, call)
-
-    async def _embed(
-        self, inputs: Sequence[str], call: Callable[[Sequence[str]], Awaitable[Any]]
-    ) -> Vectors:
-        vectors: list[Vectors] = []
-        for first in range(0, len(inputs), EMBEDDINGS_PER_CALL):
-            part = inputs[first : first + EMBEDDINGS_PER_CALL]
-            answer = await call(part)
-            vectors += [np.frombuffer(one.data, "<f4") for one in answer.embeddings]
-        return np.array(vectors, np.float32)
-
-    async def screen(
-        self,
-        candidates: Sequence[Candidate],
-        *,
-        protected_manifest_uri: str,
-        max_unsafe_score: float | None = None,
-        job: str = "",
-        started: Callable[[], None] = lambda: None,
-    ) -> list[Verdict]:
-        """Judges at most CANDIDATES_PER_CALL images, in order. None leaves safety unchecked.
-
-        All replicas that are idle share them, so that no job waits at its end for one of many.
-        Calls go to the replica with the fewest of them, and wait while all have enough; `started`
-        is called when one is under way.
-        """
-
-        def call(part: Sequence[Candidate]) -> Coroutine[Any, Any, pb.ScreenImagesResponse]:
-            request = _screening(part, protected_manifest_uri, max_unsafe_score)
-            return self.screeners.call(
-                1,
-                lambda stub: stub.ScreenImages(request, timeout=self._settings.call_seconds),
-                Patience(self._settings.patience_seconds, "retriever"),
-                job=job,
-                started=started,
-            )
-
-        size = -(-len(candidates) // max(1, self.screeners.idle_count()))
-        firsts = range(0, len(candidates), size or 1)
-        answers = await together(call(candidates[first : first + size]) for first in firsts)
-        return [to_verdict(verdict) for answer in answers for verdict in answer.verdicts]
+        return np.array(vectors, np.float32), cut
 
     async def close(self) -> None:
-        await self.screeners.close()
         await self._channel.close()
 
 
-def _screening(
-    candidates: Sequence[Candidate], protected_manifest_uri: str, max_unsafe_score: float | None
-) -> pb.ScreenImagesRequest:
-    request = pb.ScreenImagesRequest(protected_manifest_uri=protected_manifest_uri)
-    for candidate in candidates:
-        request.candidates.add(image_uri=candidate.image_uri, text=candidate.text)
-    if max_unsafe_score is not None:
-        request.policy.max_unsafe_score = max_unsafe_score
-    return request
+def vectors_of(embeddings: Iterable[pb.Embedding]) -> list[Vectors]:
+    """Returns the vectors [d] of an answer's embeddings."""
+    return [np.frombuffer(one.data, "<f4") for one in embeddings]
 
 
 def _hits(found: pb.HitList) -> list[Hit]:
     return [Hit(hit.image_uri, hit.sha256, hit.similarity, hit.caption) for hit in found.hits]
-
-
-async def _one_call(stub: rpc.RetrieverServiceStub) -> int:
-    """A retriever screens a call at a time as fast as several: its processors are shared."""
-    return 1
 
 
 def _left_out(index: pb.Index) -> str:

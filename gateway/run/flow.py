@@ -44,7 +44,7 @@ class Flow:
     """
 
     def __init__(self, clients: Clients, shard_size: int) -> None:
-        self._generators, self._screeners = clients.generator.replicas, clients.retriever.screeners
+        self._generators, self._screeners = clients.generator.replicas, clients.screener.replicas
         self._shard_size = shard_size
         self._in: Counter[Stage | None] = Counter()
         self._changed = asyncio.Event()

@@ -82,9 +82,9 @@ async def _compare(
     context: Context, materials: Mapping[str, ClassMaterial], senses: Mapping[str, list[Sense]]
 ) -> dict[str, Mapping[str, Any]]:
     """Returns the choice of every class with senses, as plain data."""
-    clip = context.clients.retriever
+    clip, looking = context.clients.retriever, context.clients.screener
     images = {
-        name: await clip.embed_images([parent.image_uri for parent in material.parents[:IMAGES]])
+        name: await looking.embed_images([parent.image_uri for parent in material.parents[:IMAGES]])
         for name, material in materials.items()
         if material.parents
     }

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.clients.retriever import CANDIDATES_PER_CALL, PoolImage
+from gateway.clients.retriever import PoolImage
+from gateway.clients.screener import CANDIDATES_PER_CALL
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.digests import canonical, digest
 from gateway.resources import Dataset, DatasetClass, Study
@@ -131,7 +132,7 @@ async def _draw(
 async def _screen(
     context: Context, dataset: Dataset, one: DatasetClass, images: Sequence[PoolImage]
 ) -> list[tuple[PoolImage, Verdict]]:
-    verdicts = await context.clients.retriever.screen(
+    verdicts = await context.clients.screener.screen(
         [Candidate(image.image_uri, shown_text(one.called)) for image in images],
         protected_manifest_uri=dataset.manifest_uri,
     )

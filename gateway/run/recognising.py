@@ -67,7 +67,7 @@ class Recognising:
                 )
             )
 
-        screeners = self.context.clients.retriever.screeners
+        screeners = self.context.clients.screener.replicas
         found = await steps(
             "recognise",
             [partial(look, name) for name in names],
@@ -88,11 +88,11 @@ class Recognising:
         key, store = f"recognised/{name[:2]}/{name}.json", self.context.store
         if await asyncio.to_thread(store.exists, key):
             return int(json.loads(await asyncio.to_thread(store.get, key)))
-        clip = self.context.clients.retriever
-        vectors = await clip.embed_images([uri for uri, _ in images])
+        clients = self.context.clients
+        vectors = await clients.screener.embed_images([uri for uri, _ in images])
         if self.texts is None:
             texts = [shown_text(one.called) for one in self.dataset.classes]
-            self.texts = await clip.embed_texts(texts)
+            self.texts = await clients.retriever.embed_texts(texts)
         found = await asyncio.to_thread(_nearest, vectors, self.texts, label)
         await asyncio.to_thread(store.put, key, json.dumps(found).encode())
         return found

@@ -98,7 +98,7 @@ class Searching:
 
         Where an image of the safety sample is rejected, the one that takes its place is checked.
         """
-        screeners = self.context.clients.retriever.screeners
+        screeners = self.context.clients.screener.replicas
         while fresh := await asyncio.to_thread(self._fresh, claims, judged):
             shards = [
                 (safety, group[first : first + _SHARD])
@@ -144,7 +144,7 @@ class Searching:
         return math.ceil(recipe.safety_sample / max(len(self.materials), 1))
 
     async def _screen(self, safety: bool, shard: Sequence[tuple[str, Hit]]) -> list[dict[str, Any]]:
-        verdicts = await self.context.clients.retriever.screen(
+        verdicts = await self.context.clients.screener.screen(
             [
                 Candidate(hit.image_uri, shown_text(self.materials[name].display_name))
                 for name, hit in shard

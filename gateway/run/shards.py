@@ -93,7 +93,7 @@ class ShardMaker:
         for checked, group in groups.items():
             limit = self.context.settings.max_unsafe_score if checked else None
             candidates = [self._candidate(item, made[item.item_id]) for item in group]
-            found = await self.context.clients.retriever.screen(
+            found = await self.context.clients.screener.screen(
                 candidates,
                 protected_manifest_uri=self.protected_manifest_uri,
                 max_unsafe_score=limit,

@@ -56,6 +56,7 @@ async def used_models(
     chosen = [method_of(method_id) for method_id in methods]
     roles = {role for method in chosen for role in roles_of(method)} | {_CLIP, _SAFETY, _LIMITS}
     clip = await clients.retriever.models()
+    await clients.screener.check(clip)
     found = {
         _CLIP: f"{clip.encoder} {clip.engine}".strip(),
         _SAFETY: clip.safety,

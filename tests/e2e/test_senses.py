@@ -74,7 +74,7 @@ async def found():
             senses = await clients.prompter.senses(name, name, ())
             texts = await clients.retriever.embed_texts([sense.text for sense in senses])
             images = {
-                label: await clients.retriever.embed_images(photos[:count])
+                label: await clients.screener.embed_images(photos[:count])
                 for label, photos in uris.items()
                 if label in (shown, *beside)
             }

@@ -10,10 +10,12 @@ from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
 from variegate.prompter.v1 import prompter_pb2_grpc
 from variegate.retriever.v1 import retriever_pb2_grpc
 
+from gateway.clients import Clients
 from gateway.clients import replicas as module
-from gateway.clients.retriever import Retriever
+from gateway.clients.screener import Screener
 from gateway.clients.verdicts import Candidate
 from gateway.settings import GatewaySettings
+from servicekit.errors import Precondition
 from tests.gateway import many
 from tests.gateway.behind_a_name import BehindAName
 from tests.gateway.doubles import Captioner, Prompter, Trouble
@@ -163,18 +165,37 @@ async def test_the_prompts_of_many_classes_come_from_all_prompters(place, prompt
     assert sum(len(one.requests) for one in prompters) == len(CLASSES)
 
 
-async def test_the_images_of_one_shard_are_screened_by_all_that_are_idle(place, screeners):
-    client = Retriever(GatewaySettings(retriever=place.target))
+async def test_the_images_of_a_shard_are_screened_by_all_also_by_those_at_work(place, screeners):
+    client = Screener(GatewaySettings(screener=place.target))
     candidates = [Candidate(f"store:generated/{number}.png", "a dog") for number in range(8)]
+
+    async def screen(some):
+        return await client.screen(some, protected_manifest_uri="")
+
     try:
-        while client.screeners.idle_count() < 3:  # They are known from the first call on.
+        while client.replicas.ready_count() < 3:  # They are known from the first call on.
             screeners[0].meeting.is_over.set()
-            await client.screen(candidates[:1], protected_manifest_uri="")
+            await screen(candidates[:1])
+        for one in screeners:
+            one.counts.clear()
         screeners[0].meeting.begin()
-        verdicts = await client.screen(candidates, protected_manifest_uri="")
-        assert sorted(one.counts[-1] for one in screeners) == [2, 3, 3]
-        alone = [await client.screen([one], protected_manifest_uri="") for one in candidates]
+        verdicts, others = await asyncio.gather(screen(candidates), screen(candidates))
+        assert sorted(sum(one.counts) for one in screeners) in ([4, 6, 6], [5, 5, 6])
+        alone = [await screen([one]) for one in candidates]
     finally:
         await client.close()
-    assert [[one] for one in verdicts] == alone
+    assert verdicts == others and [[one] for one in verdicts] == alone
     assert len({one.pixel_sha256 for one in verdicts}) == len(candidates)
+
+
+async def test_a_screener_with_other_models_than_the_retriever_is_refused(place, screeners):
+    clients = Clients.of(
+        GatewaySettings(retriever=f"127.0.0.2:{place.port}", screener=f"127.0.0.3:{place.port}")
+    )
+    try:
+        await clients.screener.check(await clients.retriever.models())
+        screeners[0].encoder = "another-clip"
+        with pytest.raises(Precondition, match=r"'another-clip'.*'double-clip'.*GATEWAY_SCREENER"):
+            await clients.screener.check(await clients.retriever.models())
+    finally:
+        await clients.close()

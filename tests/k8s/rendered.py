@@ -136,9 +136,30 @@ def services(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
 
 
 def pod(workload: Manifest) -> Manifest:
-    job = workload["spec"].get("jobTemplate", workload)
-    found: Manifest = job["spec"]["template"]["spec"]
+    found: Manifest = _template(workload)["spec"]
     return found
+
+
+def _template(workload: Manifest) -> Manifest:
+    job = workload["spec"].get("jobTemplate", workload)
+    found: Manifest = job["spec"]["template"]
+    return found
+
+
+def begun(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
+    """Returns the workloads that make pods without anybody's asking, by name."""
+    found = workloads(manifests)
+    return {name: one for name, one in found.items() if one["spec"].get("replicas") != 0}
+
+
+def behind(manifests: tuple[Manifest, ...], service: Manifest) -> dict[str, Manifest]:
+    """Returns the workloads whose pods a Service selects, by name."""
+    selector = service["spec"]["selector"].items()
+    return {
+        name: one
+        for name, one in workloads(manifests).items()
+        if selector <= _template(one)["metadata"]["labels"].items()
+    }
 
 
 def containers(workload: Manifest) -> list[Manifest]:

@@ -18,6 +18,7 @@ from tests.k8s.rendered import (
     K8S,
     RENDERINGS,
     ROOT,
+    behind,
     container,
     containers,
     environment,
@@ -109,6 +110,22 @@ def test_the_gateway_finds_every_other_service_by_its_headless_name(name):
     for service in set(SERVICES) - {"gateway"}:
         assert getattr(settings, service) == f"dns:///{service}:{port_of(service)}"
         assert named(manifests, "Service", service)["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_screeners_are_retrievers_beside_the_one_that_has_the_indexes(name):
+    manifests = render(name)
+    gateway = container(services(manifests)["gateway"], "gateway")
+    settings = load(settings_class("gateway"), environment(manifests, gateway), "gateway")
+    retriever, screener = (workloads(manifests)[one] for one in ("retriever", "screener"))
+    shown = named(manifests, "Service", "screening")["spec"]
+    assert settings.screener == f"dns:///screening:{port_of('retriever')}"
+    assert shown["clusterIP"] == "None"
+    assert behind(manifests, {"spec": shown}) == {"retriever": retriever, "screener": screener}
+    assert container(screener, "retriever") == container(retriever, "retriever")
+    assert screener["spec"]["replicas"] == 0, "an overlay says how many"
+    budget = named(manifests, "PodDisruptionBudget", "screener")
+    assert budget["spec"]["selector"] == screener["spec"]["selector"]
 
 
 @pytest.mark.parametrize("name", RENDERINGS)

@@ -15,6 +15,7 @@ from tests.k8s.rendered import (
     FOREIGN,
     K8S,
     RENDERINGS,
+    begun,
     containers,
     environment,
     lasts,
@@ -166,7 +167,7 @@ def test_every_service_may_be_disturbed_one_pod_at_a_time_and_is_spread_over_nod
 
 
 def test_the_overlay_for_a_laptop_fits_4_cores_and_8_gib():
-    pods = [containers(workload) for workload in workloads(render("dev")).values()]
+    pods = [containers(workload) for workload in begun(render("dev")).values()]
     found = [one["resources"] for pod_containers in pods for one in pod_containers]
     assert sum(quantity(one["requests"]["cpu"]) for one in found) <= 4
     assert sum(quantity(one["limits"]["memory"]) for one in found) <= 8 * 2**30

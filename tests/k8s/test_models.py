@@ -95,7 +95,7 @@ def test_a_changed_list_is_another_job_and_starts_pods_anew(name):
         for volume in pod(workload).get("volumes", ())
         if volume["name"] == "wanted-models"
     ]
-    assert found == [lists] * (len(READERS) + 2)
+    assert found == [lists] * (len(READERS) + 3)
 
 
 def test_the_lists_are_ones_that_the_command_takes(tmp_path):

@@ -12,6 +12,7 @@ from servicekit.settings import create, load, read
 from tests.k8s.rendered import (
     RENDERINGS,
     ROOT,
+    behind,
     container,
     containers,
     environment,
@@ -153,10 +154,12 @@ def allowed(manifests, name):
 @pytest.mark.parametrize("name", RENDERINGS)
 def test_a_service_may_call_what_its_settings_name_and_nothing_else(name):
     manifests = render(name)
-    there = workloads(manifests)
+    there = {one["metadata"]["name"]: one for one in of_kind(manifests, "Service")}
     for service in SERVICES:
         wanted = {
-            (host if host in there else "", port) for host, port in called(manifests, service)
+            (pods, port)
+            for host, port in called(manifests, service)
+            for pods in (behind(manifests, there[host]) if host in there else [""])
         }
         if "+s3" in name and service != "prompter":  # The overlay says where it is.
             wanted.add(("", 443))

@@ -12,7 +12,7 @@ Probes are given, but podman knows none by gRPC: what they ask is asked from out
 
 from copy import deepcopy
 
-from tests.k8s.rendered import Manifest, named, of_kind, pod, workloads
+from tests.k8s.rendered import Manifest, begun, named, of_kind, pod, workloads
 
 # So that no volume of others is taken for one of these.
 PREFIX = "variegate-trial-"
@@ -27,7 +27,7 @@ def pods(manifests: tuple[Manifest, ...], ports: dict[str, int]) -> dict[str, li
     """
     return {
         name: [*_config_maps(manifests, workload), _translated(workload, ports[name])]
-        for name, workload in workloads(manifests).items()
+        for name, workload in begun(manifests).items()
     }
 
 

@@ -10,7 +10,7 @@ import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.k8s.rendered import Manifest, container, named, pod, render, workloads
+from tests.k8s.rendered import Manifest, begun, behind, container, of_kind, pod, render
 from tests.pods.manifests import PREFIX, claims, pods
 from tests.tests_ports import free_port
 
@@ -30,7 +30,7 @@ class Pods:
 
     def __init__(self, overlay: str, folder: Path) -> None:
         self.manifests, self.folder = render(overlay), folder
-        self.workloads: dict[str, Manifest] = workloads(self.manifests)
+        self.workloads: dict[str, Manifest] = begun(self.manifests)
         self.ports = {name: free_port() for name in self.workloads}
 
     def start(self) -> None:
@@ -39,8 +39,12 @@ class Pods:
         podman("network", "create", NETWORK)
         self._play("claims", claims(self.manifests), NETWORK)
         for name, objects in pods(self.manifests, self.ports).items():
-            service = named(self.manifests, "Service", name)
-            self._play(name, objects, f"{NETWORK}:alias={service['metadata']['name']}")
+            aliases = [
+                f"alias={service['metadata']['name']}"
+                for service in of_kind(self.manifests, "Service")
+                if name in behind(self.manifests, service)
+            ]
+            self._play(name, objects, f"{NETWORK}:{','.join(aliases)}")
 
     def _play(self, name: str, objects: list[Manifest], network: str) -> None:
         file = self.folder / f"{name}.yaml"
