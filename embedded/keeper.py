@@ -55,7 +55,7 @@ class Keeper:
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def watch(self, service: Service) -> Service:
-        """Returns the service with a probe that mends what it finds; it must have one."""
+        """Returns the service with a probe that restarts what it finds dead; it must have one."""
         probe = service.probe
         assert probe is not None
         return replace(service, probe=lambda: self.check(probe))

@@ -34,8 +34,8 @@ async def place_language_model(
     exit_stack.push_async_callback(asyncio.to_thread, keeper.close)
     await asyncio.to_thread(server.start)
 
-    async def mend() -> bool:
+    async def revive() -> bool:
         await keeper.check(lambda: asyncio.to_thread(server.is_well))
         return True  # the prompter's health does not depend on it: templates need no model
 
-    return replace(settings, llm=server.setting), lambda service: replace(service, probe=mend)
+    return replace(settings, llm=server.setting), lambda service: replace(service, probe=revive)

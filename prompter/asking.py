@@ -15,7 +15,7 @@ Check = Callable[[int, Reply], Reply]
 async def ask(
     llm: LanguageModel, tasks: Sequence[Task], check: Check, deadline: float | None
 ) -> list[Reply]:
-    """Returns one reply per task; those with a problem could not be mended.
+    """Returns one reply per task; those with a problem could not be corrected.
 
     `check` gets the number of a task and a reply without a problem, in order of the numbers, and
     returns it cleaned up or with its problem. Refused replies are asked for again together, which

@@ -48,7 +48,7 @@ async def to_its_end(
 async def in_full(coroutine: Coroutine[Any, Any, T]) -> T:
     """Awaits a coroutine that must not be stopped half way.
 
-    A caller who is cancelled, however often, waits for its end, and hears of an error.
+    A caller who is cancelled, however often, waits for its end, and gets its error.
     """
     task = asyncio.ensure_future(coroutine)
     try:

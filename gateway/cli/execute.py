@@ -164,7 +164,7 @@ def _of_disk(error: OSError) -> CliError:
     return CliError(
         f"{error.strerror}{place}.",
         exit_code=1,
-        remedy="What is finished is kept. Mend that, and run the same command again.",
+        remedy="What is finished is kept. Fix that, and run the same command again.",
         reason="DISK",
     )
 

@@ -3,7 +3,7 @@
 The command is first asked to end in good order. What may keep it are threads that decode, train or
 wait for a disk, and the services' own grace; none of them is worth waiting for, since everything
 that is finished is on disk and nothing there is ever half-written, not even by `kill -9`. So a
-thread hears of the signal as well, and ends the process when its time is up. A second Ctrl-C ends
+thread is told of the signal as well, and ends the process when its time is up. A second Ctrl-C ends
 it at once.
 """
 
@@ -71,7 +71,7 @@ def interruptible(ending: Ending) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        # The process is ending: the watch alone hears of further signals.
+        # The process is ending: the watch alone gets further signals.
         for number in _SIGNALS:
             signal.signal(number, lambda number, frame: None)
         raise

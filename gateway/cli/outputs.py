@@ -94,7 +94,7 @@ def apart(out: Path, *sources: Path | None) -> None:
     for source in sources:
         if source and (out.is_relative_to(source) or source.is_relative_to(out)):
             raise CliError(
-                f"The output {out} and the images {source} lie in each other.",
+                f"The output {out} and the images {source} overlap: one is inside the other.",
                 remedy="Choose an --out beside the images.",
                 reason="OUTPUT_IN_SOURCE",
             )

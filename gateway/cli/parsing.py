@@ -16,7 +16,7 @@ class Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the arguments. Wrong usage if an option was given again in vain, or given empty."""
+        """Reads the arguments. Wrong usage if an option of one value is given again, or empty."""
         values, _, order = self.make_parser(ctx).parse_args(list(args))
         for parameter in order:
             given = values[parameter.name]

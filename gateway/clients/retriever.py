@@ -76,7 +76,7 @@ class Retriever:
     async def index(self, pool_uri: str, look: Callable[[int, int], None]) -> PoolIndex:
         """Returns the index of a pool, built if it is not there; `look` gets done and total.
 
-        It is the one of the encoder that serves now: one of an older encoder is in nobody's way.
+        The id covers the encoder that serves now, so an index of an older one is left alone.
         """
         encoder = await self.encoder()
         index_id = f"pool-{digest(pool_uri, encoder)}"

@@ -120,7 +120,7 @@ def _follow(
     try:
         facts = target.stat()
     except FileNotFoundError:
-        return RejectedFile(path, "BAD_LINK", f"{path} is a link to nothing; remove or mend it")
+        return RejectedFile(path, "BAD_LINK", f"{path} is a link to nothing; remove or correct it")
     if stat.S_ISDIR(facts.st_mode):
         if not links.follow:
             return RejectedFile(path, "BAD_LINK", f"{path} is a link to a folder; {_REMEDY}")

@@ -1,4 +1,4 @@
-"""Makes the images of an augmentation, shard by shard, until every filter is content."""
+"""Makes the images of an augmentation, shard by shard, and replaces those that filters reject."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

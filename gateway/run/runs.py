@@ -24,7 +24,7 @@ class Runs:
     def __init__(
         self, handler: Handler, peers: Peers, done: Callable[[str, asyncio.Task[Any]], None]
     ) -> None:
-        """`done` hears of each subject that is done, and of the task that still says so."""
+        """`done` is called with each subject that is done, and with the task that still says so."""
         self._handler, self._peers, self._done = handler, peers, done
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._may_begin = False

@@ -38,7 +38,7 @@ class ShardMaker:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     async def make(self, items: Sequence[Item], shard: Shard) -> list[dict[str, Any]]:
-        """Returns one outcome per item, in order, as plain data; `shard` hears of the stages."""
+        """Returns one outcome per item, in order, as plain data; `shard` is told of the stages."""
         if any(map(_is_embedded, items)):
             wishes = await together(self._wish(item) for item in items)
         else:  # Nothing is waited for, and a task would cost more than the wish.

@@ -106,8 +106,8 @@ async def steps(
 ) -> list[T]:
     """Runs durable steps, each once `begin` lets it, and returns their results in order.
 
-    `done` hears of each result as it comes. The first error stops the others and is raised; the
-    work must end with it, since steps that were not begun have taken no place.
+    `done` is called with each result as it comes. The first error stops the others and is raised;
+    the work must end with it, since steps that were not begun have taken no place.
     """
     results: dict[int, T] = {}
 

@@ -87,7 +87,7 @@ def build_gallery(
 ) -> Gallery:
     """Picks pictures from the first augmentation of every arm.
 
-    Children come from the manifest in order of their item ids, so the choice is nobody's: good
+    Children come from the manifest in order of their item ids, so nobody chooses them: good
     and bad images alike. With many methods or classes fewer are shown, never a larger file.
     """
     items = {row["item_id"]: row for row in _table(store, dataset_manifest_uri)}

@@ -62,7 +62,7 @@ class MilvusServer:
             with self._lock:
                 self._client = None
             return Unavailable(
-                f"Milvus cannot be reached at {self.uri} ({error.message}); start it, or mend "
+                f"Milvus cannot be reached at {self.uri} ({error.message}); start it, or correct "
                 "RETRIEVER_MILVUS; what was embedded is kept",
                 reason="MILVUS_UNREACHABLE",
             )

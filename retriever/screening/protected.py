@@ -102,7 +102,7 @@ class ProtectedLibrary:
             return fingerprint(decode_image(self._store.get(to_key(uri, "image_uri")), uri))
         except (NotFound, ImageRejected) as error:
             raise Precondition(
-                f"the protected image {uri} cannot be read ({error}); mend the dataset, or import "
+                f"the protected image {uri} cannot be read ({error}); restore it, or import "
                 "it again",
                 subject=uri,
                 reason="PROTECTED_IMAGE_UNREADABLE",

@@ -30,7 +30,7 @@ _ELSEWHERE_SECONDS = 120
 
 @dataclass
 class _Training:
-    """A run on its way: what it reported so far, and who hears of the rest."""
+    """A run on its way: what it reported so far, and who is told of the rest."""
 
     task: "asyncio.Task[RunResult] | None" = None
     reports: list[Report] = field(default_factory=list)

@@ -160,7 +160,7 @@ def test_a_parameter_without_a_value_is_refused(variegate, photos):
 def test_an_output_inside_the_images_is_refused(variegate, photos):
     answer = variegate("augment", photos, "--out", photos / "more")
     assert answer.code == 2
-    assert "lie in each other" in answer.err
+    assert "one is inside the other" in answer.err
 
 
 def test_a_study_without_test_images_is_refused(variegate, photos):
