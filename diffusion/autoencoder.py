@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion.card import Card
-from diffusion.encoders import ENCODER_ROWS
-from diffusion.fixed_shapes import in_chunks
+from diffusion.families.registry import family_of
+from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.pixels import to_tensor
 from diffusion.placement import Placement
 from diffusion.row_limit import RowLimit
@@ -23,12 +23,11 @@ class Autoencoder:
 
     def __init__(self, vae: Any, card: Card, placement: Placement, rows: int) -> None:
         self._vae, self._card, self._placement, self._rows = vae, card, placement, rows
+        self._family = family_of(card.pipeline, card.name)
+        self._dtype = self._family.vae_dtype(vae, placement.dtype)
+        if vae.dtype != self._dtype:
+            vae.to(self._dtype)
         self._decoding = RowLimit(rows, "decoding")
-
-    @property
-    def scaling_factor(self) -> float:
-        """The factor between the autoencoder's latents and the U-Net's."""
-        return float(self._vae.config.scaling_factor)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -39,9 +38,9 @@ class Autoencoder:
 
     def posteriors(self, images: Sequence[Image.Image]) -> list[Any]:
         """Returns the distribution of the unscaled latent [1, c, h, w] of each image."""
-        card, placement = self._card, self._placement
+        card = self._card
         pixels = torch.stack([to_tensor(image, card.width, card.height) for image in images])
-        pixels = pixels.to(placement.device, placement.dtype)
+        pixels = pixels.to(self._placement.device, self._dtype)
 
         kinds: list[type] = []
 
@@ -54,6 +53,11 @@ class Autoencoder:
         moments = in_chunks(encode, (pixels,), ENCODER_ROWS, pad=True)
         return [kinds[0](row[None]) for row in moments]
 
+    def scaled(self, latents: Tensor) -> Tensor:
+        """Returns latents [n, c, h, w] of a posterior as the U-Net wants them."""
+        scaled = self._family.scale_latents(self._vae, latents)
+        return scaled.to(self._placement.dtype)
+
     def decode(self, latents: Tensor, *, fixed: bool) -> Tensor:
         """Returns the images [n, 3, height, width] of scaled latents [n, c, h, w].
 
@@ -65,7 +69,7 @@ class Autoencoder:
             image: Tensor = self._vae.decode(rows, return_dict=False)[0]
             return image
 
-        inputs = (latents / self.scaling_factor,)
+        inputs = (self._family.unscale_latents(self._vae, latents.to(self._dtype)),)
         if fixed:
             return in_chunks(decode, inputs, self._rows, pad=True)
         return self._decoding.apply(decode, inputs)

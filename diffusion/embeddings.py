@@ -1,9 +1,19 @@
-"""What stands for texts and images: embeddings."""
+"""What stands for texts and images: named tensors, and embeddings."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 FloatArray = NDArray[np.float32]
 
-# A prompt, or an embedding [m, d] of the model's own text encoder. "" is the null text.
-Text = str | FloatArray
+# The arrays that stand for a text, by the names of the model's family: most have a matrix alone.
+TextArrays = Mapping[str, FloatArray]
+
+# A prompt, or what the model's own text encoder made of one. "" is the null text.
+Text = str | TextArrays
+
+# What a U-Net is given beside latents and times, by the names of the model's family: of one row, or
+# stacked of many.
+Inputs = Mapping[str, Tensor]

@@ -11,14 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion.card import Card
-from diffusion.embeddings import FloatArray, Text
-from diffusion.fixed_shapes import in_chunks
+from diffusion.embeddings import FloatArray, Inputs, Text, TextArrays
+from diffusion.families.registry import family_of
+from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.loading import load_pipeline
 from diffusion.placement import Placement
 
-# Encoders always run in calls of this many rows: what they give is then bit-identical everywhere,
-# and they are a small share of the work.
-ENCODER_ROWS = 4
 _CACHED_PROMPTS = 256
 
 
@@ -29,15 +27,16 @@ class Encoders:
         self.card = card
         self._pipeline = pipeline
         self._device, self._dtype = placement.device, placement.dtype
-        self._prompts: OrderedDict[str, Tensor] = OrderedDict()
+        self._family = family_of(card.pipeline, card.name)
+        self._prompts: OrderedDict[str, Inputs] = OrderedDict()
 
-    def texts(self, texts: Sequence[Text]) -> list[Tensor]:
-        """Returns the embedding [m, d] of each text; what is an embedding already is only moved."""
+    def texts(self, texts: Sequence[Text]) -> list[Inputs]:
+        """Returns what stands for each text; what is encoded already is only moved."""
         self._remember(list(dict.fromkeys(text for text in texts if isinstance(text, str))))
         return [
             self._prompts[text]
             if isinstance(text, str)
-            else torch.from_numpy(text).to(self._device, self._dtype)
+            else {name: self._moved(values) for name, values in text.items()}
             for text in texts
         ]
 
@@ -46,40 +45,24 @@ class Encoders:
         images = [source for source in sources if isinstance(source, Image.Image)]
         embedded = iter(self._embed(images) if images else ())
         return [
-            next(embedded)
-            if isinstance(source, Image.Image)
-            else torch.from_numpy(source).to(self._device, self._dtype)
+            next(embedded) if isinstance(source, Image.Image) else self._moved(source)
             for source in sources
         ]
+
+    def _moved(self, values: FloatArray) -> Tensor:
+        return torch.from_numpy(values).to(self._device, self._dtype)
 
     def _remember(self, prompts: Sequence[str]) -> None:
         """Makes sure that the cache holds these prompts, as its newest."""
         new = [prompt for prompt in prompts if prompt not in self._prompts]
         if new:
-            rows = self._encode_ids(self._token_ids(new))
-            self._prompts.update(zip(new, rows, strict=True))
+            encoded = self._family.encode_texts(self._pipeline, new, self._device)
+            for number, prompt in enumerate(new):
+                self._prompts[prompt] = {name: rows[number] for name, rows in encoded.items()}
         for prompt in prompts:
             self._prompts.move_to_end(prompt)
         while len(self._prompts) > max(_CACHED_PROMPTS, len(prompts)):
             self._prompts.popitem(last=False)
-
-    def _token_ids(self, prompts: Sequence[str]) -> Tensor:
-        tokens = self._pipeline.tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=self.card.text_shape[0],
-            truncation=True,
-            return_tensors="pt",
-        )
-        ids: Tensor = tokens.input_ids
-        return ids.to(self._device)
-
-    def _encode_ids(self, ids: Tensor) -> Tensor:
-        def encode(rows: Tensor) -> Tensor:
-            embedding: Tensor = self._pipeline.text_encoder(rows)[0]
-            return embedding
-
-        return in_chunks(encode, (ids,), ENCODER_ROWS, pad=True)
 
     def _embed(self, images: Sequence[Image.Image]) -> Tensor:
         features = self._pipeline.feature_extractor(images=list(images), return_tensors="pt")
@@ -100,3 +83,8 @@ def load_encoders(card: Card, placement: Placement) -> Encoders:
 def as_array(tensor: Tensor) -> NDArray[np.float32]:
     """Returns a float32 array of its own."""
     return tensor.float().cpu().numpy().copy()
+
+
+def as_arrays(inputs: Inputs) -> TextArrays:
+    """Returns float32 arrays of their own."""
+    return {name: as_array(tensor) for name, tensor in inputs.items()}

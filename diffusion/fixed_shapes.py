@@ -5,6 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Encoders always run in calls of this many rows: what they give is then bit-identical everywhere,
+# and they are a small share of the work.
+ENCODER_ROWS = 4
+
 
 def in_chunks(
     call: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], size: int, *, pad: bool

@@ -7,6 +7,7 @@ import torch
 
 from diffusion.card import Card
 from diffusion.errors import BrokenModel
+from diffusion.families.registry import family_of
 from diffusion.placement import Placement
 from models.torchvision_cpu import declare_missing_operators
 
@@ -24,8 +25,7 @@ def load_pipeline(card: Card, placement: Placement, *, without: tuple[str, ...] 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     kind: Callable[..., Any] = getattr(diffusers, card.pipeline).from_pretrained
-    # The safety filter is the retriever's, for all sources of images alike.
-    left_out = without if card.mode == "unclip" else (*without, "safety_checker")
+    left_out = (*without, *family_of(card.pipeline, card.name).left_out)
     try:
         pipeline = kind(
             card.folder,

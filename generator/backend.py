@@ -7,7 +7,7 @@ from typing import Protocol
 from PIL import Image
 
 from diffusion.card import Card
-from diffusion.embeddings import FloatArray
+from diffusion.embeddings import FloatArray, TextArrays
 from diffusion.registry import Registry
 from generator.engine.items import Item, Made
 from servicekit.workload import Workload
@@ -41,8 +41,8 @@ class Backend(Protocol):
     def submit_all(self, items: Sequence[Item]) -> list["Future[Made]"]:
         """Enqueues all items or none. Raises BadCondition, QueueFull or Unavailable."""
 
-    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
-        """Returns the embedding [m, d] of each prompt."""
+    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[TextArrays]]":
+        """Returns what stands for each prompt."""
 
     def encode_images(
         self, model: str, images: Sequence[Image.Image]

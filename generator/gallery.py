@@ -12,7 +12,9 @@ from PIL import Image
 
 from diffusion.card import Card
 from diffusion.embeddings import Text
-from generator.engine.items import Concat, Item, Start, Unclip, weights_digest
+from diffusion.families.base import TEXT
+from generator.engine.conditions.embeddings import array_identity
+from generator.engine.items import Item, weights_digest
 from imaging.encode import encode_png
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore
@@ -32,11 +34,10 @@ class Stored:
     is_cached: bool
 
 
-def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: str) -> str:
+def key_of(item: Item, card: Card, signature: str, prefix: str) -> str:
     """Returns the object key of an item: PREFIX/ab/DIGEST.png.
 
-    `source_sha256` is that of the condition's image file, empty without one; it stands for what was
-    made of the file. What is not read, such as the negative text without guidance, does not count.
+    What is not read, such as the negative text without guidance, does not count.
     """
     guidance = item.guidance_scale if item.is_guided else 1.0
     determining = {
@@ -50,7 +51,7 @@ def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: s
         "guidance": float(np.float32(guidance)),
         "text": _text(item.text),
         "negative": _text(item.negative) if item.is_guided else None,
-        "condition": _condition(item, source_sha256),
+        "condition": item.condition.identity(is_guided=item.is_guided),
     }
     canonical = json.dumps(determining, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()
@@ -58,28 +59,10 @@ def key_of(item: Item, card: Card, signature: str, source_sha256: str, prefix: s
 
 
 def _text(text: Text) -> dict[str, Any]:
-    return {"prompt": text} if isinstance(text, str) else _array(text)
-
-
-def _array(values: NDArray[np.float32]) -> dict[str, Any]:
-    data = np.ascontiguousarray(values, dtype="<f4").tobytes()
-    return {"embedding": hashlib.sha256(data).hexdigest(), "shape": list(values.shape)}
-
-
-def _condition(item: Item, source_sha256: str) -> dict[str, Any] | None:
-    match item.condition:
-        case Start(strength=strength):
-            return {"start": source_sha256, "strength": float(np.float32(strength))}
-        case Concat(image_guidance_scale=scale):
-            used = scale if item.is_guided else 1.0
-            return {"concat": source_sha256, "scale": float(np.float32(used))}
-        case Unclip(source=source, noise_level=level):
-            what: dict[str, Any] = {"image": source_sha256}
-            if isinstance(source, np.ndarray) and not source_sha256:
-                what = _array(source)
-            return {"unclip": what, "noise_level": level}
-        case _:
-            return None
+    if isinstance(text, str):
+        return {"prompt": text}
+    found = {name: array_identity(values) for name, values in text.items()}
+    return found.pop(TEXT) | found
 
 
 class Gallery:

@@ -13,13 +13,15 @@ from variegate.generator.v1 import generator_pb2_grpc as rpc
 
 from diffusion.card import Card
 from diffusion.embeddings import FloatArray
-from diffusion.encoders import ENCODER_ROWS
+from diffusion.families.base import TEXT
+from diffusion.fixed_shapes import ENCODER_ROWS
 from generator import tensors
 from generator.backend import Backend
 from generator.engine.items import Made, weights_digest
 from generator.errors import translate, translated
 from generator.gallery import Gallery, Stored
 from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
+from generator.reader import CallReader
 from generator.sources import AT_ONCE, read_group
 from generator.tokens import TokenCounter
 from servicekit.errors import InvalidArgument, Precondition, Unavailable, to_status
@@ -61,7 +63,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             future = backend.encode_prompts(card.name, list(request.prompts))
         rows = await asyncio.wrap_future(future)
         return pb.EncodePromptsResponse(
-            embeddings=[tensors.to_pb(row, card.text_encoder) for row in rows]
+            embeddings=[tensors.to_pb(row[TEXT], card.text_encoder) for row in rows]
         )
 
     async def CountTokens(
@@ -134,9 +136,8 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         _refuse_duplicates([item.item_id for item in request.items])
         prefix = to_key(request.output_uri or _DEFAULT_OUTPUT, "output_uri").rstrip("/")
         call = _Call(card, sampling_of(request, card))
-        book = OrderBook(
-            card, call.sampling, prefix, backend, self._gallery, self._store, self._room
-        )
+        reader = CallReader(card, backend, self._store, self._room)
+        book = OrderBook(call.sampling, prefix, backend, self._gallery, reader)
         taken = await together(book.take(n, item) for n, item in enumerate(request.items))
         to_make: list[Order] = []
         for order in taken:

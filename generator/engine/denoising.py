@@ -7,35 +7,26 @@ calls full.
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
 
+from diffusion.embeddings import Inputs
 from diffusion.pixels import to_pixels
+from generator.engine.conditions.base import Condition
 from generator.engine.errors import OutOfMemory
 from generator.engine.items import Made
 from generator.engine.line import Ticket
 from generator.engine.model import Model
-from generator.engine.modes import mode_of
-from generator.engine.sample import Row, Sample, new_sample, step
+from generator.engine.sample import Sample, new_sample, step
 
 
 @dataclass(eq=False)
 class _Running:
     ticket: Ticket
     sample: Sample
-    rows: list[Row]
+    rows: list[Inputs]
     admitted: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Conditions:
-    """The rows of all samples, stacked: rebuilt only when a sample joins or leaves."""
-
-    texts: Tensor
-    beside: Tensor | None
-    labels: Tensor | None
 
 
 class Denoising:
@@ -44,7 +35,8 @@ class Denoising:
     def __init__(self, model: Model, *, fixed: bool) -> None:
         self._model, self._fixed = model, fixed
         self._running: list[_Running] = []
-        self._conditions: _Conditions | None = None
+        # The inputs of all rows, stacked: rebuilt only when a sample joins or leaves.
+        self._inputs: Inputs | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -53,7 +45,7 @@ class Denoising:
         """Begins new samples together; if that fails one by one, so that an error is one item's."""
         if not tickets:
             return
-        self._conditions = None
+        self._inputs = None
         try:
             self._running.extend(self._begin(tickets))
         except Exception as error:
@@ -79,7 +71,7 @@ class Denoising:
         error = _named(error, len(self._running))
         for running in self._running:
             fail(running.ticket, error)
-        self._running, self._conditions = [], None
+        self._running, self._inputs = [], None
 
     def _begin(self, tickets: Sequence[Ticket]) -> list[_Running]:
         admitted = time.monotonic()
@@ -93,44 +85,35 @@ class Denoising:
             new_sample(self._model, item, text, negative)
             for item, text, negative in zip(items, texts, negatives, strict=True)
         ]
-        by_mode = sorted(samples, key=lambda sample: mode_of(sample.item).name)
-        for _, group in groupby(by_mode, key=lambda sample: mode_of(sample.item).name):
-            together = list(group)
-            mode_of(together[0].item).begin(self._model, together)
+        by_kind: dict[type[Condition], list[Sample]] = {}
+        for sample in samples:
+            by_kind.setdefault(type(sample.item.condition), []).append(sample)
+        for kind, together in by_kind.items():
+            kind.begin(self._model, together)
         return [
-            _Running(ticket, sample, mode_of(sample.item).rows(sample), admitted)
+            _Running(ticket, sample, sample.item.condition.rows(sample), admitted)
             for ticket, sample in zip(tickets, samples, strict=True)
         ]
 
     def _advance(self) -> None:
-        conditions = self._conditions = self._conditions or self._stack()
+        inputs = self._inputs = self._inputs or self._stack()
         latents = torch.cat(
             [r.sample.scaled_latent().expand(len(r.rows), -1, -1, -1) for r in self._running]
         )
         times = torch.stack([r.sample.time.float() for r in self._running for _ in r.rows])
-        if conditions.beside is not None:
-            latents = torch.cat([latents, conditions.beside], dim=1)
-        predictions = self._model.predict(
-            latents, times, conditions.texts, conditions.labels, fixed=self._fixed
-        )
+        predictions = self._model.predict(latents, times, inputs, fixed=self._fixed)
         parts = predictions.split([len(r.rows) for r in self._running])
         by_pace: dict[Hashable, list[tuple[Sample, Tensor]]] = {}
         for running, part in zip(self._running, parts, strict=True):
             sample = running.sample
-            guided = mode_of(sample.item).combine(sample, part)
+            guided = sample.item.condition.combine(sample, part)
             by_pace.setdefault(sample.pace, []).append((sample, guided))
         for group in by_pace.values():
             step([sample for sample, _ in group], [guided for _, guided in group])
 
-    def _stack(self) -> _Conditions:
+    def _stack(self) -> Inputs:
         rows = [row for running in self._running for row in running.rows]
-        beside = [row.beside for row in rows if row.beside is not None]
-        labels = [row.label for row in rows if row.label is not None]
-        return _Conditions(
-            torch.stack([row.text for row in rows]),
-            torch.stack(beside) if beside else None,
-            torch.stack(labels) if labels else None,
-        )
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _finish(self, done: Sequence[_Running]) -> None:
         try:
@@ -155,7 +138,7 @@ class Denoising:
     def _drop(self, leaves: Callable[[_Running], bool]) -> None:
         staying = [running for running in self._running if not leaves(running)]
         if len(staying) < len(self._running):
-            self._running, self._conditions = staying, None
+            self._running, self._inputs = staying, None
 
 
 def _named(error: BaseException, count: int) -> BaseException:

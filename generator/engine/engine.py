@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from diffusion.card import Card
-from diffusion.embeddings import FloatArray
-from diffusion.encoders import as_array
+from diffusion.embeddings import FloatArray, TextArrays
+from diffusion.encoders import as_array, as_arrays
 from diffusion.errors import BrokenImage, BrokenModel
 from diffusion.registry import Registry
 from generator.engine.checks import check_item, no_image_encoder
@@ -116,10 +116,10 @@ class Engine:
 
         return self._call(make)
 
-    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
-        """Returns the embedding [m, d] of each prompt. Raises UnknownModel, QueueFull."""
+    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[TextArrays]]":
+        """Returns what stands for each prompt. Raises UnknownModel, QueueFull."""
         loaded = self._model(model)
-        return self._call(lambda: [as_array(row) for row in loaded.encoders.texts(prompts)])
+        return self._call(lambda: [as_arrays(row) for row in loaded.encoders.texts(prompts)])
 
     def encode_images(
         self, model: str, images: Sequence[Image.Image]

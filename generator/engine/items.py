@@ -1,51 +1,15 @@
 """What the engine makes, as values."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 
 from diffusion.card import Card
-from diffusion.embeddings import FloatArray, Text
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """Begins at a noised real image instead of pure noise.
-
-    `strength` is the share of the schedule that is run, above 0 and at most 1. Without text and
-    with a guidance scale of at most 1 this is Boomerang (BURG, section 3.2).
-    """
-
-    image: Image
-    strength: float
-
-
-@dataclass(frozen=True, eq=False)
-class Concat:
-    """Concatenates the latent of a real image with the noisy latent (InstructPix2Pix, MVC 3.3).
-
-    An `image_guidance_scale` above 1 also pushes towards the image, for a third U-Net row.
-    """
-
-    image: Image
-    image_guidance_scale: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Unclip:
-    """Conditions on an image embedding [d] (AUGCOND), or on an image that is embedded first.
-
-    `noise_level` is in steps of the model's own noising schedule, 0 to 999.
-    """
-
-    source: FloatArray | Image
-    noise_level: int = 0
-
-
-Condition = Start | Concat | Unclip
+from diffusion.embeddings import Text
+from generator.engine.conditions.base import Condition
+from generator.engine.conditions.text import TextAlone
 
 
 @dataclass(frozen=True)
@@ -80,7 +44,7 @@ class Item:
     guidance_scale: float
     text: Text = ""
     negative: Text = ""
-    condition: Condition | None = None
+    condition: Condition = field(default_factory=TextAlone)
     deterministic: bool = False
     variant: Variant | None = None
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from diffusion.autoencoder import Autoencoder
 from diffusion.card import Card
+from diffusion.embeddings import Inputs
 from diffusion.encoders import Encoders
+from diffusion.families.registry import family_of
 from diffusion.fixed_shapes import in_chunks
 from diffusion.loading import load_pipeline
 from diffusion.row_limit import RowLimit
@@ -23,6 +25,7 @@ class Model:
     def __init__(self, card: Card, settings: EngineSettings) -> None:
         placement = settings.placement()
         self.card = card
+        self.family = family_of(card.pipeline, card.name)
         self.device, self.dtype = placement.device, placement.dtype
         self.pipeline = load_pipeline(card, placement)
         self.unet = self.pipeline.unet
@@ -38,21 +41,19 @@ class Model:
         other.unet = unet
         return other
 
-    def predict(
-        self, latents: Tensor, times: Tensor, texts: Tensor, labels: Tensor | None, *, fixed: bool
-    ) -> Tensor:
+    def predict(self, latents: Tensor, times: Tensor, inputs: Inputs, *, fixed: bool) -> Tensor:
         """Returns the U-Net's output [n, c, h, w] for n rows, each at its own time.
 
         `fixed` rows run in calls of one shape. Otherwise they run in one call, or in smaller ones
         if the device's memory does not suffice.
         """
-        inputs = (latents, times, texts, labels)
-        if fixed:
-            return in_chunks(self._unet, inputs, self._fixed_rows, pad=True)
-        return self._predicting.apply(self._unet, inputs)
+        names = list(inputs)
 
-    def _unet(self, latents: Tensor, times: Tensor, texts: Tensor, labels: Tensor | None) -> Tensor:
-        output: Tensor = self.unet(
-            latents, times, encoder_hidden_states=texts, class_labels=labels, return_dict=False
-        )[0]
-        return output
+        def call(latents: Tensor, times: Tensor, *values: Tensor) -> Tensor:
+            named = dict(zip(names, values, strict=True))
+            return self.family.call_unet(self.unet, latents, times, named)
+
+        rows = (latents, times, *inputs.values())
+        if fixed:
+            return in_chunks(call, rows, self._fixed_rows, pad=True)
+        return self._predicting.apply(call, rows)

@@ -6,47 +6,50 @@ a U-Net call.
 
 import inspect
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from diffusion.embeddings import Inputs
 from diffusion.noise import generator_of, normal
+from generator.engine.conditions.base import Condition
 from generator.engine.items import Item
 from generator.engine.model import Model
+
+C = TypeVar("C", bound=Condition)
 
 # Schedulers whose step depends on its arguments alone. Others remember earlier steps of a sample.
 _FORGETFUL = ("DDIMScheduler", "DDPMScheduler")
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One row of a U-Net call: text [m, d], channels beside the latent, class label."""
-
-    text: Tensor
-    beside: Tensor | None = None
-    label: Tensor | None = None
-
-
 @dataclass(eq=False)
 class Sample:
-    """An item on its way. A mode's `begin` sets `latent` [1, c, h, w] and the conditions.
+    """An item on its way. Its condition's `begin` sets `latent` [1, c, h, w] and the inputs.
 
-    `draws_noise` says whether the scheduler draws noise at every step.
+    `inputs` are those of every U-Net row besides the text, `unconditional` what is instead of them
+    in the unconditional row. `draws_noise` says whether the scheduler draws noise at every step.
     """
 
     item: Item
     generator: torch.Generator
     scheduler: Any
     times: list[Tensor]
-    text: Tensor
-    negative: Tensor
+    text: Inputs
+    negative: Inputs
     latent: Tensor
     draws_noise: bool
     position: int = 0
-    beside: Tensor | None = None
-    label: Tensor | None = None
+    inputs: Inputs = field(default_factory=dict)
+    unconditional: Inputs = field(default_factory=dict)
+
+    def condition(self, kind: type[C]) -> C:
+        """Returns the item's condition, which is of this kind."""
+        condition = self.item.condition
+        if not isinstance(condition, kind):
+            raise TypeError(f"the condition is {type(condition).__name__}, not {kind.__name__}")
+        return condition
 
     @property
     def pace(self) -> Hashable:
@@ -70,6 +73,10 @@ class Sample:
         scaled: Tensor = self.scheduler.scale_model_input(self.latent, self.time)
         return scaled
 
+    def draw_noise(self, model: Model) -> Tensor:
+        """Draws the noise of a whole latent, [1, c, h, w], from the sample's generator."""
+        return normal(model.autoencoder.latent_shape, self.generator, model.device, model.dtype)
+
     def start_from_noise(self, noise: Tensor) -> None:
         """Begins at the first step with standard normal noise [1, c, h, w]."""
         self.latent = noise * self.scheduler.init_noise_sigma
@@ -86,7 +93,7 @@ class Sample:
         self.latent = self.scheduler.add_noise(clean, noise, self.times[0][None])
 
 
-def new_sample(model: Model, item: Item, text: Tensor, negative: Tensor) -> Sample:
+def new_sample(model: Model, item: Item, text: Inputs, negative: Inputs) -> Sample:
     """Returns a sample at the start of its schedule; its latent is still to be drawn."""
     scheduler = model.schedules.of(item.steps)
     return Sample(
@@ -116,8 +123,3 @@ def step(samples: Sequence[Sample], predictions: Sequence[Tensor]) -> None:
     for sample, latent in zip(samples, moved[0].split(1), strict=True):
         sample.latent = latent
         sample.position += 1
-
-
-def draw_noise(model: Model, sample: Sample) -> Tensor:
-    """Draws the noise of a whole latent, [1, c, h, w], from the sample's generator."""
-    return normal(model.autoencoder.latent_shape, sample.generator, model.device, model.dtype)

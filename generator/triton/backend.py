@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from diffusion.card import Card
-from diffusion.embeddings import FloatArray
-from diffusion.encoders import Encoders, as_array, load_encoders
+from diffusion.embeddings import FloatArray, TextArrays
+from diffusion.encoders import Encoders, as_array, as_arrays, load_encoders
 from diffusion.errors import BrokenModel
-from diffusion.pixels import fit
 from diffusion.registry import Registry
 from generator.engine.checks import check_item, no_image_encoder
+from generator.engine.conditions.base import Condition
 from generator.engine.errors import QueueFull
-from generator.engine.items import Item, Made, Unclip
+from generator.engine.items import Item, Made
 from generator.engine.probe import probe_item
 from generator.settings import GeneratorSettings
 from generator.triton.connection import Connection, unavailable
@@ -100,10 +100,10 @@ class TritonBackend:
             self._encoding.submit(self._send)
         return futures
 
-    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[FloatArray]]":
-        """Returns the embedding [m, d] of each prompt. Raises UnknownModel, QueueFull."""
+    def encode_prompts(self, model: str, prompts: Sequence[str]) -> "Future[list[TextArrays]]":
+        """Returns what stands for each prompt. Raises UnknownModel, QueueFull."""
         encoders = self._encoders[self.card(model).name]
-        return self._encode(lambda: [as_array(row) for row in encoders.texts(prompts)])
+        return self._encode(lambda: [as_arrays(row) for row in encoders.texts(prompts)])
 
     def encode_images(
         self, model: str, images: Sequence[Image.Image]
@@ -152,8 +152,8 @@ class TritonBackend:
         with self._lock:
             self._taken -= 1
 
-    def _encode(self, compute: Callable[[], list[FloatArray]]) -> "Future[list[FloatArray]]":
-        future: Future[list[FloatArray]]
+    def _encode(self, compute: Callable[[], list[R]]) -> "Future[list[R]]":
+        future: Future[list[R]]
         [future] = self._take(1)
         self._encoding.submit(_run, future, compute)
         return future
@@ -183,26 +183,20 @@ class TritonBackend:
             time.sleep(_COMPANY_SECONDS)
 
     def _encoded(self, items: Sequence[Item]) -> list[Item]:
-        """Returns items of one model with embeddings for texts, and images of the model's size."""
+        """Returns items of one model with encoded texts and conditions."""
         if not items:
             return []
         encoders = self._encoders[items[0].model]
         texts = encoders.texts([item.text for item in items])
         # Not read without guidance; the text stands in so that nothing is encoded in vain.
         negatives = encoders.texts([i.negative if i.is_guided else i.text for i in items])
-        unclips = [i.condition.source for i in items if isinstance(i.condition, Unclip)]
-        embeddings = iter(encoders.images(unclips))
-        encoded = []
-        for item, text, negative in zip(items, texts, negatives, strict=True):
-            condition = item.condition
-            if isinstance(condition, Unclip):
-                condition = replace(condition, source=as_array(next(embeddings)))
-            elif condition is not None:
-                size = (encoders.card.width, encoders.card.height)
-                condition = replace(condition, image=fit(condition.image, *size))
-            whole = replace(item, text=as_array(text), negative=as_array(negative))
-            encoded.append(replace(whole, condition=condition))
-        return encoded
+        conditions = _encoded_conditions([item.condition for item in items], encoders)
+        return [
+            replace(item, text=as_arrays(text), negative=as_arrays(negative), condition=condition)
+            for item, text, negative, condition in zip(
+                items, texts, negatives, conditions, strict=True
+            )
+        ]
 
     def _arrays(self, item: Item, *, is_urgent: bool = False) -> Arrays:
         engine = self._engine.signature(deterministic=item.deterministic)
@@ -245,8 +239,18 @@ def _load_all(
     return Registry({name: e.card for name, e in encoders.items()}, refused), encoders
 
 
+def _encoded_conditions(conditions: Sequence[Condition], encoders: Encoders) -> Sequence[Condition]:
+    """Returns the conditions with their images encoded, those of a kind together."""
+    encoded: dict[Condition, Condition] = {}
+    kinds: dict[type[Condition], None] = dict.fromkeys(type(one) for one in conditions)
+    for kind in kinds:
+        own = [condition for condition in conditions if type(condition) is kind]
+        encoded |= zip(own, kind.encode(own, encoders), strict=True)
+    return [encoded[condition] for condition in conditions]
+
+
 @torch.inference_mode()
-def _run(future: "Future[list[FloatArray]]", compute: Callable[[], list[FloatArray]]) -> None:
+def _run(future: "Future[list[R]]", compute: Callable[[], list[R]]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

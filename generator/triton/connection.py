@@ -53,7 +53,8 @@ class Connection:
 
     def infer(self, arrays: Arrays, future: "Future[Made]") -> None:
         """Sends one item; `future` gets the image. Cancelling it cancels the inference."""
-        slot = self._slots.borrow() if self._slots is not None else None
+        size = sum(values.nbytes for values in arrays.values())
+        slot = self._slots.borrow(size) if self._slots is not None else None
         with self._lock:
             self._under_way.add(future)
 
@@ -92,7 +93,7 @@ class Connection:
         inputs, shared = [], []
         for name, values in arrays.items():
             tensor = triton.InferInput(name, values.shape, np_to_triton_dtype(values.dtype))
-            if self._slots is None or slot is None or values.dtype == np.object_:
+            if self._slots is None or slot is None:
                 tensor.set_data_from_numpy(values)
             else:
                 shared.append((tensor, values))

@@ -4,6 +4,7 @@ Answers travel as plain tensors: a request that its caller gave up may still be 
 and must not write where another one reads.
 """
 
+import math
 import os
 import threading
 import uuid
@@ -18,6 +19,8 @@ from diffusion.card import Card
 
 _ALIGNMENT = 64
 _SECONDS = 5.0
+# What is words of an item, and the names and shapes of its arrays.
+_WORDS = 1 << 14
 
 
 class Slots:
@@ -40,8 +43,10 @@ class Slots:
             self._name, f"/{self._name}", self._total, client_timeout=_SECONDS
         )
 
-    def borrow(self) -> int | None:
-        """Returns a free slot, or None: the request then carries its tensors itself."""
+    def borrow(self, size: int) -> int | None:
+        """Returns a free slot for so many bytes, or None: the request then carries them itself."""
+        if size > self._size:
+            return None
         with self._lock:
             return self._free.pop() if self._free else None
 
@@ -65,8 +70,10 @@ class Slots:
 
 
 def slot_size(card: Card) -> int:
-    """Returns the bytes that an item of this model takes at most."""
-    tokens, width = card.text_shape
-    floats = 2 * tokens * width + max(card.image_dimension, 1)
-    small = 32 * _ALIGNMENT
-    return floats * 4 + card.width * card.height * 3 + small
+    """Returns the bytes that an item of this model takes, with one image; most take less.
+
+    What takes more is carried by its request itself.
+    """
+    text = sum(math.prod(shape) for shape in card.text_shapes.values())
+    floats = 2 * text + max(card.image_dimension, 1)
+    return floats * 4 + card.width * card.height * 3 + _WORDS

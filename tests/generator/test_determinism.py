@@ -7,7 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generator.engine.items import Concat, Item, Start, Unclip
+from generator.engine.conditions.concat import Concat
+from generator.engine.conditions.start import Start
+from generator.engine.conditions.text import TextAlone
+from generator.engine.conditions.unclip import Unclip
+from generator.engine.items import Item
 from tests.generator.conftest import picture
 
 MODES = ["text", "image_to_image", "pix2pix", "unclip"]
@@ -29,7 +33,7 @@ def example(mode, number):
     """The items differ in everything that may differ within a batch."""
     model = "text" if mode == "image_to_image" else mode
     condition = {
-        "text": lambda: None,
+        "text": TextAlone,
         "image_to_image": lambda: Start(picture(number), 0.4 + 0.1 * (number % 5)),
         "pix2pix": lambda: Concat(picture(number), 1.0 + number % 2),
         "unclip": lambda: Unclip(picture(number), noise_level=100 * (number % 3)),
@@ -110,4 +114,4 @@ def test_prompts_encode_to_the_same_bits_in_any_company(tiny_engine, numbers):
     for prompt, embedding in zip(prompts, together, strict=True):
         tiny_engine.encode_prompts("text", [f"other {n}" for n in range(16)]).result(60)
         [alone] = tiny_engine.encode_prompts("text", [prompt]).result(60)
-        assert np.array_equal(alone, embedding)
+        assert np.array_equal(alone["text"], embedding["text"])

@@ -10,9 +10,12 @@ import torch
 
 from diffusion.errors import BadCondition, BrokenImage, UnknownModel
 from diffusion.registry import scan
+from generator.engine.conditions.concat import Concat
+from generator.engine.conditions.start import Start
+from generator.engine.conditions.unclip import Unclip
 from generator.engine.engine import Engine
 from generator.engine.errors import OutOfMemory
-from generator.engine.items import Concat, Item, Start, Unclip
+from generator.engine.items import Item
 from generator.engine.settings import EngineSettings
 from tests.generator import tiny
 from tests.generator.conftest import picture
@@ -151,7 +154,7 @@ def test_a_start_image_of_another_shape_is_cropped_not_squashed(tiny_engine, pho
 
 
 def test_a_broken_item_does_not_fail_its_batch(tiny_engine):
-    huge = np.full((tiny.TOKENS, tiny.WIDTH), 3e38, dtype=np.float32)
+    huge = {"text": np.full((tiny.TOKENS, tiny.WIDTH), 3e38, dtype=np.float32)}
     broken = dataclasses.replace(TEXT, text=huge)
     futures = tiny_engine.submit_all([TEXT, broken, TEXT])
     with pytest.raises(BrokenImage, match="not numbers"):
@@ -235,10 +238,11 @@ def test_images_are_decoded_in_halves_where_the_memory_does_not_hold_all(tmp_pat
         ({"model": "pix2pix"}, "image", "needs the image condition 'concat'"),
         ({"model": "unclip"}, "image", "needs the image condition 'unclip'"),
         ({"condition": Start(picture(0), 0.0)}, "image.start.strength", "above 0"),
+        ({"text": {"words": np.zeros(3, np.float32)}}, "text", "is text; given is words"),
         ({"steps": 0}, "steps", "1 to 1000"),
         ({"guidance_scale": float("nan")}, "guidance_scale", "not a number"),
-        ({"text": np.zeros((3, 5), np.float32)}, "text", r"\[3, 5\].*\[12, 32\]"),
-        ({"negative": np.full((12, 32), np.nan, np.float32)}, "negative", "NaN"),
+        ({"text": {"text": np.zeros((3, 5), np.float32)}}, "text", r"\[3, 5\].*\[12, 32\]"),
+        ({"negative": {"text": np.full((12, 32), np.nan, np.float32)}}, "negative", "NaN"),
         (
             {"model": "unclip", "condition": Unclip(np.zeros(5, np.float32))},
             "image.unclip.embedding",

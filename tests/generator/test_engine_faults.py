@@ -10,16 +10,16 @@ from diffusion.autoencoder import Autoencoder
 from diffusion.encoders import Encoders
 from diffusion.registry import scan
 from generator.engine import denoising, engine
+from generator.engine.conditions.text import TextAlone
 from generator.engine.engine import Engine
 from generator.engine.errors import EngineClosed, OutOfMemory
 from generator.engine.model import Model
 from generator.engine.settings import EngineSettings
-from generator.engine.text import TextMode
 from tests.generator.test_engine import TEXT, assert_close, made
 
 PLACES = {
     "encode": (Encoders, "texts"),
-    "begin": (TextMode, "begin"),
+    "begin": (TextAlone, "begin"),
     "predict": (Model, "predict"),
     "move": (denoising, "step"),
     "decode": (Autoencoder, "decode"),

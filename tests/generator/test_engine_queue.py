@@ -9,9 +9,10 @@ import torch
 
 from diffusion.errors import BadCondition
 from diffusion.registry import scan
+from generator.engine.conditions.concat import Concat
 from generator.engine.engine import Engine
 from generator.engine.errors import EngineClosed, QueueFull
-from generator.engine.items import Concat, Variant
+from generator.engine.items import Variant
 from generator.engine.line import Ticket, WaitingLine
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from diffusion.card import Card
-from generator.engine.items import Concat, Item, Start, Unclip
+from generator.engine.conditions.concat import Concat
+from generator.engine.conditions.start import Start
+from generator.engine.conditions.unclip import Unclip
+from generator.engine.items import Item
 from generator.gallery import Gallery, key_of
 from servicekit.storage import MemoryStore
 from tests.generator.conftest import picture
@@ -18,7 +21,7 @@ CARD = Card(
     pipeline="StableDiffusionPipeline",
     digest="d1",
     text_encoder="e",
-    text_shape=(2, 3),
+    text_shapes={"text": (2, 3)},
     image_encoder="",
     image_dimension=0,
     width=32,
@@ -29,8 +32,8 @@ CARD = Card(
 ITEM = Item("text", seed=1, steps=5, guidance_scale=3.0, text="a dog")
 
 
-def key(item=ITEM, card=CARD, signature="float32", sha256=""):
-    return key_of(item, card, signature, sha256, "generated")
+def key(item=ITEM, card=CARD, signature="float32"):
+    return key_of(item, card, signature, "generated")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def key(item=ITEM, card=CARD, signature="float32", sha256=""):
         {"guidance_scale": 3.5},
         {"guidance_scale": 1.0},
         {"text": "a cat"},
-        {"text": np.zeros((2, 3), np.float32)},
+        {"text": {"text": np.zeros((2, 3), np.float32)}},
         {"negative": "fog"},
         {"deterministic": True},
         {"condition": Start(picture(0), 0.5)},
@@ -55,12 +58,15 @@ def test_everything_that_determines_the_image_is_in_the_key(change):
 
 
 def test_model_engine_and_source_are_in_the_key():
-    start = dataclasses.replace(ITEM, condition=Start(picture(0), 0.5))
+    first, second = (
+        dataclasses.replace(ITEM, condition=Start(picture(0), 0.5, sha256=sha256))
+        for sha256 in ("s1", "s2")
+    )
     keys = {
-        key(start, sha256="s1"),
-        key(start, sha256="s2"),
-        key(start, dataclasses.replace(CARD, digest="d2"), sha256="s1"),
-        key(start, signature="float16", sha256="s1"),
+        key(first),
+        key(second),
+        key(first, dataclasses.replace(CARD, digest="d2")),
+        key(first, signature="float16"),
     }
     assert len(keys) == 4
 

@@ -3,11 +3,13 @@
 import json
 import pathlib
 import pickle
+import re
 import shutil
 
 import pytest
 
 from diffusion.errors import BrokenModel, UnknownModel
+from diffusion.families.registry import FAMILIES
 from diffusion.registry import scan
 from generator.engine.engine import Engine
 from generator.engine.settings import EngineSettings
@@ -150,11 +152,14 @@ def test_a_configuration_without_a_needed_value_is_refused(folder):
     assert "sample_size" in reason(folder)
 
 
-def test_another_pipeline_class_is_refused_with_the_known_ones(folder):
+@pytest.mark.parametrize("kind", ["FluxPipeline", "StableDiffusion3Pipeline"])
+def test_a_folder_of_another_family_is_refused_with_those_that_are_served(folder, kind):
     path = folder / "text" / "model_index.json"
-    path.write_text(path.read_text().replace("StableDiffusionPipeline", "FluxPipeline"))
-    assert "FluxPipeline" in reason(folder)
-    assert "StableUnCLIPImg2ImgPipeline" in reason(folder)
+    path.write_text(path.read_text().replace("StableDiffusionPipeline", kind))
+    assert kind in reason(folder)
+    for family in FAMILIES:
+        assert family.title in reason(folder)
+        assert set(family.pipelines) <= set(re.findall(r"\w+", reason(folder)))
 
 
 def test_truncated_weights_refuse_that_model_and_serve_the_others(folder):

@@ -9,8 +9,11 @@ from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 
 import generator.sources
-from diffusion.encoders import ENCODER_ROWS
-from generator.engine.items import Concat, Item, Start, Unclip
+from diffusion.fixed_shapes import ENCODER_ROWS
+from generator.engine.conditions.concat import Concat
+from generator.engine.conditions.start import Start
+from generator.engine.conditions.unclip import Unclip
+from generator.engine.items import Item
 from generator.sources import AT_ONCE
 from imaging.decode import decode_image
 from imaging.encode import encode_png

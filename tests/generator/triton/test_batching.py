@@ -6,7 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from generator.engine.items import Concat, Item, Start, Unclip
+from generator.engine.conditions.concat import Concat
+from generator.engine.conditions.start import Start
+from generator.engine.conditions.unclip import Unclip
+from generator.engine.items import Item
 from servicekit.errors import Precondition
 from tests.generator.conftest import picture
 
@@ -65,7 +68,9 @@ def test_encoded_prompts_have_the_bits_of_the_engine_in_process(triton_backend, 
     prompts = ["a dog on a red background", "", "a photo of a ship, bright"]
     there = triton_backend.encode_prompts("text", prompts).result(60)
     here = nano_engine.encode_prompts("text", prompts).result(60)
-    assert all(np.array_equal(one, other) for one, other in zip(there, here, strict=True))
+    assert all(
+        np.array_equal(one["text"], other["text"]) for one, other in zip(there, here, strict=True)
+    )
 
 
 def test_another_engine_than_the_front_expects_is_refused(triton_backend, monkeypatch):

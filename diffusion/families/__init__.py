@@ -1,0 +1,1 @@
+"""The families of diffusion models that are served, a file each."""

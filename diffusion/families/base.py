@@ -1,0 +1,65 @@
+"""The shape that every family of diffusion models has, and the names of a U-Net's inputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion.embeddings import Inputs
+from diffusion.folder import ModelFolder
+
+# Names of inputs. A family reads those that it knows.
+TEXT = "text"  # The matrix [m, d] of a text.
+CONCATENATED = "concatenated"  # Channels [c, h, w] that lie beside the noisy latent.
+CLASS_LABEL = "class_label"  # A vector that is added to the embedding of the time.
+
+# What image conditions may use of a model, besides its text.
+START = "start"  # A latent to start from instead of noise.
+IMAGE_EMBEDDING = "image_embedding"  # An embedding [d] of its image encoder.
+
+
+class Family(Protocol):
+    """The models of some pipelines of diffusers: how they encode text and how they are called.
+
+    `mode` is what callers call it and `title` what people do. `pipelines` are the classes of the
+    folders that it serves, `left_out` the parts that are not loaded, `text_encoders` those that
+    encode text. `accepts` are the inputs that image conditions may use, and `requires` the one
+    without which no image can be made, or "".
+    """
+
+    mode: str
+    title: str
+    pipelines: tuple[str, ...]
+    left_out: tuple[str, ...]
+    text_encoders: tuple[str, ...]
+    accepts: tuple[str, ...]
+    requires: str
+
+    def text_shapes(self, folder: ModelFolder) -> Mapping[str, tuple[int, ...]]:
+        """Returns the shapes of the tensors that stand for a text. Raises BrokenModel."""
+
+    def encode_texts(
+        self, pipeline: Any, prompts: Sequence[str], device: torch.device
+    ) -> Mapping[str, Tensor]:
+        """Returns what stands for some prompts, each tensor with a row per prompt."""
+
+    def noised_embedding(
+        self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator
+    ) -> tuple[Inputs, Inputs]:
+        """Returns what the U-Net is given for an image embedding [d], and what for none.
+
+        Draws from `generator` what noise it takes.
+        """
+
+    def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
+        """Returns the U-Net's output [n, c, h, w] for n rows."""
+
+    def vae_dtype(self, vae: Any, dtype: torch.dtype) -> torch.dtype:
+        """Returns the numbers in which the autoencoder runs, where the others are `dtype`."""
+
+    def scale_latents(self, vae: Any, latents: Tensor) -> Tensor:
+        """Returns latents [n, c, h, w] of the autoencoder as the U-Net wants them."""
+
+    def unscale_latents(self, vae: Any, latents: Tensor) -> Tensor:
+        """Returns the U-Net's latents [n, c, h, w] as the autoencoder wants them."""

@@ -1,0 +1,70 @@
+"""Stable Diffusion 1 and 2: one text encoder, one U-Net, one autoencoder."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion.embeddings import Inputs
+from diffusion.families.base import START, TEXT
+from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
+from diffusion.folder import ModelFolder
+
+
+class StableDiffusion:
+    """Text to image, and image to image."""
+
+    mode = "text"
+    title = "Stable Diffusion"
+    pipelines: tuple[str, ...] = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
+    # The safety filter is the retriever's, for all sources of images alike.
+    left_out: tuple[str, ...] = ("safety_checker",)
+    text_encoders: tuple[str, ...] = ("text_encoder",)
+    accepts: tuple[str, ...] = (START,)
+    requires = ""
+
+    def text_shapes(self, folder: ModelFolder) -> Mapping[str, tuple[int, ...]]:
+        config = folder.json("text_encoder/config.json")
+        return {TEXT: (int(config["max_position_embeddings"]), int(config["hidden_size"]))}
+
+    def encode_texts(
+        self, pipeline: Any, prompts: Sequence[str], device: torch.device
+    ) -> Mapping[str, Tensor]:
+        encoder = pipeline.text_encoder
+
+        def encode(rows: Tensor) -> Tensor:
+            matrix: Tensor = encoder(rows)[0]
+            return matrix
+
+        ids = token_ids(pipeline.tokenizer, prompts, encoder.config.max_position_embeddings)
+        return {TEXT: in_chunks(encode, (ids.to(device),), ENCODER_ROWS, pad=True)}
+
+    def noised_embedding(
+        self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator
+    ) -> tuple[Inputs, Inputs]:
+        raise TypeError(f"{self.title} takes no image embedding")
+
+    def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
+        output: Tensor = unet(
+            latents, times, encoder_hidden_states=inputs[TEXT], return_dict=False
+        )[0]
+        return output
+
+    def vae_dtype(self, vae: Any, dtype: torch.dtype) -> torch.dtype:
+        return dtype
+
+    def scale_latents(self, vae: Any, latents: Tensor) -> Tensor:
+        return latents * float(vae.config.scaling_factor)
+
+    def unscale_latents(self, vae: Any, latents: Tensor) -> Tensor:
+        return latents / float(vae.config.scaling_factor)
+
+
+def token_ids(tokenizer: Any, prompts: Sequence[str], length: int) -> Tensor:
+    """Returns the token ids [n, length] of prompts; longer ones are cut."""
+    tokens = tokenizer(
+        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    ids: Tensor = tokens.input_ids
+    return ids

@@ -1,0 +1,79 @@
+"""The conditions by their names, found in the files beside this one."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion.card import Card
+from diffusion.errors import BadCondition
+from generator.engine import conditions as package
+from generator.engine.conditions.base import Condition, Reader
+from generator.engine.conditions.text import TextAlone
+
+
+def _scan() -> Mapping[str, type[Condition]]:
+    found: dict[str, type[Condition]] = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        # This file is among them, half imported.
+        kind = getattr(importlib.import_module(module.name), "CONDITION", None)
+        if kind is None:
+            continue
+        if kind.name in found:
+            raise RuntimeError(f"two files of {package.__name__} have the name {kind.name!r}")
+        found[kind.name] = kind
+    return dict(sorted(found.items()))
+
+
+CONDITIONS = _scan()
+
+
+def names_of(card: Card) -> list[str]:
+    """Returns the names of the image conditions that a model takes, sorted."""
+    return [name for name, kind in CONDITIONS.items() if kind.uses in card.accepts]
+
+
+async def condition_from_pb(image: Any, field: str, reader: Reader, card: Card) -> Condition:
+    """Returns the condition of an ImageCondition, text alone where it is unset.
+
+    Raises BadCondition before any image is read if the model does not take it.
+    """
+    name = image.WhichOneof("condition") or ""
+    kind = CONDITIONS[name]
+    _refuse_another_kind(kind, card)
+    message = getattr(image, name) if name else None
+    return await kind.from_pb(message, f"{field}.{name}", reader)
+
+
+def check_condition(condition: Condition, card: Card) -> None:
+    """Raises BadCondition naming the field that the model cannot use."""
+    _refuse_another_kind(type(condition), card)
+    condition.check(card)
+
+
+def example_of(card: Card) -> Condition:
+    """Returns the simplest condition with which the model makes an image."""
+    if not card.requires:
+        return TextAlone()
+    return _required(card).example(card)
+
+
+def _refuse_another_kind(kind: type[Condition], card: Card) -> None:
+    if kind.uses and kind.uses not in card.accepts:
+        raise BadCondition(
+            f"image.{kind.name}",
+            "WRONG_MODE",
+            f"the image condition {kind.name!r} is for {kind.models}; model {card.name!r} has the "
+            f"mode {card.mode!r}",
+        )
+    if card.requires and kind.uses != card.requires:
+        raise BadCondition(
+            "image",
+            "CONDITION_REQUIRED",
+            f"model {card.name!r} has the mode {card.mode!r} and needs the image condition "
+            f"{_required(card).name!r}",
+        )
+
+
+def _required(card: Card) -> type[Condition]:
+    return next(kind for kind in CONDITIONS.values() if kind.uses == card.requires)
