@@ -56,7 +56,8 @@ def to_arrays(request: Request) -> dict[str, NDArray[Any]]:
         **_prefixed(_NEGATIVE, _encoded(item.negative)),
         **_prefixed(_CONDITION, item.condition.arrays()),
     }
-    whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    # Not ascontiguousarray, which gives a number a dimension.
+    whole = {name: values.copy(order="C") for name, values in arrays.items()}
     return {INPUT: np.frombuffer(safetensors.numpy.save(whole), np.uint8)[None]}
 
 

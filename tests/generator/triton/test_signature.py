@@ -54,7 +54,8 @@ def as_bytes(condition):
     """A condition as something that can be compared."""
     values = dict(vars(condition))
     return type(condition), {
-        name: np.asarray(value).tobytes() for name, value in values.items() if value is not None
+        name: (type(value), np.shape(value), np.asarray(value).tobytes())
+        for name, value in values.items()
     }
 
 
