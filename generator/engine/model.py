@@ -13,7 +13,7 @@ from diffusion.families.registry import family_of
 from diffusion.fixed_shapes import in_chunks
 from diffusion.loading import load_pipeline
 from diffusion.row_limit import RowLimit
-from diffusion.schedules import Schedules
+from diffusion.schedules.schedules import Schedules
 from generator.engine.settings import EngineSettings
 
 _MOST_ROWS = 4096

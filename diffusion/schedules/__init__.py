@@ -1,0 +1,1 @@
+"""The schedules of diffusion models: diffusers' schedulers, and their steps as coefficients."""
