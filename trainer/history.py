@@ -106,6 +106,10 @@ class RunHistory:
         key = f"{_ROOT}/{run_id}/result.json"
         return result_from_json(self._store.get(key)) if self._store.exists(key) else None
 
+    def has_result(self, run_id: str) -> bool:
+        """Whether the run has succeeded."""
+        return self._store.exists(f"{_ROOT}/{run_id}/result.json")
+
     def ids(self) -> Iterator[str]:
         """Ids of all runs, sorted."""
         ids = {key.split("/")[1] for key in self._store.list(f"{_ROOT}/")}

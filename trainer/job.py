@@ -36,6 +36,7 @@ from trainer.settings import TrainerSettings
 _log = logging.getLogger(__name__)
 
 FOR_GOOD = 3
+_INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job.
 _AGAIN = 1
 _REPORT_SECONDS = 1.0
 _FINAL = (InvalidArgument, Precondition, NotFound, AlreadyExists)
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     """Ends the process when the run has, with an exit status that the Job understands."""
     try:
         run_id, rendezvous = arguments
+        index = int(os.environ.get(_INDEX, "0"))
         server = load(ServerSettings, os.environ, "SERVER")
         configure_logging(server.log_level)
         settings = load(TrainerSettings, os.environ, "TRAINER")
@@ -54,17 +56,17 @@ def main(arguments: Sequence[str]) -> None:
     except (SettingsError, ServiceError, ValueError) as error:
         print(f"the training cannot start: {error}", file=sys.stderr)
         sys.exit(FOR_GOOD if isinstance(error, SettingsError | ValueError) else _status(error))
-    sys.exit(asyncio.run(_train(settings, store, run_id, rendezvous)))
+    sys.exit(asyncio.run(_train(settings, store, run_id, rendezvous, index)))
 
 
 async def _train(
-    settings: TrainerSettings, store: ObjectStore, run_id: str, rendezvous: str
+    settings: TrainerSettings, store: ObjectStore, run_id: str, rendezvous: str, index: int
 ) -> int:
     record = RunRecord(store, run_id)
     try:
         request, result = await asyncio.to_thread(RunHistory(store).get, run_id)
         if result is None:
-            group = Group(request.machines, request.processes, rendezvous)
+            group = Group(request.machines, request.processes, rendezvous, index)
             await _launch(SubprocessLauncher(settings, store, group), run_id, request, record)
     except ServiceError as error:
         _log.error("the training run %s ended: %s", run_id, error)

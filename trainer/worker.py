@@ -8,7 +8,8 @@ it started; it ends in the same way.
 
 Events: "metrics" and "checkpoint" (see `loop.train`), then "done" with the `result` or "failed"
 with `reason` and `message`. Of several processes the first tells of the run, and the first of each
-other machine says "done" without a result.
+machine says "started" when all have met; those of the other machines end with "done" without a
+result, after the first.
 """
 
 import dataclasses
@@ -19,10 +20,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from trainer.distribution import Share
 from trainer.loop import Event, LossNotFiniteError, train
@@ -39,6 +42,9 @@ _NO_MEMORY = (
 )
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _LONGEST_MESSAGE = 300
+_TESTED = "tested"
+# With a test on however many images.
+_PATIENCE = timedelta(days=7)
 
 
 def main() -> None:
@@ -52,9 +58,15 @@ def main() -> None:
     lines, share = _lines_of_stdin(), Share.of(os.environ)
     for path in sys.argv[1:] or lines:
         try:
+            if share.count > 1 and share.local_rank == 0:
+                emit({"event": "started"})
             result = train(RunSpec.read(Path(path)), emit if share.is_first else _ignore)
+            if not share.is_first:
+                _wait_for_the_first()
             if share.local_rank == 0:
                 emit({"event": "done", "result": result and dataclasses.asdict(result)})
+            if share.count > 1 and share.is_first:
+                _meeting().set(_TESTED, "")
         except Exception as error:
             emit(_failure(error))
             if share.count > 1:
@@ -63,6 +75,20 @@ def main() -> None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     _end(0)
+
+
+def _meeting() -> TCPStore:
+    """What torchrun keeps on the machine of the first process; it is lost with it."""
+    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+
+
+def _wait_for_the_first() -> None:
+    """Waits while the first process tests. Raises if it is lost.
+
+    A machine that ended earlier could not tell whether it is needed again; and torchrun would begin
+    anew with it if it came back.
+    """
+    _meeting().wait([_TESTED], _PATIENCE)
 
 
 def _end(status: int) -> None:

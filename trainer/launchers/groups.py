@@ -18,22 +18,23 @@ from trainer.launchers.workers import (
     worker_environment,
 )
 
-# How often torchrun starts its workers again: one may have failed because another was lost.
-_RESTARTS = 3
+# Within which the machines of a group meet: the pods of some may have to wait for room.
+MEETING_SECONDS = 600
 # For torchrun to part from that of the other machines.
-_PARTING_SECONDS = 60.0
+_PARTING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Group:
     """The processes of one run: on `machines`, `processes` on each, which meet at `rendezvous`.
 
-    That is "HOST:PORT" of the first machine; a group of one machine needs none.
+    That is "HOST:PORT" of the machine with `index` 0; a group of one machine needs none.
     """
 
     machines: int = 1
     processes: int = 1
     rendezvous: str = ""
+    index: int = 0
 
     @property
     def count(self) -> int:
@@ -44,8 +45,10 @@ class Group:
         """The command that starts this machine's part."""
         meeting = ["--standalone"]
         if self.machines > 1:
+            # Which machine they meet at is known, and not guessed from names that DNS may lack yet.
+            rules = f"is_host={int(self.index == 0)},join_timeout={MEETING_SECONDS}"
             meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.rendezvous}"]
-            meeting += ["--rdzv-id=training", f"--max-restarts={_RESTARTS}"]
+            meeting += ["--rdzv-id=training", f"--rdzv-conf={rules}"]
         sizes = [f"--nnodes={self.machines}", f"--nproc-per-node={self.processes}"]
         worker = ["-m", "trainer.worker", str(spec)]
         return [*python_command("torch.distributed.run", *sizes, *meeting, *worker)]
@@ -79,17 +82,14 @@ async def _followed(
     process: asyncio.subprocess.Process, on_event: Callable[[Event], None]
 ) -> Event | None:
     assert process.stdout
-    step, failure = 0, None
+    step = 0
     async for line in process.stdout:
         event: Event = json.loads(line)
         if event["event"] == "done":
             result: Event | None = event["result"]
             return result
         if event["event"] == "failed":
-            failure = failure_of(event)
-            if event["reason"] != "INTERNAL":
-                raise failure
-            continue  # It may be another's fault; torchrun tries again.
+            raise failure_of(event)
         step = event.get("step", step)
         on_event(event)
-    raise failure or death_of(await process.wait(), step)
+    raise death_of(await process.wait(), step)

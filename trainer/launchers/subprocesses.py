@@ -4,10 +4,11 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from servicekit.devices import find_device, kind_of_device
-from servicekit.errors import Precondition, Unavailable
+from servicekit.errors import Precondition
 from servicekit.places import need_writable
 from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end
@@ -16,6 +17,7 @@ from trainer.data import Lease
 from trainer.history import Metrics, MetricsLog, RunHistory
 from trainer.launchers.base import OnReport, Report
 from trainer.launchers.groups import Group, run_group
+from trainer.launchers.machines import train_with_others
 from trainer.launchers.workers import Event, WorkerPool
 from trainer.pace import Meter, Paces
 from trainer.preparation import ChosenImages, Preparation
@@ -25,7 +27,6 @@ from trainer.settings import TrainerSettings
 
 _SPEC, _CHECKPOINT = "spec.json", "checkpoint.safetensors"
 _CLOSING_SECONDS = 3.0
-_ELSEWHERE_SECONDS = 120
 
 
 @dataclass
@@ -149,38 +150,33 @@ class SubprocessLauncher:
                 log.append(Metrics(step, values))
                 meter.report(step, rate)
                 report(Report(step, values, rate))
-            elif not uploads:  # a slow store gets the next checkpoint instead
+            elif event["event"] == "checkpoint" and not uploads:  # A slow store gets the next.
                 task = asyncio.create_task(self._upload(run_id, folder, list(log.entries)))
                 uploads.add(task)
                 task.add_done_callback(uploads.discard)
 
         try:
-            values = await self._trained(folder / _SPEC, on_event)
+            values = await self._trained(run_id, folder / _SPEC, on_event)
         finally:
             if uploads:  # Waited for and not cancelled, so that none is late.
                 await asyncio.wait(uploads)
         if values is None:
-            return await self._kept_elsewhere(run_id)
+            kept = await asyncio.to_thread(self._history.result, run_id)
+            assert kept is not None, "it is in the store before the other machines end"
+            return kept
         await asyncio.to_thread(self._paces.add, request, meter.pace)
         result, metrics = result_from_plain(values), list(log.entries)
         return await to_its_end(self._finish, run_id, spec, result, metrics)
 
-    async def _trained(self, spec: Path, on_event: Callable[[Event], None]) -> Event | None:
+    async def _trained(
+        self, run_id: str, spec: Path, on_event: Callable[[Event], None]
+    ) -> Event | None:
+        if self._group.machines > 1:
+            is_kept = partial(self._history.has_result, run_id)
+            return await train_with_others(self._group, spec, on_event, is_kept)
         if self._group.count > 1:
             return await run_group(self._group, spec, on_event)
         return await self._pool.run(spec, on_event)
-
-    async def _kept_elsewhere(self, run_id: str) -> RunResult:
-        """Waits for the machine of the first process, which keeps what came out."""
-        for _ in range(_ELSEWHERE_SECONDS):
-            if (result := await asyncio.to_thread(self._history.result, run_id)) is not None:
-                return result
-            await asyncio.sleep(1.0)
-        raise Unavailable(
-            "the machine that was to keep the result is lost; the run is tried again from its "
-            "last checkpoint",
-            reason="RESULT_NOT_KEPT",
-        )
 
     def _prepare(
         self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
