@@ -1,16 +1,20 @@
 """Fills in what a request leaves open, and refuses what no run can be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
+from typing import TypeVar
 
 from servicekit.errors import InvalidArgument
 from trainer import recipes
+from trainer.classifiers.table import Classifier, classifiers
 from trainer.runs import RunRequest
 
 _STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
 _BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
 _LARGEST_IMAGE = 1024
+
+_Known = TypeVar("_Known", recipes.Recipe, Classifier)
 
 
 def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
@@ -22,10 +26,10 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     """
     has_synthetic = bool(request.synthetic_manifest_uri) or planned_count > 0
     strategy = request.strategy or (_STRATEGY if has_synthetic else "real")
-    classifier = _known("classifiers", "classifier", request.classifier or _CLASSIFIER)
-    _known("policies", "policy", request.policy or _POLICY)
+    classifier = _known(classifiers(), "classifier", request.classifier or _CLASSIFIER)
+    _known(recipes.recipes("policies"), "policy", request.policy or _POLICY)
     _check_sizes(request, classifier)
-    if _known("strategies", "strategy", strategy).needs_synthetic:
+    if _known(recipes.recipes("strategies"), "strategy", strategy).needs_synthetic:
         if not has_synthetic:
             raise InvalidArgument(
                 f"the strategy {strategy!r} needs synthetic images; set synthetic_manifest_uri or "
@@ -44,9 +48,9 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
         strategy=strategy,
         policy=request.policy or _POLICY,
         classifier=classifier.id,
-        step_count=request.step_count or int(classifier.number("STEP_COUNT")),
+        step_count=request.step_count or classifier.step_count,
         batch_size=request.batch_size or _BATCH_SIZE,
-        learning_rate=request.learning_rate or classifier.number("LEARNING_RATE"),
+        learning_rate=request.learning_rate or classifier.optimizer.learning_rate,
     )
 
 
@@ -58,19 +62,19 @@ def with_image_size(request: RunRequest, sides: Sequence[int]) -> RunRequest:
     """
     if request.image_size:
         return request
-    classifier = recipes.recipes("classifiers")[request.classifier]
+    classifier = classifiers()[request.classifier]
     known = [side for side in sides if side > 0]
     wanted = int(median(known)) if known else _IMAGE_SIZE
-    wanted = min(wanted, int(classifier.number("USUAL_IMAGE")) or _LARGEST_IMAGE)
+    wanted = min(wanted, classifier.usual_image)
     return replace(request, image_size=max(wanted, smallest_image(classifier)))
 
 
-def smallest_image(classifier: recipes.Recipe) -> int:
+def smallest_image(classifier: Classifier) -> int:
     """The smallest image size that a classifier can take, in pixels."""
-    return max(_SMALLEST_IMAGE, int(classifier.number("SMALLEST_IMAGE")))
+    return max(_SMALLEST_IMAGE, classifier.smallest_image)
 
 
-def _check_sizes(request: RunRequest, classifier: recipes.Recipe) -> None:
+def _check_sizes(request: RunRequest, classifier: Classifier) -> None:
     smallest = smallest_image(classifier)
     if 0 < request.image_size < smallest:
         raise InvalidArgument(
@@ -95,12 +99,11 @@ def _check_sizes(request: RunRequest, classifier: recipes.Recipe) -> None:
         )
 
 
-def _known(kind: recipes.Kind, field: str, recipe_id: str) -> recipes.Recipe:
-    found = recipes.recipes(kind)
-    if recipe_id not in found:
+def _known(found: Mapping[str, _Known], field: str, wanted: str) -> _Known:
+    if wanted not in found:
         raise InvalidArgument(
-            f"{recipe_id!r} is not a {field}; known are {', '.join(found)}",
+            f"{wanted!r} is not a {field}; known are {', '.join(found)}",
             field=f"training_run.{field}",
             reason=f"UNKNOWN_{field.upper()}",
         )
-    return found[recipe_id]
+    return found[wanted]

@@ -1,5 +1,7 @@
 """Tests a classifier: predictions, accuracy by class, confusion."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,23 +10,19 @@ from torch.nn import Module
 
 from trainer.runs import ClassScore
 
-_BATCH = 250
-
-
-def normalised(images: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [-1, 1], channels last in memory."""
-    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-
 
 @torch.inference_mode()
 def predict(
-    model: Module, images: Tensor, device: torch.device
+    model: Module,
+    batches: Iterable[Tensor],
+    normalised: Callable[[Tensor], Tensor],
+    device: torch.device,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The most likely label [N] of each image, uint8 [N, H, W, 3], and its probability [N]."""
+    """The most likely label [N] of each image, uint8 [B, H, W, 3] a batch, and its probability."""
     model.eval()
     best = [
-        model(normalised(batch.to(device))).softmax(1).max(1)
-        for batch in torch.split(images, _BATCH)
+        model(normalised(batch.to(device, non_blocking=True))).softmax(1).max(1)
+        for batch in batches
     ]
     labels = torch.cat([label for _, label in best]).cpu().numpy()
     return labels, torch.cat([share for share, _ in best]).float().cpu().numpy()

@@ -2,18 +2,22 @@
 
 import ast
 import hashlib
+import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 _PACKAGES = Path(__file__).parent.parent
-_PIXELS = ("imaging/*.py", "trainer/data.py")
+_PIXELS = ("imaging/*.py", "trainer/data/cache.py", "trainer/data/images.py")
 _TRAINING = (
-    *_PIXELS,
+    "imaging/*.py",
+    "trainer/data/*.py",
     "trainer/loop.py",
     "trainer/distribution.py",
     "trainer/evaluation.py",
+    "trainer/schedules.py",
     "trainer/classifiers/*.py",
+    "trainer/classifiers/*.toml",
     "trainer/policies/*.py",
     "trainer/strategies/*.py",
 )
@@ -40,7 +44,9 @@ def _digest(patterns: Iterable[str]) -> str:
 
 
 def _meaning(file: Path) -> str:
-    """The syntax tree as text, without docstrings, comments and layout."""
+    """The syntax tree, or the values of a table, as text: without docstrings, comments, layout."""
+    if file.suffix == ".toml":
+        return repr(tomllib.loads(file.read_text(encoding="utf-8")))
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -1,35 +1,36 @@
 """The training loop: one run from its spec to its test result."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import Module
 
 from servicekit.devices import find_device
 from trainer import recipes
 from trainer.checkpoints import Progress, restore, save, save_weights, step_of
+from trainer.classifiers.building import Normaliser, build, create_optimizer
+from trainer.classifiers.table import Classifier, classifiers
+from trainer.data.loading import load, process_count
+from trainer.data.samples import Batch, PlainBatches, RunImages, TrainingBatches, read_images
 from trainer.distribution import Share, joined, share_newest, with_whole_batch_norm
-from trainer.evaluation import class_scores, confusion_matrix, normalised, predict
+from trainer.evaluation import class_scores, confusion_matrix, predict
 from trainer.runs import RunResult, RunSpec
 from trainer.strategies.base import Sources, Strategy
 
-CHECKPOINT, WEIGHTS, ROWS = "checkpoint.safetensors", "weights.safetensors", "rows.npz"
+CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
 PREDICTIONS = "predictions.npz"
 
 _REPORTS = 50  # per run
 _RECENT = 50  # steps whose mean loss is the final loss
-_WEIGHT_DECAY = 0.05
-_LABEL_SMOOTHING = 0.1
-_POLICY_STREAM = 2
+# Processor threads that train while one process loads.
+_THREADS_A_LOADER = 4
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -46,47 +47,16 @@ class LossNotFiniteError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class RunImages:
-    """The images of a run, uint8 [N, H, W, 3], and labels [N]; real training images come first."""
-
-    train: Tensor
-    labels: NDArray[np.int64]
-    real_count: int
-    test: Tensor
-    test_labels: NDArray[np.int64]
-
-
-def read_images(folder: Path) -> RunImages:
-    """Reads the images that `rows.npz` chooses from decoded manifests.
-
-    It holds the file of each part (`real_path`, `synthetic_path`), the rows of it (`train_rows`,
-    `test_rows`, `synthetic_rows`) and labels (`train_labels`, with the synthetic ones last, and
-    `test_labels`).
-    """
-    rows = np.load(folder / ROWS)
-    real = np.load(str(rows["real_path"]), mmap_mode="r")
-    train = real[rows["train_rows"]]
-    if len(rows["synthetic_rows"]):
-        synthetic = np.load(str(rows["synthetic_path"]), mmap_mode="r")
-        train = np.concatenate([train, synthetic[rows["synthetic_rows"]]])
-    return RunImages(
-        train=torch.from_numpy(train),
-        labels=rows["train_labels"],
-        real_count=len(rows["train_rows"]),
-        test=torch.from_numpy(real[rows["test_rows"]]),
-        test_labels=rows["test_labels"],
-    )
-
-
-@dataclass(frozen=True)
 class Setup:
-    """Everything that one optimiser step needs. Images stay in main memory, batches move."""
+    """Everything that one optimiser step needs."""
 
     spec: RunSpec
+    classifier: Classifier
     share: Share
     images: RunImages
+    batches: TrainingBatches
     strategy: Strategy
-    policy: ModuleType
+    normalised: Normaliser
     model: Module
     trained: Module  # the model as training calls it
     optimizer: torch.optim.Optimizer
@@ -129,7 +99,7 @@ def _train(spec: RunSpec, share: Share, emit: Emit) -> RunResult | None:
         return None
 
     # Test and keep the weights.
-    predicted, confidences = predict(setup.model, setup.images.test, setup.device)
+    predicted, confidences = _predict(setup)
     np.savez(Path(spec.folder) / PREDICTIONS, labels=predicted, confidences=confidences)
     save_weights(Path(spec.folder) / WEIGHTS, setup.model, spec.card())
     return _result(spec, setup.images, predicted, progress)
@@ -141,9 +111,9 @@ def _optimise(setup: Setup, progress: Progress, emit: Emit) -> Progress:
     started = time.monotonic() - progress.seconds
     saved_at, reported_at, fresh = time.monotonic(), time.monotonic(), 0
     setup.model.train()
-    while progress.step < spec.step_count:
+    for batch in _training_batches(setup, progress.step):
         # Update the weights.
-        loss, accuracy = _update(setup, progress.step)
+        loss, accuracy = _update(setup, progress.step, batch)
         now, fresh = time.monotonic(), fresh + 1
         progress = replace(
             progress,
@@ -183,26 +153,55 @@ def _report(progress: Progress, learning_rate: float) -> Event:
     return {"step": progress.step, "values": values}
 
 
-def _update(setup: Setup, step: int) -> tuple[float, float]:
-    """Does one optimiser step, counted from 0. Returns the batch's loss and accuracy."""
-    spec, images, strategy = setup.spec, setup.images, setup.strategy
+def _training_batches(setup: Setup, first_step: int) -> Iterator[Batch]:
+    spec, share = setup.spec, setup.share
+    steps = range(first_step, spec.step_count)
+    own_size = spec.batch_size // share.count
+    processes = process_count(
+        spec.loaders,
+        image_count=len(steps) * own_size,
+        batch_bytes=own_size * 3 * spec.image_size**2,
+        most=_most_loaders(setup),
+    )
+    return load(setup.batches, steps, processes, pinned=setup.device.type == "cuda")
 
-    # Draw the batch.
-    rows = torch.from_numpy(strategy.rows(step))
-    changed = setup.policy.apply(images.train[rows], _generator(spec.seed, step))
-    changed, rows = setup.share.of_batch(changed), setup.share.of_batch(rows)
-    batch = normalised(changed.to(setup.device))
-    labels = torch.from_numpy(images.labels)[rows].to(setup.device)
-    synthetic = (rows >= images.real_count).to(setup.device)
-    torch.manual_seed(_number(spec.seed, step, 0) + setup.share.rank)  # for dropout
+
+def _predict(setup: Setup) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    batches = PlainBatches(setup.images.test)
+    processes = process_count(
+        setup.spec.loaders,
+        image_count=len(setup.images.test),
+        batch_bytes=batches.size * 3 * setup.spec.image_size**2,
+        most=_most_loaders(setup),
+    )
+    loaded = load(batches, range(len(batches)), processes, setup.device.type == "cuda")
+    return predict(setup.model, loaded, setup.normalised, setup.device)
+
+
+def _most_loaders(setup: Setup) -> int:
+    """Beside a GPU all processors load; else most of them train."""
+    threads = setup.spec.threads // setup.share.local_count
+    if setup.device.type == "cuda":
+        return max(1, threads - 1)
+    return max(1, threads // _THREADS_A_LOADER)
+
+
+def _update(setup: Setup, step: int, batch: Batch) -> tuple[float, float]:
+    """Does one optimiser step, counted from 0. Returns the batch's loss and accuracy."""
+    spec, strategy = setup.spec, setup.strategy
+
+    # Move the batch.
+    batch = Batch(*(part.to(setup.device, non_blocking=True) for part in batch))
+    images = setup.normalised(batch.images)
+    torch.manual_seed(_number(spec.seed, step) + setup.share.rank)  # for dropout
 
     # Update the weights.
     learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
     for group in setup.optimizer.param_groups:
         group["lr"] = learning_rate
-    logits = strategy.logits(setup.trained, batch, synthetic)
-    loss = strategy.loss(logits, labels, _LABEL_SMOOTHING)
-    hits = (logits.detach().argmax(1) == labels).float().mean()
+    logits = strategy.logits(setup.trained, images, batch.synthetic)
+    loss = strategy.loss(logits, batch.labels, setup.classifier.label_smoothing)
+    hits = (logits.detach().argmax(1) == batch.labels).float().mean()
     mean_loss, accuracy = setup.share.mean(torch.stack([loss.detach(), hits])).tolist()
     if not isfinite(mean_loss):
         raise LossNotFiniteError(step + 1, spec.learning_rate)
@@ -213,21 +212,31 @@ def _update(setup: Setup, step: int) -> tuple[float, float]:
 
 
 def _set_up(spec: RunSpec, share: Share, images: RunImages) -> Setup:
-    strategy = _strategy(spec, images)
-    classifier = recipes.load("classifiers", spec.classifier).build(len(spec.class_names))
-    model = with_whole_batch_norm(strategy.adapt(classifier), share)
+    classifier = classifiers()[spec.classifier]
+    strategy = _strategy(spec, classifier, images)
+    network = build(classifier, len(spec.class_names))
+    model = with_whole_batch_norm(strategy.adapt(network), share)
     device = share.device(find_device(spec.device, "TRAINER_DEVICE"))
     model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        model.parameters(), spec.learning_rate, weight_decay=_WEIGHT_DECAY
+    optimizer = create_optimizer(classifier, model.parameters(), spec.learning_rate)
+    policy = recipes.load("policies", spec.policy).create(spec.image_size)
+    return Setup(
+        spec=spec,
+        classifier=classifier,
+        share=share,
+        images=images,
+        batches=TrainingBatches(images, strategy, policy, share, spec.seed),
+        strategy=strategy,
+        normalised=Normaliser(classifier, device),
+        model=model,
+        trained=share.trained(model, device),
+        optimizer=optimizer,
+        device=device,
     )
-    policy = recipes.load("policies", spec.policy)
-    trained = share.trained(model, device)
-    return Setup(spec, share, images, strategy, policy, model, trained, optimizer, device)
 
 
-def _strategy(spec: RunSpec, images: RunImages) -> Strategy:
+def _strategy(spec: RunSpec, classifier: Classifier, images: RunImages) -> Strategy:
     sources = Sources(
         labels=images.labels,
         real_count=images.real_count,
@@ -235,6 +244,7 @@ def _strategy(spec: RunSpec, images: RunImages) -> Strategy:
         batch_size=spec.batch_size,
         step_count=spec.step_count,
         seed=spec.seed,
+        schedule=classifier.schedule,
     )
     strategy: Strategy = recipes.load("strategies", spec.strategy).create(sources)
     return strategy
@@ -256,10 +266,6 @@ def _result(
     )
 
 
-def _number(seed: int, step: int, stream: int) -> int:
-    """A 63-bit number of its own for every seed, step and use."""
-    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _generator(seed: int, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_number(seed, step, _POLICY_STREAM))
+def _number(seed: int, step: int) -> int:
+    """A 63-bit number of its own for every seed and step."""
+    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore
-from trainer.data import DecodedImages, ImageCache, Lease
+from trainer.data.cache import CachedImages, ImageCache, Lease
+from trainer.data.seeds import key_of
 from trainer.guard import Selection, check_pixels, select
 from trainer.identity import training_digest
 from trainer.manifests import Item, Manifest, SyntheticManifest, read_dataset, read_synthetic
@@ -124,6 +125,7 @@ class Preparation:
             threads=self._settings.threads or len(os.sched_getaffinity(0)),
             checkpoint_seconds=self._settings.checkpoint_seconds,
             device=self._settings.device,
+            loaders=self._settings.loaders,
         )
 
 
@@ -134,8 +136,8 @@ def _rows(items: tuple[Item, ...], place: dict[str, int]) -> list[int]:
 def _write_rows(
     folder: Path,
     selection: Selection,
-    real: DecodedImages,
-    synthetic: DecodedImages | None,
+    real: CachedImages,
+    synthetic: CachedImages | None,
     train_rows: list[int],
     test_rows: list[int],
 ) -> None:
@@ -149,6 +151,7 @@ def _write_rows(
         test_rows=np.array(test_rows, np.int64),
         synthetic_rows=np.arange(len(selection.synthetic), dtype=np.int64),
         train_labels=np.array(labels, np.int64),
+        keys=np.array([key_of(item.item_id) for item in selection.training], np.uint64),
         test_labels=np.array([label_of[item.class_name] for item in selection.test], np.int64),
     )
 

@@ -1,9 +1,8 @@
-"""Finds strategies, policies and classifiers: every module of their folders is one.
+"""Finds strategies and policies: every module of their folders is one.
 
 The server lists them without importing them, so it does not load torch: a recipe's id is its
 file name, its description the first line of its docstring, and its facts the upper-case literals
-of the module (`SOURCE`, `NEEDS_SYNTHETIC`, `LEARNING_RATE`, `STEP_COUNT`, `SMALLEST_IMAGE`,
-`USUAL_IMAGE`).
+of the module (`SOURCE`, `NEEDS_SYNTHETIC`). Classifiers are rows of a table (`classifiers.table`).
 """
 
 import ast
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-Kind = Literal["strategies", "policies", "classifiers"]
+Kind = Literal["strategies", "policies"]
 
 _NOT_RECIPES = {"__init__", "base"}
 
@@ -37,11 +36,6 @@ class Recipe:
     def needs_synthetic(self) -> bool:
         """Whether the strategy makes no sense without synthetic images."""
         return bool(self.facts.get("NEEDS_SYNTHETIC", False))
-
-    def number(self, name: str) -> float:
-        """The numeric fact `name`, 0 if the file does not state it."""
-        value = self.facts.get(name, 0)
-        return float(value) if isinstance(value, int | float) else 0.0
 
 
 @cache

@@ -9,8 +9,7 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
-# What `evaluation.normalised` does to pixels in 0 to 1, in the words of torchvision's Normalize.
-MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+from trainer.classifiers.table import classifiers
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,9 @@ class RunResult:
 class RunSpec:
     """All that a worker process needs, in one JSON file; it reads local files and nothing else.
 
-    `folder` holds `rows.npz` (see `loop.read_images`) and receives `checkpoint.safetensors`,
-    `weights.safetensors` and `predictions.npz`. `data_digest` stands for the content of all images
-    and labels, `code_digest` for the code that trains.
+    `folder` holds `rows.npz` (see `data.samples.read_images`) and receives
+    `checkpoint.safetensors`, `weights.safetensors` and `predictions.npz`. `data_digest` stands for
+    the content of all images and labels, `code_digest` for the code that trains.
     """
 
     folder: str
@@ -103,21 +102,26 @@ class RunSpec:
     checkpoint_seconds: float
     code_digest: str = ""
     device: str = "auto"
+    loaders: int = 0  # processes that decode and change images; 0: as many as are worth it
 
     def digest(self) -> str:
         """Stands for everything that the trained weights depend on; a checkpoint must match it."""
-        ignored = {"folder", "threads", "checkpoint_seconds", "device"}
+        ignored = {"folder", "threads", "checkpoint_seconds", "device", "loaders"}
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ignored}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""
         recipe = ("strategy", "policy", "step_count", "batch_size", "learning_rate")
+        classifier = classifiers()[self.classifier]
         return {
             "classifier": self.classifier,
+            "library": classifier.library,
+            "network": {"name": classifier.network, **classifier.arguments},
             "class_names": self.class_names,
             "image_size": self.image_size,
-            "normalisation": {"mean": MEAN, "std": STD},
+            # Of pixels in 0 to 1, in the words of torchvision's Normalize.
+            "normalisation": {"mean": classifier.mean, "std": classifier.std},
             # A seed is text, since many readers of JSON round numbers of 64 bits.
             "recipe": {name: getattr(self, name) for name in recipe} | {"seed": str(self.seed)},
             "data_digest": self.data_digest,

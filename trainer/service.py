@@ -12,6 +12,7 @@ from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.operations import OperationRunner, Progress, Work
 from trainer import recipes
+from trainer.classifiers.table import classifiers
 from trainer.defaults import resolve, smallest_image
 from trainer.identity import training_digest
 from trainer.runs import RunRequest, RunResult
@@ -115,7 +116,7 @@ class TrainerService(rpc.TrainerServiceServicer):
         return pb.ListRecipesResponse(
             strategies=_recipes_to_pb("strategies"),
             policies=_recipes_to_pb("policies"),
-            classifiers=_recipes_to_pb("classifiers"),
+            classifiers=_classifiers_to_pb(),
             code_digest=training_digest(),
             device=await self._trainer.device_kind(),
         )
@@ -208,8 +209,19 @@ def _recipes_to_pb(kind: recipes.Kind) -> list[pb.Recipe]:
             description=recipe.description,
             source=recipe.source,
             needs_synthetic=recipe.needs_synthetic,
-            smallest_image_size=smallest_image(recipe) if kind == "classifiers" else 0,
-            usual_image_size=int(recipe.number("USUAL_IMAGE")),
         )
         for recipe in recipes.recipes(kind).values()
+    ]
+
+
+def _classifiers_to_pb() -> list[pb.Recipe]:
+    return [
+        pb.Recipe(
+            id=classifier.id,
+            description=classifier.description,
+            source=classifier.source,
+            smallest_image_size=smallest_image(classifier),
+            usual_image_size=classifier.usual_image,
+        )
+        for classifier in classifiers().values()
     ]

@@ -34,6 +34,11 @@ class TrainerSettings:
     threads: int = setting(
         0, "Processor threads of a run; 0: as many as the cores it may use.", least=0
     )
+    loaders: int = setting(
+        0,
+        "Processes of a run that decode and change its images; 0: as many as are worth it.",
+        least=0,
+    )
     checkpoint_seconds: float = setting(15.0, "How often a checkpoint is written.", least=0)
     cache_gigabytes: float = setting(
         20.0,

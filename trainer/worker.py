@@ -39,6 +39,8 @@ _NO_MEMORY = (
     "Cannot allocate memory",
     "not enough memory",
     "ALLOC_FAILED",
+    # As torch says that the system ended a process that loads images.
+    "is killed by signal: Killed",
 )
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _LONGEST_MESSAGE = 300
@@ -136,8 +138,11 @@ def _lines_of_stdin() -> Iterator[str]:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
-        for line in sys.stdin:
-            lines.put(line.strip())
+        # Not sys.stdin: its lock, held while this waits, would block the processes that load
+        # images, which close it.
+        with os.fdopen(os.dup(0), encoding="utf-8") as file:
+            for line in file:
+                lines.put(line.strip())
         os._exit(0)
 
     threading.Thread(target=read, name="parent watch", daemon=True).start()

@@ -22,8 +22,8 @@ METHODS = (
 STRATEGIES = ("combined", "half_half", "real", "two_phase")
 WITHOUT_ADDED = "real"
 WITH_ADDED = tuple(strategy for strategy in STRATEGIES if strategy != WITHOUT_ADDED)
-POLICIES = ("none", "randaugment", "standard")
-CLASSIFIERS = ("cnn4", "resnet50", "wrn_28_2")
+POLICIES = ("autoaugment", "none", "randaugment", "resized_crop", "standard")
+CLASSIFIERS = ("cnn4", "resnet18", "resnet50", "wrn_28_10", "wrn_28_2")
 
 OWN: Mapping[str, Sequence[str]] = {
     "strategy": STRATEGIES,

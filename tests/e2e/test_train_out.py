@@ -12,13 +12,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from trainer.classifiers.building import Normaliser, build
+from trainer.classifiers.table import classifiers
 from trainer.evaluation import predict
-from trainer.recipes import load
 
 FILES = ["card.json", "confusion.csv", "confusion.png", "metrics.jsonl", "model.safetensors",
          "predictions.parquet"]  # fmt: skip
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+CPU = torch.device("cpu")
 
 
 def arguments(photographs, *more):
@@ -44,9 +47,12 @@ def test_the_weights_give_the_stored_predictions_again(variegate, photographs, t
         rows = pq.read_table(folder / "predictions.parquet").to_pylist()
         paths = [photographs / "test" / row["file_name"] for row in rows]
         images = np.stack([pixels(path) for path in paths])
-        model = load("classifiers", card["classifier"]).build(len(card["class_names"]))
+        classifier = classifiers()[card["classifier"]]
+        model = build(classifier, len(card["class_names"]))
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        labels, shares = predict(model, torch.from_numpy(images), torch.device("cpu"))
+        labels, shares = predict(
+            model, [torch.from_numpy(images)], Normaliser(classifier, CPU), CPU
+        )
         named = [card["class_names"][label] for label in labels]
         assert named == [row["predicted_class_name"] for row in rows]
         np.testing.assert_allclose(shares, [row["confidence"] for row in rows], atol=1e-4)

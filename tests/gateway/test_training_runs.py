@@ -165,8 +165,16 @@ async def small_cache(root):
         (wanted(image_size=64), "", "0.01 GB, and the trainer's cache holds 0.002 GB"),
         (wanted("half"), "study.arms[1].strategy", "known are combined, half_half, real"),
         (wanted("real"), "study.arms[1].strategy", "uses no synthetic images"),
-        (wanted(policy="hard"), "study.training.policy", "known are none, randaugment, standard"),
-        (wanted(classifier="vgg"), "study.training.classifier", "known are cnn4, resnet50"),
+        (
+            wanted(policy="hard"),
+            "study.training.policy",
+            "known are autoaugment, none",
+        ),
+        (
+            wanted(classifier="vgg"),
+            "study.training.classifier",
+            "known are cnn4, resnet18",
+        ),
         (wanted(batch_size=1), "study.training.batch_size", "2 to 4096"),
         (
             wanted(classifier="resnet50", image_size=32),

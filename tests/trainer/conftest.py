@@ -175,6 +175,7 @@ def spec(tmp_path: Path) -> RunSpec:
         synthetic_rows=np.arange(TRAIN),
         train_labels=np.concatenate([labels[:TRAIN], labels[TRAIN + TEST :]]),
         test_labels=labels[TRAIN : TRAIN + TEST],
+        keys=np.arange(2 * TRAIN, dtype=np.uint64),
     )
     return RunSpec(
         folder=str(tmp_path),

@@ -13,7 +13,7 @@ from PIL import Image
 from imaging.encode import encode_png
 from servicekit.errors import Exhausted, Precondition
 from servicekit.storage import MemoryStore
-from trainer.data import ImageCache, Lease
+from trainer.data.cache import ImageCache, Lease
 from trainer.manifests import read_dataset, read_synthetic
 
 URIS = ["store:images/a.png", "store:images/b.png"]
@@ -117,7 +117,7 @@ def test_a_disk_without_room_is_told_before_anything_is_decoded(store, tmp_path,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr("trainer.data.decode_image", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("trainer.data.cache.decode_image", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(Exhausted, match=r"No space left on device; make room, or set TRAINER_"):
         decode(ImageCache(store, tmp_path, 10**9), "one", URIS, 16)
     assert entries(tmp_path) == []

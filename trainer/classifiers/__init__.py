@@ -1,1 +1,1 @@
-"""Classifier architectures. One file each."""
+"""Classifiers: a table of them, and what makes networks of its rows."""

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from math import cos, pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,17 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import cross_entropy
 
+from trainer.schedules import Schedule
+
 Rows = NDArray[np.int64]
 
-_WARM_UP = 0.2  # share of the steps
+
+@dataclass(frozen=True)
+class Draw:
+    """The rows of a batch, and which time each is drawn: no row has the same number twice."""
+
+    rows: Rows
+    passes: Rows
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Sources:
     batch_size: int
     step_count: int
     seed: int
+    schedule: Schedule
 
     @property
     def count(self) -> int:
@@ -44,12 +52,12 @@ class Strategy(ABC):
         self.sources = sources
 
     @abstractmethod
-    def rows(self, step: int) -> Rows:
+    def draw(self, step: int) -> Draw:
         """The rows of the step's batch, [batch_size]."""
 
     def learning_rate_factor(self, step: int) -> float:
-        """The share of the peak learning rate at a step, 0 to 1: one cycle."""
-        return one_cycle(step, self.sources.step_count)
+        """The share of the peak learning rate at a step, 0 to 1."""
+        return self.sources.schedule.factor(step, self.sources.step_count)
 
     def adapt(self, model: Module) -> Module:
         """The model as the strategy trains and tests it; called once, before training."""
@@ -65,26 +73,19 @@ class Strategy(ABC):
         return cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
-def one_cycle(step: int, step_count: int) -> float:
-    """Linear warm-up to 1, then a half cosine towards 0."""
-    progress = (step + 0.5) / step_count
-    if progress < _WARM_UP:
-        return progress / _WARM_UP
-    return 0.5 * (1 + cos(pi * (progress - _WARM_UP) / (1 - _WARM_UP)))
-
-
-def shuffled(count: int, step: int, batch_size: int, seed: int) -> Rows:
+def shuffled(count: int, step: int, batch_size: int, seed: int) -> Draw:
     """Batch `step` of an endless row of shuffles of range(count).
 
     Every `count` consecutive draws hold each row once; a batch may span two shuffles.
     """
-    first = step * batch_size
-    epochs = range(first // count, (first + batch_size - 1) // count + 1)
-    stream = np.concatenate([_shuffle(count, epoch, seed) for epoch in epochs])
-    start = first - epochs[0] * count
-    return stream[start : start + batch_size]
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    passes = places // count
+    orders = {number: _shuffle(count, number, seed) for number in np.unique(passes).tolist()}
+    parts = [order[places[passes == number] % count] for number, order in orders.items()]
+    return Draw(np.concatenate(parts), passes)
 
 
-@lru_cache(maxsize=8)
-def _shuffle(count: int, epoch: int, seed: int) -> Rows:
-    return np.random.default_rng([seed, epoch, count]).permutation(count)
+# Of the shuffles a strategy needs two at a time, and each takes 8 bytes an image.
+@lru_cache(maxsize=2)
+def _shuffle(count: int, number: int, seed: int) -> Rows:
+    return np.random.default_rng([seed, number, count]).permutation(count)

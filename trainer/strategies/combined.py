@@ -1,6 +1,6 @@
 """Real and synthetic images shuffled together, each equally often."""
 
-from trainer.strategies.base import Rows, Sources, Strategy, shuffled
+from trainer.strategies.base import Draw, Sources, Strategy, shuffled
 
 SOURCE = "BURG section 4; MVC section 4 (combined)"
 NEEDS_SYNTHETIC = True
@@ -9,7 +9,7 @@ NEEDS_SYNTHETIC = True
 class Combined(Strategy):
     """Shuffled passes over all images: the share of real images is their share of the set."""
 
-    def rows(self, step: int) -> Rows:
+    def draw(self, step: int) -> Draw:
         sources = self.sources
         return shuffled(sources.count, step, sources.batch_size, sources.seed)
 

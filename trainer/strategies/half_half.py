@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.strategies.base import Rows, Sources, Strategy, shuffled
+from trainer.strategies.base import Draw, Sources, Strategy, shuffled
 
 SOURCE = "AUGCOND section 4 (long tail)"
 NEEDS_SYNTHETIC = True
@@ -24,14 +24,20 @@ class HalfHalf(Strategy):
         # A class without any real image counts as one: its log would be minus infinity.
         self._log_counts = torch.from_numpy(np.log(np.maximum(counts, 1))).float()
 
-    def rows(self, step: int) -> Rows:
+    def draw(self, step: int) -> Draw:
         sources = self.sources
         synthetic_size = sources.batch_size // 2
-        draw = np.random.default_rng([sources.seed, step, 1])
-        real = draw.integers(sources.real_count, size=sources.batch_size - synthetic_size)
+        real_size = sources.batch_size - synthetic_size
+        random = np.random.default_rng([sources.seed, step, 1])
+        real = random.integers(sources.real_count, size=real_size)
         synthetic_count = sources.count - sources.real_count
         synthetic = shuffled(synthetic_count, step, synthetic_size, sources.seed)
-        return np.concatenate([real, synthetic + sources.real_count])
+        # Drawn with replacement, every image is a pass of its own.
+        passes = np.arange(step * real_size, (step + 1) * real_size)
+        return Draw(
+            np.concatenate([real, synthetic.rows + sources.real_count]),
+            np.concatenate([passes, synthetic.passes]),
+        )
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
         return super().loss(logits + self._log_counts.to(logits.device), labels, label_smoothing)

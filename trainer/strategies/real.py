@@ -1,6 +1,6 @@
 """Real images only; synthetic images are not touched."""
 
-from trainer.strategies.base import Rows, Sources, Strategy, shuffled
+from trainer.strategies.base import Draw, Sources, Strategy, shuffled
 
 SOURCE = ""
 NEEDS_SYNTHETIC = False
@@ -9,7 +9,7 @@ NEEDS_SYNTHETIC = False
 class Real(Strategy):
     """Shuffled passes over the real images."""
 
-    def rows(self, step: int) -> Rows:
+    def draw(self, step: int) -> Draw:
         sources = self.sources
         return shuffled(sources.real_count, step, sources.batch_size, sources.seed)
 

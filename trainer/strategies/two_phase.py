@@ -1,6 +1,6 @@
 """First real and synthetic images together, then real images alone at a lower learning rate."""
 
-from trainer.strategies.base import Rows, Sources, Strategy, one_cycle, shuffled
+from trainer.strategies.base import Draw, Sources, Strategy, shuffled
 
 SOURCE = "MVC section 4 (two-phase)"
 NEEDS_SYNTHETIC = True
@@ -16,18 +16,21 @@ class TwoPhase(Strategy):
         super().__init__(sources)
         self.first_step_count = max(1, round(_FIRST_PHASE * sources.step_count))
 
-    def rows(self, step: int) -> Rows:
+    def draw(self, step: int) -> Draw:
         sources = self.sources
         late = step - self.first_step_count
         if late < 0:
             return shuffled(sources.count, step, sources.batch_size, sources.seed)
-        return shuffled(sources.real_count, late, sources.batch_size, sources.seed)
+        again = shuffled(sources.real_count, late, sources.batch_size, sources.seed)
+        first_passes = self.first_step_count * sources.batch_size // sources.count + 1
+        return Draw(again.rows, again.passes + first_passes)
 
     def learning_rate_factor(self, step: int) -> float:
-        late = step - self.first_step_count
+        schedule, late = self.sources.schedule, step - self.first_step_count
         if late < 0:
-            return one_cycle(step, self.first_step_count)
-        return _SECOND_PEAK * one_cycle(late, self.sources.step_count - self.first_step_count)
+            return schedule.factor(step, self.first_step_count)
+        second_step_count = self.sources.step_count - self.first_step_count
+        return _SECOND_PEAK * schedule.factor(late, second_step_count)
 
 
 def create(sources: Sources) -> Strategy:

@@ -12,6 +12,7 @@ from gateway.cli import recipes
 from gateway.cli.tables import plus_minus
 from servicekit.storage import DirectoryStore
 from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
+from trainer.classifiers.table import classifiers
 from trainer.recipes import recipes as of_trainer
 
 
@@ -32,7 +33,7 @@ def trained_on(gateway, tmp_path):
 def test_what_help_lists_is_what_the_trainer_has():
     assert list(recipes.STRATEGIES) == list(of_trainer("strategies"))
     assert list(recipes.POLICIES) == list(of_trainer("policies"))
-    assert list(recipes.CLASSIFIERS) == list(of_trainer("classifiers"))
+    assert list(recipes.CLASSIFIERS) == list(classifiers())
     alone = [one.id for one in of_trainer("strategies").values() if not one.needs_synthetic]
     assert alone == [recipes.WITHOUT_ADDED]
 

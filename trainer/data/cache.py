@@ -37,7 +37,7 @@ _HEADER_BYTES, _DIGEST_BYTES = 128, 68
 
 
 @dataclass(frozen=True)
-class DecodedImages:
+class CachedImages:
     """`path` is a .npy file, uint8 [N, size, size, 3]; `pixels` the digest of each image."""
 
     path: Path
@@ -91,7 +91,7 @@ class ImageCache:
         """The bytes of an entry of `count` images."""
         return _HEADER_BYTES + count * (3 * size * size + _DIGEST_BYTES)
 
-    def decoded(self, digest: str, uris: Sequence[str], size: int, lease: Lease) -> DecodedImages:
+    def decoded(self, digest: str, uris: Sequence[str], size: int, lease: Lease) -> CachedImages:
         """Returns the images behind `uris`, decoding them unless the cache has `digest`.
 
         The shorter side is scaled to `size` pixels and the longer cut at both ends. They stay until
@@ -110,7 +110,7 @@ class ImageCache:
         now = time.time_ns()
         os.utime(entry, ns=(now, now))
         pixels = json.loads((entry / _PIXELS).read_text(encoding="utf-8"))
-        return DecodedImages(entry / _IMAGES, tuple(pixels))
+        return CachedImages(entry / _IMAGES, tuple(pixels))
 
     def _fill(self, entry: Path, uris: Sequence[str], size: int, wanted: Lease) -> None:
         staging, lease = self._folder / f".{uuid.uuid4().hex}", Lease()
