@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from variegate.generator.v1 import generator_pb2 as pb
 
 from diffusion.card import Card
-from diffusion.embeddings import Text
 from diffusion.errors import DiffusionError
-from diffusion.families.base import TEXT
 from generator import tensors
 from generator.backend import Backend
 from generator.engine.checks import check_item
@@ -98,18 +96,11 @@ class OrderBook:
             seed=wanted.seed,
             steps=sampling.steps,
             guidance_scale=sampling.guidance_scale,
-            text=self._text(wanted.text, f"{field}text"),
-            negative=self._text(wanted.negative, f"{field}negative"),
+            text=tensors.text_from_pb(wanted.text, f"{field}text", self._card),
+            negative=tensors.text_from_pb(wanted.negative, f"{field}negative", self._card),
             condition=await condition_from_pb(
                 wanted.image, f"{field}image", self._reader, self._card
             ),
             deterministic=sampling.deterministic,
             variant=sampling.variant,
         )
-
-    def _text(self, text: pb.TextCondition, field: str) -> Text:
-        if text.WhichOneof("condition") == "embedding":
-            card = self._card
-            name = f"{field}.embedding"
-            return {TEXT: tensors.from_pb(text.embedding, name, card.text_encoder, card.name)}
-        return text.prompt

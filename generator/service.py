@@ -13,7 +13,7 @@ from variegate.generator.v1 import generator_pb2_grpc as rpc
 
 from diffusion.card import Card
 from diffusion.embeddings import FloatArray
-from diffusion.families.base import TEXT
+from diffusion.families.base import POOLED_TEXT, TEXT
 from diffusion.fixed_shapes import ENCODER_ROWS
 from generator import tensors
 from generator.backend import Backend
@@ -63,7 +63,12 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             future = backend.encode_prompts(card.name, list(request.prompts))
         rows = await asyncio.wrap_future(future)
         return pb.EncodePromptsResponse(
-            embeddings=[tensors.to_pb(row[TEXT], card.text_encoder) for row in rows]
+            embeddings=[tensors.to_pb(row[TEXT], card.text_encoder) for row in rows],
+            pooled_embeddings=[
+                tensors.to_pb(row[POOLED_TEXT], card.text_encoder)
+                for row in rows
+                if POOLED_TEXT in row
+            ],
         )
 
     async def CountTokens(
@@ -221,6 +226,7 @@ def _model(card: Card) -> pb.Model:
         height=card.height,
         default_steps=card.default_steps,
         default_guidance_scale=card.default_guidance_scale,
+        pooled_text_dimension=sum(card.text_shapes.get(POOLED_TEXT, ())),
     )
 
 
@@ -239,7 +245,7 @@ def _refuse_duplicates(item_ids: Sequence[str]) -> None:
 
 def _refuse_too_many(prompt_count: int, card: Card) -> None:
     tokens, width = card.text_shape
-    most = _MOST_BYTES // (tokens * width * 4)
+    most = _MOST_BYTES // (tokens * width * 4 + sum(card.text_shapes.get(POOLED_TEXT, ())) * 4)
     if prompt_count > most:
         raise InvalidArgument(
             f"the embeddings of {prompt_count} prompts, {tokens} x {width} each, do not fit into "

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
 
-from diffusion.embeddings import FloatArray
+from diffusion.card import Card
+from diffusion.embeddings import FloatArray, Text
+from diffusion.families.base import POOLED_TEXT, TEXT
 from servicekit.errors import InvalidArgument
 
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -38,6 +40,18 @@ def from_pb(tensor: pb.Tensor, field: str, encoder: str, model: str) -> FloatArr
         )
     values = np.frombuffer(tensor.data, dtype=kind).reshape(tuple(tensor.shape))
     return values.astype(np.float32)
+
+
+def text_from_pb(text: pb.TextCondition, field: str, card: Card) -> Text:
+    """Returns the prompt, or the arrays that stand for one. Raises as `from_pb` does."""
+    if text.WhichOneof("condition") != "embedding":
+        return text.prompt
+    encoder, model = card.text_encoder, card.name
+    arrays = {TEXT: from_pb(text.embedding, f"{field}.embedding", encoder, model)}
+    if text.HasField("pooled_embedding"):
+        name = f"{field}.pooled_embedding"
+        arrays[POOLED_TEXT] = from_pb(text.pooled_embedding, name, encoder, model)
+    return arrays
 
 
 def to_pb(values: FloatArray, encoder: str) -> pb.Tensor:

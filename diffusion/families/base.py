@@ -11,6 +11,8 @@ from diffusion.folder import ModelFolder
 
 # Names of inputs. A family reads those that it knows.
 TEXT = "text"  # The matrix [m, d] of a text.
+POOLED_TEXT = "pooled_text"  # The vector [p] of a text, beside the matrix.
+SIZES = "sizes"  # The size [6] of the image that is wanted: original, crop, target.
 CONCATENATED = "concatenated"  # Channels [c, h, w] that lie beside the noisy latent.
 CLASS_LABEL = "class_label"  # A vector that is added to the embedding of the time.
 
@@ -43,6 +45,9 @@ class Family(Protocol):
         self, pipeline: Any, prompts: Sequence[str], device: torch.device
     ) -> Mapping[str, Tensor]:
         """Returns what stands for some prompts, each tensor with a row per prompt."""
+
+    def constant_inputs(self, width: int, height: int) -> Inputs:
+        """Returns what every row is given, where its condition gives nothing else."""
 
     def noised_embedding(
         self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator

@@ -40,6 +40,9 @@ class StableDiffusion:
         ids = token_ids(pipeline.tokenizer, prompts, encoder.config.max_position_embeddings)
         return {TEXT: in_chunks(encode, (ids.to(device),), ENCODER_ROWS, pad=True)}
 
+    def constant_inputs(self, width: int, height: int) -> Inputs:
+        return {}
+
     def noised_embedding(
         self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator
     ) -> tuple[Inputs, Inputs]:

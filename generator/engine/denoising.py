@@ -91,9 +91,13 @@ class Denoising:
         for kind, together in by_kind.items():
             kind.begin(self._model, together)
         return [
-            _Running(ticket, sample, sample.item.condition.rows(sample), admitted)
+            _Running(ticket, sample, self._rows(sample), admitted)
             for ticket, sample in zip(tickets, samples, strict=True)
         ]
+
+    def _rows(self, sample: Sample) -> list[Inputs]:
+        constant = self._model.constant_inputs
+        return [{**constant, **row} for row in sample.item.condition.rows(sample)]
 
     def _advance(self) -> None:
         inputs = self._inputs = self._inputs or self._stack()

@@ -32,6 +32,10 @@ class Model:
         self.encoders = Encoders(self.pipeline, card, placement)
         self.autoencoder = Autoencoder(self.pipeline.vae, card, placement, settings.decode_batch)
         self.schedules = Schedules(self.pipeline.scheduler, card.name, placement.device)
+        constant = self.family.constant_inputs(card.width, card.height)
+        self.constant_inputs = {
+            name: tensor.to(self.device, self.dtype) for name, tensor in constant.items()
+        }
         self._fixed_rows = settings.deterministic_rows
         self._predicting = RowLimit(_MOST_ROWS, "denoising")
 

@@ -13,9 +13,11 @@ from diffusers import (  # noqa: E402
     AutoencoderKL,
     DDIMScheduler,
     DDPMScheduler,
+    EulerDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     StableUnCLIPImg2ImgPipeline,
     UNet2DConditionModel,
 )
@@ -24,6 +26,7 @@ from transformers import (  # noqa: E402
     CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -43,6 +46,22 @@ def tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=TOKENS)
 
 
+def text_configuration() -> CLIPTextConfig:
+    """A text encoder of the tokenizer's tokens."""
+    return CLIPTextConfig(
+        vocab_size=514,
+        hidden_size=WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=TOKENS,
+        projection_dim=DIMENSION,
+        bos_token_id=512,
+        eos_token_id=513,
+        pad_token_id=513,
+    )
+
+
 def components(in_channels: int = 4, **unet: Any) -> dict[str, Any]:
     """The parts of a Stable Diffusion pipeline with 32 x 32 images and 16 x 16 latents."""
     torch.manual_seed(0)
@@ -57,20 +76,7 @@ def components(in_channels: int = 4, **unet: Any) -> dict[str, Any]:
             norm_num_groups=4,
             sample_size=SIDE,
         ),
-        "text_encoder": CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=514,
-                hidden_size=WIDTH,
-                intermediate_size=37,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                max_position_embeddings=TOKENS,
-                projection_dim=DIMENSION,
-                bos_token_id=512,
-                eos_token_id=513,
-                pad_token_id=513,
-            )
-        ).eval(),
+        "text_encoder": CLIPTextModel(text_configuration()).eval(),
         "tokenizer": tokenizer(),
         "unet": UNet2DConditionModel(
             sample_size=SIDE // 2,
@@ -81,9 +87,7 @@ def components(in_channels: int = 4, **unet: Any) -> dict[str, Any]:
             norm_num_groups=4,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=WIDTH,
-            attention_head_dim=4,
-            **unet,
+            **{"cross_attention_dim": WIDTH, "attention_head_dim": 4, **unet},
         ),
         "scheduler": PNDMScheduler(
             beta_start=0.00085,
@@ -138,6 +142,30 @@ def save_unclip(folder: Path) -> Path:
         image_encoder=CLIPVisionModelWithProjection(vision).eval(),
         image_normalizer=StableUnCLIPImageNormalizer(embedding_dim=DIMENSION),
         image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_xl(folder: Path, *, zeros: bool = True, **vae: Any) -> Path:
+    """Saves a StableDiffusionXLPipeline; `zeros` says that the null text is all zeros."""
+    parts = components(
+        cross_attention_dim=2 * WIDTH,
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + DIMENSION,
+    )
+    parts["scheduler"] = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+    )
+    parts["vae"].register_to_config(**vae)
+    StableDiffusionXLPipeline(
+        **parts,
+        text_encoder_2=CLIPTextModelWithProjection(text_configuration()).eval(),
+        tokenizer_2=tokenizer(),
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
     ).save_pretrained(folder)
     return folder
 

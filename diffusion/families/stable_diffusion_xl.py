@@ -1,0 +1,102 @@
+"""Stable Diffusion XL: two text encoders, a pooled text, and sizes that the U-Net is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion.embeddings import Inputs
+from diffusion.errors import BrokenModel
+from diffusion.families.base import POOLED_TEXT, SIZES, TEXT
+from diffusion.families.stable_diffusion import StableDiffusion, token_ids
+from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
+from diffusion.folder import ModelFolder
+
+
+class StableDiffusionXL(StableDiffusion):
+    """The base model, text to image and image to image.
+
+    The null text is zeros where the model's index says so, whichever text it stands for: that is
+    what the model was trained with.
+    """
+
+    title = "Stable Diffusion XL"
+    pipelines: tuple[str, ...] = ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline")
+    left_out: tuple[str, ...] = ()
+    text_encoders: tuple[str, ...] = ("text_encoder", "text_encoder_2")
+
+    def text_shapes(self, folder: ModelFolder) -> Mapping[str, tuple[int, ...]]:
+        if folder.json("model_index.json").get("requires_aesthetics_score"):
+            raise BrokenModel(
+                folder.name,
+                "it is a refiner, which only finishes the latents of another model; use a base "
+                "model",
+            )
+        first, second = (folder.json(f"{part}/config.json") for part in self.text_encoders)
+        width = int(first["hidden_size"]) + int(second["hidden_size"])
+        return {
+            TEXT: (int(first["max_position_embeddings"]), width),
+            POOLED_TEXT: (int(second["projection_dim"]),),
+        }
+
+    def encode_texts(
+        self, pipeline: Any, prompts: Sequence[str], device: torch.device
+    ) -> Mapping[str, Tensor]:
+        length = pipeline.text_encoder.config.max_position_embeddings
+        pooled_width = pipeline.text_encoder_2.config.projection_dim
+        ids = tuple(
+            token_ids(tokenizer, prompts, length).to(device)
+            for tokenizer in (pipeline.tokenizer, pipeline.tokenizer_2)
+        )
+
+        def encode(first_ids: Tensor, second_ids: Tensor) -> Tensor:
+            first = pipeline.text_encoder(first_ids, output_hidden_states=True)
+            second = pipeline.text_encoder_2(second_ids, output_hidden_states=True)
+            hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
+            return torch.cat([hidden.flatten(1), second.text_embeds], dim=-1)
+
+        rows = in_chunks(encode, ids, ENCODER_ROWS, pad=True)
+        if pipeline.config.force_zeros_for_empty_prompt:
+            is_null = torch.tensor([not prompt for prompt in prompts], device=device)
+            rows = rows.masked_fill(is_null[:, None], 0.0)
+        return {
+            TEXT: rows[:, :-pooled_width].unflatten(1, (length, -1)),
+            POOLED_TEXT: rows[:, -pooled_width:],
+        }
+
+    def constant_inputs(self, width: int, height: int) -> Inputs:
+        """Says that the whole of an image of the model's size is wanted: size, crop, size."""
+        return {SIZES: torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)}
+
+    def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
+        output: Tensor = unet(
+            latents,
+            times,
+            encoder_hidden_states=inputs[TEXT],
+            added_cond_kwargs={"text_embeds": inputs[POOLED_TEXT], "time_ids": inputs[SIZES]},
+            return_dict=False,
+        )[0]
+        return output
+
+    def vae_dtype(self, vae: Any, dtype: torch.dtype) -> torch.dtype:
+        # Its activations overflow in float16.
+        return torch.float32 if vae.config.force_upcast else dtype
+
+    def scale_latents(self, vae: Any, latents: Tensor) -> Tensor:
+        mean, deviation = _statistics(vae, latents)
+        return (latents - mean) * float(vae.config.scaling_factor) / deviation
+
+    def unscale_latents(self, vae: Any, latents: Tensor) -> Tensor:
+        mean, deviation = _statistics(vae, latents)
+        return latents * deviation / float(vae.config.scaling_factor) + mean
+
+
+def _statistics(vae: Any, latents: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    """Returns mean and standard deviation [1, c, 1, 1] of latents, where the model has its own."""
+    mean, deviation = vae.config.latents_mean, vae.config.latents_std
+    if mean is None or deviation is None:
+        return 0.0, 1.0
+    return latents.new_tensor(mean).view(1, -1, 1, 1), latents.new_tensor(deviation).view(
+        1, -1, 1, 1
+    )
