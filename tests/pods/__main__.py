@@ -18,6 +18,7 @@ from servicekit.places import SERVICES
 from servicekit.storage import open_store
 from tests.command_line import CommandLine
 from tests.e2e.conftest import write_folder
+from tests.pods.alone import alone
 from tests.pods.podman import Pods, image_of, missing_images, podman, strangers
 from tests.pods.seen import Seen
 
@@ -29,9 +30,10 @@ AWAY_SECONDS = 5
 
 def main() -> None:
     """Runs the trial. Raises SystemExit with the first thing that is not as it should be."""
-    check_machine()
+    need_podman()
     seen = Seen()
-    with tempfile.TemporaryDirectory(prefix="variegate-trial-") as name:
+    with alone(), tempfile.TemporaryDirectory(prefix="variegate-trial-") as name:
+        check_machine()
         folder = Path(name)
         six = Pods("dev", folder)
         if missing := missing_images(six.workloads):
@@ -43,10 +45,14 @@ def main() -> None:
             print(seen)
 
 
-def check_machine() -> None:
-    """Raises SystemExit with the remedy if the trial cannot be run here, or would meddle."""
+def need_podman() -> None:
+    """Raises SystemExit without podman, or the right to use it."""
     if shutil.which("podman") is None or os.geteuid() != 0:
         raise SystemExit("the trial needs podman, as root")
+
+
+def check_machine() -> None:
+    """Raises SystemExit with the remedy if the trial cannot be run here, or would meddle."""
     if found := strangers():
         remedy = f"end them with: podman pod rm --force {' '.join(found)}"
         raise SystemExit(f"pods of variegate are here already: {', '.join(found)}; {remedy}")
