@@ -29,7 +29,10 @@ class TrainerSettings:
     )
     device: str = setting("auto", MEANING, limits=DEVICES)
     max_runs: int = setting(
-        1, "Most runs that train at once in processes; the others wait.", least=1
+        1,
+        "Most runs that train at once in processes; the others wait. It is no bound of Kubernetes "
+        "Jobs: of those as many train as the namespace's quota and the nodes have room for.",
+        least=1,
     )
     threads: int = setting(
         0, "Processor threads of a run; 0: as many as the cores it may use.", least=0

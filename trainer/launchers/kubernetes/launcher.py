@@ -37,7 +37,7 @@ _GONE_SECONDS = 120.0
 
 
 class KubernetesLauncher:
-    """Starts Jobs and follows them. The cluster's scheduler says how many train at once."""
+    """Starts Jobs and follows them. Quota and scheduler say how many train at once."""
 
     def __init__(self, settings: TrainerSettings, store: ObjectStore, api: KubernetesApi) -> None:
         self._settings = settings
