@@ -12,12 +12,15 @@ from torch import Tensor
 
 from diffusion.card import Card
 from diffusion.embeddings import FloatArray, Inputs, Text, TextArrays
+from diffusion.families.base import TEXT
 from diffusion.families.registry import family_of
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.loading import load_pipeline
+from diffusion.mixing import CaptionMix
 from diffusion.placement import Placement
 
-_CACHED_PROMPTS = 256
+# Of a class of two thousand captions each is encoded once, at the size of Stable Diffusion's.
+_CACHED_BYTES = 512 * 2**20
 
 
 class Encoders:
@@ -29,16 +32,21 @@ class Encoders:
         self._device, self._dtype = placement.device, placement.dtype
         self._family = family_of(card.pipeline, card.name)
         self._prompts: OrderedDict[str, Inputs] = OrderedDict()
+        self._bytes = 0
 
     def texts(self, texts: Sequence[Text]) -> list[Inputs]:
         """Returns what stands for each text; what is encoded already is only moved."""
-        self._remember(list(dict.fromkeys(text for text in texts if isinstance(text, str))))
-        return [
-            self._prompts[text]
-            if isinstance(text, str)
-            else {name: self._moved(values) for name, values in text.items()}
-            for text in texts
-        ]
+        self._remember(list(dict.fromkeys(prompt for text in texts for prompt in _prompts(text))))
+        return [self._text(text) for text in texts]
+
+    def _text(self, text: Text) -> Inputs:
+        if isinstance(text, str):
+            return self._prompts[text]
+        if isinstance(text, CaptionMix):
+            captions = [self._prompts[caption] for caption in text.captions]
+            mixed = text.of([caption[TEXT] for caption in captions])
+            return {**captions[text.start], TEXT: mixed}
+        return {name: self._moved(values) for name, values in text.items()}
 
     def images(self, sources: Sequence[FloatArray | Image.Image]) -> list[Tensor]:
         """Returns the embedding [d] of each image; what is an embedding already is only moved."""
@@ -59,10 +67,12 @@ class Encoders:
             encoded = self._family.encode_texts(self._pipeline, new, self._device)
             for number, prompt in enumerate(new):
                 self._prompts[prompt] = {name: rows[number] for name, rows in encoded.items()}
+                self._bytes += _bytes_of(self._prompts[prompt])
         for prompt in prompts:
             self._prompts.move_to_end(prompt)
-        while len(self._prompts) > max(_CACHED_PROMPTS, len(prompts)):
-            self._prompts.popitem(last=False)
+        while self._bytes > _CACHED_BYTES and len(self._prompts) > len(prompts):
+            _, oldest = self._prompts.popitem(last=False)
+            self._bytes -= _bytes_of(oldest)
 
     def _embed(self, images: Sequence[Image.Image]) -> Tensor:
         features = self._pipeline.feature_extractor(images=list(images), return_tensors="pt")
@@ -73,6 +83,16 @@ class Encoders:
             return embedding
 
         return in_chunks(embed, (pixels,), ENCODER_ROWS, pad=True)
+
+
+def _prompts(text: Text) -> Sequence[str]:
+    if isinstance(text, str):
+        return [text]
+    return text.captions if isinstance(text, CaptionMix) else []
+
+
+def _bytes_of(inputs: Inputs) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in inputs.values())
 
 
 def load_encoders(card: Card, placement: Placement) -> Encoders:

@@ -13,6 +13,7 @@ from PIL import Image
 from diffusion.card import Card
 from diffusion.embeddings import Text
 from diffusion.families.base import TEXT
+from diffusion.mixing import CaptionMix
 from generator.engine.conditions.embeddings import array_identity
 from generator.engine.items import Item, weights_digest
 from imaging.encode import encode_png
@@ -61,6 +62,8 @@ def key_of(item: Item, card: Card, signature: str, prefix: str) -> str:
 def _text(text: Text) -> dict[str, Any]:
     if isinstance(text, str):
         return {"prompt": text}
+    if isinstance(text, CaptionMix):
+        return text.identity()
     found = {name: array_identity(values) for name, values in text.items()}
     return found.pop(TEXT) | found
 

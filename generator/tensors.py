@@ -8,6 +8,7 @@ from variegate.generator.v1 import generator_pb2 as pb
 from diffusion.card import Card
 from diffusion.embeddings import FloatArray, Text
 from diffusion.families.base import POOLED_TEXT, TEXT
+from diffusion.mixing import CaptionMix
 from servicekit.errors import InvalidArgument
 
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -43,7 +44,12 @@ def from_pb(tensor: pb.Tensor, field: str, encoder: str, model: str) -> FloatArr
 
 
 def text_from_pb(text: pb.TextCondition, field: str, card: Card) -> Text:
-    """Returns the prompt, or the arrays that stand for one. Raises as `from_pb` does."""
+    """Returns the prompt, the mix of captions, or the arrays that stand for a text.
+
+    Raises as `from_pb` does.
+    """
+    if text.WhichOneof("condition") == "mix":
+        return _mix(text.mix)
     if text.WhichOneof("condition") != "embedding":
         return text.prompt
     encoder, model = card.text_encoder, card.name
@@ -52,6 +58,15 @@ def text_from_pb(text: pb.TextCondition, field: str, card: Card) -> Text:
         name = f"{field}.pooled_embedding"
         arrays[POOLED_TEXT] = from_pb(text.pooled_embedding, name, encoder, model)
     return arrays
+
+
+def _mix(mix: pb.CaptionMix) -> CaptionMix:
+    return CaptionMix(
+        captions=tuple(mix.captions),
+        start=mix.start,
+        coarse=tuple((edit.source, edit.first, edit.end) for edit in mix.coarse),
+        fine=tuple((edit.source, edit.row, edit.first, edit.end) for edit in mix.fine),
+    )
 
 
 def to_pb(values: FloatArray, encoder: str) -> pb.Tensor:

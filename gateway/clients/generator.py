@@ -13,7 +13,7 @@ from gateway.clients.channel import LazyChannel
 from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.clients.tensors import Array, to_array, to_tensor
-from gateway.methods.base import ConcatImage, StartImage
+from gateway.methods.base import ConcatImage, MixedText, StartImage
 from gateway.plan import ModelInfo
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError, from_status
@@ -21,7 +21,7 @@ from servicekit.together import together
 
 ITEMS_PER_CALL = 64
 BYTES_PER_CALL = 3 * 1024 * 1024
-PROMPTS_PER_CALL, IMAGES_PER_CALL, TEXTS_PER_CALL = 16, 64, 512
+IMAGES_PER_CALL, TEXTS_PER_CALL = 64, 512
 _LONGEST_TEXT = 4096
 
 
@@ -35,11 +35,11 @@ class UnclipVector:
 
 @dataclass(frozen=True)
 class ImageWish:
-    """One image to make. `text` is a prompt, an embedding [m, d] or the null text."""
+    """One image to make. `text` is a prompt, a mix of captions or, None, the null text."""
 
     item_id: str
     seed: int
-    text: str | Array | None
+    text: str | MixedText | None
     image: ConcatImage | StartImage | UnclipVector | None
 
 
@@ -112,17 +112,6 @@ class Generator:
             engine=answer.engine,
             deterministic_engine=answer.deterministic_engine,
         )
-
-    async def encode_prompts(self, model: str, prompts: Sequence[str]) -> Array:
-        """Returns [n, m, d], one matrix per prompt, at most PROMPTS_PER_CALL of them."""
-        request = pb.EncodePromptsRequest(model=model, prompts=prompts)
-        timeout = self._settings.call_seconds
-        answer = await patiently(
-            lambda: self._stub.EncodePrompts(request, timeout=timeout),
-            self._settings.patience_seconds,
-            "generator",
-        )
-        return np.stack([to_array(tensor) for tensor in answer.embeddings])
 
     async def count_tokens(self, model: str, texts: Sequence[str]) -> tuple[list[int], int]:
         """Returns the tokens of each text, in order, and how many the text encoder reads."""
@@ -236,7 +225,7 @@ def _item(wish: ImageWish, model: ModelInfo) -> pb.Item:
     if isinstance(wish.text, str):
         item.text.prompt = wish.text
     elif wish.text is not None:
-        item.text.embedding.CopyFrom(to_tensor(wish.text, model.text_encoder))
+        _set_mix(item.text.mix, wish.text)
     match wish.image:
         case ConcatImage(image_uri):
             item.image.concat.image_uri = image_uri
@@ -247,6 +236,15 @@ def _item(wish: ImageWish, model: ModelInfo) -> pb.Item:
             item.image.unclip.embedding.CopyFrom(to_tensor(vector, model.image_encoder))
             item.image.unclip.noise_level = noise_level
     return item
+
+
+def _set_mix(mix: pb.CaptionMix, text: MixedText) -> None:
+    mix.captions.extend(text.captions)
+    mix.start = text.start
+    for source, first, end in text.coarse:
+        mix.coarse.add(source=source, first=first, end=end)
+    for source, row, first, end in text.fine:
+        mix.fine.add(source=source, row=row, first=first, end=end)
 
 
 def _answer(answer: pb.GenerateImagesResponse) -> MadeImage | ServiceError:

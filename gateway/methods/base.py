@@ -7,7 +7,6 @@ from typing import Protocol
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
 from gateway.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
-from gateway.mixing.mvc import Mixes
 from gateway.resources import ClassPrompts
 from servicekit.errors import InvalidArgument
 
@@ -60,7 +59,6 @@ class Needs:
     """
 
     captions: bool = False
-    text_embeddings: bool = False
     image_embeddings: bool = False
     pool: bool = False
     prompt_strategy: str = ""
@@ -127,10 +125,16 @@ class PromptText:
 
 @dataclass(frozen=True)
 class MixedText:
-    """A text condition: a mix (of one item) of the captions' embeddings."""
+    """A text condition: a mix of the embeddings of captions, numbered from 0.
+
+    It begins as that of `start`; `coarse` are (source, first row, end), `fine` are (source, row,
+    first feature, end).
+    """
 
     captions: tuple[str, ...]
-    mixes: Mixes
+    start: int
+    coarse: tuple[tuple[int, ...], ...]
+    fine: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)

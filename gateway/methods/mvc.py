@@ -1,5 +1,8 @@
 """Mixing Visual Concepts: mixed caption embeddings and a real image as conditions."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from gateway.methods.base import (
@@ -22,7 +25,7 @@ class MixingVisualConcepts:
     description = "Mixes the caption embeddings of a class, and adds one of its real images."
     source = "MVC, section 3.2 and Algorithm 1"
     model = "pix2pix"
-    needs = Needs(captions=True, text_embeddings=True)
+    needs = Needs(captions=True)
     parameters = (
         Parameter(
             name="coarse_steps",
@@ -56,7 +59,7 @@ class MixingVisualConcepts:
         return Draft(
             parents=(parent,),
             prompt=captions[drawn["start"]],
-            text=MixedText(captions, mixes),
+            text=_text(drawn, captions, used),
             image=ConcatImage(parent.image_uri),
             lineage={
                 "mix": {**drawn, "captions": {str(number): captions[number] for number in used}},
@@ -64,6 +67,17 @@ class MixingVisualConcepts:
                 "concat_sha256": parent.sha256,
             },
         )
+
+
+def _text(drawn: Mapping[str, Any], captions: Sequence[str], used: Sequence[int]) -> MixedText:
+    """Returns the mix of the captions that it uses, which are numbered anew."""
+    places = {number: place for place, number in enumerate(used)}
+
+    def placed(edits: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+        return tuple((places[source], *rest) for source, *rest in edits)
+
+    texts = tuple(captions[number] for number in used)
+    return MixedText(texts, places[drawn["start"]], placed(drawn["coarse"]), placed(drawn["fine"]))
 
 
 METHOD = MixingVisualConcepts()

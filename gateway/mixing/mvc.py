@@ -1,19 +1,16 @@
-"""Mixing Visual Concepts: new text embeddings out of those of a class's captions.
+"""Mixing Visual Concepts: what makes new text embeddings out of those of a class's captions.
 
-MVC, Algorithm 1. Line 16, which appends the null-text embedding for classifier-free guidance, is
-the generator's: it adds the null text to every item that is guided.
+The draws of MVC's Algorithm 1 (lines 4, 6, 7, 11, 12 and 13). The embeddings themselves are the
+generator's, which mixes them as these say.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.mixing import draws
-
-Matrix = NDArray[np.float32]
 
 COARSE_STEPS, FINE_STEPS = 2, 8  # P and Q; the paper leaves them open, these are ours.
 
@@ -82,74 +79,6 @@ def _other(numbers: draws.Uniforms, start: draws.Integers, caption_count: int) -
     """Maps uniform numbers to any caption but the one started from."""
     source = draws.below(numbers, max(caption_count - 1, 1))
     return source + (source >= start[:, None])
-
-
-def mix(embeddings: Matrix, mixes: Mixes, out: Matrix | None = None) -> Matrix:
-    """Applies lines 4 to 15 of Algorithm 1.
-
-    `embeddings` is [K, m, d], one matrix per caption of the class; the result is [N, m, d],
-    written into `out` if it is given.
-    """
-    mixed = np.take(embeddings, mixes.start, axis=0, out=out, mode="clip")
-    coarse = zip(
-        mixed,
-        mixes.coarse_source.tolist(),
-        mixes.coarse_from.tolist(),
-        mixes.coarse_to.tolist(),
-        strict=True,
-    )
-    for e, sources, starts, stops in coarse:
-        for p, r, s in zip(sources, starts, stops, strict=True):
-            e[r:s] = embeddings[p, r:s]
-    fine = zip(
-        mixed,
-        mixes.fine_source.tolist(),
-        mixes.fine_row.tolist(),
-        mixes.fine_from.tolist(),
-        mixes.fine_to.tolist(),
-        strict=True,
-    )
-    for e, sources, rows, starts, stops in fine:
-        for q, w, u, v in zip(sources, rows, starts, stops, strict=True):
-            e[w, u:v] = embeddings[q, w, u:v]
-    return mixed
-
-
-def compact(mixes: Mixes) -> tuple[list[int], Mixes]:
-    """Returns which captions the mixes use, ascending, and the same mixes of those alone."""
-    used = np.unique(
-        np.concatenate([mixes.start, mixes.coarse_source.ravel(), mixes.fine_source.ravel()])
-    )
-    places = {
-        name: np.searchsorted(used, getattr(mixes, name))
-        for name in ("start", "coarse_source", "fine_source")
-    }
-    return used.tolist(), replace(mixes, **places)
-
-
-def stream(
-    embeddings: Matrix,
-    seeds: NDArray[np.uint64],
-    *,
-    coarse_steps: int = COARSE_STEPS,
-    fine_steps: int = FINE_STEPS,
-    block: int = 16,
-) -> Iterator[Matrix]:
-    """Yields the mixes of all seeds, [<= block, m, d] at a time, in constant memory.
-
-    Every block is written over the one before: use or copy it before asking for the next.
-    """
-    count, m, d = embeddings.shape
-    buffer = np.empty((block, m, d), embeddings.dtype)
-    for first in range(0, len(seeds), block):
-        mixes = draw(
-            seeds[first : first + block],
-            caption_count=count,
-            shape=(m, d),
-            coarse_steps=coarse_steps,
-            fine_steps=fine_steps,
-        )
-        yield mix(embeddings, mixes, out=buffer[: len(mixes)])
 
 
 def describe(mixes: Mixes, number: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Embeddings of captions and images: made once in canonical batches, kept in the store.
+"""Embeddings of images: made once in canonical batches, kept in the store.
 
 A batch is made of the same members in the same order whoever asks, so its bits are the same on
 every run, and what is made of it has the same keys.
@@ -12,17 +12,15 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.clients.generator import IMAGES_PER_CALL, PROMPTS_PER_CALL
+from gateway.clients.generator import IMAGES_PER_CALL
 from gateway.datasets.manifest import DatasetItem
-from gateway.digests import Plain, digest
+from gateway.digests import digest
 from gateway.plan import ModelInfo
 from gateway.run.context import Context
 from imaging.decode import VERSION as DECODER
 from servicekit.storage import ObjectStore
 
 Array = NDArray[np.float32]
-# What decides over the bits of an image's embedding besides its file.
-_DECODED = {"image": (DECODER,)}
 Encode = Callable[[], Awaitable[Array]]
 
 
@@ -40,16 +38,6 @@ class Embeddings:
         self._bytes = 0
         self._making: dict[str, asyncio.Lock] = {}
 
-    async def of_texts(self, texts: Sequence[str], rows: Sequence[int]) -> Array:
-        """Returns [len(rows), m, d], one matrix for each row of `texts`, all texts of a class."""
-        encode = self._context.clients.generator.encode_prompts
-
-        async def batch(first: int) -> Array:
-            part = list(texts[first : first + PROMPTS_PER_CALL])
-            return await self._batch("text", part, lambda: encode(self._model.name, part))
-
-        return await _gathered(rows, PROMPTS_PER_CALL, batch)
-
     async def of_images(self, images: Sequence[DatasetItem], rows: Sequence[int]) -> Array:
         """Returns [len(rows), d], one vector for each row of `images`, all images of a class."""
         encode = self._context.clients.generator.encode_images
@@ -58,17 +46,14 @@ class Embeddings:
             part = images[first : first + IMAGES_PER_CALL]
             uris = [image.image_uri for image in part]
             members = [image.sha256 for image in part]
-            return await self._batch("image", members, lambda: encode(self._model.name, uris))
+            return await self._batch(members, lambda: encode(self._model.name, uris))
 
         return await _gathered(rows, IMAGES_PER_CALL, batch)
 
-    def _maker(self, kind: str) -> tuple[Plain, ...]:
-        """Returns what embeddings depend on besides their members."""
-        return (self._model.digest, self._model.engine, *_DECODED.get(kind, ()))
-
-    async def _batch(self, kind: str, members: list[str], encode: Encode) -> Array:
+    async def _batch(self, members: list[str], encode: Encode) -> Array:
         """Returns the embeddings of a batch, from memory, store or generator."""
-        name = digest("embedding", kind, *self._maker(kind), members)
+        model = self._model
+        name = digest("embedding", "image", model.digest, model.engine, DECODER, members)
         if name not in self._memory:
             async with self._making.setdefault(name, asyncio.Lock()):
                 if name not in self._memory:

@@ -98,11 +98,9 @@ def size_notice(model: ModelInfo, materials: Mapping[str, ClassMaterial]) -> str
 def texts_of(drafts: Iterable[tuple[Slot, Draft]]) -> set[str]:
     """Returns the different texts that the text encoder reads for these drafts."""
     texts: set[str] = set()
-    mixed: set[str] = set()
-    for slot, draft in drafts:
+    for _, draft in drafts:
         if isinstance(draft.text, PromptText):
             texts.add(draft.text.prompt)
-        elif isinstance(draft.text, MixedText) and slot.class_name not in mixed:
-            mixed.add(slot.class_name)  # All images of a class mix the same captions.
+        elif isinstance(draft.text, MixedText):
             texts.update(draft.text.captions)
     return texts

@@ -8,7 +8,6 @@ from typing import Any
 from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix
-from gateway.mixing import mvc
 from gateway.plan import Item, ModelInfo
 from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
@@ -109,13 +108,11 @@ class ShardMaker:
         return Candidate(made.image_uri, shown_text(material.display_name))
 
     async def _wish(self, item: Item) -> ImageWish:
-        text: str | Array | None = None
+        text: str | MixedText | None = None
         if isinstance(item.text, PromptText):
             text = item.text.prompt
         elif isinstance(item.text, MixedText):
-            needed, mixes = mvc.compact(item.text.mixes)
-            embeddings = await self.embeddings.of_texts(item.text.captions, needed)
-            text = mvc.mix(embeddings, mixes)[0]
+            text = item.text
         image = item.image
         if isinstance(image, UnclipMix):
             vector = await self._vector(item, image)
@@ -141,7 +138,7 @@ class ShardMaker:
 
 def _is_embedded(item: Item) -> bool:
     """Says whether the wish for an item holds embeddings, which may have to be made."""
-    return isinstance(item.text, MixedText) or isinstance(item.image, UnclipMix)
+    return isinstance(item.image, UnclipMix)
 
 
 def shown_text(display_name: str) -> str:

@@ -6,6 +6,7 @@ from diffusion.card import Card
 from diffusion.embeddings import Text
 from diffusion.errors import BadCondition
 from diffusion.families.base import TEXT
+from diffusion.mixing import CaptionMix
 from generator.engine.conditions.embeddings import check_embedding
 from generator.engine.conditions.registry import check_condition
 from generator.engine.items import Item
@@ -38,6 +39,10 @@ def no_image_encoder(card: Card) -> BadCondition:
 
 def _check_text(field: str, text: Text, card: Card) -> None:
     if isinstance(text, str):
+        return
+    if isinstance(text, CaptionMix):
+        if problem := text.problem(card.text_shape):
+            raise BadCondition(f"{field}.mix", "BAD_MIX", f"the mix cannot be made: {problem}")
         return
     if text.keys() != card.text_shapes.keys():
         raise BadCondition(

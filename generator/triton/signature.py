@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from diffusion.embeddings import Text, TextArrays
+from diffusion.mixing import CaptionMix
 from generator.engine.conditions.registry import CONDITIONS
 from generator.engine.items import Item, Variant
 
@@ -103,6 +104,6 @@ def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def _encoded(text: Text) -> TextArrays:
-    if isinstance(text, str):
-        raise TypeError("a prompt must be encoded before it is sent")
+    if isinstance(text, str | CaptionMix):
+        raise TypeError("a text must be encoded before it is sent")
     return text

@@ -4,7 +4,9 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
+from diffusion.mixing import CaptionMix
 from gateway.datasets.manifest import DatasetItem
 from gateway.methods.base import ClassMaterial, ConcatImage, MixedText, PromptText, UnclipMix
 from gateway.methods.registry import all_methods, method_of, parse_parameters
@@ -156,8 +158,17 @@ def test_mvc_mixes_and_names_the_captions_it_used():
         assert set(mix["captions"]) == {str(number) for number in used}
         embeddings = np.random.default_rng(0).standard_normal((3, 8, 6)).astype(np.float32)
         again = mvc.draw(np.array([item.slot.seed], np.uint64), caption_count=3, shape=(8, 6))
-        expected, result = mvc.mix(embeddings, again), mvc.mix(embeddings, item.text.mixes)
-        assert np.array_equal(expected, result)
+        drawn, text = mvc.describe(again, 0), item.text
+        all_captions = material(item.slot.label).captions
+        assert drawn == {name: mix[name] for name in drawn}
+        captions = tuple(all_captions[number] for number in sorted(used))
+        assert text.captions == captions and len(captions) <= 11
+        whole = CaptionMix(all_captions, drawn["start"], drawn["coarse"], drawn["fine"])
+        few = CaptionMix(text.captions, text.start, text.coarse, text.fine)
+        matrices = list(torch.from_numpy(embeddings))
+        assert torch.equal(
+            few.of([matrices[number] for number in sorted(used)]), whole.of(matrices)
+        )
 
 
 def test_a_class_with_one_image_works_and_says_so():

@@ -119,6 +119,35 @@ async def test_encoded_prompts_condition_like_the_prompt(stub, store):
     assert np.abs(pixels[0] - pixels[1]).max() <= 2
 
 
+async def test_a_mix_of_captions_conditions_like_its_embedding(stub, store):
+    captions = ["a dog", "a red car in the rain"]
+    encoded = await stub.EncodePrompts(
+        pb.EncodePromptsRequest(model="text", prompts=captions), timeout=TIMEOUT
+    )
+    first, second = (np.frombuffer(one.data, "<f4") for one in encoded.embeddings)
+    shape = encoded.embeddings[0].shape
+    expected = second.reshape(shape).copy()
+    expected[2:9] = first.reshape(shape)[2:9]
+    expected[4, 1:7] = second.reshape(shape)[4, 1:7]
+    by_value = pb.TextCondition(embedding=tensor(expected, encoded.embeddings[0].encoder))
+    mix = pb.CaptionMix(
+        captions=captions,
+        start=1,
+        coarse=[pb.CaptionMix.Rows(source=0, first=2, end=9)],
+        fine=[pb.CaptionMix.Features(source=1, row=4, first=1, end=7)],
+    )
+    texts = {"value": by_value, "mix": pb.TextCondition(mix=mix)}
+    wanted = [pb.Item(item_id=name, seed=3, text=text) for name, text in texts.items()]
+    made = await answers(stub, request(*wanted))
+    value, mixed = (
+        np.asarray(Image.open(io.BytesIO(store.get(to_key(made[name].image.uri))))).astype(int)
+        for name in ("value", "mix")
+    )
+    assert np.abs(value - mixed).max() <= 2
+    again = (await answers(stub, request(wanted[1])))["mix"].image
+    assert again.cached and again.uri == made["mix"].image.uri
+
+
 async def test_encoded_images_condition_like_the_image(stub, store):
     encoded = await stub.EncodeImages(
         pb.EncodeImagesRequest(model="unclip", image_uris=[PHOTO, PHOTO]), timeout=TIMEOUT

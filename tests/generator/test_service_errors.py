@@ -91,6 +91,14 @@ async def test_a_wrong_embedding_is_named(stub, embed, reason, words):
         assert model.text_encoder in error.message
 
 
+async def test_a_mix_of_what_the_captions_do_not_have_is_named(stub):
+    mix = pb.CaptionMix(captions=["a"], start=0, coarse=[pb.CaptionMix.Rows(source=1, end=2)])
+    error = await error_of(stub, request(pb.Item(item_id="a", text=pb.TextCondition(mix=mix))))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_MIX")
+    assert error.field == "items[0].text.mix"
+    assert "caption 1 of 1" in error.message
+
+
 @pytest.mark.parametrize(
     ("model", "image", "words"),
     [
