@@ -22,6 +22,8 @@ def training_from_pb(message: pb.TrainingRecipe) -> TrainingRecipe:
         batch_size=message.batch_size,
         learning_rate=message.learning_rate,
         image_size=message.image_size,
+        node_count=message.node_count,
+        gpus_per_node=message.gpus_per_node,
     )
 
 

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
-
 _SYSTEM = "System"
 
 
@@ -19,12 +17,6 @@ def _address(value: str | None) -> str | None:
     is_plain = ("://" not in host and host.count(":") == 0) or host[:1] + host[-1:] == "[]"
     if not host or not port.isdecimal() or int(port) > 65535 or not (is_plain or "://" in host):
         raise typer.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051.")
-    return value
-
-
-def _not_one(value: int) -> int:
-    if value == 1:
-        raise typer.BadParameter("1 is not in the range 2 to 4096, nor 0.")
     return value
 
 
@@ -133,42 +125,6 @@ Deterministic = Annotated[
 ]
 Safety = Annotated[
     bool, typer.Option("--check-safety/--no-check-safety", help="Check for unsafe content.")
-]
-Classifier = Annotated[
-    str,
-    typer.Option(metavar=choices(CLASSIFIERS), help="What is trained.", show_default="cnn4"),
-]
-Policy = Annotated[
-    str,
-    typer.Option(
-        metavar=choices(POLICIES),
-        help="How training images are varied; standard flips and crops.",
-        show_default="standard",
-    ),
-]
-ImageSize = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        min=0,
-        max=1024,
-        help="Side of the training images in pixels; 0: the median of the data, at most 64 "
-        "(resnet50: 64 to 224).",
-    ),
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        min=0,
-        max=4096,
-        callback=_not_one,
-        help="Images in a training batch, at least 2; 0: 64.",
-    ),
-]
-LearningRate = Annotated[
-    float,
-    typer.Option(metavar="X", min=0, max=10, help="Peak learning rate; 0: the classifier's own."),
 ]
 Resume = Annotated[
     bool,

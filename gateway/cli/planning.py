@@ -14,6 +14,7 @@ from gateway.cli.failures import CliError
 from gateway.cli.progress import clock
 from gateway.cli.session import Session
 from gateway.cli.steps import left_out_count
+from gateway.cli.training import machines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,6 +140,7 @@ def _trained(one: pb.PlanStudyResponse) -> str:
     text = f"{one.training_run_count:,} classifiers to train: {training.classifier}, "
     text += f"{training.step_count:,} steps of {training.batch_size} images of "
     text += f"{training.image_size} x {training.image_size} pixels"
+    text += machines(training.node_count, training.gpus_per_node)
     if one.measured_image_count:
         text += f"; {one.images_per_second:.3g} images/s, as measured on "
         text += f"{one.measured_image_count:,}"

@@ -30,6 +30,13 @@ class Lesson:
     batch_size: int = 0
     learning_rate: float = 0.0
     image_size: int = 0
+    node_count: int = 0
+    gpus_per_node: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """The lesson by name, as ids have it: newer fields count where they are set."""
+        several = {"node_count": self.node_count, "gpus_per_node": self.gpus_per_node}
+        return {name: value for name, value in vars(self).items() if several.get(name, 1)}
 
 
 class EachRun(Protocol):
@@ -95,7 +102,7 @@ async def _recipes(session: Session, channel: Any) -> pb.ListRecipesResponse:
 def _request(lesson: Lesson, seed: int, code: str) -> pb.CreateTrainingRunRequest:
     strategy = lesson.strategy or ("combined" if lesson.synthetic_manifest_uri else "real")
     return pb.CreateTrainingRunRequest(
-        training_run_id=named_digest(f"cli-{strategy}", [vars(lesson), seed, code]),
+        training_run_id=named_digest(f"cli-{strategy}", [lesson.plain(), seed, code]),
         training_run=pb.TrainingRun(**vars(lesson), seed=seed),
     )
 
@@ -132,6 +139,7 @@ def _plan_line(plan: pb.PlanTrainingRunResponse, seeds: int) -> str:
 
 def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
     """How a run is trained, for people and --json."""
+    several = {"node_count": run.node_count, "gpus_per_node": run.gpus_per_node}
     return {
         "classifier": run.classifier,
         "policy": run.policy,
@@ -139,14 +147,25 @@ def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
         "batch_size": run.batch_size,
         "learning_rate": float(f"{run.learning_rate:.7g}"),
         "image_size": run.image_size,
+        **{name: count for name, count in several.items() if count},
     }
 
 
 def recipe_line(training: dict[str, Any]) -> str:
     """The settings of a run in one line."""
     side = training["image_size"]
-    return (
+    line = (
         f"{training['classifier']}, {training['policy']}, {training['step_count']:,} steps of "
         f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
         f"{training['learning_rate']:g}"
     )
+    return line + machines(training.get("node_count", 0), training.get("gpus_per_node", 0))
+
+
+def machines(node_count: int, gpus_per_node: int) -> str:
+    """What trains together, at the end of a line; "" where nobody asked."""
+    text = f" on {node_count} machines" if node_count > 1 else ""
+    if gpus_per_node:
+        text += f" with {gpus_per_node} GPU{'s' if gpus_per_node > 1 else ''}"
+        text += " each" if node_count > 1 else ""
+    return text

@@ -72,6 +72,13 @@ class TrainingWish:
     batch_size: int = 0
     learning_rate: float = 0.0
     image_size: int = 0
+    node_count: int = field(default=0, repr=False)
+    gpus_per_node: int = field(default=0, repr=False)
+
+    def __str__(self) -> str:
+        """Stands for it in the ids of runs, which newer options do not change for who has none."""
+        several = [self.node_count, self.gpus_per_node]
+        return f"{self!r} {several}" if any(several) else repr(self)
 
 
 @dataclass(frozen=True)

@@ -174,4 +174,6 @@ def _recipe(run: pb.TrainingRun) -> TrainingRecipe:
         batch_size=run.batch_size,
         learning_rate=float(f"{run.learning_rate:.7g}"),  # The shortest text of a float32.
         image_size=run.image_size,
+        node_count=run.node_count,
+        gpus_per_node=run.gpus_per_node,
     )

@@ -1,7 +1,7 @@
 """The end of a study: results.json, report.html and the study's rows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from gateway.resources import Dataset, Study, StudyResult, StudyRow
 from gateway.run.context import Context
@@ -65,7 +65,7 @@ def _spec(study: Study, dataset: Dataset) -> StudySpec:
         arms=tuple(
             Arm(arm.method, arm.strategy or "combined", dict(arm.parameters)) for arm in study.arms
         ),
-        training=asdict(study.training),
+        training=study.training.plain(),
         deterministic=study.deterministic,
         safety=safety,
     )

@@ -1,7 +1,6 @@
 """The rows of a study: what each trains on, and which augmentation makes its images."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from gateway.digests import Plain, digest
 from gateway.resources import Augmentation, Recipe, Study, StudyArm
@@ -38,6 +37,6 @@ def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
 
 def plain_of(study: Study) -> Plain:
     """Returns what of a study its parts depend on besides row and seed."""
-    recipe: Mapping[str, Plain] = asdict(study.training)
+    recipe: Mapping[str, Plain] = study.training.plain()
     made_with: Mapping[str, Plain] = dict(study.models)
     return [study.images_per_class, study.pool_uri, study.deterministic, recipe, made_with]

@@ -171,7 +171,7 @@ class Studying:
                 test_image_count=tested.test_image_count,
                 seconds=tested.seconds,
                 stage_seconds=self.oracle_seconds[seed] if row.method == ORACLE else {},
-                recipe=asdict(tested.recipe),
+                recipe=tested.recipe.plain(),
             )
         )
 

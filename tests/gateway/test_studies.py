@@ -36,8 +36,9 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
     arms = ("mvc", {"method": "mvc", "strategy": "two_phase"}, "retrieval")
     async with open_system(root / "state", root) as system:
         await system.import_folder(train, test)
-        operation = await system.stub.CreateStudy(study_of(pool, arms), timeout=10)
-        study = await system.finish(operation)
+        several = pb.TrainingRecipe(node_count=2, gpus_per_node=4)
+        request = study_of(pool, arms, training=several)
+        study = await system.finish(await system.stub.CreateStudy(request, timeout=10))
         results = json.loads(system.store.get(to_key(study.result.results_uri)))
         report = system.store.get(to_key(study.result.report_uri)).decode()
         runs = system.doubles["trainer"].runs
@@ -60,6 +61,8 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
     trained = {key: results["training"][key] for key in ("classifier", "step_count")}
     assert trained == {"classifier": "cnn4", "step_count": 300}, "the trainer's defaults are named"
     assert results["training"]["learning_rate"] == 0.004
+    assert {(run.node_count, run.gpus_per_node) for run in runs} == {(2, 4)}
+    assert (results["training"]["node_count"], results["training"]["gpus_per_node"]) == (2, 4)
     assert results["schema"] == "variegate.study/1" and results["best"]
     assert report.lower().startswith("<!doctype html>") and "retrieval" in report
 

@@ -176,6 +176,9 @@ async def small_cache(root):
             "known are cnn4, resnet18",
         ),
         (wanted(batch_size=1), "study.training.batch_size", "2 to 4096"),
+        (wanted(node_count=2), "", "trains each run in one process of its own"),
+        (wanted(gpus_per_node=1), "", "trains each run in one process of its own"),
+        (wanted(node_count=3), "study.training.batch_size", "use a multiple of 3"),
         (
             wanted(classifier="resnet50", image_size=32),
             "study.training.image_size",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import demo as shipped
-from gateway.cli import inputs, options, outputs, recipes
+from gateway.cli import inputs, options, outputs, recipes, training_options
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
@@ -107,12 +107,14 @@ def study(
     param: Parameters = None,
     pool: options.Pool = None,
     pool_names: options.PoolNames = None,
-    classifier: options.Classifier = "",
-    policy: options.Policy = "",
+    classifier: training_options.Classifier = "",
+    policy: training_options.Policy = "",
     train_steps: StepCount = 0,
-    batch_size: options.BatchSize = 0,
-    learning_rate: options.LearningRate = 0.0,
-    image_size: options.ImageSize = 0,
+    batch_size: training_options.BatchSize = 0,
+    learning_rate: training_options.LearningRate = 0.0,
+    image_size: training_options.ImageSize = 0,
+    nodes: training_options.Nodes = 0,
+    gpus_per_node: training_options.GpusPerNode = 0,
     demo: Demo = False,
     full: Full = False,
     preview: Preview = 0,
@@ -144,7 +146,9 @@ def study(
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
     manner = Manner(folder, "", redo, overwrite, plan, preview, yes)
-    training = TrainingWish(policy, classifier, train_steps, batch_size, learning_rate, image_size)
+    training = TrainingWish(
+        policy, classifier, train_steps, batch_size, learning_rate, image_size, nodes, gpus_per_node
+    )
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> StudyWish:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import options, outputs, recipes
+from gateway.cli import options, outputs, recipes, training_options
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
@@ -66,12 +66,14 @@ def train(
     seeds: Seeds = 3,
     shots: options.Shots = 0,
     refuse_leaks: options.RefuseLeaks = False,
-    policy: options.Policy = "",
-    classifier: options.Classifier = "",
+    policy: training_options.Policy = "",
+    classifier: training_options.Classifier = "",
     steps: StepCount = 0,
-    batch_size: options.BatchSize = 0,
-    learning_rate: options.LearningRate = 0.0,
-    image_size: options.ImageSize = 0,
+    batch_size: training_options.BatchSize = 0,
+    learning_rate: training_options.LearningRate = 0.0,
+    image_size: training_options.ImageSize = 0,
+    nodes: training_options.Nodes = 0,
+    gpus_per_node: training_options.GpusPerNode = 0,
     compare: Compare = True,
     out: Out = None,
     resume: options.Resume = False,
@@ -90,7 +92,9 @@ def train(
     $ variegate train ./my-images --test ./my-test-images --synthetic ./augmented --out ./trained
     """
     common = options.Common(gateway, trainer, store, state, json, debug, device=device)
-    training = TrainingWish(policy, classifier, steps, batch_size, learning_rate, image_size)
+    training = TrainingWish(
+        policy, classifier, steps, batch_size, learning_rate, image_size, nodes, gpus_per_node
+    )
     added = tuple(synthetic or ())
     wish = TrainWish(
         source, test, added, strategy, seeds, shots, training, compare, refuse_leaks,

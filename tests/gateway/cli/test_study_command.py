@@ -32,8 +32,11 @@ def test_study_prints_the_table_and_writes_both_files(
     variegate, gateway, studied, photos, tmp_path
 ):
     command = ["study", photos, "--test", photos, "--methods", "mvc", "--out", "s", *studied]
+    command += ["--nodes", 2, "--gpus-per-node", 4]
     answer = variegate(*command)
     assert answer.code == 0, answer.err
+    asked = gateway.requests[-1].study.training
+    assert (asked.node_count, asked.gpus_per_node) == (2, 4)
     assert "mvc beats the baseline" in answer.out
     assert "+10.0 ± 0.0" in answer.out and "dog [x] -10.0" in answer.out
     assert (tmp_path / "s" / "report.html").exists()
@@ -88,6 +91,8 @@ def test_a_parameter_that_no_method_has_is_named_before_anything_starts(variegat
         (["--classifier", "resnet50", "--image-size", 32], "resnet50 takes at least 64"),
         (["--image-size", 8], "every classifier takes at least 16"),
         (["--batch-size", 1], "not in the range 2 to 4096"),
+        (["--nodes", 65], "Invalid value for '--nodes'"),
+        (["--gpus-per-node", 17], "Invalid value for '--gpus-per-node'"),
         (["--learning-rate", "nan"], "Invalid value for '--learning-rate'"),
         (["--train-steps", 10**7], "Invalid value for '--train-steps'"),
         (["--per-class", 10**7], "Invalid value for '--per-class'"),

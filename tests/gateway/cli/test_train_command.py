@@ -10,6 +10,8 @@ from PIL import Image
 
 from gateway.cli import recipes
 from gateway.cli.tables import plus_minus
+from gateway.cli.training import Lesson
+from gateway.cli.wishes import TrainingWish
 from servicekit.storage import DirectoryStore
 from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
 from trainer.classifiers.table import classifiers
@@ -44,7 +46,8 @@ def test_help_lists_every_choice(variegate, command):
     strategies = recipes.STRATEGIES if command == "train" else recipes.WITH_ADDED
     for names in (strategies, recipes.POLICIES, recipes.CLASSIFIERS):
         assert "|".join(names) in text
-    for option in ("--image-size", "--batch-size", "--learning-rate", "--classifier", "--policy"):
+    sizes = ("--image-size", "--batch-size", "--learning-rate", "--nodes", "--gpus-per-node")
+    for option in (*sizes, "--classifier", "--policy"):
         assert option in text
 
 
@@ -110,6 +113,26 @@ def test_every_setting_reaches_the_trainer_and_is_shown(train, gateway):
     assert (run.step_count, run.batch_size, run.image_size) == (7, 16, 48)
     assert run.learning_rate == pytest.approx(0.01)
     assert "7 steps of 16 images at 48 x 48 pixels, learning rate 0.01" in answer.out
+
+
+def test_machines_reach_the_trainer_are_shown_and_are_part_of_what_a_run_is(train, gateway):
+    """They change the rounding of its result; who names none keeps the ids that there were."""
+    ids = []
+    for options in ([], ["--nodes", 2], ["--nodes", 2, "--gpus-per-node", 4]):
+        answer = train("--steps", 7, *options, "--json")
+        assert answer.code == 0, answer.err
+        ids.append(gateway.requests[-1].training_run_id)
+    run = gateway.requests[-1].training_run
+    assert (run.node_count, run.gpus_per_node) == (2, 4)
+    assert "learning rate 0 on 2 machines with 4 GPUs each" in answer.err
+    [row] = answer.document["rows"]
+    assert (row["training"]["node_count"], row["training"]["gpus_per_node"]) == (2, 4)
+    assert len(set(ids)) == 3
+    assert "machines" not in train("--steps", 7).err
+    wishes = [TrainingWish(), TrainingWish(node_count=2), TrainingWish(gpus_per_node=2)]
+    assert len({str(wish) for wish in wishes}) == 3
+    assert str(wishes[0]).endswith("image_size=0)")
+    assert "node_count" not in Lesson("store:m").plain()
 
 
 @pytest.mark.parametrize("option", ["strategy", "policy", "classifier"])

@@ -1,0 +1,73 @@
+"""Options of how classifiers are trained, which train and study share."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
+
+
+def _not_one(value: int) -> int:
+    if value == 1:
+        raise typer.BadParameter("1 is not in the range 2 to 4096, nor 0.")
+    return value
+
+
+Classifier = Annotated[
+    str,
+    typer.Option(metavar=choices(CLASSIFIERS), help="What is trained.", show_default="cnn4"),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        metavar=choices(POLICIES),
+        help="How training images are varied; standard flips and crops.",
+        show_default="standard",
+    ),
+]
+ImageSize = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=1024,
+        help="Side of the training images in pixels; 0: the median of the data, at most 64 "
+        "(resnet50: 64 to 224).",
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=4096,
+        callback=_not_one,
+        help="Images in a training batch, at least 2; 0: 64.",
+    ),
+]
+LearningRate = Annotated[
+    float,
+    typer.Option(metavar="X", min=0, max=10, help="Peak learning rate; 0: the classifier's own."),
+]
+Nodes = Annotated[
+    int,
+    typer.Option(
+        "--nodes",
+        metavar="N",
+        min=0,
+        max=64,
+        help="Machines that share every training batch, which needs a trainer in a cluster "
+        "(k8s/components/training-jobs); 0: one.",
+    ),
+]
+GpusPerNode = Annotated[
+    int,
+    typer.Option(
+        "--gpus-per-node",
+        metavar="N",
+        min=0,
+        max=16,
+        help="GPUs of each of these machines; 0: as the trainer was set up. The batch size must be "
+        "a multiple of all GPUs together.",
+    ),
+]
