@@ -25,7 +25,7 @@ BENCHMARKS = (
     "object_store",
     "triton_path",
 )
-LONG = ("retriever_scale", "screening_scale", "gateway_scale", "replicas")
+LONG = ("retriever_scale", "screening_scale", "gateway_scale", "streaming", "replicas")
 RESULTS = Path(__file__).parent / "results.json"
 
 

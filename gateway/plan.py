@@ -1,6 +1,7 @@
 """The plan: which images to make, and how. Pure: the same input gives the same items."""
 
 import heapq
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -68,19 +69,19 @@ class Plan:
         """Returns the first attempt at every wanted image, by label and index."""
         return FirstSlots(self, sorted(materials, key=lambda m: m.label))
 
-    def sample(self, slots: Iterable[Slot], count: int) -> frozenset[tuple[str, int]]:
-        """Returns class and index of the `count` slots with the lowest seeds, which are random.
+    def sample(self, slots: Iterable[Slot], count: int) -> "Sample":
+        """Returns the `count` slots with the lowest seeds, which are random, of first attempts."""
+        return Sample(self, max(heapq.nsmallest(count, map(_rank, slots)), default=()))
 
-        What holds for a slot holds for every attempt at its image.
+    def next_slots(
+        self, materials: Iterable[ClassMaterial], places: Sequence[int], attempt: int
+    ) -> "NextSlots":
+        """Returns an attempt at some images, with other seeds than those before.
+
+        `places` are label and index of each, one after the other.
         """
-        if not count:
-            return frozenset()
-        lowest = heapq.nsmallest(count, slots, key=lambda slot: (slot.seed, slot.label, slot.index))
-        return frozenset((slot.class_name, slot.index) for slot in lowest)
-
-    def again(self, slot: Slot) -> Slot:
-        """Returns the next attempt at the same image, with another seed."""
-        return self.slot(slot.class_name, slot.label, slot.index, slot.attempt + 1)
+        names = {material.label: material.class_name for material in materials}
+        return NextSlots(self, names, places, attempt)
 
     def items(self, slots: Iterable[Slot], materials: Mapping[str, ClassMaterial]) -> list[Item]:
         """Drafts the items of `slots`, sorted by class, index and attempt."""
@@ -130,14 +131,27 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class FirstSlots(Sequence[Slot]):
-    """The first attempt at every wanted image, each made when it is asked for."""
+class Sample:
+    """A random part of the images of a plan. What holds for one holds for every attempt at it.
+
+    It is known by the rank of its last image, so that a large one takes no room.
+    """
 
     plan: Plan
-    materials: Sequence[ClassMaterial]
+    last: Sequence[int]
 
-    def __len__(self) -> int:
-        return len(self.materials) * self.plan.recipe.wanted
+    def has(self, slot: Slot) -> bool:
+        """Says whether the image of a slot is in it."""
+        first = self.plan.slot(slot.class_name, slot.label, slot.index, 0) if slot.attempt else slot
+        return _rank(first) <= tuple(self.last)
+
+
+def _rank(slot: Slot) -> tuple[int, ...]:
+    return slot.seed, slot.label, slot.index
+
+
+class _Slots(Sequence[Slot], ABC):
+    """Slots that are made when they are asked for."""
 
     @overload
     def __getitem__(self, place: int) -> Slot: ...
@@ -150,7 +164,39 @@ class FirstSlots(Sequence[Slot]):
             return [self._slot(number) for number in range(*place.indices(len(self)))]
         return self._slot(range(len(self))[place])
 
+    @abstractmethod
+    def _slot(self, number: int) -> Slot:
+        """Returns one, by its number."""
+
+
+@dataclass(frozen=True)
+class FirstSlots(_Slots):
+    """The first attempt at every wanted image."""
+
+    plan: Plan
+    materials: Sequence[ClassMaterial]
+
+    def __len__(self) -> int:
+        return len(self.materials) * self.plan.recipe.wanted
+
     def _slot(self, number: int) -> Slot:
         which, index = divmod(number, self.plan.recipe.wanted)
         material = self.materials[which]
         return self.plan.slot(material.class_name, material.label, index, 0)
+
+
+@dataclass(frozen=True)
+class NextSlots(_Slots):
+    """A further attempt at some images."""
+
+    plan: Plan
+    names: Mapping[int, str]
+    places: Sequence[int]
+    attempt: int
+
+    def __len__(self) -> int:
+        return len(self.places) // 2
+
+    def _slot(self, number: int) -> Slot:
+        label, index = self.places[2 * number], self.places[2 * number + 1]
+        return self.plan.slot(self.names[label], label, index, self.attempt)

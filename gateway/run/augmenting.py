@@ -1,10 +1,10 @@
 """The durable work of an augmentation, from its recipe to its manifests."""
 
 import asyncio
+import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.digests import sha256_of
 from gateway.lengths import NO_PROMPTS, PromptLengths
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
@@ -19,7 +19,7 @@ from gateway.run.recognising import Recognising
 from gateway.run.searching import Searching
 from gateway.run.steps import step
 from gateway.run.used_models import check_models, need_model
-from servicekit.storage import to_uri
+from servicekit.storage import delete_many, to_uri
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,38 @@ async def run_augmentation(context: Context, augmentation: Augmentation) -> None
     progress = context.begin(augmentation.name)
     await check_models(context, augmentation)
     dataset = await asyncio.to_thread(context.catalog.dataset, augmentation.dataset)
-    made = await _make(context, augmentation, dataset, progress)
+    folder = await step("work", lambda: asyncio.to_thread(_new_folder, context, augmentation))
+    made = await _make(context, augmentation, dataset, progress, folder)
     progress.start("assemble", 1, "manifests")
     await step(
         "assemble",
         lambda: asyncio.to_thread(_write, context, augmentation, made, progress),
     )
+    await asyncio.to_thread(_clear, context, augmentation)
     progress.finish()
 
 
+def _new_folder(context: Context, augmentation: Augmentation) -> str:
+    """Returns a folder of the store for what is decided, and deletes what older work left: this
+    begins anew, and may come to something else."""
+    _clear(context, augmentation)
+    return f"{_folder(augmentation)}{uuid.uuid4().hex}"
+
+
+def _clear(context: Context, augmentation: Augmentation) -> None:
+    delete_many(context.store, list(context.store.list(_folder(augmentation))))
+
+
+def _folder(augmentation: Augmentation) -> str:
+    return f"work/{augmentation.name}/"
+
+
 async def _make(
-    context: Context, augmentation: Augmentation, dataset: Dataset, progress: Progress
+    context: Context,
+    augmentation: Augmentation,
+    dataset: Dataset,
+    progress: Progress,
+    folder: str,
 ) -> _Made:
     recipe = augmentation.recipe
     method = method_of(recipe.method)
@@ -61,12 +82,11 @@ async def _make(
     materials = await collect(context, dataset, plan, model, progress)
     prompts = tuple(material.figures for material in materials.values() if material.figures)
     if model is None:
-        search = Searching(context, plan, materials, dataset.manifest_uri, progress)
+        search = Searching(context, plan, materials, dataset.manifest_uri, progress, folder)
         made = _Made(*await search.run(), prompts)
     else:
-        making = Making(
-            context, plan, model, materials, dataset.manifest_uri, progress, augmentation.name
-        )
+        uri, name = dataset.manifest_uri, augmentation.name
+        making = Making(context, plan, model, materials, uri, progress, name, folder)
         output, shortfalls, lengths = await making.run()
         made = _Made(output, shortfalls, prompts, lengths)
     recognition = await Recognising(context, dataset).run(materials, made.output, progress)
@@ -86,16 +106,15 @@ def _write(
     progress: Progress,
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
-    accepted, rejected = made.output.accepted_file(), made.output.rejected_file()
-    keys = [f"{augmentation.name}/manifest.parquet", f"{augmentation.name}/rejected.parquet"]
-    for key, data in zip(keys, (accepted, rejected), strict=True):
-        context.store.put(key, data, overwrite=True)
+    accepted, rejected = (f"{augmentation.name}/{one}.parquet" for one in ("manifest", "rejected"))
+    digest = made.output.write_accepted(accepted)
+    made.output.write_rejected(rejected)
     result = AugmentationResult(
-        manifest_uri=to_uri(keys[0]),
-        digest=sha256_of(accepted),
-        accepted_count=made.output.accepted_count,
-        rejected_count=made.output.rejected_count,
-        rejected_uri=to_uri(keys[1]),
+        manifest_uri=to_uri(accepted),
+        digest=digest,
+        accepted_count=made.output.counts.accepted_count,
+        rejected_count=made.output.counts.rejected_count,
+        rejected_uri=to_uri(rejected),
         shortfalls=tuple(made.shortfalls),
         seconds=dict(progress.seconds),
         prompts=made.prompts,

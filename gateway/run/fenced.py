@@ -5,7 +5,7 @@ over. Most keys are digests of what they hold, so that both write the same; the 
 over are made of recorded steps alone. This keeps a process that was frozen from writing at all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from servicekit.errors import Unavailable
 from servicekit.storage import ObjectStore
@@ -21,6 +21,17 @@ class FencedStore:
         """Raises Unavailable for a gateway that lives no more."""
         self._check(key)
         return self._store.put(key, data, overwrite=overwrite)
+
+    def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        """Raises Unavailable for a gateway that lives no more, also if it ends on the way."""
+
+        def checked() -> Iterator[bytes]:
+            for chunk in chunks():
+                yield chunk
+                self._check(key)
+
+        self._check(key)
+        self._store.put_chunks(key, checked)
 
     def get(self, key: str) -> bytes:
         return self._store.get(key)

@@ -1,7 +1,7 @@
 """Sees that prompts fit into the model: names are shortened, and prompts that are cut counted."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
@@ -54,14 +54,14 @@ async def with_short_names(
 
 
 async def look_at_lengths(
-    context: Context, model: ModelInfo, prompts: Iterable[str], progress: Progress
+    context: Context, model: ModelInfo, prompts: Callable[[], set[str]], progress: Progress
 ) -> PromptLengths:
     """Counts the prompts that the model's text encoder cuts, and says so."""
-    texts = await asyncio.to_thread(_spread, prompts)
-    if not texts:
-        return PromptLengths()
 
     async def look() -> dict[str, Any]:
+        texts = await asyncio.to_thread(lambda: _spread(prompts()))
+        if not texts:
+            return asdict(PromptLengths())
         counts, limit = await context.clients.generator.count_tokens(model.name, texts)
         return asdict(await asyncio.to_thread(lengths_of, texts, counts, limit))
 

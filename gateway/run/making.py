@@ -3,30 +3,30 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.clients.generator import Sampling
 from gateway.lengths import PromptLengths
 from gateway.methods.base import ClassMaterial, Slot
-from gateway.plan import Item, ModelInfo, Plan
+from gateway.plan import Item, ModelInfo, Plan, Sample
 from gateway.resources import Shortfall
 from gateway.run.context import Context
+from gateway.run.decisions import Decisions
 from gateway.run.embeddings import Embeddings
 from gateway.run.fitting import MOST_TEXTS, look_at_lengths, texts_of
 from gateway.run.flow import Flow, Shard
-from gateway.run.outcomes import Outcome, from_plain
-from gateway.run.output import Output
+from gateway.run.outcomes import Outcome
+from gateway.run.output import Counts, Output
 from gateway.run.progress import Progress
 from gateway.run.rates import Rate, Rates, rate_key
-from gateway.run.seen import Seen
+from gateway.run.rounds import Round
 from gateway.run.shards import ShardMaker
-from gateway.run.steps import steps_in_order
+from gateway.run.steps import in_order, step
 from servicekit.errors import Precondition
 
 # Rounds after the first in which rejected images are replaced.
 TOP_UPS = 5
-# Items that are drafted at a time to look at their prompts.
-_DRAFTED = 1024
 
 
 @dataclass(frozen=True)
@@ -40,49 +40,67 @@ class Making:
     protected_manifest_uri: str
     progress: Progress
     job: str
+    folder: str  # Of the store, for what is decided.
 
     async def run(self) -> tuple[Output, list[Shortfall], PromptLengths]:
         """Returns what was made, the classes that did not reach their number, and what of their
         prompts is cut."""
-        output, seen = Output(), Seen()
-        slots: Sequence[Slot] = self.plan.first_slots(
-            [m for m in self.materials.values() if self._can_start(m)]
-        )
+        slots = self.plan.first_slots([m for m in self.materials.values() if self._can_start(m)])
         lengths = await self._lengths(slots)
-        maker = await self._maker(slots)
-        for _ in range(1 + TOP_UPS):
-            again = await self._attempt(maker, slots, output, seen)
-            counts = {False: len(again), True: len(slots) - len(again)}
-            await self._remember(maker.watch.taken(counts))
-            if not output.accepted_count and again:
-                self._give_up(output)
-            slots = await asyncio.to_thread(list, map(self.plan.again, again))
-            if not slots:
+        checked = await self._checked(slots)
+        # One step, since what is made and decided is in the store, block by block.
+        counts = Counts.from_plain(await step("generate", lambda: self._generate(slots, checked)))
+        output = Output(self.context.store, self.folder, counts)
+        return output, self._shortfalls(counts), lengths
+
+    async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
+        """Looks at prompts that are spread over all slots, or at all where they are few."""
+
+        def prompts() -> set[str]:
+            spread = range(0, len(slots), max(len(slots) // MOST_TEXTS, 1))
+            return texts_of(self.plan.drafts(map(slots.__getitem__, spread), self.materials))
+
+        return await look_at_lengths(self.context, self.model, prompts, self.progress)
+
+    async def _checked(self, slots: Sequence[Slot]) -> Sample | None:
+        """Returns the images to check for safety; None for all."""
+        recipe = self.plan.recipe
+
+        async def last() -> list[int]:
+            found = await asyncio.to_thread(self.plan.sample, slots, recipe.safety_sample)
+            return list(found.last)
+
+        if recipe.check_safety:
+            return None
+        return Sample(self.plan, await step("sample", last))
+
+    async def _generate(self, slots: Sequence[Slot], checked: Sample | None) -> dict[str, Any]:
+        """Makes and decides on all images; goes on with what is in the store."""
+        store, plan = self.context.store, self.plan
+        decisions = Decisions(store, self.folder, plan, self.model.name, self.progress)
+        maker = self._maker(checked)
+        for attempt in range(1 + TOP_UPS):
+            decisions.begin_round()
+            await self._attempt(
+                maker,
+                Round(store, self.folder, attempt, slots, self.context.settings.shard_size),
+                decisions,
+            )
+            await self._remember(maker.watch.taken(decisions.taken()))
+            if not decisions.again:
                 break
-        return output, self._shortfalls(output), lengths
+            if not decisions.output.counts.accepted_count:
+                self._give_up(decisions)
+            slots = plan.next_slots(self.materials.values(), decisions.again, attempt + 1)
+        return decisions.output.counts.to_plain()
 
     async def _remember(self, rate: Rate) -> None:
         """Adds to what the next plan reckons with."""
         rates = Rates(self.context.store)
         await asyncio.to_thread(rates.add, rate_key(self.plan.recipe, self.model), rate)
 
-    async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
-        """Looks at prompts that are spread over all slots, or at all where they are few."""
-
-        def prompts() -> set[str]:
-            some, found = slots[:: max(len(slots) // MOST_TEXTS, 1)], set[str]()
-            for first in range(0, len(some), _DRAFTED):
-                found |= texts_of(self.plan.drafts(some[first : first + _DRAFTED], materials))
-            return found
-
-        materials = self.materials
-        texts = await asyncio.to_thread(prompts)
-        return await look_at_lengths(self.context, self.model, texts, self.progress)
-
-    async def _maker(self, slots: Sequence[Slot]) -> ShardMaker:
-        recipe, checked = self.plan.recipe, None
-        if not recipe.check_safety:
-            checked = await asyncio.to_thread(self.plan.sample, slots, recipe.safety_sample)
+    def _maker(self, checked: Sample | None) -> ShardMaker:
+        recipe = self.plan.recipe
         return ShardMaker(
             context=self.context,
             model=self.model,
@@ -94,49 +112,50 @@ class Making:
             job=self.job,
         )
 
-    async def _attempt(
-        self, maker: ShardMaker, slots: Sequence[Slot], output: Output, seen: Seen
-    ) -> list[Slot]:
-        """Makes and judges images in durable shards; returns the slots of those rejected.
+    async def _attempt(self, maker: ShardMaker, round_: Round, decisions: Decisions) -> None:
+        """Makes and judges images in shards, and decides on them.
 
         Shards are drafted when they are made and decided on in the order of the plan as soon as
         they are there, in threads: no more than what is in flight is held, and the event loop has
         no more to do for many images than for few.
         """
-        size = self.context.settings.shard_size
         drafted: dict[int, list[Item]] = {}
-        again: list[Slot] = []
+        left, known = await asyncio.to_thread(round_.restore, decisions)
 
         def draft(number: int) -> list[Item]:
-            part = slots[number * size : (number + 1) * size]
-            return self.plan.items(part, self.materials)
+            part = round_.shard(number)
+            return self.plan.items(round_.slots[part.start : part.stop], self.materials)
 
-        async def make(number: int, shard: Shard) -> list[dict[str, Any]]:
+        async def make(number: int, shard: Shard) -> list[Outcome]:
+            if round_.key(number) in known:
+                return await asyncio.to_thread(round_.read, number)
             drafted[number] = await asyncio.to_thread(draft, number)
             outcomes = await maker.make(drafted[number], shard)
+            await asyncio.to_thread(round_.write, number, outcomes)
             if maker.watch.is_due():
                 await self._remember(maker.watch.taken())
             return outcomes
 
-        def decide(number: int, outcomes: Sequence[dict[str, Any]]) -> None:
-            items = drafted.pop(number, None) or draft(number)  # A recorded shard was not drafted.
-            for item, values in zip(items, outcomes, strict=True):
-                if not self._decide(item, from_plain(values), output, seen):
-                    again.append(item.slot)
+        def decide(number: int, outcomes: Sequence[Outcome]) -> None:
+            items = drafted.pop(number, None) or draft(number)  # One that was read is not drafted.
+            for item, outcome in zip(items, outcomes, strict=True):
+                decisions.decide(item, outcome)
+            if round_.ends_block(number):
+                decisions.end_block(round_.attempt, number // round_.shards_of_block)
+                round_.forget(number)
 
-        async def use(number: int, outcomes: Sequence[dict[str, Any]]) -> None:
+        async def use(number: int, outcomes: Sequence[Outcome]) -> None:
             await asyncio.to_thread(decide, number, outcomes)
             self.progress.advance(len(outcomes))
 
-        self.progress.start("generate", len(slots), "images")
-        await steps_in_order(
-            "generate",
-            -(-len(slots) // size),
-            make,
-            begin=Flow(self.context.clients, size).begin,
+        done = round_.shard(left.start).start if left else len(round_.slots)
+        self.progress.start("generate", len(round_.slots), "images", done)
+        await in_order(
+            left,
+            lambda number: partial(make, number),
+            begin=Flow(self.context.clients, round_.shard_size).begin,
             use=use,
         )
-        return again
 
     def _can_start(self, material: ClassMaterial) -> bool:
         needs = self.plan.method.needs
@@ -144,35 +163,21 @@ class Making:
             return False
         return bool(material.parents) or not (needs.captions or needs.image_embeddings)
 
-    def _decide(self, item: Item, outcome: Outcome, output: Output, seen: Seen) -> bool:
-        """Accepts or rejects one item; copies count in the order of the plan."""
-        if outcome.reasons:
-            reason, message = outcome.reasons[0], outcome.message
-            if reason == "FAILED":
-                self.progress.fail(item.item_id, message)
-            output.reject(self.plan, item, outcome, reason, message)
-            return False
-        if twin := seen.copy_of(item.slot.class_name, outcome):
-            message = f"repeats the accepted item {twin}"
-            output.reject(self.plan, item, outcome, "REPEATED", message)
-            return False
-        output.accept(self.plan, item, outcome, source="generated", model=self.model.name)
-        return True
-
-    def _give_up(self, output: Output) -> None:
+    def _give_up(self, decisions: Decisions) -> None:
         """Ends the work if not one image could be made: more attempts would fail alike."""
-        first = output.first_rejected
-        if first and all(reasons.keys() == {"FAILED"} for reasons in output.reasons.values()):
+        counts, first = decisions.output.counts, decisions.first_rejected
+        if first and all(reasons.keys() == {"FAILED"} for reasons in counts.reasons.values()):
+            item_id, message = first
             raise Precondition(
-                f"none of {output.rejected_count} images could be made; the first failed with "
-                f"{first.message}",
-                subject=first.item_id,
+                f"none of {counts.rejected_count} images could be made; the first failed with "
+                f"{message}",
+                subject=item_id,
                 reason="NOTHING_MADE",
             )
 
-    def _shortfalls(self, output: Output) -> list[Shortfall]:
+    def _shortfalls(self, counts: Counts) -> list[Shortfall]:
         wanted = self.plan.recipe.wanted
-        made = output.made
+        made = counts.made
         shortfalls = []
         for name, material in self.materials.items():
             if made[name] == wanted:
@@ -184,7 +189,8 @@ class Making:
                 count = material.figures.failed_count
                 reason = f"the language model failed to write any of {count} prompts"
             elif self._can_start(material):
-                counts = ", ".join(f"{c} {why}" for why, c in output.reasons[name].most_common())
-                reason = f"images were rejected in every attempt: {counts}"
+                reasons = counts.reasons[name].most_common()
+                why = ", ".join(f"{count} {reason}" for reason, count in reasons)
+                reason = f"images were rejected in every attempt: {why}"
             shortfalls.append(Shortfall(name, wanted, made[name], reason))
         return shortfalls

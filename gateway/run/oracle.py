@@ -16,8 +16,8 @@ from gateway.clients.verdicts import Candidate, Verdict
 from gateway.digests import canonical, digest
 from gateway.resources import Dataset, DatasetClass, Study
 from gateway.run.context import Context
-from gateway.run.output import Row, write_rows
 from gateway.run.progress import Progress
+from gateway.run.rows import Row, write_rows
 from gateway.run.shards import shown_text
 from servicekit.storage import to_uri
 

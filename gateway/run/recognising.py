@@ -1,14 +1,15 @@
 """Counts how often CLIP finds each class among the images made and among real ones."""
 
 import asyncio
-import heapq
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from gateway.digests import digest
 from gateway.methods.base import ClassMaterial
@@ -21,10 +22,13 @@ from gateway.run.shards import shown_text
 from gateway.run.steps import AtMost, step, steps
 from gateway.senses import Array
 
+T = TypeVar("T")
+
 # Images of each kind that are looked at: of one class, and of all together.
 PER_CLASS, IN_ALL, LEAST_PER_CLASS = 64, 8192, 8
-# Most that are held of a class to find the lowest ids.
-_HELD = 16 * PER_CLASS
+# Rows that are read before those that are not wanted are dropped.
+_READ = 32 * 1024
+_COLUMNS = ("class_name", "item_id", "image_uri", "sha256")
 
 Images = Sequence[tuple[str, str]]  # (URI, SHA-256)
 
@@ -44,25 +48,26 @@ class Recognising:
         """Returns the counts of every class of which an image was made; none of a single class."""
         if len(self.dataset.classes) < 2:
             return ()
-        made = await asyncio.to_thread(_made, output)
-        names = [name for name in materials if made.get(name)]
+        counts = output.counts.made
+        names = [name for name in materials if counts[name]]
         count = min(PER_CLASS, max(LEAST_PER_CLASS, IN_ALL // max(len(names), 1)))
         progress.start("recognise", len(names), "classes")
         if not names:
             return ()
+        made = _Once(lambda: _lowest(output.accepted(*_COLUMNS), count))
         labels = {one.class_name: at for at, one in enumerate(self.dataset.classes)}
         self.encoder = await step("encoder", self.context.clients.retriever.encoder)
 
         async def look(name: str) -> dict[str, int | str]:
             real = [(p.image_uri, p.sha256) for p in materials[name].parents[:count]]
-            label = labels[name]
+            label, ours = labels[name], (await made.get())[name]
             return asdict(
                 ClassRecognition(
                     name,
                     len(real),
                     await self._found(label, real),
-                    len(made[name][:count]),
-                    await self._found(label, made[name][:count]),
+                    len(ours),
+                    await self._found(label, ours),
                     len(labels),
                 )
             )
@@ -98,18 +103,41 @@ class Recognising:
         return found
 
 
-def _made(output: Output) -> dict[str, list[tuple[str, str]]]:
-    """Returns URI and SHA-256 of accepted images of each class: those with the lowest ids."""
-    rows: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    for row in output.accepted("class_name", "item_id", "image_uri", "sha256"):
-        some = rows[row["class_name"]]
-        some.append((row["item_id"], row["image_uri"], row["sha256"]))
-        if len(some) == _HELD:
-            some[:] = heapq.nsmallest(PER_CLASS, some)
-    return {
-        name: [(uri, sha256) for _, uri, sha256 in heapq.nsmallest(PER_CLASS, some)]
-        for name, some in rows.items()
-    }
+class _Once(Generic[T]):
+    """What is looked up in a thread when it is asked for, once."""
+
+    def __init__(self, look: Callable[[], T]) -> None:
+        self._look, self._lock = look, asyncio.Lock()
+        self._found: list[T] = []
+
+    async def get(self) -> T:
+        async with self._lock:
+            if not self._found:
+                self._found.append(await asyncio.to_thread(self._look))
+        return self._found[0]
+
+
+def _lowest(tables: Iterable[pa.Table], count: int) -> dict[str, list[tuple[str, str]]]:
+    """Returns URI and SHA-256 of `count` images of each class: those with the lowest ids."""
+    kept: list[pa.Table] = []
+    for table in tables:
+        kept.append(table)
+        if sum(map(len, kept[1:])) >= _READ:
+            kept = [_first_of_classes(pa.concat_tables(kept), count)]
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    if kept:
+        for row in _first_of_classes(pa.concat_tables(kept), count).to_pylist():
+            found[row["class_name"]].append((row["image_uri"], row["sha256"]))
+    return found
+
+
+def _first_of_classes(table: pa.Table, count: int) -> pa.Table:
+    """Returns the rows of each class with the lowest ids, by class and id."""
+    table = table.sort_by([("class_name", "ascending"), ("item_id", "ascending")])
+    codes = table.column("class_name").combine_chunks().dictionary_encode().indices.to_numpy()
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    ranks = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
+    return table.filter(pa.array(ranks < count))
 
 
 def _nearest(images: Array, texts: Array, label: int) -> int:

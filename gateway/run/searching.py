@@ -26,6 +26,8 @@ MARGIN, GROWTH = 1.4, 6
 # Of pools that have a column of aesthetic scores.
 LEAST_AESTHETIC = 5.0
 _SHARD = 64
+# Rows that are written at a time.
+_PART = 2048
 
 Claims = dict[str, list[Hit]]
 # What became of images, by URI: the fields of an Outcome. Tuples of texts and numbers are of no
@@ -42,6 +44,7 @@ class Searching:
     materials: Mapping[str, ClassMaterial]
     protected_manifest_uri: str
     progress: Progress
+    folder: str  # Of the store, for what is chosen.
 
     async def run(self) -> tuple[Output, list[Shortfall]]:
         """Returns what was found, and the classes that did not reach their number."""
@@ -55,8 +58,9 @@ class Searching:
             hits = await self._search(index, count)
             claims = await asyncio.to_thread(share_out, hits, self._labels())
             await self._judge(claims, judged)
-            output = await asyncio.to_thread(self._choose, plan, index, claims, judged)
-            if output.accepted_count == wanted * len(self.materials) or count == most:
+            output = Output(self.context.store, f"{self.folder}/{growth}")
+            await asyncio.to_thread(self._choose, plan, index, claims, judged, output)
+            if output.counts.accepted_count == wanted * len(self.materials) or count == most:
                 break
         return output, self._shortfalls(output, count, index.left_out)
 
@@ -167,9 +171,11 @@ class Searching:
             for (_, hit), verdict in zip(shard, verdicts, strict=True)
         ]
 
-    def _choose(self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged) -> Output:
+    def _choose(
+        self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged, output: Output
+    ) -> None:
         """Takes the first survivors of each class, nearest first."""
-        output, seen = Output(), Seen()
+        seen, parts = Seen(), 0
         for name in sorted(claims, key=self._labels().__getitem__):
             taken = 0
             for rank, hit in enumerate(claims[name]):
@@ -186,7 +192,10 @@ class Searching:
                     found = replace(outcome, model_digest=index.digest)
                     output.accept(plan, item, found, source="retrieved", model=index.encoder)
                     taken += 1
-        return output
+                if output.newest_count == _PART:
+                    output.put(0, parts)
+                    parts += 1
+        output.put(0, parts)
 
     def _item(
         self, plan: Plan, index: PoolIndex, name: str, number: int, rank: int, hit: Hit
@@ -211,7 +220,7 @@ class Searching:
 
     def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
         wanted = self.plan.recipe.wanted
-        made = {name: output.made[name] for name in self.materials}
+        made = {name: output.counts.made[name] for name in self.materials}
         reason = f"of the {count} nearest images of the pool no more survived the filters"
         reason += f"; {left_out}" if left_out else ""
         return [

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix
-from gateway.plan import Item, ModelInfo
+from gateway.plan import Item, ModelInfo, Sample
 from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
 from gateway.run.flow import Shard, Stage
@@ -22,7 +21,7 @@ from servicekit.together import together
 class ShardMaker:
     """Makes shards of one augmentation, the work of `job`.
 
-    `checked` are class and index of the slots to check for safety, in every attempt.
+    `checked` are the images to check for safety, in every attempt.
     """
 
     context: Context
@@ -31,13 +30,13 @@ class ShardMaker:
     materials: Mapping[str, ClassMaterial]
     sampling: Sampling
     protected_manifest_uri: str
-    checked: frozenset[tuple[str, int]] | None  # None checks every image.
+    checked: Sample | None  # None checks every image.
     job: str
     places: dict[str, dict[str, int]] = field(default_factory=dict)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    async def make(self, items: Sequence[Item], shard: Shard) -> list[dict[str, Any]]:
-        """Returns one outcome per item, in order, as plain data; `shard` is told of the stages."""
+    async def make(self, items: Sequence[Item], shard: Shard) -> list[Outcome]:
+        """Returns one outcome per item, in order; `shard` is told of the stages."""
         if any(map(_is_embedded, items)):
             wishes = await together(self._wish(item) for item in items)
         else:  # Nothing is waited for, and a task would cost more than the wish.
@@ -55,7 +54,7 @@ class ShardMaker:
             fresh = sum(isinstance(o, MadeImage) and not o.is_cached for o in made.values())
         finally:
             self.watch.end(fresh)
-        return [self._outcome(item, made, verdicts).to_plain() for item in items]
+        return [self._outcome(item, made, verdicts) for item in items]
 
     def _check_digests(self, made: Mapping[str, MadeImage | ServiceError]) -> None:
         """A generator that was started anew with another model would mix the two."""
@@ -86,8 +85,7 @@ class ShardMaker:
         groups: dict[bool, list[Item]] = {True: [], False: []}
         for item in items:
             if isinstance(made[item.item_id], MadeImage):
-                slot = (item.slot.class_name, item.slot.index)
-                groups[self.checked is None or slot in self.checked].append(item)
+                groups[self.checked is None or self.checked.has(item.slot)].append(item)
         verdicts: dict[str, Verdict] = {}
         for checked, group in groups.items():
             limit = self.context.settings.max_unsafe_score if checked else None

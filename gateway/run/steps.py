@@ -21,6 +21,8 @@ _ASK_AGAIN_SECONDS = 1.0
 
 # Waits until a step may begin. What it gives is entered, and left at the step's end.
 Begin = Callable[[], Awaitable[AbstractContextManager[S]]]
+# Makes something, given what was entered.
+Make = Callable[[S], Coroutine[Any, Any, T]]
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ async def steps(
             results[number] = await place.run(functions[number])
         done(number, results[number])
 
-    await _each(name, len(functions), begin, run)
+    await _each(range(len(functions)), begin, lambda number, begun: run(number, Step(name), begun))
     return [results[number] for number in range(len(functions))]
 
 
@@ -130,36 +132,55 @@ async def steps_in_order(
 ) -> None:
     """Runs `count` durable steps, each once `begin` lets it, and keeps none of their results.
 
-    `make` gets its number and what was entered; that is left when the step has its result. `use`
-    is given each result once, in order and one at a time. Errors are as those of `steps`.
+    All else is as in `in_order`.
+    """
+
+    def reserved(number: int) -> Make[S, T]:
+        place = Step(name)
+        return lambda entered: place.run(partial(make, number, entered))
+
+    await in_order(range(count), reserved, begin=begin, use=use)
+
+
+async def in_order(
+    numbers: range,
+    maker: Callable[[int], Make[S, T]],
+    *,
+    begin: Begin[S],
+    use: Callable[[int, T], Coroutine[Any, Any, None]],
+) -> None:
+    """Makes something of each number, once `begin` lets it, and keeps none of the results.
+
+    `maker` is asked in order for what makes it, which is given what was entered; that is left when
+    there is a result. `use` is given each result once, in order and one at a time. The first error
+    stops the others and is raised.
     """
     ready: dict[int, T] = {}
-    turn, following = asyncio.Lock(), 0
+    turn, following = asyncio.Lock(), numbers.start
 
-    async def run(number: int, place: Step, begun: AbstractContextManager[S]) -> None:
+    async def run(number: int, make: Make[S, T], begun: AbstractContextManager[S]) -> None:
         nonlocal following
         with begun as entered:
-            ready[number] = await place.run(partial(make, number, entered))
+            ready[number] = await make(entered)
         async with turn:
             while following in ready:
                 await use(following, ready.pop(following))
                 following += 1
 
-    await _each(name, count, begin, run)
+    await _each(numbers, begin, lambda number, begun: run(number, maker(number), begun))
 
 
 async def _each(
-    name: str,
-    count: int,
+    numbers: range,
     begin: Begin[S],
-    run: Callable[[int, Step, AbstractContextManager[S]], Coroutine[Any, Any, None]],
+    start: Callable[[int, AbstractContextManager[S]], Coroutine[Any, Any, None]],
 ) -> None:
-    """Starts `count` steps, each once `begin` lets it, and waits for all."""
+    """Starts the work on each number, once `begin` lets it, and waits for all."""
     try:
         async with asyncio.TaskGroup() as group:
-            for number in range(count):
+            for number in numbers:
                 begun = await begin()
                 # Places are taken as steps begin, which is in order, so a replay finds each record.
-                group.create_task(run(number, Step(name), begun))
+                group.create_task(start(number, begun))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None

@@ -5,7 +5,15 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from servicekit.errors import InvalidArgument
-from servicekit.storage.base import LASTING, ObjectStore, check_store, get_many, to_key, to_uri
+from servicekit.storage.base import (
+    LASTING,
+    ObjectStore,
+    check_store,
+    delete_many,
+    get_many,
+    to_key,
+    to_uri,
+)
 from servicekit.storage.directory import DirectoryStore
 from servicekit.storage.memory import MemoryStore
 
@@ -15,6 +23,7 @@ __all__ = [
     "MemoryStore",
     "ObjectStore",
     "check_store",
+    "delete_many",
     "get_many",
     "open_store",
     "to_key",

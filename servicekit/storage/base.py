@@ -5,7 +5,7 @@ is ever half-visible. Keys are paths of letters, digits and ``-_.=+@`` joined by
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
@@ -36,6 +36,12 @@ class ObjectStore(Protocol):
 
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
         """Stores `data` atomically. Returns False, changing nothing, if the key exists."""
+
+    def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        """Stores what `chunks` gives, atomically, over what is there, in bounded memory.
+
+        `chunks` is called again where a first try fails.
+        """
 
     def get(self, key: str) -> bytes:
         """Returns the bytes. Raises NotFound."""
@@ -98,6 +104,12 @@ def get_many(store: ObjectStore, keys: Sequence[str], workers: int = 8) -> list[
         return [store.get(key) for key in keys]
     with ThreadPoolExecutor(min(workers, len(keys))) as pool:
         return list(pool.map(store.get, keys))
+
+
+def delete_many(store: ObjectStore, keys: Sequence[str], workers: int = 8) -> None:
+    """Removes all keys, `workers` at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(store.delete, keys))
 
 
 def check_store(store: ObjectStore) -> None:

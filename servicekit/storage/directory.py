@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,12 +42,22 @@ class DirectoryStore:
                 return False
             staged = self._staging / uuid.uuid4().hex
             try:
-                self._write(staged, data)
+                self._write(staged, [data])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if overwrite:
                     staged.replace(path)
                     return True
                 return _link(staged, path)
+            finally:
+                staged.unlink(missing_ok=True)
+
+    def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        path, staged = self._path(key), self._staging / uuid.uuid4().hex
+        with self._told(key):
+            try:
+                self._write(staged, chunks())
+                path.parent.mkdir(parents=True, exist_ok=True)
+                staged.replace(path)
             finally:
                 staged.unlink(missing_ok=True)
 
@@ -113,9 +123,9 @@ class DirectoryStore:
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, chunks: Iterable[bytes]) -> None:
         with path.open("wb") as file:
-            file.write(data)
+            file.writelines(chunks)
             if self._durable:
                 file.flush()
                 os.fsync(file.fileno())

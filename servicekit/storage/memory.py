@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from servicekit.storage.base import check_key, missing
 
@@ -20,6 +20,9 @@ class MemoryStore:
                 return False
             self._objects[key] = bytes(data)
             return True
+
+    def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        self.put(key, b"".join(chunks()), overwrite=True)
 
     def get(self, key: str) -> bytes:
         try:

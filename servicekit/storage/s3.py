@@ -11,10 +11,10 @@ import mimetypes
 import random
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from hashlib import md5
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from minio import Minio
 
@@ -74,6 +74,12 @@ class S3Store:
         self._attempt(key, lambda: self._upload(key, data))
         return True
 
+    def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        check_key(key)
+        self._attempt(
+            key, lambda: self._send(key, cast(BinaryIO, io.BufferedReader(_Chunks(chunks()))), -1)
+        )
+
     def get(self, key: str) -> bytes:
         return self._attempt(key, lambda: self._read(check_key(key)))
 
@@ -118,11 +124,15 @@ class S3Store:
         return True
 
     def _upload(self, key: str, data: bytes) -> None:
+        self._send(key, io.BytesIO(data), len(data))
+
+    def _send(self, key: str, data: BinaryIO, size: int) -> None:
+        """Sends an object in parts; a size of -1 is not known before."""
         self._client.put_object(
             self._bucket,
             key,
-            io.BytesIO(data),
-            len(data),
+            data,
+            size,
             content_type=_type_of(key),
             part_size=_PART,
             num_parallel_uploads=_PARTS_AT_ONCE,
@@ -174,6 +184,26 @@ class S3Store:
             # Those who lost the server together shall not come back together.
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+class _Chunks(io.RawIOBase):
+    """Reads chunks of bytes as one file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._left = iter(chunks), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._left = chunk
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
 
 
 def _type_of(key: str) -> str:

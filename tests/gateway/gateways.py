@@ -137,9 +137,8 @@ class Gateways:
         return {row[0].partition(".")[0] for row in self._ask(pending)}
 
     def recorded(self):
-        """Returns how many shards are written down."""
-        steps = "SELECT count(*) FROM dbos.operation_outputs WHERE function_name = 'generate'"
-        return self._ask(steps)[0][0]
+        """Returns how many shards are written down, of a block that is not decided."""
+        return sum("/shards/" in key for key in self.store.list("work/"))
 
     def _ask(self, query):
         with psycopg.connect(self.database_url) as database:

@@ -9,7 +9,7 @@ import sys
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
-from variegate.captioner.v1 import captioner_pb2_grpc
+from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
 from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
 from variegate.prompter.v1 import prompter_pb2_grpc
 from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
@@ -17,6 +17,17 @@ from variegate.trainer.v1 import trainer_pb2_grpc
 
 from servicekit.storage import MemoryStore
 from tests.gateway import doubles
+
+
+class Captioner(doubles.Captioner):
+    """Says something else of every image."""
+
+    async def CaptionImage(self, request, context):
+        number = hashlib.sha256(request.image_uri.encode()).hexdigest()[:12]
+        caption = captioner_pb2.Caption(
+            text=f"{request.prefix} with the number {number}", mean_log_prob=-1, model="many"
+        )
+        return captioner_pb2.CaptionImageResponse(caption=caption)
 
 
 class Generator(doubles.Generator):
@@ -84,9 +95,7 @@ class Retriever(doubles.Retriever):
 async def main():
     server, store, trouble = grpc.aio.server(), MemoryStore(), doubles.Trouble()
     trainer, retriever = doubles.Trainer(store, trouble), Retriever(store, trouble)
-    captioner_pb2_grpc.add_CaptionerServiceServicer_to_server(
-        doubles.Captioner(store, trouble), server
-    )
+    captioner_pb2_grpc.add_CaptionerServiceServicer_to_server(Captioner(store, trouble), server)
     prompter_pb2_grpc.add_PrompterServiceServicer_to_server(
         doubles.Prompter(store, trouble), server
     )

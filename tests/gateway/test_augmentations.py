@@ -208,9 +208,16 @@ class FullStore:
         return getattr(self.store, name)
 
     def put(self, key, data, *, overwrite=False):
+        self.check(key)
+        return self.store.put(key, data, overwrite=overwrite)
+
+    def put_chunks(self, key, chunks):
+        self.check(key)
+        self.store.put_chunks(key, chunks)
+
+    def check(self, key):
         if self.word and self.word in key:
             raise self.error
-        return self.store.put(key, data, overwrite=overwrite)
 
 
 @pytest.mark.parametrize("word", ["captions/", "embeddings/", "manifest.parquet"])

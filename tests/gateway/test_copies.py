@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.digests import digest
 from gateway.run.outcomes import Outcome
 from gateway.run.seen import NEAR_BITS, Seen
 
@@ -28,7 +29,9 @@ class Scan:
 def compare(pictures):
     seen, scan = Seen(), Scan()
     for number, (class_name, pixels, value) in enumerate(pictures):
-        one = Outcome(str(number), pixel_sha256=str(pixels), perceptual_hash=value)
+        one = Outcome(
+            digest("item", number), pixel_sha256=digest(pixels, length=64), perceptual_hash=value
+        )
         assert seen.copy_of(class_name, one) == scan.copy_of(class_name, one)
 
 

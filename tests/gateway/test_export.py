@@ -10,7 +10,7 @@ import pytest
 
 from gateway.export import export_augmentation, format_ids
 from gateway.export.formats.image_folder import folder_of
-from gateway.run.output import Row, write_rows
+from gateway.run.rows import Row, write_rows
 from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import MemoryStore
 from tests.gateway.pictures import picture

@@ -16,7 +16,7 @@ from PIL import Image
 from gateway.datasets.manifest import DatasetItem
 from gateway.datasets.manifest import write as write_dataset
 from gateway.export import export_augmentation
-from gateway.run.output import Row, write_rows
+from gateway.run.rows import Row, write_rows
 from models.torchvision_cpu import declare_missing_operators
 from servicekit.storage import MemoryStore
 from tests.gateway.pictures import picture

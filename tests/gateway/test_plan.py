@@ -40,7 +40,7 @@ def material(label, count=3):
 
 def plan_of(method_id="mvc", **recipe):
     method = method_of(method_id)
-    recipe = Recipe(method=method_id, images_per_class=4, seed=7, **recipe)
+    recipe = Recipe(**{"method": method_id, "images_per_class": 4, "seed": 7, **recipe})
     values = parse_parameters(method, recipe.parameters)
     return Plan("dataset-digest", recipe, method, values, "model-digest")
 
@@ -138,7 +138,7 @@ def test_everything_that_determines_an_image_changes_its_id():
 def test_another_attempt_has_another_seed_and_the_same_place():
     plan = plan_of()
     slot = plan.first_slots(MATERIALS.values())[5]
-    again = plan.again(slot)
+    again = plan.next_slots(MATERIALS.values(), [slot.label, slot.index], 1)[0]
     assert (again.class_name, again.index, again.attempt) == (slot.class_name, slot.index, 1)
     assert again.seed != slot.seed
 

@@ -54,6 +54,26 @@ def test_overwriting_replaces_the_whole_object(store):
     assert store.get("a") == b"second"
 
 
+@pytest.mark.parametrize("size", [0, 3, 9 * 2**20])
+def test_chunks_become_one_object_in_place_of_what_was_there(store, size):
+    store.put("a", b"before")
+    parts = [os.urandom(size), b"", b"end"]
+    store.put_chunks("a", lambda: iter(parts))
+    assert store.get("a") == b"".join(parts)
+    assert list(store.list("")) == ["a"]
+
+
+def test_chunks_that_fail_on_the_way_leave_what_was_there(store):
+    def broken():
+        yield b"half"
+        raise Unavailable("gone")
+
+    store.put("a", b"before")
+    with pytest.raises(Unavailable, match="gone"):
+        store.put_chunks("a", broken)
+    assert store.get("a") == b"before" and list(store.list("")) == ["a"]
+
+
 def test_a_missing_key_is_named(store):
     for call in (store.get, store.size, store.version):
         with pytest.raises(NotFound, match="no object not/here"):
@@ -137,7 +157,7 @@ def test_a_full_disk_says_so_and_leaves_no_half_object(tmp_path, monkeypatch):
     store = DirectoryStore(tmp_path)
 
     def full(self, path, data):
-        path.write_bytes(data[:3])
+        path.write_bytes(next(iter(data))[:3])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(DirectoryStore, "_write", full)
