@@ -43,7 +43,7 @@ class GatewaySettings:
         "over.",
         least=1,
     )
-    shard_size: int = setting(32, "Images of one durable step.", least=1)
+    shard_size: int = setting(32, "Images that are made and written down at a time.", least=1)
     training_runs_in_flight: int = setting(1, "Most classifiers that train at once.", least=1)
     patience_seconds: float = setting(
         120.0, "How long a service that is away or full is asked again.", least=0
