@@ -55,7 +55,7 @@ async def test_work_on_a_full_disk_goes_on_after_a_restart(folders, small_disk):
         assert done.result.accepted_count == 300 == trouble.made
 
 
-@pytest.mark.parametrize("kibibytes", [300, 400, 600])
+@pytest.mark.parametrize("kibibytes", [40, 60, 80])
 async def test_a_database_without_room_is_said_at_once(folders, small_disk, kibibytes):
     root, train, _ = folders
     disk = small_disk(8000)
