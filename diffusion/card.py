@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion.families.base import TEXT
+from diffusion.errors import BrokenModel
+from diffusion.families.base import IMAGE_EMBEDDING, SCALE, TEXT
 from diffusion.families.registry import family_of
 from diffusion.folder import ModelFolder
+from diffusion.ip_adapter import ENCODER, find_adapter
 
 
 @dataclass(frozen=True)
@@ -14,9 +16,10 @@ class Card:
     """A model: what it takes and what it makes.
 
     `digest` is the SHA-256 of its weights and configuration, in hexadecimal. `text_shapes` are
-    those of the tensors that stand for a text, by the names of its family. `accepts` are the inputs
-    that an image condition may use, and `requires` the one without which it makes no image, or "".
-    `image_encoder` is empty and `image_dimension` 0 if it has no image encoder.
+    those of the tensors that stand for a text, by the names of its family. `accepts` is what an
+    image condition may use of it, and with `needs_image` there must be one. `image_encoder` is
+    empty and `image_dimension` 0 if it has no image encoder. `adapter` is the file of its
+    IP-Adapter, "" without one.
     """
 
     name: str
@@ -33,7 +36,8 @@ class Card:
     default_steps: int
     default_guidance_scale: float
     accepts: tuple[str, ...] = ()
-    requires: str = ""
+    needs_image: bool = False
+    adapter: str = ""
     # "fp16" where only such files hold the weights of a part; None loads the plain ones.
     weights_variant: str | None = None
 
@@ -55,11 +59,16 @@ def read_card(path: Path) -> Card:
     family = family_of(pipeline, folder.name)
     text_shapes = family.text_shapes(folder)
     unet, vae = folder.json("unet/config.json"), folder.json("vae/config.json")
-    has_vision = bool((index.get("image_encoder") or [None])[0])
+    adapter = find_adapter(folder)
+    if adapter and not family.takes_adapter:
+        raise BrokenModel(
+            folder.name, f"it is of {family.title}, which takes no adapter; remove {adapter}"
+        )
+    has_vision = bool((index.get("image_encoder") or [None])[0]) or bool(adapter)
     vision = folder.json("image_encoder/config.json") if has_vision else {}
     own = folder.own_defaults()
-    parts = ["unet", "vae", *family.text_encoders, *(["image_encoder"] if has_vision else [])]
-    variant = folder.weights_variant(parts)
+    parts = ["unet", "vae", *family.text_encoders]
+    variant = folder.weights_variant(parts if adapter or not vision else [*parts, ENCODER])
     side = int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
     image_encoder = own.get("image_encoder") or folder.part_id("image_encoder") if vision else ""
     return Card(
@@ -76,7 +85,8 @@ def read_card(path: Path) -> Card:
         height=int(own.get("height", side)),
         default_steps=int(own.get("steps", 50)),
         default_guidance_scale=float(own.get("guidance_scale", 7.5)),
-        accepts=family.accepts,
-        requires=family.requires,
+        accepts=(*family.accepts, IMAGE_EMBEDDING, SCALE) if adapter else family.accepts,
+        needs_image=family.needs_image,
+        adapter=adapter,
         weights_variant=variant,
     )

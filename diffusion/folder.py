@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from diffusion.errors import BrokenModel
 from servicekit.weights import weights_variant
@@ -35,6 +38,22 @@ class ModelFolder:
         if not isinstance(values, dict):
             raise BrokenModel(self.name, f"{path} is not a JSON object")
         return values
+
+    def has(self, path: str) -> bool:
+        """Says whether there is such a file."""
+        return path in self._files
+
+    def named(self, pattern: str) -> list[str]:
+        """Returns the files of the folder itself whose names match a pattern, sorted."""
+        return sorted(path for path in self._files if "/" not in path and fnmatch(path, pattern))
+
+    def tensor_shapes(self, path: str) -> Mapping[str, tuple[int, ...]]:
+        """Returns the shapes of the tensors of a safetensors file by their names."""
+        try:
+            with safe_open(self._files[path], framework="np") as file:
+                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise BrokenModel(self.name, f"{path} is not a safetensors file: {error}") from error
 
     def own_defaults(self) -> dict[str, Any]:
         """Returns what the user says of the model, if anything."""

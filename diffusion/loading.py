@@ -8,6 +8,8 @@ import torch
 from diffusion.card import Card
 from diffusion.errors import BrokenModel
 from diffusion.families.registry import family_of
+from diffusion.folder import ModelFolder
+from diffusion.ip_adapter import attach_adapter, attach_encoder
 from diffusion.placement import Placement
 from models.torchvision_cpu import declare_missing_operators
 
@@ -36,6 +38,11 @@ def load_pipeline(card: Card, placement: Placement, *, without: tuple[str, ...] 
             low_cpu_mem_usage=True,
             **dict.fromkeys(left_out),
         )
+        if card.adapter:
+            folder = ModelFolder(card.folder)
+            attach_encoder(pipeline, folder, placement.dtype)
+            if "unet" not in without:
+                attach_adapter(pipeline, folder, card.adapter)
     except Exception as error:
         raise BrokenModel(card.name, f"its components do not load: {error}") from error
     for part in pipeline.components.values():

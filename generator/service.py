@@ -17,6 +17,8 @@ from diffusion.families.base import POOLED_TEXT, TEXT
 from diffusion.fixed_shapes import ENCODER_ROWS
 from generator import tensors
 from generator.backend import Backend
+from generator.engine.checks import no_image_encoder
+from generator.engine.conditions.registry import names_of
 from generator.engine.items import Made, weights_digest
 from generator.errors import translate, translated
 from generator.gallery import Gallery, Stored
@@ -88,10 +90,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             card = backend.card(request.model)
         if not card.image_encoder:
             raise Precondition(
-                f"model {card.name!r} has the mode {card.mode!r} and no image encoder; models of "
-                "mode 'unclip' have one",
-                subject=card.name,
-                reason="NO_IMAGE_ENCODER",
+                str(no_image_encoder(card)), subject=card.name, reason="NO_IMAGE_ENCODER"
             )
         numbers = {uri: n for n, uri in reversed(list(enumerate(request.image_uris)))}
 
@@ -226,6 +225,7 @@ def _model(card: Card) -> pb.Model:
         height=card.height,
         default_steps=card.default_steps,
         default_guidance_scale=card.default_guidance_scale,
+        image_conditions=names_of(card),
         pooled_text_dimension=sum(card.text_shapes.get(POOLED_TEXT, ())),
     )
 

@@ -1,7 +1,7 @@
 """The shape that every family of diffusion models has, and the names of a U-Net's inputs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,16 +9,21 @@ from torch import Tensor
 from diffusion.embeddings import Inputs
 from diffusion.folder import ModelFolder
 
+if TYPE_CHECKING:
+    from diffusion.card import Card
+
 # Names of inputs. A family reads those that it knows.
 TEXT = "text"  # The matrix [m, d] of a text.
 POOLED_TEXT = "pooled_text"  # The vector [p] of a text, beside the matrix.
 SIZES = "sizes"  # The size [6] of the image that is wanted: original, crop, target.
 CONCATENATED = "concatenated"  # Channels [c, h, w] that lie beside the noisy latent.
+IMAGE_EMBEDDING = "image_embedding"  # An embedding [d] of the model's image encoder.
+SCALE = "scale"  # The weight [1] of that embedding.
 CLASS_LABEL = "class_label"  # A vector that is added to the embedding of the time.
 
-# What image conditions may use of a model, besides its text.
+# What else image conditions may use of a model.
 START = "start"  # A latent to start from instead of noise.
-IMAGE_EMBEDDING = "image_embedding"  # An embedding [d] of its image encoder.
+NOISE_LEVEL = "noise_level"  # How much noise is added to an image embedding.
 
 
 class Family(Protocol):
@@ -26,8 +31,8 @@ class Family(Protocol):
 
     `mode` is what callers call it and `title` what people do. `pipelines` are the classes of the
     folders that it serves, `left_out` the parts that are not loaded, `text_encoders` those that
-    encode text. `accepts` are the inputs that image conditions may use, and `requires` the one
-    without which no image can be made, or "".
+    encode text. `accepts` is what image conditions may use of them, and with `needs_image` there
+    must be one. With `takes_adapter` an IP-Adapter may lie beside a model.
     """
 
     mode: str
@@ -36,7 +41,8 @@ class Family(Protocol):
     left_out: tuple[str, ...]
     text_encoders: tuple[str, ...]
     accepts: tuple[str, ...]
-    requires: str
+    needs_image: bool
+    takes_adapter: bool
 
     def text_shapes(self, folder: ModelFolder) -> Mapping[str, tuple[int, ...]]:
         """Returns the shapes of the tensors that stand for a text. Raises BrokenModel."""
@@ -46,15 +52,22 @@ class Family(Protocol):
     ) -> Mapping[str, Tensor]:
         """Returns what stands for some prompts, each tensor with a row per prompt."""
 
-    def constant_inputs(self, width: int, height: int) -> Inputs:
+    def constant_inputs(self, card: "Card") -> Inputs:
         """Returns what every row is given, where its condition gives nothing else."""
 
-    def noised_embedding(
-        self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator
+    def embedding_inputs(
+        self,
+        pipeline: Any,
+        embedding: Tensor,
+        generator: torch.Generator,
+        *,
+        noise_level: int = 0,
+        scale: float = 1.0,
     ) -> tuple[Inputs, Inputs]:
         """Returns what the U-Net is given for an image embedding [d], and what for none.
 
-        Draws from `generator` what noise it takes.
+        Draws from `generator` what noise it takes. `noise_level` and `scale` are read by models
+        that accept them.
         """
 
     def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:

@@ -17,7 +17,8 @@ class InstructPix2Pix(StableDiffusion):
     title = "InstructPix2Pix"
     pipelines: tuple[str, ...] = ("StableDiffusionInstructPix2PixPipeline",)
     accepts: tuple[str, ...] = (CONCATENATED,)
-    requires = CONCATENATED
+    needs_image = True
+    takes_adapter = False
 
     def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
         both = torch.cat([latents, inputs[CONCATENATED]], dim=1)

@@ -1,15 +1,18 @@
 """Stable Diffusion 1 and 2: one text encoder, one U-Net, one autoencoder."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from diffusion.embeddings import Inputs
-from diffusion.families.base import START, TEXT
+from diffusion.families.base import IMAGE_EMBEDDING, SCALE, START, TEXT
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from diffusion.card import Card
 
 
 class StableDiffusion:
@@ -22,7 +25,8 @@ class StableDiffusion:
     left_out: tuple[str, ...] = ("safety_checker",)
     text_encoders: tuple[str, ...] = ("text_encoder",)
     accepts: tuple[str, ...] = (START,)
-    requires = ""
+    needs_image = False
+    takes_adapter = True
 
     def text_shapes(self, folder: ModelFolder) -> Mapping[str, tuple[int, ...]]:
         config = folder.json("text_encoder/config.json")
@@ -40,19 +44,40 @@ class StableDiffusion:
         ids = token_ids(pipeline.tokenizer, prompts, encoder.config.max_position_embeddings)
         return {TEXT: in_chunks(encode, (ids.to(device),), ENCODER_ROWS, pad=True)}
 
-    def constant_inputs(self, width: int, height: int) -> Inputs:
-        return {}
+    def constant_inputs(self, card: "Card") -> Inputs:
+        """With an adapter, rows that have no image embedding have one of no weight."""
+        if IMAGE_EMBEDDING not in card.accepts:
+            return {}
+        return {IMAGE_EMBEDDING: torch.zeros(card.image_dimension), SCALE: torch.zeros(1)}
 
-    def noised_embedding(
-        self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator
+    def embedding_inputs(
+        self,
+        pipeline: Any,
+        embedding: Tensor,
+        generator: torch.Generator,
+        *,
+        noise_level: int = 0,
+        scale: float = 1.0,
     ) -> tuple[Inputs, Inputs]:
-        raise TypeError(f"{self.title} takes no image embedding")
+        weight = {SCALE: embedding.new_full((1,), scale)}
+        nothing = {IMAGE_EMBEDDING: torch.zeros_like(embedding)}
+        return {IMAGE_EMBEDDING: embedding, **weight}, {**nothing, **weight}
 
     def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
         output: Tensor = unet(
-            latents, times, encoder_hidden_states=inputs[TEXT], return_dict=False
+            latents,
+            times,
+            encoder_hidden_states=inputs[TEXT],
+            added_cond_kwargs=self.added(inputs),
+            return_dict=False,
         )[0]
         return output
+
+    def added(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Returns what diffusers' U-Nets take beside latents, times and text."""
+        if IMAGE_EMBEDDING not in inputs:
+            return {}
+        return {"image_embeds": torch.cat([inputs[IMAGE_EMBEDDING], inputs[SCALE]], dim=-1)}
 
     def vae_dtype(self, vae: Any, dtype: torch.dtype) -> torch.dtype:
         return dtype

@@ -1,7 +1,7 @@
 """Stable Diffusion XL: two text encoders, a pooled text, and sizes that the U-Net is told."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from diffusion.families.base import POOLED_TEXT, SIZES, TEXT
 from diffusion.families.stable_diffusion import StableDiffusion, token_ids
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from diffusion.card import Card
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -65,19 +68,15 @@ class StableDiffusionXL(StableDiffusion):
             POOLED_TEXT: rows[:, -pooled_width:],
         }
 
-    def constant_inputs(self, width: int, height: int) -> Inputs:
+    def constant_inputs(self, card: "Card") -> Inputs:
         """Says that the whole of an image of the model's size is wanted: size, crop, size."""
-        return {SIZES: torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)}
+        size = (card.height, card.width)
+        sizes = torch.tensor([*size, 0, 0, *size], dtype=torch.float32)
+        return {SIZES: sizes, **super().constant_inputs(card)}
 
-    def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
-        output: Tensor = unet(
-            latents,
-            times,
-            encoder_hidden_states=inputs[TEXT],
-            added_cond_kwargs={"text_embeds": inputs[POOLED_TEXT], "time_ids": inputs[SIZES]},
-            return_dict=False,
-        )[0]
-        return output
+    def added(self, inputs: Inputs) -> dict[str, Tensor]:
+        own = {"text_embeds": inputs[POOLED_TEXT], "time_ids": inputs[SIZES]}
+        return {**own, **super().added(inputs)}
 
     def vae_dtype(self, vae: Any, dtype: torch.dtype) -> torch.dtype:
         # Its activations overflow in float16.

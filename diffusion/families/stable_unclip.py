@@ -1,14 +1,17 @@
 """Stable unCLIP: Stable Diffusion that is given an image embedding (AUGCOND, section 3)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from diffusion.embeddings import Inputs
-from diffusion.families.base import CLASS_LABEL, IMAGE_EMBEDDING, TEXT
+from diffusion.families.base import CLASS_LABEL, IMAGE_EMBEDDING, NOISE_LEVEL, TEXT
 from diffusion.families.stable_diffusion import StableDiffusion
 from diffusion.noise import normal
+
+if TYPE_CHECKING:
+    from diffusion.card import Card
 
 
 class StableUnclip(StableDiffusion):
@@ -18,11 +21,21 @@ class StableUnclip(StableDiffusion):
     title = "Stable unCLIP"
     pipelines: tuple[str, ...] = ("StableUnCLIPImg2ImgPipeline",)
     left_out: tuple[str, ...] = ()
-    accepts: tuple[str, ...] = (IMAGE_EMBEDDING,)
-    requires = IMAGE_EMBEDDING
+    accepts: tuple[str, ...] = (IMAGE_EMBEDDING, NOISE_LEVEL)
+    needs_image = True
+    takes_adapter = False
 
-    def noised_embedding(
-        self, pipeline: Any, embedding: Tensor, noise_level: int, generator: torch.Generator
+    def constant_inputs(self, card: "Card") -> Inputs:
+        return {}
+
+    def embedding_inputs(
+        self,
+        pipeline: Any,
+        embedding: Tensor,
+        generator: torch.Generator,
+        *,
+        noise_level: int = 0,
+        scale: float = 1.0,
     ) -> tuple[Inputs, Inputs]:
         noise = normal((1, len(embedding)), generator, embedding.device, embedding.dtype)
         label = pipeline.noise_image_embeddings(embedding[None], noise_level, noise=noise)[0]

@@ -33,7 +33,7 @@ def no_image_encoder(card: Card) -> BadCondition:
         "model",
         "NO_IMAGE_ENCODER",
         f"model {card.name!r} has the mode {card.mode!r} and no image encoder; models of mode "
-        "'unclip' have one",
+        "'unclip' have one, and those with an IP-Adapter",
     )
 
 

@@ -32,7 +32,7 @@ class Model:
         self.encoders = Encoders(self.pipeline, card, placement)
         self.autoencoder = Autoencoder(self.pipeline.vae, card, placement, settings.decode_batch)
         self.schedules = Schedules(self.pipeline.scheduler, card.name, placement.device)
-        constant = self.family.constant_inputs(card.width, card.height)
+        constant = self.family.constant_inputs(card)
         self.constant_inputs = {
             name: tensor.to(self.device, self.dtype) for name, tensor in constant.items()
         }

@@ -9,5 +9,5 @@ from generator.engine.items import Item
 
 def probe_item(cards: Sequence[Card]) -> Item:
     """Returns the cheapest item: one step without guidance, by text alone if a model does that."""
-    card = min(cards, key=lambda card: (bool(card.requires), card.name))
+    card = min(cards, key=lambda card: (card.needs_image, card.name))
     return Item(card.name, 0, 1, 1.0, condition=example_of(card))

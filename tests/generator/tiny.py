@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
 from models.torchvision_cpu import declare_missing_operators
@@ -121,12 +122,8 @@ def save_pix2pix(folder: Path) -> Path:
     return folder
 
 
-def save_unclip(folder: Path) -> Path:
-    """Saves a StableUnCLIPImg2ImgPipeline: the class label is embedding and noise level."""
-    parts = components(
-        class_embed_type="projection", projection_class_embeddings_input_dim=2 * DIMENSION
-    )
-    parts["scheduler"] = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
+def image_encoder() -> CLIPVisionModelWithProjection:
+    """A CLIP image encoder of 32 x 32 images."""
     vision = CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=37,
@@ -136,10 +133,41 @@ def save_unclip(folder: Path) -> Path:
         image_size=SIDE,
         patch_size=8,
     )
+    return CLIPVisionModelWithProjection(vision).eval()
+
+
+def save_adapter(folder: Path, name: str = "ip-adapter_sd15.safetensors") -> Path:
+    """Puts an IP-Adapter and its image encoder into the folder of a model."""
+    torch.manual_seed(1)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    width = unet.config.cross_attention_dim
+    tensors = {
+        "image_proj.proj.weight": torch.randn(4 * width, DIMENSION),
+        "image_proj.proj.bias": torch.randn(4 * width),
+        "image_proj.norm.weight": torch.ones(width),
+        "image_proj.norm.bias": torch.zeros(width),
+    }
+    # Adapters number the attentions, those of the image to itself among them.
+    for number, name_ in enumerate(unet.attn_processors):
+        if name_.endswith("attn2.processor"):
+            rows = unet.get_submodule(name_.removesuffix(".processor")).inner_dim
+            for part in ("to_k_ip", "to_v_ip"):
+                tensors[f"ip_adapter.{number}.{part}.weight"] = torch.randn(rows, width) / 4
+    safetensors.torch.save_file(tensors, folder / name)
+    image_encoder().save_pretrained(folder / "image_encoder")
+    return folder
+
+
+def save_unclip(folder: Path) -> Path:
+    """Saves a StableUnCLIPImg2ImgPipeline: the class label is embedding and noise level."""
+    parts = components(
+        class_embed_type="projection", projection_class_embeddings_input_dim=2 * DIMENSION
+    )
+    parts["scheduler"] = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
     StableUnCLIPImg2ImgPipeline(
         **parts,
         feature_extractor=CLIPImageProcessor(size=SIDE, crop_size=SIDE),
-        image_encoder=CLIPVisionModelWithProjection(vision).eval(),
+        image_encoder=image_encoder(),
         image_normalizer=StableUnCLIPImageNormalizer(embedding_dim=DIMENSION),
         image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
     ).save_pretrained(folder)

@@ -53,9 +53,9 @@ def check_condition(condition: Condition, card: Card) -> None:
 
 def example_of(card: Card) -> Condition:
     """Returns the simplest condition with which the model makes an image."""
-    if not card.requires:
+    if not card.needs_image:
         return TextAlone()
-    return _required(card).example(card)
+    return CONDITIONS[names_of(card)[0]].example(card)
 
 
 def _refuse_another_kind(kind: type[Condition], card: Card) -> None:
@@ -66,14 +66,10 @@ def _refuse_another_kind(kind: type[Condition], card: Card) -> None:
             f"the image condition {kind.name!r} is for {kind.models}; model {card.name!r} has the "
             f"mode {card.mode!r}",
         )
-    if card.requires and kind.uses != card.requires:
+    if card.needs_image and not kind.uses:
+        names = " or ".join(map(repr, names_of(card)))
         raise BadCondition(
             "image",
             "CONDITION_REQUIRED",
-            f"model {card.name!r} has the mode {card.mode!r} and needs the image condition "
-            f"{_required(card).name!r}",
+            f"model {card.name!r} has the mode {card.mode!r} and needs the image condition {names}",
         )
-
-
-def _required(card: Card) -> type[Condition]:
-    return next(kind for kind in CONDITIONS.values() if kind.uses == card.requires)
