@@ -9,13 +9,16 @@ or cropped are looked for where images are imported, made and retrieved, and are
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from servicekit.errors import InvalidArgument, Precondition
 from trainer.manifests import Item, Manifest, SyntheticItem
 
 _NAMED = 5
+
+Digest = TypeVar("Digest", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ def select(
 
 def check_pixels(
     selection: Selection,
-    train: Sequence[str],
-    test: Sequence[str],
-    synthetic: Sequence[str],
+    train: Sequence[Digest],
+    test: Sequence[Digest],
+    synthetic: Sequence[Digest],
 ) -> None:
     """Refuses training images with the very pixels of a test image, whatever their file.
 
@@ -139,7 +142,7 @@ def _check_parents(selection: Selection) -> None:
         )
 
 
-def _refuse_test_images(test: Mapping[str, str], used: Iterable[tuple[str, str]]) -> None:
+def _refuse_test_images(test: Mapping[Digest, str], used: Iterable[tuple[str, Digest]]) -> None:
     """`test` is item ids by digest, `used` pairs of item id and digest."""
     pairs = [(item_id, test[digest]) for item_id, digest in used if digest in test]
     if pairs:

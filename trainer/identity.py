@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGES = Path(__file__).parent.parent
-_PIXELS = ("imaging/*.py", "trainer/data/cache.py", "trainer/data/images.py")
+_PIXELS = ("imaging/*.py", *(f"trainer/data/{name}.py" for name in ("cache", "images", "keepers")))
 _TRAINING = (
     "imaging/*.py",
     "trainer/data/*.py",

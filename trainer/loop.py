@@ -84,7 +84,7 @@ def train(spec: RunSpec, emit: Emit) -> RunResult | None:
 
 def _train(spec: RunSpec, share: Share, emit: Emit) -> RunResult | None:
     # Load the images; build classifier, strategy and optimiser.
-    setup = _set_up(spec, share, read_images(Path(spec.folder)))
+    setup = _set_up(spec, share, read_images(Path(spec.folder), spec.image_size))
 
     # Go on from the checkpoint, if there is one.
     checkpoint = Path(spec.folder) / CHECKPOINT

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore
-from trainer.data.cache import CachedImages, ImageCache, Lease
+from trainer.data.cache import CachedImages, ImageCache
+from trainer.data.leases import Lease
 from trainer.data.seeds import key_of
 from trainer.guard import Selection, check_pixels, select
 from trainer.identity import training_digest
@@ -78,17 +79,17 @@ class Preparation:
     def prepare(
         self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
     ) -> RunSpec:
-        """Decodes and guards the images, and writes the folder of the run.
+        """Fetches and guards the images, and writes the folder of the run.
 
-        The decoded images stay until `lease` is released.
+        The images stay until `lease` is released.
         """
         selection, size = images.selection, request.image_size
         uris = [item.image_uri for item in images.manifest.items]
-        real = self._cache.decoded(images.manifest.digest, uris, size, lease)
+        real = self._cache.cached(images.manifest.digest, uris, size, lease)
         synthetic = None
         if selection.synthetic:
             uris = [item.image_uri for item in selection.synthetic]
-            synthetic = self._cache.decoded(images.synthetic.digest, uris, size, lease)
+            synthetic = self._cache.cached(images.synthetic.digest, uris, size, lease)
         place = {item.item_id: row for row, item in enumerate(images.manifest.items)}
         train, test = _rows(selection.train, place), _rows(selection.test, place)
         check_pixels(

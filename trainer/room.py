@@ -1,4 +1,4 @@
-"""Room in the cache of decoded images, promised to runs before they decode anything."""
+"""Room in the cache of images, promised to runs before they fetch anything."""
 
 import asyncio
 from collections import Counter
@@ -27,7 +27,7 @@ class Room:
         needed = sum(entries.values())
         if needed > self._max_bytes:
             raise Precondition(
-                f"the decoded images of this run take {_gigabytes(needed)} GB, and the trainer's "
+                f"the images of this run take {_gigabytes(needed)} GB, and the trainer's "
                 f"cache holds {self._max_bytes / 1e9:g} GB; set TRAINER_CACHE_GIGABYTES to "
                 f"{_gigabytes(needed)} or more where the disk of TRAINER_SCRATCH has that, or use "
                 "a smaller image_size",

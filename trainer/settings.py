@@ -14,7 +14,7 @@ class TrainerSettings:
 
     scratch: Path = setting(
         Path(gettempdir()) / "variegate-trainer",
-        "Local folder for decoded images and checkpoints; it may be lost at any time.",
+        "Local folder for images and checkpoints; it may be lost at any time.",
     )
     launcher: str = setting(
         "subprocess",
@@ -45,7 +45,7 @@ class TrainerSettings:
     checkpoint_seconds: float = setting(15.0, "How often a checkpoint is written.", least=0)
     cache_gigabytes: float = setting(
         20.0,
-        "Most room for decoded images. Those of runs that train or wait are kept; a run that needs "
+        "Most room for images. Those of runs that train or wait are kept; a run that needs "
         "more is refused, and one that needs more than is left waits.",
         least=0,
     )

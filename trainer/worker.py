@@ -39,8 +39,6 @@ _NO_MEMORY = (
     "Cannot allocate memory",
     "not enough memory",
     "ALLOC_FAILED",
-    # As torch says that the system ended a process that loads images.
-    "is killed by signal: Killed",
 )
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _LONGEST_MESSAGE = 300

@@ -8,12 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import webdataset
 from PIL import Image
 
 from imaging.encode import encode_png
 from servicekit.errors import Exhausted, Precondition
 from servicekit.storage import MemoryStore
-from trainer.data.cache import ImageCache, Lease
+from trainer.data.cache import ImageCache
+from trainer.data.images import open_images
+from trainer.data.leases import Lease
 from trainer.manifests import read_dataset, read_synthetic
 
 URIS = ["store:images/a.png", "store:images/b.png"]
@@ -22,7 +25,7 @@ URIS = ["store:images/a.png", "store:images/b.png"]
 def decode(cache, digest, uris, size):
     """Decodes and lets go at once."""
     lease = Lease()
-    decoded = cache.decoded(digest, uris, size, lease)
+    decoded = cache.cached(digest, uris, size, lease)
     lease.release()
     return decoded
 
@@ -76,6 +79,64 @@ def test_missing_and_broken_images_are_named_and_leave_no_entry(store, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def mixed(store) -> tuple[MemoryStore, list[str]]:
+    """Photographs of several formats, sizes and shapes."""
+    draw, uris = np.random.default_rng(0), []
+    for number in range(9):
+        side = (24, 30, 400)[number % 3]
+        small = draw.integers(0, 256, (6, 8, 3), np.uint8)
+        image = Image.fromarray(small).resize((side + 10, side), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG" if number == 0 else "JPEG")
+        store.put(f"images/{number}", buffer.getvalue())
+        uris.append(f"store:images/{number}")
+    return store, uris
+
+
+def as_shards(monkeypatch, shard_bytes=2**30):
+    monkeypatch.setattr("trainer.data.keepers.DECODED_BYTES", 0)
+    monkeypatch.setattr("trainer.data.keepers._SHARD_BYTES", shard_bytes)
+
+
+def test_encoded_images_have_the_very_pixels_of_decoded_ones(mixed, tmp_path, monkeypatch):
+    store, uris = mixed
+    decoded = decode(ImageCache(store, tmp_path / "one", 10**9), "d", uris, 24)
+    as_shards(monkeypatch, shard_bytes=8000)
+    encoded = decode(ImageCache(store, tmp_path / "two", 10**9), "d", uris, 24)
+    assert encoded.pixels == decoded.pixels
+    shards = sorted(path.name for path in encoded.path.glob("*.tar"))
+    assert len(shards) > 1 and not (encoded.path / "images.npy").exists()
+    images = [open_images(one.path, 24) for one in (decoded, encoded)]
+    assert len(images[0]) == len(images[1]) == len(uris)
+    for row in (8, 0, 3, 3, 7, 1, 2, 4, 5, 6):
+        np.testing.assert_array_equal(images[0].read(row), images[1].read(row))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves its file open
+def test_shards_are_such_as_webdataset_reads(mixed, tmp_path, monkeypatch):
+    store, uris = mixed
+    as_shards(monkeypatch)
+    path = decode(ImageCache(store, tmp_path, 10**9), "d", uris, 24).path
+    rows = list(webdataset.WebDataset(str(path / "000000.tar"), shardshuffle=False))
+    assert [row["__key__"] for row in rows] == [f"{number:09d}" for number in range(len(uris))]
+    kept = [store.get(uri.removeprefix("store:")) for uri in uris]
+    # A small file is kept as it is, and of one of many pixels only the square that is trained on.
+    assert rows[1]["jpg"] == kept[1]
+    assert Image.open(io.BytesIO(rows[2]["png"])).size == (24, 24)
+
+
+def test_the_room_that_is_reckoned_for_shards_is_enough(store, tmp_path, monkeypatch):
+    as_shards(monkeypatch)
+    draw, size = np.random.default_rng(0), 64
+    for number in range(3):  # Noise, which no format makes smaller.
+        store.put(f"noise/{number}", encode_png(draw.integers(0, 256, (64, 300, 3), np.uint8)))
+    uris = [f"store:noise/{number}" for number in range(3)]
+    entry = decode(ImageCache(store, tmp_path, 10**9), "d", uris, size).path
+    taken = sum(file.stat().st_size for file in entry.iterdir())
+    assert 3 * 3 * size * size < taken <= ImageCache.bytes_of(3, size)
+
+
 def entries(folder):
     return sorted(path.name.partition("-")[0] for path in folder.iterdir())
 
@@ -91,8 +152,8 @@ def test_entries_longest_unused_make_room(store, tmp_path):
 
 def test_entries_in_use_are_never_removed_whoever_needs_room(store, tmp_path):
     lease = Lease()
-    real = ImageCache(store, tmp_path, 1).decoded("real", URIS, 16, lease)
-    made = ImageCache(store, tmp_path, 1).decoded("made", URIS, 16, lease)
+    real = ImageCache(store, tmp_path, 1).cached("real", URIS, 16, lease)
+    made = ImageCache(store, tmp_path, 1).cached("made", URIS, 16, lease)
     other = ImageCache(store, tmp_path, 1)  # as of another process
     decode(other, "third", URIS, 16)
     decode(other, "fourth", URIS, 16)
@@ -117,7 +178,7 @@ def test_a_disk_without_room_is_told_before_anything_is_decoded(store, tmp_path,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr("trainer.data.cache.decode_image", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("trainer.data.cache.decode", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(Exhausted, match=r"No space left on device; make room, or set TRAINER_"):
         decode(ImageCache(store, tmp_path, 10**9), "one", URIS, 16)
     assert entries(tmp_path) == []

@@ -1,12 +1,15 @@
 """Batches of training: what a sample is depends on the run, the image and the pass alone."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
+from servicekit.errors import Exhausted
 from tests.trainer.conftest import TEST, TRAIN
 from trainer import recipes
 from trainer.data.images import DecodedImages
@@ -14,6 +17,7 @@ from trainer.data.loading import load, process_count
 from trainer.data.samples import PlainBatches, TrainingBatches, read_images
 from trainer.data.seeds import key_of, seed_of
 from trainer.distribution import Share
+from trainer.launchers.workers import Worker
 from trainer.schedules import Cosine
 from trainer.strategies.base import Sources
 
@@ -22,7 +26,7 @@ STEPS, ALONE = range(12), Share()
 
 @pytest.fixture
 def images(spec):
-    return read_images(Path(spec.folder))
+    return read_images(Path(spec.folder), 16)
 
 
 def batches(images, *, batch_size=8, share=ALONE, seed=5, policy="randaugment", strategy="real"):
@@ -105,3 +109,30 @@ def test_the_images_of_an_item_have_its_key_whatever_else_is_trained_on(images):
     fewer = replace(images, keys=images.keys[:TRAIN], labels=images.labels[:TRAIN])
     own, others = batches(images).__getitems__(3), batches(fewer).__getitems__(3)
     assert torch.equal(own.images, others.images)
+
+
+async def test_loader_processes_end_with_their_worker_however_it_ends(spec, tmp_path):
+    replace(spec, step_count=10**6, checkpoint_seconds=0.0, loaders=2).write(tmp_path / "spec.json")
+    worker, begun = Worker(60.0), asyncio.Event()
+    run = asyncio.create_task(worker.run(tmp_path / "spec.json", lambda event: begun.set()))
+    await asyncio.wait_for(begun.wait(), 60)
+    children = psutil.Process().children(recursive=True)
+    [process] = [one for one in children if "trainer.worker" in one.cmdline() and one.children()]
+    loaders = process.children()
+    assert len(loaders) == 2
+    process.kill()
+    with pytest.raises(Exhausted, match="killed after step"):
+        await asyncio.wait_for(run, 10)
+    assert psutil.wait_procs(loaders, timeout=10)[1] == []
+    await worker.stop()
+
+
+def test_a_loader_process_that_is_killed_is_taken_for_a_lack_of_memory(images, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    before = set(psutil.Process().children())
+    loaded = load(batches(images), range(10**6), 2, pinned=False)
+    next(loaded)
+    (set(psutil.Process().children()) - before).pop().kill()
+    with pytest.raises(MemoryError, match="loads images was killed"):
+        for _ in loaded:
+            pass

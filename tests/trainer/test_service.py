@@ -113,6 +113,21 @@ async def test_a_run_whose_images_can_never_fit_is_refused_at_the_start(store, t
     assert all(one.result.synthetic_image_count == 36 for one in trained)
 
 
+async def test_a_data_set_that_is_kept_as_encoded_files_trains_to_the_same_weights(
+    client, store, tmp_path, monkeypatch
+):
+    run = {"synthetic_manifest_uri": SYNTHETIC, "seed": 9, "policy": "randaugment"}
+    decoded = await client.train("decoded", **run)
+    monkeypatch.setattr("trainer.data.keepers.DECODED_BYTES", 0)
+    async with connect(settings(tmp_path, loaders=2), store) as other:
+        encoded = await other.train("encoded", **run)
+    assert len(list((tmp_path / "images").glob("*/*.tar"))) == 2
+    weights = [
+        store.get(one.result.weights_uri.removeprefix("store:")) for one in (decoded, encoded)
+    ]
+    assert weights[0] == weights[1]
+
+
 async def test_a_plan_counts_images_that_are_not_made_yet_and_starts_nothing(
     client, store, tmp_path, fails
 ):

@@ -1,11 +1,18 @@
 """Images of a run by number: squares of pixels, however they are kept."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from imaging.decode import decode_image
+
+# Of an entry of the cache: all pixels, or tar files with the place of each image in them.
+PIXELS, INDEX = "images.npy", "index.npy"
 
 Pixels = NDArray[np.uint8]
 
@@ -33,6 +40,35 @@ class DecodedImages:
         return self._pixels[row]
 
 
+class EncodedImages:
+    """Images that are kept as files in tar files, and decoded whenever they are read.
+
+    `index.npy` has the number of the tar file, the offset in it and the length of each, int64
+    [N, 3]. Nothing is mapped into memory but the index.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder = folder
+        self._size = size
+        self._index: NDArray[np.int64] = np.load(folder / INDEX, mmap_mode="r")
+        self._open: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def read(self, row: int) -> Pixels:
+        shard, offset, length = self._index[row].tolist()
+        if shard not in self._open:
+            self._open[shard] = os.open(self._folder / shard_name(shard), os.O_RDONLY)
+        data = os.pread(self._open[shard], length, offset)
+        image = decode_image(data, f"image {row} of {self._folder}")
+        return np.asarray(fit(image, self._size))
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
 class Chosen:
     """Some rows of some images, one part after the other."""
 
@@ -48,6 +84,23 @@ class Chosen:
                 return images.read(int(rows[row]))
             row -= len(rows)
         raise IndexError(row)
+
+
+def open_images(path: Path, size: int) -> Images:
+    """Opens what the cache keeps at `path`, a file of pixels or a folder of tar files."""
+    return EncodedImages(path, size) if path.is_dir() else DecodedImages(path)
+
+
+def shard_name(number: int) -> str:
+    """The name of a tar file."""
+    return f"{number:06d}.tar"
+
+
+def fit(image: Image.Image, size: int) -> Image.Image:
+    """The middle square of an image, scaled to `size`."""
+    if image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
 def read_batch(images: Images, rows: Sequence[int]) -> Pixels:

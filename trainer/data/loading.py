@@ -5,6 +5,7 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -37,6 +38,7 @@ def load(batches: Batches[_Made], numbers: range, processes: int, pinned: bool) 
     """Yields the batches of these numbers, in order, whatever the number of processes.
 
     Without processes each is made when it is asked for. `pinned` is for batches that go to a GPU.
+    Raises MemoryError if a process was killed.
     """
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], batches),
@@ -49,7 +51,18 @@ def load(batches: Batches[_Made], numbers: range, processes: int, pinned: bool) 
         worker_init_fn=_end_with_parent,
         generator=torch.Generator(),  # It draws a seed that nothing uses.
     )
-    return iter(loader)
+    handler = signal.getsignal(signal.SIGCHLD)
+    made = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        # torch's handler raises in the midst of whatever runs when a process dies; the loader finds
+        # that out by itself a little later.
+        signal.signal(signal.SIGCHLD, handler)
+    try:
+        yield from made
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise MemoryError("a process that loads images was killed") from error
 
 
 def process_count(wanted: int, image_count: int, batch_bytes: int, most: int) -> int:

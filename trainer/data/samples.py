@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.data.images import Chosen, DecodedImages, Images, read_batch
+from trainer.data.images import Chosen, Images, open_images, read_batch
 from trainer.data.seeds import seed_of
 from trainer.distribution import Share
 from trainer.strategies.base import Strategy
@@ -47,7 +47,7 @@ class RunImages:
     test_labels: NDArray[np.int64]
 
 
-def read_images(folder: Path) -> RunImages:
+def read_images(folder: Path, size: int) -> RunImages:
     """Reads which images `rows.npz` chooses from those of the cache.
 
     It holds the place of each part (`real_path`, `synthetic_path`), the rows of it (`train_rows`,
@@ -55,10 +55,10 @@ def read_images(folder: Path) -> RunImages:
     `test_labels`) and `keys`, in the order of `train_labels`.
     """
     rows = dict(np.load(folder / ROWS))
-    real = DecodedImages(Path(str(rows["real_path"])))
+    real = open_images(Path(str(rows["real_path"])), size)
     parts: list[tuple[Images, NDArray[np.int64]]] = [(real, rows["train_rows"])]
     if len(rows["synthetic_rows"]):
-        synthetic = DecodedImages(Path(str(rows["synthetic_path"])))
+        synthetic = open_images(Path(str(rows["synthetic_path"])), size)
         parts.append((synthetic, rows["synthetic_rows"]))
     return RunImages(
         train=Chosen(*parts),

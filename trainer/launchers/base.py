@@ -31,7 +31,7 @@ class Launcher(Protocol):
     def check(self, request: RunRequest, cache_entries: Mapping[str, int]) -> None:
         """Raises a ServiceError for a run that can never be started here.
 
-        `cache_entries` are the decoded images that it needs: bytes by name.
+        `cache_entries` are the images that it needs on disk: bytes by name.
         """
 
     async def device_kind(self) -> str:

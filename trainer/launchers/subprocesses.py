@@ -13,7 +13,7 @@ from servicekit.places import need_writable
 from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end
 from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
-from trainer.data.cache import Lease
+from trainer.data.leases import Lease
 from trainer.history import Metrics, MetricsLog, RunHistory
 from trainer.launchers.base import OnReport, Report
 from trainer.launchers.groups import Group, run_group
