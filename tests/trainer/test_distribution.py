@@ -42,9 +42,10 @@ async def test_two_processes_come_to_what_one_does_with_the_whole_batch(spec, tm
     together = await run_group(TWO, written(spec, tmp_path / "two"), events[1].append)
     assert together is not None and together["accuracy"] == alone["accuracy"]
     assert together["final_loss"] == pytest.approx(alone["final_loss"], abs=SAME)
-    steps = [[event["step"] for event in some if event["event"] == "metrics"] for some in events]
+    metrics = [[event for event in some if event["event"] == "metrics"] for some in events]
+    steps = [[event["step"] for event in some] for some in metrics]
     assert steps[0] == steps[1] == list(range(1, 5)), "one process reports, and every step"
-    for ours, theirs in zip(*events, strict=True):
+    for ours, theirs in zip(*metrics, strict=True):
         assert ours["values"] == pytest.approx(theirs["values"], abs=SAME)
     weights = [load_file(tmp_path / name / WEIGHTS) for name in ("alone", "two")]
     assert weights[0].keys() == weights[1].keys()
