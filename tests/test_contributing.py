@@ -13,6 +13,7 @@ FOLDERS = (
     "gateway/",
     "gateway/run/",
     "retriever/",
+    "trainer/",
     "diffusion/families/",
 )
 
