@@ -220,18 +220,25 @@ class FullStore:
             raise self.error
 
 
-@pytest.mark.parametrize("word", ["captions/", "embeddings/", "manifest.parquet"])
-async def test_a_full_disk_ends_the_work_with_a_sentence_and_loses_nothing(folders, word):
+@pytest.mark.parametrize(
+    ("word", "method"),
+    [
+        ("captions/", "mvc"),
+        ("embeddings/", "cond_embed_cutmix_dropout"),
+        ("manifest.parquet", "mvc"),
+    ],
+)
+async def test_a_full_disk_ends_the_work_with_a_sentence_and_loses_nothing(folders, word, method):
     root, train, _ = folders
     async with open_system(root / "state", root, wrap=FullStore) as system:
         await system.import_folder(train)
         system.store.word = word
         system.store.error = Exhausted("no space left to store it; free some", reason="STORE_FULL")
-        failed = await system.augment()
+        failed = await system.augment(method=method)
         assert failed.error.code == 8 and "no space left" in failed.error.message
         made = system.trouble.made
         system.store.word = ""
-        assert (await system.augment()).result.accepted_count == 6
+        assert (await system.augment(method=method)).result.accepted_count == 6
         assert system.trouble.made == max(made, 6)
 
 
