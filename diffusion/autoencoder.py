@@ -54,9 +54,8 @@ class Autoencoder:
         return [kinds[0](row[None]) for row in moments]
 
     def scaled(self, latents: Tensor) -> Tensor:
-        """Returns latents [n, c, h, w] of a posterior as the U-Net wants them."""
-        scaled = self._family.scale_latents(self._vae, latents)
-        return scaled.to(self._placement.dtype)
+        """Returns latents [n, c, h, w] of a posterior in the U-Net's scale, float32."""
+        return self._family.scale_latents(self._vae, latents.float())
 
     def decode(self, latents: Tensor, *, fixed: bool) -> Tensor:
         """Returns the images [n, 3, height, width] of scaled latents [n, c, h, w].

@@ -9,6 +9,7 @@ from diffusion.families.base import IMAGE_EMBEDDING, SCALE, TEXT
 from diffusion.families.registry import family_of
 from diffusion.folder import ModelFolder
 from diffusion.ip_adapter import ENCODER, find_adapter
+from diffusion.schedules.tables import version_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Card:
     those of the tensors that stand for a text, by the names of its family. `accepts` is what an
     image condition may use of it, and with `needs_image` there must be one. `image_encoder` is
     empty and `image_dimension` 0 if it has no image encoder. `adapter` is the file of its
-    IP-Adapter, "" without one.
+    IP-Adapter, "" without one. `steps_version` is that of the arithmetic of its steps.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Card:
     adapter: str = ""
     # "fp16" where only such files hold the weights of a part; None loads the plain ones.
     weights_variant: str | None = None
+    steps_version: int = 1
 
     @property
     def text_shape(self) -> tuple[int, int]:
@@ -89,4 +91,5 @@ def read_card(path: Path) -> Card:
         needs_image=family.needs_image,
         adapter=adapter,
         weights_variant=variant,
+        steps_version=version_of(folder.json("scheduler/scheduler_config.json")),
     )

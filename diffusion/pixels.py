@@ -1,5 +1,7 @@
 """Images to tensors and back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,19 +24,27 @@ def to_tensor(image: Image.Image, width: int, height: int) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1) * 2.0 - 1.0
 
 
-def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """Returns the uint8 pixels [height, width, 3] of a decoded image [3, height, width].
+def to_pixels(images: Tensor) -> list[NDArray[np.uint8] | BrokenImage]:
+    """Returns the uint8 pixels [height, width, 3] of decoded images [n, 3, height, width].
 
-    Raises BrokenImage for values that are not numbers and for a picture that is all black.
+    In place of one that holds values that are not numbers or is all black, it returns the error.
+    All come from the device in one copy.
     """
-    values = image.float()
-    if not bool(torch.isfinite(values).all()):
-        raise BrokenImage(
+    values = images.float()
+    are_numbers = torch.isfinite(values).flatten(1).all(dim=1)
+    levels = (values / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1) * 255
+    rows = torch.cat([levels.round().flatten(1), are_numbers[:, None]], dim=1)
+    copied = rows.to(torch.uint8).cpu().numpy()
+    return [_picture(row, levels.shape[1:]) for row in copied]
+
+
+def _picture(row: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8] | BrokenImage:
+    if not row[-1]:
+        return BrokenImage(
             "the model's output holds values that are not numbers; lower the guidance scale or "
             "check the embedding"
         )
-    levels = (values / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255
-    pixels: NDArray[np.uint8] = levels.round().astype(np.uint8)
+    pixels = row[:-1].reshape(shape)
     if not pixels.any():
-        raise BrokenImage("the model's output is all black; try another seed or guidance scale")
+        return BrokenImage("the model's output is all black; try another seed or guidance scale")
     return pixels

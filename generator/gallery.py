@@ -20,7 +20,8 @@ from imaging.encode import encode_png
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore
 
-# Part of every key; a change of the engine that changes its images changes this.
+# Part of every key; a change of the engine that changes its images changes this, or the version of
+# the steps where only some models' images change.
 _VERSION = 1
 
 
@@ -54,6 +55,8 @@ def key_of(item: Item, card: Card, signature: str, prefix: str) -> str:
         "negative": _text(item.negative) if item.is_guided else None,
         "condition": item.condition.identity(is_guided=item.is_guided),
     }
+    if card.steps_version > 1:
+        determining["steps_version"] = card.steps_version
     canonical = json.dumps(determining, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     return f"{prefix}/{digest[:2]}/{digest}.png"

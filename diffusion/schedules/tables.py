@@ -66,6 +66,17 @@ def why_no_table(scheduler: Any) -> str:
     return ""
 
 
+def version_of(config: Mapping[str, Any]) -> int:
+    """Returns the version of the arithmetic of a scheduler's steps, by its file's values.
+
+    Version 1 are the bits of the scheduler's own steps. The tables sum in another order, save the
+    one of DDIM with v-prediction.
+    """
+    name = config.get("_class_name")
+    is_exact = name == "DDIMScheduler" and config.get("prediction_type") == "v_prediction"
+    return 2 if name in _KINDS and not is_exact else 1
+
+
 class Tables:
     """The steps of a model by their number, on its device. Only for what `why_no_table` passes."""
 

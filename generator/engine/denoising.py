@@ -5,20 +5,23 @@ calls full.
 """
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffusion.embeddings import Inputs
+from diffusion.errors import BrokenImage
 from diffusion.pixels import to_pixels
+from generator.engine.batch import new_batch
 from generator.engine.conditions.base import Condition
 from generator.engine.errors import OutOfMemory
+from generator.engine.guidance import Guidance
 from generator.engine.items import Made
 from generator.engine.line import Ticket
 from generator.engine.model import Model
-from generator.engine.sample import Sample, new_sample, step
+from generator.engine.sample import Sample, new_sample
 
 
 @dataclass(eq=False)
@@ -27,6 +30,19 @@ class _Running:
     sample: Sample
     rows: list[Inputs]
     admitted: float
+    steps_left: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """What a U-Net call is made of beside latents and times, while nobody joins or leaves.
+
+    `sample` [rows] is the number of each row's sample.
+    """
+
+    sample: Tensor
+    inputs: Inputs
+    guidance: Guidance
 
 
 class Denoising:
@@ -35,8 +51,8 @@ class Denoising:
     def __init__(self, model: Model, *, fixed: bool) -> None:
         self._model, self._fixed = model, fixed
         self._running: list[_Running] = []
-        # The inputs of all rows, stacked: rebuilt only when a sample joins or leaves.
-        self._inputs: Inputs | None = None
+        self._batch = new_batch(model)  # Of the same samples, in the same order.
+        self._call: _Call | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -45,33 +61,35 @@ class Denoising:
         """Begins new samples together; if that fails one by one, so that an error is one item's."""
         if not tickets:
             return
-        self._inputs = None
         try:
-            self._running.extend(self._begin(tickets))
+            begun = self._begin(tickets)
+            self._batch.join([running.sample for running in begun])
         except Exception as error:
             if len(tickets) == 1:
                 fail(tickets[0], _named(error, 1))
                 return
             for ticket in tickets:
                 self.admit([ticket])
+        else:
+            self._running += begun
+            self._call = None
 
     def step(self) -> None:
         """Makes one step of every sample, and finishes those that are done."""
         self._drop(lambda running: running.ticket.future.cancelled())
         if self._running:
             self._advance()
-        done = [running for running in self._running if running.sample.is_done]
-        if done:
+        if any(running.steps_left == 0 for running in self._running):
             # They stay among the running until each has its end, so that no error loses them.
-            self._finish(done)
-            self._drop(lambda running: running.sample.is_done)
+            self._finish()
+            self._drop(lambda running: running.steps_left == 0)
 
     def abandon(self, error: BaseException) -> None:
         """Fails everything that is under way."""
         error = _named(error, len(self._running))
         for running in self._running:
             fail(running.ticket, error)
-        self._running, self._inputs = [], None
+        self._running, self._batch, self._call = [], new_batch(self._model), None
 
     def _begin(self, tickets: Sequence[Ticket]) -> list[_Running]:
         admitted = time.monotonic()
@@ -91,7 +109,7 @@ class Denoising:
         for kind, together in by_kind.items():
             kind.begin(self._model, together)
         return [
-            _Running(ticket, sample, self._rows(sample), admitted)
+            _Running(ticket, sample, self._rows(sample), admitted, sample.step_count)
             for ticket, sample in zip(tickets, samples, strict=True)
         ]
 
@@ -100,49 +118,52 @@ class Denoising:
         return [{**constant, **row} for row in sample.item.condition.rows(sample)]
 
     def _advance(self) -> None:
-        inputs = self._inputs = self._inputs or self._stack()
-        latents = torch.cat(
-            [r.sample.scaled_latent().expand(len(r.rows), -1, -1, -1) for r in self._running]
+        call = self._call = self._call or self._lay_out()
+        latents, times = self._batch.questions()
+        outputs = self._model.predict(
+            latents[call.sample], times[call.sample], call.inputs, fixed=self._fixed
         )
-        times = torch.stack([r.sample.time.float() for r in self._running for _ in r.rows])
-        predictions = self._model.predict(latents, times, inputs, fixed=self._fixed)
-        parts = predictions.split([len(r.rows) for r in self._running])
-        by_pace: dict[Hashable, list[tuple[Sample, Tensor]]] = {}
-        for running, part in zip(self._running, parts, strict=True):
-            sample = running.sample
-            guided = sample.item.condition.combine(sample, part)
-            by_pace.setdefault(sample.pace, []).append((sample, guided))
-        for group in by_pace.values():
-            step([sample for sample, _ in group], [guided for _, guided in group])
+        self._batch.move(call.guidance.combine(outputs))
+        for running in self._running:
+            running.steps_left -= 1
 
-    def _stack(self) -> Inputs:
+    def _lay_out(self) -> _Call:
+        counts = [len(running.rows) for running in self._running]
         rows = [row for running in self._running for row in running.rows]
-        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        numbers = [number for number, count in enumerate(counts) for _ in range(count)]
+        pushes = [running.sample.pushes for running in self._running]
+        return _Call(
+            torch.tensor(numbers, device=self._model.device),
+            {name: torch.stack([row[name] for row in rows]) for name in rows[0]},
+            Guidance(counts, pushes, self._model.device),
+        )
 
-    def _finish(self, done: Sequence[_Running]) -> None:
+    def _finish(self) -> None:
+        """Ends those without steps left, with their images or with an error."""
+        done = [number for number, one in enumerate(self._running) if one.steps_left == 0]
+        ended = [self._running[number] for number in done]
         try:
-            latents = torch.cat([running.sample.latent for running in done])
-            images = self._model.autoencoder.decode(latents, fixed=self._fixed)
+            latents = self._batch.latents(done)
+            pictures = to_pixels(self._model.autoencoder.decode(latents, fixed=self._fixed))
         except Exception as error:
-            for running in done:
+            for running in ended:
                 fail(running.ticket, _named(error, len(done)))
             return
         now = time.monotonic()
-        for running, image in zip(done, images, strict=True):
+        for running, picture in zip(ended, pictures, strict=True):
             ticket = running.ticket
-            waited, computed = running.admitted - ticket.arrived, now - running.admitted
-            try:
-                made = Made(to_pixels(image), waited, computed)
-            except Exception as error:
-                fail(ticket, _named(error, len(done)))
-            else:
-                if ticket.future.set_running_or_notify_cancel():
-                    ticket.future.set_result(made)
+            if isinstance(picture, BrokenImage):
+                fail(ticket, picture)
+            elif ticket.future.set_running_or_notify_cancel():
+                waited, computed = running.admitted - ticket.arrived, now - running.admitted
+                ticket.future.set_result(Made(picture, waited, computed))
 
     def _drop(self, leaves: Callable[[_Running], bool]) -> None:
-        staying = [running for running in self._running if not leaves(running)]
+        staying = [number for number, one in enumerate(self._running) if not leaves(one)]
         if len(staying) < len(self._running):
-            self._running, self._inputs = staying, None
+            self._batch.keep(staying)
+            self._running = [self._running[number] for number in staying]
+            self._call = None
 
 
 def _named(error: BaseException, count: int) -> BaseException:

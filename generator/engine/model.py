@@ -57,7 +57,7 @@ class Model:
             named = dict(zip(names, values, strict=True))
             return self.family.call_unet(self.unet, latents, times, named)
 
-        rows = (latents, times, *inputs.values())
+        rows = (latents.to(self.dtype), times, *inputs.values())
         if fixed:
             return in_chunks(call, rows, self._fixed_rows, pad=True)
         return self._predicting.apply(call, rows)

@@ -1,11 +1,6 @@
-"""The state of one image between noise and pixels.
+"""An image at its beginning: its draws, its first latent and what the U-Net is told of it."""
 
-Every sample has a scheduler of its own, so samples at different steps of different schedules share
-a U-Net call.
-"""
-
-import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,32 +10,29 @@ from torch import Tensor
 from diffusion.embeddings import Inputs
 from diffusion.noise import generator_of, normal
 from generator.engine.conditions.base import Condition
+from generator.engine.guidance import Push
 from generator.engine.items import Item
 from generator.engine.model import Model
 
 C = TypeVar("C", bound=Condition)
-
-# Schedulers whose step depends on its arguments alone. Others remember earlier steps of a sample.
-_FORGETFUL = ("DDIMScheduler", "DDPMScheduler")
 
 
 @dataclass(eq=False)
 class Sample:
     """An item on its way. Its condition's `begin` sets `latent` [1, c, h, w] and the inputs.
 
-    `inputs` are those of every U-Net row besides the text, `unconditional` what is instead of them
-    in the unconditional row. `draws_noise` says whether the scheduler draws noise at every step.
+    Latents are float32, in whatever numbers the model computes. `scheduler` is the sample's own; it
+    makes all its steps but the first `skipped`. `inputs` are those of every U-Net row besides the
+    text, `unconditional` what is instead of them in the unconditional row.
     """
 
     item: Item
     generator: torch.Generator
     scheduler: Any
-    times: list[Tensor]
     text: Inputs
     negative: Inputs
     latent: Tensor
-    draws_noise: bool
-    position: int = 0
+    skipped: int = 0
     inputs: Inputs = field(default_factory=dict)
     unconditional: Inputs = field(default_factory=dict)
 
@@ -52,30 +44,19 @@ class Sample:
         return condition
 
     @property
-    def pace(self) -> Hashable:
-        """Samples of equal pace are moved by the same step."""
-        if type(self.scheduler).__name__ not in _FORGETFUL:
-            return id(self)
-        return (self.item.steps, len(self.times) - self.position)
+    def step_count(self) -> int:
+        """The number of steps to its image."""
+        return len(self.scheduler.timesteps) - self.skipped
 
     @property
-    def is_done(self) -> bool:
-        """Says whether all steps were made."""
-        return self.position >= len(self.times)
-
-    @property
-    def time(self) -> Tensor:
-        """The time of the next step."""
-        return self.times[self.position]
-
-    def scaled_latent(self) -> Tensor:
-        """Returns the latent as the U-Net wants it, [1, c, h, w]."""
-        scaled: Tensor = self.scheduler.scale_model_input(self.latent, self.time)
-        return scaled
+    def pushes(self) -> Sequence[Push]:
+        """How it is guided."""
+        return self.item.condition.pushes(self)
 
     def draw_noise(self, model: Model) -> Tensor:
         """Draws the noise of a whole latent, [1, c, h, w], from the sample's generator."""
-        return normal(model.autoencoder.latent_shape, self.generator, model.device, model.dtype)
+        shape = model.autoencoder.latent_shape
+        return normal(shape, self.generator, model.device, torch.float32)
 
     def start_from_noise(self, noise: Tensor) -> None:
         """Begins at the first step with standard normal noise [1, c, h, w]."""
@@ -86,40 +67,20 @@ class Sample:
         steps = self.item.steps
         # The margin is for strengths that travelled as float32: 0.7 of 30 steps are 21, not 20.
         run = min(steps, max(1, int(steps * strength + 1e-3)))
-        skipped = (steps - run) * int(getattr(self.scheduler, "order", 1))
-        self.times = self.times[skipped:]
+        self.skipped = (steps - run) * int(getattr(self.scheduler, "order", 1))
         if hasattr(self.scheduler, "set_begin_index"):
-            self.scheduler.set_begin_index(skipped)
-        self.latent = self.scheduler.add_noise(clean, noise, self.times[0][None])
+            self.scheduler.set_begin_index(self.skipped)
+        times = self.scheduler.timesteps[self.skipped :]
+        self.latent = self.scheduler.add_noise(clean, noise, times[:1])
 
 
 def new_sample(model: Model, item: Item, text: Inputs, negative: Inputs) -> Sample:
     """Returns a sample at the start of its schedule; its latent is still to be drawn."""
-    scheduler = model.schedules.of(item.steps)
     return Sample(
         item=item,
         generator=generator_of(item.seed),
-        scheduler=scheduler,
-        times=list(scheduler.timesteps),
+        scheduler=model.schedules.of(item.steps),
         text=text,
         negative=negative,
         latent=torch.empty(0),
-        draws_noise="generator" in inspect.signature(scheduler.step).parameters,
     )
-
-
-def step(samples: Sequence[Sample], predictions: Sequence[Tensor]) -> None:
-    """Moves samples of one pace one step on, by the U-Net's guided outputs [1, c, h, w]."""
-    first = samples[0]
-    # Each item's noise comes from its own generator.
-    options = {"generator": [s.generator for s in samples]} if first.draws_noise else {}
-    moved = first.scheduler.step(
-        torch.cat(list(predictions)),
-        first.time,
-        torch.cat([sample.latent for sample in samples]),
-        return_dict=False,
-        **options,
-    )
-    for sample, latent in zip(samples, moved[0].split(1), strict=True):
-        sample.latent = latent
-        sample.position += 1

@@ -51,4 +51,5 @@ class EngineSettings:
         """Returns what of the settings decides over an image's bits."""
         rows = f"/{self.deterministic_rows} rows" if deterministic else ""
         decoded = f"/{self.decode_batch} decoded" if deterministic else ""
-        return f"{self.dtype}{rows}{decoded}"
+        latents = "" if self.dtype == "float32" else "/float32 latents"
+        return f"{self.dtype}{latents}{rows}{decoded}"

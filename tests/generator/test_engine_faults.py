@@ -9,6 +9,7 @@ import torch
 from diffusion.autoencoder import Autoencoder
 from diffusion.encoders import Encoders
 from diffusion.registry import scan
+from diffusion.schedules.steps import Solver
 from generator.engine import denoising, engine
 from generator.engine.conditions.text import TextAlone
 from generator.engine.engine import Engine
@@ -21,7 +22,7 @@ PLACES = {
     "encode": (Encoders, "texts"),
     "begin": (TextAlone, "begin"),
     "predict": (Model, "predict"),
-    "move": (denoising, "step"),
+    "move": (Solver, "move"),
     "decode": (Autoencoder, "decode"),
     "convert": (denoising, "to_pixels"),
 }

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from diffusion.card import Card
 from diffusion.embeddings import FloatArray, Inputs
 from diffusion.encoders import Encoders
-from generator.engine.guidance import classifier_free
+from generator.engine.guidance import Push
 
 if TYPE_CHECKING:
     from generator.engine.model import Model
@@ -104,9 +103,9 @@ class Condition(ABC):
             return [conditional]
         return [{**sample.negative, **sample.inputs, **sample.unconditional}, conditional]
 
-    def combine(self, sample: "Sample", predictions: Tensor) -> Tensor:
-        """Returns the guided output [1, c, h, w] of the sample's rows [n, c, h, w]."""
-        return classifier_free(predictions, sample.item.guidance_scale)
+    def pushes(self, sample: "Sample") -> list[Push]:
+        """Returns how the sample is guided, from its first row on: towards the condition."""
+        return [Push(sample.item.guidance_scale, 1, 0)] if sample.item.is_guided else []
 
 
 def _field(values: NDArray[Any]) -> Any:

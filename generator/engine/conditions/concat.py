@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from diffusion.card import Card
 from diffusion.embeddings import Inputs
@@ -20,7 +19,7 @@ from diffusion.families.base import CONCATENATED
 from diffusion.pixels import fit
 from generator.engine.conditions.base import Condition, Reader
 from generator.engine.conditions.pictures import grey
-from generator.engine.guidance import classifier_free
+from generator.engine.guidance import Push
 
 if TYPE_CHECKING:
     from generator.engine.model import Model
@@ -76,17 +75,19 @@ class Concat(Condition):
 
     def rows(self, sample: "Sample") -> list[Inputs]:
         rows = super().rows(sample)
-        if len(rows) > 1 and self.image_guidance_scale > 1:
+        if self._is_pushed(sample):
             latent = sample.inputs[CONCATENATED]
             rows.append({**sample.negative, CONCATENATED: torch.zeros_like(latent)})
         return rows
 
-    def combine(self, sample: "Sample", predictions: Tensor) -> Tensor:
-        guided = classifier_free(predictions[:2], sample.item.guidance_scale)
-        if len(predictions) < 3:
-            return guided
-        with_image, without_image = predictions[:1], predictions[2:]
-        return guided + (self.image_guidance_scale - 1) * (with_image - without_image)
+    def pushes(self, sample: "Sample") -> list[Push]:
+        pushes = super().pushes(sample)
+        if self._is_pushed(sample):  # From the row without the image to the one with it alone.
+            pushes.append(Push(self.image_guidance_scale - 1, 0, 2))
+        return pushes
+
+    def _is_pushed(self, sample: "Sample") -> bool:
+        return sample.item.is_guided and self.image_guidance_scale > 1
 
 
 CONDITION = Concat
