@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from diffusion.schedules.schedules import Schedules
 from diffusion.schedules.steps import Steps
-from diffusion.schedules.tables import why_no_table
+from diffusion.schedules.tables import version_of, why_no_table
 
 SHAPE = (1, 4, 3, 3)
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -144,6 +144,13 @@ def test_the_steps_of_ddim_with_v_prediction_are_the_same_to_the_bit():
     found = by_table("DDIMScheduler", config, runs, [course[0] for course in expected])
     for one, other in zip(expected, found, strict=True):
         assert all(torch.equal(here, there) for here, there in zip(one, other, strict=True))
+
+
+def test_steps_that_are_not_the_same_to_the_bit_have_another_version():
+    exact = {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"}
+    assert version_of(exact) == version_of({"_class_name": "HeunDiscreteScheduler"}) == 1
+    assert version_of(exact | {"prediction_type": "epsilon"}) == 2
+    assert version_of(exact | {"_class_name": "PNDMScheduler"}) == 2
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,10 @@ def test_model_engine_and_source_are_in_the_key():
         key(first),
         key(second),
         key(first, dataclasses.replace(CARD, digest="d2")),
+        key(first, dataclasses.replace(CARD, steps_version=2)),
         key(first, signature="float16"),
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
 
 
 def test_what_is_not_read_is_not_in_the_key():
