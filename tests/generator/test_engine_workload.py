@@ -20,9 +20,10 @@ def until(holds):
 
 def test_an_engine_tells_what_waits_what_runs_and_how_long_it_will_take(tiny_folder):
     engine = Engine(scan(tiny_folder, ["text"]), EngineSettings(max_batch=4))
-    go = threading.Event()
+    gates = [threading.Event() for _ in range(3)]  # Of the first step, the next two, and the rest.
+    calls = iter([gates[0], gates[1], gates[1]])
     unet = engine._models["text"].pipeline.unet
-    unet.register_forward_pre_hook(lambda *_: (go.wait(20), None)[1])
+    unet.register_forward_pre_hook(lambda *_: (next(calls, gates[2]).wait(20), None)[1])
     item = dataclasses.replace(TEXT, steps=4)
     try:
         assert engine.workload() == Workload(0, 0, 0, 4, 0.0)
@@ -31,9 +32,11 @@ def test_an_engine_tells_what_waits_what_runs_and_how_long_it_will_take(tiny_fol
         assert engine.workload().waiting_count == 8
         assert engine.workload().load == 3.0
         assert engine.workload().seconds_waiting == 0.0, "nothing was done, so nothing is known"
-        go.set()
+        gates[0].set()
+        gates[1].set()
         until(lambda: engine.workload().seconds_waiting > 0.0)
         assert engine.workload().last_batch == 4
+        gates[2].set()
         for future in futures:
             future.result(60)
         until(lambda: engine.workload().running_count == 0)
