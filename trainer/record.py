@@ -1,22 +1,32 @@
 """What a run that trains elsewhere tells through the store: reports, and what ended it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from google.rpc import status_pb2
 
 from servicekit.errors import NotFound, ServiceError, from_status, to_status
 from servicekit.storage import ObjectStore
+from trainer.history import RunHistory
 from trainer.launchers.base import Report
 
 _REPORTS, _FAILURE, _INTERRUPTION = "reports.jsonl", "failure.pb", "interruption.pb"
+_MEETING = "meeting.txt"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the machines of a run see of one another: how far it is, and where they meet now."""
+
+    has_result: bool = False
+    meeting: str = ""
 
 
 class RunRecord:
     """Written by the run, read by whoever follows it. Synchronous."""
 
     def __init__(self, store: ObjectStore, run_id: str) -> None:
-        self._store = store
+        self._store, self._run_id = store, run_id
         self._folder = f"trainingRuns/{run_id}"
         self._version = ""
 
@@ -54,9 +64,19 @@ class RunRecord:
         """What interrupted the run last."""
         return self._error(_INTERRUPTION)
 
+    def call_to(self, meeting: str) -> None:
+        """Calls the machines of the run to a meeting, in place of any earlier one."""
+        self._put(_MEETING, meeting.encode())
+
+    def seen(self) -> Seen:
+        """What a machine of the run sees of the others."""
+        key = f"{self._folder}/{_MEETING}"
+        meeting = self._store.get(key).decode() if self._store.exists(key) else ""
+        return Seen(RunHistory(self._store).has_result(self._run_id), meeting)
+
     def clear(self) -> None:
         """Forgets all, before the run is tried anew."""
-        for name in (_REPORTS, _FAILURE, _INTERRUPTION):
+        for name in (_REPORTS, _FAILURE, _INTERRUPTION, _MEETING):
             self._store.delete(f"{self._folder}/{name}")
 
     def _put(self, name: str, data: bytes) -> None:

@@ -82,6 +82,7 @@ def test_a_process_learns_from_torchrun_which_it_is():
 
 
 def test_the_machines_of_a_group_meet_at_the_first():
-    command = Group(3, 8, "first:29400").command(Path("spec.json"))
+    command = Group(3, 8, "first:29400", meeting="now").command(Path("spec.json"))
     assert {"--nnodes=3", "--nproc-per-node=8", "--rdzv-endpoint=first:29400"} <= set(command)
+    assert "--rdzv-id=now" in command
     assert "--standalone" in TWO.command(Path("spec.json"))

@@ -28,13 +28,15 @@ _PARTING_SECONDS = 10.0
 class Group:
     """The processes of one run: on `machines`, `processes` on each, which meet at `rendezvous`.
 
-    That is "HOST:PORT" of the machine with `index` 0; a group of one machine needs none.
+    That is "HOST:PORT" of the machine with `index` 0, where `meeting` is the name of one try; a
+    group of one machine needs neither.
     """
 
     machines: int = 1
     processes: int = 1
     rendezvous: str = ""
     index: int = 0
+    meeting: str = ""
 
     @property
     def count(self) -> int:
@@ -48,7 +50,7 @@ class Group:
             # Which machine they meet at is known, and not guessed from names that DNS may lack yet.
             rules = f"is_host={int(self.index == 0)},join_timeout={MEETING_SECONDS}"
             meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.rendezvous}"]
-            meeting += ["--rdzv-id=training", f"--rdzv-conf={rules}"]
+            meeting += [f"--rdzv-id={self.meeting}", f"--rdzv-conf={rules}"]
         sizes = [f"--nnodes={self.machines}", f"--nproc-per-node={self.processes}"]
         worker = ["-m", "trainer.worker", str(spec)]
         return [*python_command("torch.distributed.run", *sizes, *meeting, *worker)]

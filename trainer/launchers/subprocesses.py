@@ -4,7 +4,6 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from servicekit.devices import find_device, kind_of_device
@@ -21,6 +20,7 @@ from trainer.launchers.machines import train_with_others
 from trainer.launchers.workers import Event, WorkerPool
 from trainer.pace import Meter, Paces
 from trainer.preparation import ChosenImages, Preparation
+from trainer.record import RunRecord
 from trainer.room import Room
 from trainer.runs import RunRequest, RunResult, RunSpec, result_from_plain
 from trainer.settings import TrainerSettings
@@ -50,7 +50,7 @@ class SubprocessLauncher:
         self, settings: TrainerSettings, store: ObjectStore, group: Group | None = None
     ) -> None:
         """Has each run trained by a `group`, which is this machine's part of it; None: alone."""
-        self._settings = settings
+        self._settings, self._store = settings, store
         self._group = group or Group()
         self._history = RunHistory(store)
         self._preparation = Preparation(settings, store)
@@ -172,8 +172,8 @@ class SubprocessLauncher:
         self, run_id: str, spec: Path, on_event: Callable[[Event], None]
     ) -> Event | None:
         if self._group.machines > 1:
-            is_kept = partial(self._history.has_result, run_id)
-            return await train_with_others(self._group, spec, on_event, is_kept)
+            record = RunRecord(self._store, run_id)
+            return await train_with_others(self._group, spec, on_event, record)
         if self._group.count > 1:
             return await run_group(self._group, spec, on_event)
         return await self._pool.run(spec, on_event)
