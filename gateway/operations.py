@@ -6,7 +6,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.catalog import Catalog
+from gateway.catalog import Catalog, Times
 from gateway.messages import Resource, to_pb
 from gateway.progress_messages import described
 from gateway.run.durable import Durable
@@ -24,6 +24,7 @@ class DurableOperations:
         self._durable = durable
         self._catalog = catalog
         self._progress = progress
+        self._times: dict[str, Times] = {}  # Of what is worked on here.
 
     async def create(self, resource: Resource) -> operations_pb2.Operation:
         """Starts the work on a resource, or answers what the same request started before."""
@@ -35,7 +36,8 @@ class DurableOperations:
     async def get(self, name: str) -> operations_pb2.Operation:
         """Returns an operation by name. Raises NotFound."""
         subject = name.removeprefix(_PREFIX).replace(".", "/")
-        if not await asyncio.to_thread(self._catalog.has, subject):
+        is_known = self._durable.works_on(subject)
+        if not is_known and not await asyncio.to_thread(self._catalog.has, subject):
             raise NotFound(
                 f"there is no operation {name!r}", resource=name, reason="OPERATION_NOT_FOUND"
             )
@@ -66,7 +68,7 @@ class DurableOperations:
         # round, work that ends between the two looks would seem to have made nothing.
         state = await self._durable.state(subject)
         progress = self._told(subject, state)
-        finished, times = await asyncio.to_thread(self._catalog.finished_and_times, subject)
+        finished, times = await self._end(subject, state)
         if finished is not None:
             operation.done = True
             operation.response.Pack(to_pb(finished))
@@ -78,6 +80,19 @@ class DurableOperations:
         _set(progress.create_time, times.created)
         operation.metadata.Pack(progress)
         return operation
+
+    async def _end(self, subject: str, state: State | None) -> tuple[Resource | None, Times]:
+        """Returns the finished resource, None if it is not finished, and its times.
+
+        While this process does the work, as callers poll for, the store is looked at once: each
+        look would wait for threads that are busy with the work.
+        """
+        if state is not None and self._durable.works_on(subject):
+            if subject not in self._times:
+                self._times[subject] = await asyncio.to_thread(self._catalog.times, subject)
+            return None, self._times[subject]
+        self._times.pop(subject, None)
+        return await asyncio.to_thread(self._catalog.finished_and_times, subject)
 
     def _told(self, subject: str, state: State | None) -> pb.OperationProgress:
         """Returns what is known of the progress: most by the process that does the work."""

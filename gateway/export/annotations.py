@@ -4,14 +4,14 @@ A seed has 64 bits. Parquet holds it as uint64; JSON holds it as text, as protob
 since many readers round or refuse such numbers.
 """
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from gateway.tables import Manifest
 
 _EXACT = 2**53  # Whole numbers up to here are exact in every reader of JSON.
 
@@ -26,11 +26,19 @@ class Origin:
 
 def origin_of(dataset_manifest: bytes) -> Origin:
     """Returns what a dataset's manifest tells."""
-    names = ["item_id", "source", "label", "class_name"]
-    table = pq.read_table(io.BytesIO(dataset_manifest), columns=names)
-    columns: list[list[Any]] = [table.column(name).to_pylist() for name in names]
-    ids, files, labels, classes = columns
-    return Origin(dict(zip(labels, classes, strict=True)), dict(zip(ids, files, strict=True)))
+    names: dict[int, str] = {}
+    files: dict[str, str] = {}
+    for table in Manifest(dataset_manifest).groups("item_id", "source", "label", "class_name"):
+        names |= names_of(table)
+        columns = (table.column(name).to_pylist() for name in ("item_id", "source"))
+        files.update(zip(*columns, strict=True))
+    return Origin(names, files)
+
+
+def names_of(table: pa.Table) -> dict[int, str]:
+    """Returns the class names of a manifest by label."""
+    pairs = table.group_by(["label", "class_name"], use_threads=False).aggregate([])
+    return dict(zip(*(pairs.column(one).to_pylist() for one in pairs.column_names), strict=True))
 
 
 def annotated(table: pa.Table, columns: Mapping[str, Sequence[Any]], origin: Origin) -> pa.Table:
@@ -50,14 +58,7 @@ def annotated(table: pa.Table, columns: Mapping[str, Sequence[Any]], origin: Ori
         table = table.append_column(name, pa.array(values, kinds.get(name)))
     at = table.schema.get_field_index("label")
     table = table.set_column(at, "label", table.column("label").cast(pa.int64()))
-    return table.replace_schema_metadata(_class_label(table, origin))
-
-
-def to_bytes(table: pa.Table) -> bytes:
-    """Returns the parquet file of a table; equal tables give equal bytes."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    return table.replace_schema_metadata(_class_label(origin.class_names))
 
 
 def for_json(value: Any, key: str = "") -> Any:
@@ -77,10 +78,8 @@ def lineage_for_json(text: str) -> str:
     return json.dumps(for_json(json.loads(text)), sort_keys=True, ensure_ascii=False)
 
 
-def _class_label(table: pa.Table, origin: Origin) -> dict[str, str]:
+def _class_label(names: Mapping[int, str]) -> dict[str, str]:
     """The names of the labels in the words of Hugging Face's `datasets`, if all are known."""
-    found = zip(*(table.column(name).to_pylist() for name in ("label", "class_name")), strict=True)
-    names = {**origin.class_names, **dict(found)}
     if sorted(names) != list(range(len(names))):
         return {}
     label = {"names": [names[at] for at in range(len(names))], "_type": "ClassLabel"}

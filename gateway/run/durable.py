@@ -236,6 +236,10 @@ class Durable:
                 progress = await self._peers.progress(subject)
                 return replace(await outcome_of(run), progress=progress)
 
+    def works_on(self, subject: str) -> bool:
+        """Says whether this process does the work on a subject now."""
+        return self._runs.are_of(subject)
+
     async def cancel(self, subject: str) -> None:
         """Stops the work, whoever does it; what it had finished stays."""
         with self._engine.answers():

@@ -3,13 +3,12 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from gateway.digests import digest
 from gateway.methods.base import ClassMaterial
@@ -21,13 +20,12 @@ from gateway.run.progress import Progress
 from gateway.run.shards import shown_text
 from gateway.run.steps import AtMost, step, steps
 from gateway.senses import Array
+from gateway.tables import lowest_of_classes
 
 T = TypeVar("T")
 
 # Images of each kind that are looked at: of one class, and of all together.
 PER_CLASS, IN_ALL, LEAST_PER_CLASS = 64, 8192, 8
-# Rows that are read before those that are not wanted are dropped.
-_READ = 32 * 1024
 _COLUMNS = ("class_name", "item_id", "image_uri", "sha256")
 
 Images = Sequence[tuple[str, str]]  # (URI, SHA-256)
@@ -54,7 +52,7 @@ class Recognising:
         progress.start("recognise", len(names), "classes")
         if not names:
             return ()
-        made = _Once(lambda: _lowest(output.accepted(*_COLUMNS), count))
+        made = _Once(partial(_lowest, output, count))
         labels = {one.class_name: at for at, one in enumerate(self.dataset.classes)}
         self.encoder = await step("encoder", self.context.clients.retriever.encoder)
 
@@ -117,27 +115,13 @@ class _Once(Generic[T]):
         return self._found[0]
 
 
-def _lowest(tables: Iterable[pa.Table], count: int) -> dict[str, list[tuple[str, str]]]:
+def _lowest(output: Output, count: int) -> dict[str, list[tuple[str, str]]]:
     """Returns URI and SHA-256 of `count` images of each class: those with the lowest ids."""
-    kept: list[pa.Table] = []
-    for table in tables:
-        kept.append(table)
-        if sum(map(len, kept[1:])) >= _READ:
-            kept = [_first_of_classes(pa.concat_tables(kept), count)]
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    if kept:
-        for row in _first_of_classes(pa.concat_tables(kept), count).to_pylist():
-            found[row["class_name"]].append((row["image_uri"], row["sha256"]))
+    table = lowest_of_classes(output.accepted(*_COLUMNS), count)
+    for row in table.to_pylist() if table else ():
+        found[row["class_name"]].append((row["image_uri"], row["sha256"]))
     return found
-
-
-def _first_of_classes(table: pa.Table, count: int) -> pa.Table:
-    """Returns the rows of each class with the lowest ids, by class and id."""
-    table = table.sort_by([("class_name", "ascending"), ("item_id", "ascending")])
-    codes = table.column("class_name").combine_chunks().dictionary_encode().indices.to_numpy()
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    ranks = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
-    return table.filter(pa.array(ranks < count))
 
 
 def _nearest(images: Array, texts: Array, label: int) -> int:

@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import tarfile
+import tracemalloc
 
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.export import export_augmentation, format_ids
+from gateway.export import beside, export_augmentation, format_ids
+from gateway.export.formats import web_dataset
 from gateway.export.formats.image_folder import folder_of
 from gateway.run.rows import Row, write_rows
 from servicekit.errors import InvalidArgument, NotFound, Precondition
@@ -48,6 +50,51 @@ def test_a_folder_per_class_with_manifest_and_lineage(store, tmp_path):
     assert all((out / line["file_name"]).is_file() for line in lines)
     assert ids(out / "manifest.parquet") == ids(io.BytesIO(store.get("m.parquet")))
     assert {p.parent for p in tmp_path.rglob("*.png")} == {out / "cat", out / folder_of("été/../x")}
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
+def test_an_export_of_several_row_groups_is_one_of_a_single_group(
+    store, tmp_path, monkeypatch, form
+):
+    one = export_augmentation(store, "store:m.parquet", tmp_path / "one", form=form)
+    rows = pq.read_table(io.BytesIO(store.get("m.parquet")))
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, row_group_size=2)
+    store.put("m.parquet", buffer.getvalue(), overwrite=True)
+    monkeypatch.setattr(web_dataset, "SHARD_IMAGES", 5)
+    monkeypatch.setattr(beside, "_ROWS", 1)
+    two = export_augmentation(store, "store:m.parquet", tmp_path / "two", form=form)
+    assert (one.class_counts, one.notes) == (two.class_counts, two.notes)
+    tables = [pq.read_table(tmp_path / name / "manifest.parquet") for name in ("one", "two")]
+    if form == "webdataset":
+        assert sorted(path.name for path in (tmp_path / "two").glob("*.tar")) == [
+            "000000.tar",
+            "000001.tar",
+        ]
+        tables = [table.drop_columns("file_name") for table in tables]
+    assert tables[0].equals(tables[1], check_metadata=True)
+
+
+def test_an_export_holds_no_more_of_many_images_than_of_few(tmp_path):
+    def peak(count):
+        """Returns the most bytes that Python holds, besides what the store does."""
+        rows = (
+            Row(f"i{number:06}", "store:i.png", "s", 0, "cat", "mvc", "generated")
+            for number in range(count)
+        )
+        table = pq.read_table(io.BytesIO(write_rows(rows)))
+        buffer, store = io.BytesIO(), MemoryStore()
+        pq.write_table(table, buffer, row_group_size=256)
+        store.put("m.parquet", buffer.getvalue())
+        store.put("i.png", b"image")
+        tracemalloc.start()
+        out = tmp_path / str(count)
+        export_augmentation(store, "store:m.parquet", out, form="webdataset")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(3000) < 1.3 * peak(1500)
 
 
 def test_an_existing_folder_is_refused_until_told_what_to_do(store, tmp_path):

@@ -1,10 +1,12 @@
 """Plans of many images: neither memory, nor records, nor a resumption grow with their number."""
 
+import asyncio
 import hashlib
 import sqlite3
 import tracemalloc
 
 import pytest
+from google.longrunning import operations_pb2
 
 from gateway.methods.base import Slot
 from gateway.run import rounds
@@ -15,6 +17,7 @@ from gateway.run.rounds import Round
 from gateway.run.seen import Seen
 from servicekit.errors import Exhausted
 from servicekit.storage import MemoryStore
+from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system
 from tests.gateway.test_augmentations import FullStore
@@ -175,3 +178,18 @@ def test_a_sample_has_its_number_of_images_and_all_attempts_at_them():
         for slot in slots[:20]:
             again = PLAN.slot(slot.class_name, slot.label, slot.index, 2)
             assert isinstance(again, Slot) and sample.has(again) == (slot in chosen)
+
+
+async def test_polls_of_work_that_runs_here_look_at_the_store_once(tmp_path):
+    write_folder(tmp_path / "train")
+    trouble = Trouble(gate=asyncio.Event())
+    async with open_system(tmp_path / "state", tmp_path, trouble=trouble) as system:
+        await system.import_folder(tmp_path / "train")
+        operation = await system.start(method="simple", images_per_class=3)
+        request = operations_pb2.GetOperationRequest(name=operation.name)
+        told = await system.operations.GetOperation(request, timeout=10)
+        for file in (tmp_path / "state" / "objects" / "datasets").rglob("times.json"):
+            file.unlink()  # Whoever looked at it now would know no time.
+        assert told == await system.operations.GetOperation(request, timeout=10)
+        trouble.gate.set()
+        assert (await system.finish(operation)).result.accepted_count == 6

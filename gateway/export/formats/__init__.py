@@ -1,1 +1,1 @@
-"""Export formats, one small file each: a module-level FORMAT with `id`, `file_of` and `write`."""
+"""Export formats, one small file each: a module-level FORMAT that gives layouts."""

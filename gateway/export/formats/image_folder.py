@@ -7,7 +7,7 @@ ImageFolder gives a class, its place among the sorted folders. `label` is the da
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from datafiles.ignored import is_ignored
 from gateway.digests import sha256_of
-from gateway.export.annotations import to_bytes
-from gateway.export.base import Row, image_suffix, parallel, write_file
+from gateway.export.base import Row, parallel, suffix_of, write_file
 from servicekit.storage import ObjectStore, to_key
 
 METADATA = "metadata.parquet"
@@ -30,19 +29,34 @@ class ImageFolder:
 
     id = "imagefolder"
 
-    def columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
-        folders = [folder_of(row["class_name"]) for row in rows]
-        number = {folder: at for at, folder in enumerate(sorted(set(folders)))}
+    def layout(self, tables: Iterable[pa.Table]) -> "Folders":
+        names: set[str] = set()
+        for table in tables:
+            names.update(map(str, table.column("class_name").unique().to_pylist()))
+        return Folders({name: folder_of(name) for name in names})
+
+
+class Folders:
+    """The folders of some classes."""
+
+    description = METADATA
+
+    def __init__(self, folders: Mapping[str, str]) -> None:
+        self._folders = folders
+        self._numbers = {folder: at for at, folder in enumerate(sorted({*folders.values()}))}
+
+    def columns(self, first: int, rows: Sequence[Row]) -> dict[str, list[Any]]:
+        folders = [self._folders[row["class_name"]] for row in rows]
         return {
             "file_name": [
-                f"{folder}/{row['item_id']}{image_suffix(row)}"
+                f"{folder}/{row['item_id']}{suffix_of(row['image_uri'])}"
                 for folder, row in zip(folders, rows, strict=True)
             ],
-            "imagefolder_label": [number[folder] for folder in folders],
+            "imagefolder_label": [self._numbers[folder] for folder in folders],
         }
 
     def write(
-        self, store: ObjectStore, rows: Sequence[Row], out: Path, *, overwrite: bool
+        self, store: ObjectStore, rows: Iterable[Row], out: Path, *, overwrite: bool
     ) -> Iterator[bool]:
         def one(row: Row) -> bool:
             path = out / row["file_name"]
@@ -54,11 +68,10 @@ class ImageFolder:
 
         yield from parallel(one, rows)
 
-    def describe(self, manifest: pa.Table, out: Path) -> None:
+    def described(self, manifest: pa.Table) -> pa.Table:
         table = manifest.drop_columns(["image_uri", "lineage"])
         at = table.schema.get_field_index("seed")
-        table = table.set_column(at, "seed", table.column("seed").cast(pa.string()))
-        write_file(out / METADATA, to_bytes(table))
+        return table.set_column(at, "seed", table.column("seed").cast(pa.string()))
 
 
 def folder_of(class_name: str) -> str:

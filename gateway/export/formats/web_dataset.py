@@ -10,14 +10,16 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
 from gateway.export.annotations import for_json
-from gateway.export.base import Row, image_suffix, parallel, write_file
+from gateway.export.base import Row, parallel, suffix_of, write_file
 from servicekit.storage import ObjectStore, to_key
 
 SHARD_IMAGES = 1000
@@ -28,30 +30,44 @@ class WebDataset:
 
     id = "webdataset"
 
-    def columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
-        suffixes = Counter(map(image_suffix, rows))
-        suffix = max(sorted(suffixes), key=suffixes.__getitem__, default=".png")
+    def layout(self, tables: Iterable[pa.Table]) -> "Shards":
+        suffixes: Counter[str] = Counter()
+        for table in tables:
+            uris = map(str, table.column("image_uri").to_pylist())
+            suffixes.update(map(suffix_of, uris))
+        return Shards(max(sorted(suffixes), key=suffixes.__getitem__, default=".png"))
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Shards whose images all have one suffix."""
+
+    suffix: str
+    description: str = ""  # Everything is in the shards.
+
+    def columns(self, first: int, rows: Sequence[Row]) -> dict[str, list[Any]]:
         return {
             "file_name": [
-                f"{number // SHARD_IMAGES:06d}.tar/{row['item_id']}{suffix}"
-                for number, row in enumerate(rows)
+                f"{number // SHARD_IMAGES:06d}.tar/{row['item_id']}{self.suffix}"
+                for number, row in enumerate(rows, first)
             ]
         }
 
     def write(
-        self, store: ObjectStore, rows: Sequence[Row], out: Path, *, overwrite: bool
+        self, store: ObjectStore, rows: Iterable[Row], out: Path, *, overwrite: bool
     ) -> Iterator[bool]:
-        for start in range(0, len(rows), SHARD_IMAGES):
-            part = rows[start : start + SHARD_IMAGES]
-            path = out / f"{start // SHARD_IMAGES:06d}.tar"
+        left, number = iter(rows), 0
+        while part := list(islice(left, SHARD_IMAGES)):
+            path = out / f"{number:06d}.tar"
             # A shard has its name only once it is whole.
             fresh = overwrite or not path.is_file()
             if fresh:
                 write_file(path, _shard(store, part))
             yield from [fresh] * len(part)
+            number += 1
 
-    def describe(self, manifest: pa.Table, out: Path) -> None:
-        """Everything is in the shards."""
+    def described(self, manifest: pa.Table) -> pa.Table:
+        return manifest
 
 
 def _shard(store: ObjectStore, rows: Sequence[Row]) -> bytes:
