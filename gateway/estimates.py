@@ -30,7 +30,7 @@ class Estimator:
         wanted = recipe.wanted * len(recipe.class_names or dataset.classes)
         if not method.model:
             return pb.PlanAugmentationResponse(image_count=wanted, made_count=wanted)
-        model = need_model(await self._context.clients.generator.served(), method.model)
+        model = need_model(await self._context.clients.generator.served(), method)
         rate = await asyncio.to_thread(self._rates.get, rate_key(recipe, model))
         # Where nearly all was rejected, some attempts are all there will be.
         made = math.ceil(wanted / max(rate.accepted_share, 0.2))

@@ -15,7 +15,8 @@ from gateway.resources import Recipe
 class ModelInfo:
     """A model of the generator, as ListModels gives it.
 
-    `engine` is what of the settings decides over what it encodes.
+    `image_conditions` are the fields of its ImageCondition that it takes. `engine` is what of the
+    settings decides over what it encodes.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelInfo:
     width: int = 0
     height: int = 0
     engine: str = ""
+    image_conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 METHODS = (
     "simple", "simple_no_ws", "clip_templates", "contextual", "stylized", "contextual+stylized",
-    "mvc", "cond_embed_cutmix_dropout", "retrieval",
+    "mvc", "cond_embed_cutmix_dropout", "cond_mixup", "retrieval",
 )  # fmt: skip
 # Strategies that use added images; "real" alone uses none.
 STRATEGIES = ("combined", "half_half", "real", "two_phase")

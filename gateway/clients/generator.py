@@ -10,10 +10,11 @@ from variegate.generator.v1 import generator_pb2_grpc as rpc
 
 from gateway.clients.answers import Answers, ask_for_all
 from gateway.clients.channel import LazyChannel
+from gateway.clients.image_conditions import ImageCondition, set_condition
 from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
-from gateway.clients.tensors import Array, to_array, to_tensor
-from gateway.methods.base import ConcatImage, MixedText, StartImage
+from gateway.clients.tensors import Array, to_array
+from gateway.methods.base import MixedText
 from gateway.plan import ModelInfo
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError, from_status
@@ -26,21 +27,13 @@ _LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True)
-class UnclipVector:
-    """An image condition: an embedding [d] of the model's own image encoder, noised."""
-
-    vector: Array
-    noise_level: int
-
-
-@dataclass(frozen=True)
 class ImageWish:
     """One image to make. `text` is a prompt, a mix of captions or, None, the null text."""
 
     item_id: str
     seed: int
     text: str | MixedText | None
-    image: ConcatImage | StartImage | UnclipVector | None
+    image: ImageCondition | None
 
 
 @dataclass(frozen=True)
@@ -226,15 +219,8 @@ def _item(wish: ImageWish, model: ModelInfo) -> pb.Item:
         item.text.prompt = wish.text
     elif wish.text is not None:
         _set_mix(item.text.mix, wish.text)
-    match wish.image:
-        case ConcatImage(image_uri):
-            item.image.concat.image_uri = image_uri
-        case StartImage(image_uri, strength):
-            item.image.start.image_uri = image_uri
-            item.image.start.strength = strength
-        case UnclipVector(vector, noise_level):
-            item.image.unclip.embedding.CopyFrom(to_tensor(vector, model.image_encoder))
-            item.image.unclip.noise_level = noise_level
+    if wish.image is not None:
+        set_condition(item.image, wish.image, model)
     return item
 
 
@@ -273,6 +259,7 @@ def _model_info(model: pb.Model, engine: str) -> ModelInfo:
         image_dimension=model.image_dimension,
         default_steps=model.default_steps,
         default_guidance_scale=model.default_guidance_scale,
+        image_conditions=tuple(model.image_conditions),
         width=model.width,
         height=model.height,
         engine=engine,

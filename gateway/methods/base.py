@@ -153,7 +153,7 @@ class StartImage:
 
 
 @dataclass(frozen=True)
-class UnclipMix:
+class EmbeddingMix:
     """An image condition: the embeddings of one or two images, blended, then thinned out."""
 
     image_uris: tuple[str, ...]
@@ -163,7 +163,20 @@ class UnclipMix:
 
 
 Text = PromptText | MixedText | None
-Image = ConcatImage | StartImage | UnclipMix | None
+
+
+@dataclass(frozen=True)
+class PixelMix:
+    """An image condition: the pixels of two images, mixed before they are embedded.
+
+    `share` is that of the first.
+    """
+
+    image_uris: tuple[str, str]
+    share: float
+
+
+Image = ConcatImage | StartImage | EmbeddingMix | PixelMix | None
 
 
 @dataclass(frozen=True)
@@ -178,7 +191,11 @@ class Draft:
 
 
 class Method(Protocol):
-    """An augmentation method. `model` names the generator's model; empty if it makes no images."""
+    """An augmentation method.
+
+    `model` names the generator's model; empty if it makes no images. A method that needs image
+    embeddings takes another model where there is none of that name, see `need_model`.
+    """
 
     id: str
     description: str

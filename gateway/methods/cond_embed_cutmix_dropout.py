@@ -3,18 +3,18 @@
 from gateway.methods.base import (
     ClassMaterial,
     Draft,
+    EmbeddingMix,
     Needs,
     Parameter,
     PromptText,
     Slot,
-    UnclipMix,
     Values,
 )
 from gateway.mixing.embedding import DROPOUT, Dropout, EmbedCutMix
 
 
 class EmbedCutMixDropout:
-    """Conditions Stable unCLIP on a cut of two embeddings of one class, after dropout."""
+    """Conditions on a cut of two embeddings of one class, after dropout."""
 
     id = "cond_embed_cutmix_dropout"
     description = "Conditions on the embeddings of two real images, cut together and thinned out."
@@ -55,7 +55,7 @@ class EmbedCutMixDropout:
             parents=tuple(chosen),
             prompt=prompt,
             text=PromptText(prompt),
-            image=UnclipMix(tuple(i.image_uri for i in chosen), blend, dropout, noise_level),
+            image=EmbeddingMix(tuple(i.image_uri for i in chosen), blend, dropout, noise_level),
             lineage={
                 **(blend.lineage() if blend else {"single_image": True}),
                 **dropout.lineage(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.lengths import NO_PROMPTS, PromptLengths
+from gateway.methods.base import Method
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.plan import ModelInfo, Plan
 from gateway.recognition import ClassRecognition, warnings_of
@@ -76,8 +77,9 @@ async def _make(
     plan = Plan(dataset.digest, recipe, method, parse_parameters(method, recipe.parameters), "")
     model: ModelInfo | None = None
     if method.model:
-        values = await step("model", lambda: _model(context, method.model))
-        model = ModelInfo(**{**values, "text_shape": tuple(values["text_shape"])})
+        values = await step("model", lambda: _model(context, method))
+        tuples = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
+        model = ModelInfo(**values | tuples)
         plan = replace(plan, model_digest=model.digest)
     materials = await collect(context, dataset, plan, model, progress)
     prompts = tuple(material.figures for material in materials.values() if material.figures)
@@ -95,8 +97,8 @@ async def _make(
     return replace(made, recognition=recognition)
 
 
-async def _model(context: Context, name: str) -> dict[str, Any]:
-    return vars(need_model(await context.clients.generator.served(), name))
+async def _model(context: Context, method: Method) -> dict[str, Any]:
+    return vars(need_model(await context.clients.generator.served(), method))
 
 
 def _write(

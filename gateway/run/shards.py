@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from gateway.clients.generator import ImageWish, MadeImage, Sampling, UnclipVector
+from gateway.clients.generator import ImageWish, MadeImage, Sampling
+from gateway.clients.image_conditions import ImageEmbedding
 from gateway.clients.verdicts import Candidate, Verdict
-from gateway.methods.base import ClassMaterial, MixedText, PromptText, UnclipMix
+from gateway.methods.base import ClassMaterial, EmbeddingMix, MixedText, PromptText
 from gateway.plan import Item, ModelInfo, Sample
 from gateway.run.context import Context
 from gateway.run.embeddings import Array, Embeddings
@@ -112,14 +113,14 @@ class ShardMaker:
         elif isinstance(item.text, MixedText):
             text = item.text
         image = item.image
-        if isinstance(image, UnclipMix):
+        if isinstance(image, EmbeddingMix):
             vector = await self._vector(item, image)
             return ImageWish(
-                item.item_id, item.slot.seed, text, UnclipVector(vector, image.noise_level)
+                item.item_id, item.slot.seed, text, ImageEmbedding(vector, image.noise_level)
             )
         return ImageWish(item.item_id, item.slot.seed, text, image)
 
-    async def _vector(self, item: Item, mix: UnclipMix) -> Array:
+    async def _vector(self, item: Item, mix: EmbeddingMix) -> Array:
         parents = self.materials[item.slot.class_name].parents
         rows = self._rows(item.slot.class_name)
         vectors = await self.embeddings.of_images(parents, [rows[uri] for uri in mix.image_uris])
@@ -136,7 +137,7 @@ class ShardMaker:
 
 def _is_embedded(item: Item) -> bool:
     """Says whether the wish for an item holds embeddings, which may have to be made."""
-    return isinstance(item.image, UnclipMix)
+    return isinstance(item.image, EmbeddingMix)
 
 
 def shown_text(display_name: str) -> str:

@@ -62,12 +62,12 @@ async def used_models(
         _SAFETY: clip.safety,
         _LIMITS: _limits(settings),
     }
-    names = sorted({method.model for method in chosen if method.model})
-    if names:
+    makers = {method.model: method for method in chosen if method.model}
+    if makers:
         served = await clients.generator.served()
         engine = served.deterministic_engine if deterministic else served.engine
-        for name in names:
-            found[_diffusion(name)] = f"{need_model(served, name).digest} {engine}".strip()
+        for name, method in sorted(makers.items()):
+            found[_diffusion(name)] = f"{need_model(served, method).digest} {engine}".strip()
     if _CAPTIONER in roles:
         found[_CAPTIONER] = await clients.captioner.model()
     if _LANGUAGE in roles:
@@ -117,8 +117,14 @@ def differences(then: Models, now: Models) -> str:
     )
 
 
-def need_model(served: Served, name: str) -> ModelInfo:
-    """Returns a diffusion model. Raises Precondition with the reason if it cannot be used."""
+def need_model(served: Served, method: Method) -> ModelInfo:
+    """Returns the diffusion model that a method names.
+
+    Where there is none of that name, a method that needs image embeddings takes the one model that
+    does: Stable unCLIP, or one with an IP-Adapter. Raises Precondition with the reason if there is
+    none that can be used.
+    """
+    name = method.model
     if name in served.models:
         return served.models[name]
     if name in served.refused:
@@ -128,12 +134,24 @@ def need_model(served: Served, name: str) -> ModelInfo:
             subject=name,
             reason="MODEL_REFUSED",
         )
+    others = _embedding(served) if method.needs.image_embeddings else []
+    if len(others) == 1:
+        return others[0]
+    known = ", ".join(served.models) or "none"
+    remedy = "add it, or choose a method that does not need it"
+    if others:
+        names = " and ".join(repr(model.name) for model in others)
+        remedy = f"{names} take image embeddings, too: name the folder of one of them {name!r}"
     raise Precondition(
-        f"the generator has no model {name!r}, only {', '.join(served.models) or 'none'}; add it, "
-        "or choose a method that does not need it",
+        f"the generator has no model {name!r}, only {known}; {remedy}",
         subject=name,
         reason="MODEL_MISSING",
     )
+
+
+def _embedding(served: Served) -> list[ModelInfo]:
+    """Returns the models that are conditioned on image embeddings."""
+    return [m for m in served.models.values() if {"unclip", "adapter"} & set(m.image_conditions)]
 
 
 def _diffusion(name: str) -> str:

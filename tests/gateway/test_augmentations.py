@@ -22,6 +22,7 @@ from tests.gateway.system import open_system, rows_of
         "stylized",
         "mvc",
         "cond_embed_cutmix_dropout",
+        "cond_mixup",
     ],
 )
 async def test_every_method_makes_the_wanted_images_with_their_lineage(folders, method):

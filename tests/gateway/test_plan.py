@@ -8,7 +8,14 @@ import torch
 
 from diffusion.mixing import CaptionMix
 from gateway.datasets.manifest import DatasetItem
-from gateway.methods.base import ClassMaterial, ConcatImage, MixedText, PromptText, UnclipMix
+from gateway.methods.base import (
+    ClassMaterial,
+    ConcatImage,
+    EmbeddingMix,
+    MixedText,
+    PixelMix,
+    PromptText,
+)
 from gateway.methods.registry import all_methods, method_of, parse_parameters
 from gateway.mixing import mvc
 from gateway.plan import Plan
@@ -56,6 +63,7 @@ def test_the_methods_of_this_version_are_found():
     assert list(all_methods()) == [
         "clip_templates",
         "cond_embed_cutmix_dropout",
+        "cond_mixup",
         "contextual",
         "contextual+stylized",
         "mvc",
@@ -144,7 +152,7 @@ def test_another_attempt_has_another_seed_and_the_same_place():
 
 
 def test_parents_come_from_the_items_own_class():
-    for method_id in ("mvc", "cond_embed_cutmix_dropout"):
+    for method_id in ("mvc", "cond_embed_cutmix_dropout", "cond_mixup"):
         for item in items_of(plan_of(method_id)):
             assert item.parents
             assert all(p.startswith(f"item-{item.slot.label}-") for p in item.parents)
@@ -176,19 +184,29 @@ def test_a_class_with_one_image_works_and_says_so():
     for item in items_of(plan_of("mvc"), materials):
         assert item.lineage["single_caption"] is True
         assert item.lineage["mix"]["coarse"] == []
-    for item in items_of(plan_of("cond_embed_cutmix_dropout"), materials):
-        assert item.lineage["single_image"] is True
-        assert len(item.parents) == 1
+    for method_id in ("cond_embed_cutmix_dropout", "cond_mixup"):
+        for item in items_of(plan_of(method_id), materials):
+            assert item.lineage["single_image"] is True
+            assert len(item.parents) == 1
 
 
 def test_cutmix_takes_two_different_images_of_the_class():
     for item in items_of(plan_of("cond_embed_cutmix_dropout")):
-        assert isinstance(item.image, UnclipMix)
+        assert isinstance(item.image, EmbeddingMix)
         assert len(set(item.parents)) == 2
         assert item.prompt == f"a photo of a class {item.slot.label}"
         assert item.lineage["dropout"] == 0.4
         start, stop = item.lineage["cut"]
         assert 0 <= start < stop <= 16
+
+
+def test_mixup_mixes_two_different_images_of_the_class_in_shares_that_differ():
+    items = items_of(plan_of("cond_mixup"))
+    for item in items:
+        assert isinstance(item.image, PixelMix)
+        assert len(set(item.parents)) == len(set(item.image.image_uris)) == 2
+        assert item.lineage["lambda"] == item.image.share
+    assert len({item.image.share for item in items}) == len(items)
 
 
 def test_prompt_methods_take_the_prompters_words():

@@ -236,7 +236,7 @@ def test_images_are_decoded_in_halves_where_the_memory_does_not_hold_all(tmp_pat
         ({"condition": Concat(picture(0))}, "image.concat", "mode 'pix2pix'"),
         ({"condition": Unclip(picture(0))}, "image.unclip", "mode 'unclip'"),
         ({"model": "pix2pix"}, "image", "needs the image condition 'concat'"),
-        ({"model": "unclip"}, "image", "needs the image condition 'unclip'"),
+        ({"model": "unclip"}, "image", "needs the image condition 'mixup' or 'unclip'"),
         ({"condition": Start(picture(0), 0.0)}, "image.start.strength", "above 0"),
         ({"text": {"words": np.zeros(3, np.float32)}}, "text", "is text; given is words"),
         ({"steps": 0}, "steps", "1 to 1000"),

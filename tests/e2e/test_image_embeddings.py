@@ -1,0 +1,82 @@
+"""Methods that condition on image embeddings: on Stable unCLIP or a model with an IP-Adapter."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.clients.generator import Generator, ImageWish, Sampling
+from gateway.clients.image_conditions import ImageEmbedding
+from gateway.methods.base import PixelMix
+from gateway.methods.registry import all_methods, method_of
+from gateway.run.used_models import need_model
+from gateway.settings import GatewaySettings
+from generator.settings import GeneratorSettings
+from generator.wiring import create_service
+from imaging.encode import encode_png
+from servicekit.errors import Precondition
+from servicekit.server import running
+from servicekit.storage import MemoryStore, to_key
+from tests.generator import tiny
+from tests.generator.conftest import picture
+
+FIRST, SECOND = "store:images/first.png", "store:images/second.png"
+METHODS = [one.id for one in all_methods().values() if one.needs.image_embeddings]
+SAMPLING = Sampling(steps=2, guidance_scale=3.0)
+
+
+@asynccontextmanager
+async def client_of(folder):
+    """The gateway's client of a real generator that serves the models of a folder."""
+    store = MemoryStore()
+    for seed, uri in enumerate((FIRST, SECOND)):
+        store.put(to_key(uri), encode_png(picture(seed)))
+    settings = GeneratorSettings(models_folder=folder, threads=1)
+    async with running(create_service(settings, store)) as server:
+        client = Generator(GatewaySettings(generator=server.target))
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize("kind", ["adapter", "unclip"])
+async def test_every_such_method_makes_images_with_either_model(tmp_path, kind):
+    if kind == "adapter":
+        tiny.save_adapter(tiny.save_text(tmp_path / "mine"))
+    else:
+        tiny.save_unclip(tmp_path / "unclip")
+    tiny.save_text(tmp_path / "text")
+    async with client_of(tmp_path) as client:
+        served = await client.served()
+        [name] = {need_model(served, method_of(method)).name for method in METHODS}
+        model = served.models[name]
+        assert name == ("mine" if kind == "adapter" else "unclip")
+        vectors = await client.encode_images(name, [FIRST, SECOND])
+        assert vectors.shape == (2, model.image_dimension)
+        wishes = [
+            ImageWish("embedding", 1, "a dog", ImageEmbedding(vectors[0], 0)),
+            ImageWish("other", 1, "a dog", ImageEmbedding(vectors[1], 0)),
+            ImageWish("mixed", 1, "a dog", PixelMix((FIRST, SECOND), 0.4)),
+        ]
+        made = await client.generate(model, wishes, SAMPLING)
+        assert len({image.sha256 for image in made.values()}) == len(wishes)
+        if kind == "adapter":
+            noised = [ImageWish("noised", 1, "a dog", ImageEmbedding(vectors[0], 9))]
+            with pytest.raises(Precondition, match="noise_level is 9; leave it at 0"):
+                await client.generate(model, noised, SAMPLING)
+
+
+async def test_which_of_several_models_is_taken_is_not_guessed(tmp_path):
+    method = method_of("cond_mixup")
+    tiny.save_text(tmp_path / "text")
+    async with client_of(tmp_path) as client:
+        with pytest.raises(Precondition, match="has no model 'unclip', only text; add it"):
+            need_model(await client.served(), method)
+    for name in ("one", "two"):
+        tiny.save_adapter(tiny.save_text(tmp_path / name))
+    async with client_of(tmp_path) as client:
+        with pytest.raises(Precondition, match="'one' and 'two' take image embeddings, too"):
+            need_model(await client.served(), method)
+    tiny.save_unclip(tmp_path / "unclip")
+    async with client_of(tmp_path) as client:
+        assert need_model(await client.served(), method).name == "unclip"
