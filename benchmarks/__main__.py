@@ -23,9 +23,17 @@ BENCHMARKS = (
     "system_throughput",
     "gateway_overhead",
     "object_store",
+    "training_loop",
     "triton_path",
 )
-LONG = ("retriever_scale", "screening_scale", "gateway_scale", "streaming", "replicas")
+LONG = (
+    "retriever_scale",
+    "screening_scale",
+    "gateway_scale",
+    "streaming",
+    "replicas",
+    "training_memory",
+)
 RESULTS = Path(__file__).parent / "results.json"
 
 

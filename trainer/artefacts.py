@@ -13,7 +13,7 @@ from trainer.runs import RunSpec
 
 # Of a worker's folder and of the store.
 WEIGHTS, CARD, PREDICTIONS = "weights.safetensors", "card.json", "predictions.parquet"
-# Only of the worker's folder (see `loop.train`).
+# Only of the worker's folder (see `jobs.classify`).
 _PREDICTED = "predictions.npz"
 
 

@@ -21,13 +21,13 @@ class Progress:
     """How far a run is: steps done, seconds trained, and the losses of the latest steps.
 
     `reports` are the metrics so far: each has "step" and "values", by name. Of the steps since the
-    last report, `unreported` is the number and `hits` the sum of the batches' accuracies.
+    last report, `unreported` is the number and `sums` are those of all metrics but the loss.
     """
 
     step: int = 0
     seconds: float = 0.0
     recent_losses: tuple[float, ...] = ()
-    hits: float = 0.0
+    sums: tuple[float, ...] = ()
     unreported: int = 0
     reports: tuple[Mapping[str, Any], ...] = ()
 
@@ -66,11 +66,11 @@ def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -
         state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     kept = facts["progress"]
-    lists = {name: tuple(kept[name]) for name in ("recent_losses", "reports")}
+    lists = {name: tuple(kept[name]) for name in ("recent_losses", "sums", "reports")}
     return Progress(**{**kept, **lists})
 
 
-def step_of(path: Path, spec_digest: str) -> int:
+def read_step(path: Path, spec_digest: str) -> int:
     """The step of the checkpoint at `path`; -1 without one that can be used."""
     try:
         with safe_open(str(path), framework="pt") as file:

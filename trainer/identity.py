@@ -12,7 +12,8 @@ _PIXELS = ("imaging/*.py", *(f"trainer/data/{name}.py" for name in ("cache", "im
 _TRAINING = (
     "imaging/*.py",
     "trainer/data/*.py",
-    "trainer/loop.py",
+    "trainer/training.py",
+    "trainer/jobs/*.py",
     "trainer/distribution.py",
     "trainer/evaluation.py",
     "trainer/schedules.py",

@@ -1,4 +1,4 @@
-"""Finds strategies and policies: every module of their folders is one.
+"""Finds strategies, policies and jobs: every module of their folders is one.
 
 The server lists them without importing them, so it does not load torch: a recipe's id is its
 file name, its description the first line of its docstring, and its facts the upper-case literals
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-Kind = Literal["strategies", "policies"]
+Kind = Literal["strategies", "policies", "jobs"]
 
 _NOT_RECIPES = {"__init__", "base"}
 

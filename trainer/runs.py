@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from trainer.classifiers.table import classifiers
 
@@ -78,26 +78,22 @@ class RunResult:
         return fsum(known) / len(known)
 
 
-@dataclass(frozen=True)
-class RunSpec:
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
     """All that a worker process needs, in one JSON file; it reads local files and nothing else.
 
-    `folder` holds `rows.npz` (see `data.samples.read_images`) and receives
-    `checkpoint.safetensors`, `weights.safetensors` and `predictions.npz`. `data_digest` stands for
-    the content of all images and labels, `code_digest` for the code that trains.
+    `job` is the kind of job, by its file in `jobs`. What the job reads lies in `folder`, and so
+    does what comes out, and `checkpoint.safetensors`. `data_digest` stands for the content of all
+    that it reads, `code_digest` for the code that trains.
     """
 
+    job: str
     folder: str
     data_digest: str
-    class_names: tuple[str, ...]
-    strategy: str
-    policy: str
-    classifier: str
     step_count: int
     batch_size: int
     learning_rate: float
     seed: int
-    image_size: int
     threads: int
     checkpoint_seconds: float
     code_digest: str = ""
@@ -109,6 +105,28 @@ class RunSpec:
         ignored = {"folder", "threads", "checkpoint_seconds", "device", "loaders"}
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ignored}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Writes the spec as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the spec of the values that `write` wrote."""
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(JobSpec):
+    """What the job "classify" is told. `folder` holds `rows.npz` (see `data.samples`)."""
+
+    job: str = "classify"
+    class_names: tuple[str, ...]
+    strategy: str
+    policy: str
+    classifier: str
+    image_size: int
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""
@@ -127,16 +145,6 @@ class RunSpec:
             "data_digest": self.data_digest,
             "code_digest": self.code_digest,
         }
-
-    def write(self, path: Path) -> None:
-        """Writes the spec as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> "RunSpec":
-        """Reads a spec that `write` wrote."""
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**values, "class_names": tuple(values["class_names"])})
 
 
 def request_to_json(request: RunRequest) -> bytes:

@@ -6,7 +6,7 @@ in mid-run, so it never outlives the process that started it.
 `python -m trainer.worker SPEC.json` trains one run under torchrun, together with the others that
 it started; it ends in the same way.
 
-Events: "metrics" and "checkpoint" (see `loop.train`), then "done" with the `result` or "failed"
+Events: "metrics" and "checkpoint" (see `training.train`), then "done" with the `result` or "failed"
 with `reason` and `message`. Of several processes the first tells of the run, and the first of each
 machine says "started" when all have met; those of the other machines end with "done" without a
 result, after the first.
@@ -28,8 +28,7 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from trainer.distribution import Share
-from trainer.loop import Event, LossNotFiniteError, train
-from trainer.runs import RunSpec
+from trainer.training import Event, LossNotFiniteError, read_spec, train
 
 # As torch's allocators, CUDA's libraries and the operating system put it; only CUDA's own allocator
 # has an error of its own.
@@ -60,7 +59,7 @@ def main() -> None:
         try:
             if share.count > 1 and share.local_rank == 0:
                 emit({"event": "started"})
-            result = train(RunSpec.read(Path(path)), emit if share.is_first else _ignore)
+            result = train(read_spec(Path(path)), emit if share.is_first else _ignore)
             if not share.is_first:
                 _wait_for_the_first()
             if share.local_rank == 0:

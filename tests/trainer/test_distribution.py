@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from servicekit.errors import Precondition
 from trainer.distribution import Share
+from trainer.jobs.classify import PREDICTIONS, WEIGHTS
 from trainer.launchers.groups import Group, run_group
 from trainer.launchers.workers import Worker
-from trainer.loop import PREDICTIONS, WEIGHTS
 
 TWO = Group(processes=2)
 # Floats are added in another order.

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.trainer.conftest import TEST, TRAIN
-from trainer.loop import CHECKPOINT, PREDICTIONS, WEIGHTS, LossNotFiniteError, train
+from trainer.jobs.classify import PREDICTIONS, WEIGHTS
 from trainer.runs import ClassScore, RunResult, RunSpec, result_from_json, result_to_json
+from trainer.training import CHECKPOINT, LossNotFiniteError, train
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,136 @@
+"""Trains a classifier on real and synthetic images, and tests it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer import recipes
+from trainer.checkpoints import save_weights
+from trainer.classifiers.building import Normaliser, build, create_optimizer
+from trainer.classifiers.table import Classifier, classifiers
+from trainer.data.loading import load, process_count
+from trainer.data.samples import Batch, PlainBatches, RunImages, TrainingBatches, read_images
+from trainer.distribution import Share, with_whole_batch_norm
+from trainer.evaluation import class_scores, confusion_matrix, predict
+from trainer.runs import RunResult, RunSpec
+from trainer.strategies.base import Sources, Strategy
+
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.npz"
+# Processor threads that train while one process loads.
+_THREADS_A_LOADER = 4
+
+Spec = RunSpec
+
+
+class Classify:
+    """Of the spec's folder it reads `rows.npz`, and leaves there `weights.safetensors`, and
+    `predictions.npz` with `labels` and `confidences` of the test images."""
+
+    metrics = ("loss", "train_accuracy")
+
+    def __init__(self, spec: RunSpec, share: Share, device: torch.device) -> None:
+        self._spec, self._share, self._device = spec, share, device
+        self._images = read_images(Path(spec.folder), spec.image_size)
+        self._classifier = classifier = classifiers()[spec.classifier]
+        self._strategy = _strategy(spec, classifier, self._images)
+        network = build(classifier, len(spec.class_names))
+        self.model = with_whole_batch_norm(self._strategy.adapt(network), share)
+        self.model.to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = create_optimizer(classifier, self.model.parameters(), spec.learning_rate)
+        self._trained = share.trained(self.model, device)
+        self._normalised = Normaliser(classifier, device)
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """This process's share of each, made ahead."""
+        spec, share = self._spec, self._share
+        policy = recipes.load("policies", spec.policy).create(spec.image_size)
+        made = TrainingBatches(self._images, self._strategy, policy, share, spec.seed)
+        steps, size = range(first_step, spec.step_count), spec.batch_size // share.count
+        processes = self._processes(len(steps) * size, size)
+        return load(made, steps, processes, pinned=self._device.type == "cuda")
+
+    def update(self, step: int, batch: Batch) -> Tensor:
+        """One step of the whole batch's loss; returns it, and the share that was told rightly."""
+        spec, strategy = self._spec, self._strategy
+
+        # Move the batch.
+        batch = Batch(*(part.to(self._device, non_blocking=True) for part in batch))
+        images = self._normalised(batch.images)
+        torch.manual_seed(_number(spec.seed, step) + self._share.rank)  # for dropout
+
+        # Update the weights.
+        learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        logits = strategy.logits(self._trained, images, batch.synthetic)
+        loss = strategy.loss(logits, batch.labels, self._classifier.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        hits = (logits.detach().argmax(1) == batch.labels).float().mean()
+        return self._share.mean(torch.stack([loss.detach(), hits]))
+
+    def finish(self, losses: tuple[float, ...], seconds: float) -> RunResult:
+        """Tests the classifier, and keeps its weights and predictions."""
+        spec, images = self._spec, self._images
+        predicted, confidences = self._predict()
+        np.savez(Path(spec.folder) / PREDICTIONS, labels=predicted, confidences=confidences)
+        save_weights(Path(spec.folder) / WEIGHTS, self.model, spec.card())
+        matrix = confusion_matrix(images.test_labels, predicted, len(spec.class_names))
+        return RunResult(
+            accuracy=float(matrix.trace() / matrix.sum()),
+            classes=class_scores(matrix, spec.class_names),
+            confusion=tuple(tuple(row) for row in matrix.tolist()),
+            real_image_count=images.real_count,
+            synthetic_image_count=len(images.labels) - images.real_count,
+            test_image_count=len(images.test_labels),
+            seconds=seconds,
+            final_loss=float(np.mean(losses)),
+        )
+
+    def _predict(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        batches = PlainBatches(self._images.test)
+        processes = self._processes(len(self._images.test), batches.size)
+        pinned = self._device.type == "cuda"
+        loaded = load(batches, range(len(batches)), processes, pinned)
+        return predict(self.model, loaded, self._normalised, self._device)
+
+    def _processes(self, image_count: int, batch_size: int) -> int:
+        """Beside a GPU all processors load; else most of them train."""
+        threads = self._spec.threads // self._share.local_count
+        is_gpu = self._device.type == "cuda"
+        return process_count(
+            self._spec.loaders,
+            image_count=image_count,
+            batch_bytes=batch_size * 3 * self._spec.image_size**2,
+            most=max(1, threads - 1 if is_gpu else threads // _THREADS_A_LOADER),
+        )
+
+
+def create(spec: RunSpec, share: Share, device: torch.device) -> Classify:
+    """The job of this process."""
+    return Classify(spec, share, device)
+
+
+def _strategy(spec: RunSpec, classifier: Classifier, images: RunImages) -> Strategy:
+    sources = Sources(
+        labels=images.labels,
+        real_count=images.real_count,
+        class_count=len(spec.class_names),
+        batch_size=spec.batch_size,
+        step_count=spec.step_count,
+        seed=spec.seed,
+        schedule=classifier.schedule,
+    )
+    strategy: Strategy = recipes.load("strategies", spec.strategy).create(sources)
+    return strategy
+
+
+def _number(seed: int, step: int) -> int:
+    """A 63-bit number of its own for every seed and step."""
+    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)
