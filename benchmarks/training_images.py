@@ -12,7 +12,7 @@ from servicekit.storage import ObjectStore, to_uri
 
 CLASSES = 10
 # Files: each stands for many images of the manifest, which nothing that is measured can tell.
-_FILES, _TEST_IMAGES = 200, 100
+_FILES, _TEST_IMAGES = 200, 10
 _QUALITY = 90
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from servicekit.storage import ObjectStore, to_key
 _DATASET_COLUMNS = ["item_id", "image_uri", "label", "class_name", "split", "sha256"]
 # With what stands in for one that a manifest lacks, or for an empty value.
 _DATASET_OPTIONAL: Mapping[str, Any] = {"source": "", "width": 0, "height": 0}
+_REPEATED = {"split", "class_name"}
 _SYNTHETIC_COLUMNS = ["item_id", "image_uri", "label", "class_name", "sha256", "source", "parents"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image of a dataset. `split` is "train" or "test", `sha256` is that of the file.
 
@@ -37,7 +39,7 @@ class Item:
     height: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SyntheticItem:
     """One generated or retrieved image; `parents` are the dataset items it was made from."""
 
@@ -98,11 +100,17 @@ def _columns(
     empty = [name for name in names if name != "parents" and table.column(name).null_count]
     if empty:
         raise _invalid(uri, f"its column {empty[0]} has empty values")
-    columns = [table.column(name).to_pylist() for name in names]
+    columns = [_values(table, name) for name in names]
     for name, default in optional.items():
         values = table.column(name).to_pylist() if name in known else [default] * len(table)
         columns.append([default if value is None else value for value in values])
     return columns
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    """The values of a column; those of a few different ones are the same objects."""
+    values: list[Any] = table.column(name).to_pylist()
+    return list(map(sys.intern, values)) if name in _REPEATED else values
 
 
 def _invalid(uri: str, why: str) -> Precondition:

@@ -32,7 +32,7 @@ ImageSize = Annotated[
         min=0,
         max=1024,
         help="Side of the training images in pixels; 0: the median of the data, at most 64 "
-        "(resnet50: 64 to 224).",
+        "(a ResNet: 64 to 224).",
     ),
 ]
 BatchSize = Annotated[
