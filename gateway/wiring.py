@@ -1,7 +1,6 @@
 """Puts the gateway together."""
 
 import grpc
-import pyarrow as pa
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -24,12 +23,7 @@ from servicekit.workload import Workload
 
 
 def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
-    """Returns the gateway as a service.
-
-    Arrow takes its memory from the system from now on: its own allocator keeps what each of many
-    threads has used once, hundreds of megabytes.
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
+    """Returns the gateway as a service."""
     clients = Clients.of(settings)
     fenced = FencedStore(store, lambda: durable.holds())
     context = Context(fenced, Catalog(fenced), clients, settings)

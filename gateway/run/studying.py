@@ -5,16 +5,13 @@ are trained meanwhile.
 """
 
 import asyncio
-import io
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from gateway.clients.trainer import Tested, TrainingWish
-from gateway.digests import digest
+from gateway.digests import digest, digest_of_hex
 from gateway.resources import (
     Augmentation,
     AugmentationResult,
@@ -33,6 +30,7 @@ from gateway.run.training_progress import TrainingProgress
 from gateway.run.used_models import check_models
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.records import BASELINE, ORACLE
+from gateway.tables import Manifest
 from servicekit.storage import ObjectStore, to_key
 
 
@@ -227,15 +225,15 @@ async def run_study(context: Context, study: Study) -> None:
 
 def _content(store: ObjectStore, uri: str) -> str:
     """Returns the digest of a manifest, so that other images are another training run."""
-    return digest(store.get(to_key(uri)).hex()) if uri else ""
+    return digest_of_hex(store.get(to_key(uri))) if uri else ""
 
 
 def _record(
     store: ObjectStore, row: Arm, seed: int, name: str, result: AugmentationResult
 ) -> AugmentationRecord:
-    data = io.BytesIO(store.get(to_key(result.rejected_uri)))
-    column = pq.read_table(data, columns=["reason"]).column("reason").to_pylist()
-    reasons = Counter(str(reason) for reason in column)
+    reasons: Counter[str] = Counter()
+    for table in Manifest(store.get(to_key(result.rejected_uri))).groups("reason"):
+        reasons.update(str(reason) for reason in table.column("reason").to_pylist())
     return AugmentationRecord(
         arm=row,
         seed=seed,

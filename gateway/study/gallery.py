@@ -1,21 +1,23 @@
 """The pictures of a report: accepted images beside their real parents, and rejected ones."""
 
-import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
 
 from gateway.study.lineage import full_lineage, how_to_make_it_again
 from gateway.study.pictures import data_uri
 from gateway.study.records import AugmentationRecord
+from gateway.tables import Manifest, lowest_of_classes
 from servicekit.errors import ServiceError
 from servicekit.storage import ObjectStore, to_key
 
 # Base64 characters of pictures and lineage in one report; keeps it below about 5 MB.
 BUDGET = 4_000_000
+_PARENTS = 3  # Of a child that are shown.
 # The longest that S3 servers grant.
 LINK_SECONDS = 7 * 24 * 3600
 
@@ -90,14 +92,14 @@ def build_gallery(
     Children come from the manifest in order of their item ids, so nobody chooses them: good
     and bad images alike. With many methods or classes fewer are shown, never a larger file.
     """
-    items = {row["item_id"]: row for row in _table(store, dataset_manifest_uri)}
+    dataset = Manifest(store.get(to_key(dataset_manifest_uri)))
     first: dict[object, AugmentationRecord] = {}
     for augmentation in augmentations:
         first.setdefault(augmentation.arm.key, augmentation)
     share = budget // max(1, len(first))
     return Gallery(
         tuple(
-            _Picker(store, items, augmentation, images_per_class, share).pick(
+            _Picker(store, dataset, augmentation, images_per_class, share).pick(
                 children_per_class, rejected_per_method
             )
             for augmentation in first.values()
@@ -111,13 +113,14 @@ class _Picker:
     def __init__(
         self,
         store: ObjectStore,
-        items: Mapping[str, Mapping[str, Any]],
+        dataset: Manifest,
         augmentation: AugmentationRecord,
         images_per_class: int,
         budget: int,
     ) -> None:
         self._store = store
-        self._items = items
+        self._dataset = dataset
+        self._parents: dict[str, str] = {}  # URIs by item id, of those of chosen children.
         self._augmentation = augmentation
         self._images_per_class = images_per_class
         self._left = budget
@@ -125,11 +128,10 @@ class _Picker:
     def pick(self, children_per_class: int, rejected_count: int) -> MethodGallery:
         """Rejected images first, since few show much; then children round by round."""
         uri = self._augmentation.rejected_uri
-        rows = _table(self._store, uri) if uri else []
+        rows = _some_of_reasons(self._read(uri), rejected_count) if uri else []
         rejected = [self._rejected(row) for row in _spread(rows, rejected_count)]
         by_class: dict[str, list[Mapping[str, Any]]] = {}
-        manifest = _table(self._store, self._augmentation.manifest_uri)
-        for row in sorted(manifest, key=lambda row: (row["label"], row["item_id"])):
+        for row in self._first_of_classes(children_per_class):
             by_class.setdefault(row["class_name"], []).append(row)
         children: dict[str, list[Child]] = {name: [] for name in by_class}
         for round_ in range(children_per_class):
@@ -142,11 +144,27 @@ class _Picker:
             tuple(rejected),
         )
 
+    def _read(self, uri: str) -> Manifest:
+        return Manifest(self._store.get(to_key(uri)))
+
+    def _first_of_classes(self, count: int) -> list[dict[str, Any]]:
+        """Returns the rows of each class with the lowest ids, by label and id, and notes where
+        their parents are: two looks at the manifest, of which the first is at few columns."""
+        manifest = self._read(self._augmentation.manifest_uri)
+        places = lowest_of_classes(manifest.groups("class_name", "item_id"), count)
+        ids = places.column("item_id").to_pylist() if places else []
+        rows: list[dict[str, Any]] = manifest.with_ids(set(map(str, ids))).to_pylist()
+        parents = {one for row in rows for one in (row.get("parents") or [])[:_PARENTS]}
+        found = self._dataset.with_ids(parents, "item_id", "image_uri")
+        columns = (found.column(name).to_pylist() for name in ("item_id", "image_uri"))
+        self._parents = dict(zip(*columns, strict=True))
+        return sorted(rows, key=lambda row: (row["label"], row["item_id"]))
+
     def _child(self, row: Mapping[str, Any]) -> Child:
         parents = [
-            Parent(item_id, self._picture(self._items[item_id]["image_uri"]))
-            for item_id in list(row.get("parents") or [])[:3]
-            if item_id in self._items
+            Parent(item_id, self._picture(self._parents[item_id]))
+            for item_id in list(row.get("parents") or [])[:_PARENTS]
+            if item_id in self._parents
         ]
         lineage = full_lineage(row)
         self._left -= len(json.dumps(lineage, default=str))
@@ -192,6 +210,16 @@ def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, 
     return [row for _, row in sorted(turns, key=lambda turn: turn[0])][:count]
 
 
-def _table(store: ObjectStore, uri: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(store.get(to_key(uri)))).to_pylist()
+def _some_of_reasons(manifest: Manifest, count: int) -> list[dict[str, Any]]:
+    """Returns the first `count` rejected images of each reason, in the order of the manifest."""
+    rows: list[dict[str, Any]] = []
+    found: Counter[str] = Counter()
+    for table in manifest.groups():
+        reasons = np.array([str(one) for one in table.column("reason").to_pylist()])
+        chosen: list[int] = []
+        for reason in np.unique(reasons).tolist():
+            places = np.flatnonzero(reasons == reason)[: count - found[reason]].tolist()
+            found[reason] += len(places)
+            chosen += places
+        rows += table.take(sorted(chosen)).to_pylist()
     return rows

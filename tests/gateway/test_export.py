@@ -75,7 +75,10 @@ def test_an_export_of_several_row_groups_is_one_of_a_single_group(
     assert tables[0].equals(tables[1], check_metadata=True)
 
 
-def test_an_export_holds_no_more_of_many_images_than_of_few(tmp_path):
+def test_an_export_holds_no_more_of_many_images_than_of_few(tmp_path, monkeypatch):
+    monkeypatch.setattr(web_dataset, "SHARD_IMAGES", 50)
+    monkeypatch.setattr(beside, "_ROWS", 50)
+
     def peak(count):
         """Returns the most bytes that Python holds, besides what the store does."""
         rows = (
@@ -84,7 +87,7 @@ def test_an_export_holds_no_more_of_many_images_than_of_few(tmp_path):
         )
         table = pq.read_table(io.BytesIO(write_rows(rows)))
         buffer, store = io.BytesIO(), MemoryStore()
-        pq.write_table(table, buffer, row_group_size=256)
+        pq.write_table(table, buffer, row_group_size=50)
         store.put("m.parquet", buffer.getvalue())
         store.put("i.png", b"image")
         tracemalloc.start()
@@ -94,7 +97,8 @@ def test_an_export_holds_no_more_of_many_images_than_of_few(tmp_path):
         tracemalloc.stop()
         return most
 
-    assert peak(3000) < 1.3 * peak(1500)
+    peak(50)
+    assert peak(800) < 1.3 * peak(400)
 
 
 def test_an_existing_folder_is_refused_until_told_what_to_do(store, tmp_path):

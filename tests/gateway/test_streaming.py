@@ -3,11 +3,17 @@
 import asyncio
 import hashlib
 import sqlite3
+import subprocess
+import sys
 import tracemalloc
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from google.longrunning import operations_pb2
 
+from gateway import tables
+from gateway.digests import digest, digest_of_hex
 from gateway.methods.base import Slot
 from gateway.run import rounds
 from gateway.run.decisions import Decisions
@@ -15,6 +21,7 @@ from gateway.run.outcomes import Outcome
 from gateway.run.progress import Progress
 from gateway.run.rounds import Round
 from gateway.run.seen import Seen
+from gateway.tables import lowest_of_classes
 from servicekit.errors import Exhausted
 from servicekit.storage import MemoryStore
 from tests.gateway.doubles import Trouble
@@ -193,3 +200,30 @@ async def test_polls_of_work_that_runs_here_look_at_the_store_once(tmp_path):
         assert told == await system.operations.GetOperation(request, timeout=10)
         trouble.gate.set()
         assert (await system.finish(operation)).result.accepted_count == 6
+
+
+def test_arrow_takes_its_memory_from_the_system():
+    """Its own allocator keeps what each of many threads has used once."""
+    code = "import gateway, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "system"
+
+
+def test_the_digest_of_large_data_is_that_of_its_hexadecimal_text():
+    for data in (b"", b"abc", bytes(range(256)) * 5000):
+        assert digest_of_hex(data) == digest(data.hex())
+
+
+def test_the_lowest_ids_of_each_class_are_those_of_a_sort(monkeypatch):
+    monkeypatch.setattr(tables, "_READ", 100)
+    random = np.random.default_rng(0)
+    rows = [
+        {"class_name": f"c{random.integers(5)}", "item_id": f"{random.integers(10**9):09}"}
+        for _ in range(500)
+    ]
+    some = [pa.Table.from_pylist(rows[first : first + 60]) for first in range(0, 500, 60)]
+    found = lowest_of_classes(some, 4).to_pylist()
+    ordered = sorted(rows, key=lambda row: (row["class_name"], row["item_id"]))
+    expected = [[row for row in ordered if row["class_name"] == f"c{n}"][:4] for n in range(5)]
+    assert found == [row for some in expected for row in some]
+    assert lowest_of_classes([], 4) is None

@@ -1,15 +1,18 @@
 """The report: complete, self-contained, and with the numbers of results.json."""
 
+import io
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pyarrow.parquet as pq
 import pytest
 
 from gateway.study import Gallery, StudyResults, build_gallery, build_results, render_report
 from gateway.study.gallery import MethodGallery
 from gateway.study.report import words
+from servicekit.storage import MemoryStore
 
 SECTIONS = ["accuracy", "classes", "gallery", "rejected", "time", "papers", "recipe"]
 
@@ -56,6 +59,23 @@ def html(results, gallery):
 @pytest.fixture(scope="module")
 def page(html):
     return Page(html)
+
+
+def test_the_gallery_does_not_depend_on_how_manifests_are_cut_into_row_groups(sample, gallery):
+    store = MemoryStore()
+    for key in sample.store.list(""):
+        data = sample.store.get(key)
+        if key.endswith(".parquet"):
+            buffer = io.BytesIO()
+            pq.write_table(pq.read_table(io.BytesIO(data)), buffer, row_group_size=3)
+            data = buffer.getvalue()
+        store.put(key, data)
+    cut = build_gallery(store, sample.dataset_uri, sample.augmentations, images_per_class=100)
+    assert cut == gallery
+    for method in gallery.methods:
+        for children in method.classes.values():
+            assert len(children) == 3
+            assert [child.item_id for child in children] == sorted(c.item_id for c in children)
 
 
 def test_the_report_refers_to_no_network(html, page):
