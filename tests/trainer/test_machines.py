@@ -16,13 +16,15 @@ from trainer.launchers.machines import train_with_others
 from trainer.record import RunRecord
 
 STARTED, HERE = {"event": "started"}, {"event": "done", "result": {"accuracy": 1.0}}
+# A worker, which has a session of its own, waits for one that does not answer.
+WAITS = {"event": "waits"}
 ELSEWHERE, LOST = {"event": "done", "result": None}, {"event": "died"}
 BROKEN = {"event": "failed", "reason": "INTERNAL", "message": "Connection closed by peer"}
 TOO_LARGE = {"event": "failed", "reason": "OUT_OF_MEMORY", "message": "not enough memory"}
 # The nth try says the nth line and ends with it, the last line being for all that follow; one that
 # has nothing to say goes on until it is ended.
 SCRIPT = """
-import json, pathlib, sys, time
+import json, pathlib, subprocess, sys, time
 tries = pathlib.Path("{folder}/tries")
 tries.open("a").write("x")
 lines = json.loads({lines!r})
@@ -30,6 +32,11 @@ events = lines[min(len(tries.read_text()), len(lines)) - 1]
 for event in events:
     if event["event"] == "died":
         sys.exit(1)
+    if event["event"] == "waits":
+        code = "import sys; sys.stdin.read()"
+        worker = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        pathlib.Path("{folder}/waits").touch()
+        worker.wait()
     print(json.dumps(event), flush=True)
 if not events or len(events) == 1 and events[0]["event"] == "started":
     time.sleep(60)
@@ -100,12 +107,15 @@ async def test_a_machine_begins_again_until_it_has_the_result(machine):
     assert machine.tries == 4
 
 
-@pytest.mark.parametrize("doing", [[], [STARTED]])
+@pytest.mark.parametrize("doing", [[], [STARTED], [STARTED, WAITS]])
 async def test_a_machine_ends_when_the_result_is_kept_whatever_it_does(machine, doing):
     training = asyncio.create_task(machine.train(doing))
     await machine.has_tried(1)
-    machine.keep_result()
-    assert await training is None
+    async with asyncio.timeout(30):
+        while WAITS in doing and not (machine.folder / "waits").exists():
+            await asyncio.sleep(0.01)
+        machine.keep_result()
+        assert await training is None
 
 
 @pytest.mark.parametrize("doing", [[], [STARTED]])

@@ -75,6 +75,9 @@ async def run_group(group: Group, spec: Path, on_event: Callable[[Event], None])
             await asyncio.wait_for(process.wait(), _PARTING_SECONDS)
         return result
     finally:
+        # The workers have sessions of their own, and may wait for a lost machine for long.
+        assert process.stdin
+        process.stdin.close()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
