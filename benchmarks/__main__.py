@@ -2,7 +2,7 @@
 
 Each is a module with `measure() -> dict`, whose "ratio" compares two ways of doing the same work in
 one run (more is better) and whose "required" is the least we accept, or None. Those of LONG take
-more than minutes the first time and run only when they are named.
+more than minutes the first time, or need a GPU, and run only when they are named.
 """
 
 import importlib
@@ -12,6 +12,8 @@ import platform
 import sys
 from pathlib import Path
 from typing import Any
+
+from servicekit.errors import Precondition
 
 BENCHMARKS = (
     "mixing",
@@ -33,12 +35,16 @@ LONG = (
     "streaming",
     "replicas",
     "training_memory",
+    "gpu",
 )
 RESULTS = Path(__file__).parent / "results.json"
 
 
 def main(names: list[str]) -> int:
-    """Measures and merges into the results. Returns 1 if a ratio is below what is required."""
+    """Measures and merges into the results.
+
+    Returns 1 if a ratio is below what is required, 3 if a benchmark cannot run on this machine.
+    """
     known = (*BENCHMARKS, *LONG)
     unknown = sorted(set(names) - set(known))
     if unknown:
@@ -47,7 +53,11 @@ def main(names: list[str]) -> int:
     found = {entry["name"]: entry for entry in _read()}
     for name in names or BENCHMARKS:
         print(f"{name} ...", flush=True)
-        entry = {"name": name, **_measure(name), "machine": machine()}
+        try:
+            entry = {"name": name, **_measure(name), "machine": machine()}
+        except Precondition as error:
+            print(f"{name} cannot run: {error}", file=sys.stderr)
+            return error.exit_code
         found[name] = entry
         print(_line(entry), flush=True)
         ordered = [found[one] for one in known if one in found]
