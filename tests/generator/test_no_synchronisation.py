@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffusion.registry import scan
+from generator.engine.conditions.adapter import Adapter
 from generator.engine.conditions.concat import Concat
 from generator.engine.conditions.start import Start
 from generator.engine.conditions.text import TextAlone
@@ -16,6 +17,7 @@ from generator.engine.denoising import Denoising
 from generator.engine.line import Ticket
 from generator.engine.model import Model
 from generator.engine.settings import EngineSettings
+from tests.generator import tiny
 from tests.generator.conftest import picture
 from tests.generator.test_engine import TEXT
 
@@ -74,8 +76,10 @@ def waits_of(action):
 
 
 @pytest.fixture(scope="module")
-def models(tiny_folder):
-    cards = scan(tiny_folder).cards
+def models(tiny_folder, tmp_path_factory):
+    adapted = tmp_path_factory.mktemp("adapted")
+    tiny.save_adapter(tiny.save_xl(adapted / "xl"), "ip-adapter_sdxl.safetensors")
+    cards = {**scan(tiny_folder).cards, **scan(adapted).cards}
     return {name: Model(card, EngineSettings()) for name, card in cards.items()}
 
 
@@ -85,6 +89,7 @@ def models(tiny_folder):
         ("text", [TextAlone(), Start(picture(1), 0.6), TextAlone()]),
         ("pix2pix", [Concat(picture(1), 1.5), Concat(picture(2))]),
         ("unclip", [Unclip(picture(1)), Unclip(picture(2), 300)]),
+        ("xl", [TextAlone(), Adapter(picture(1), scale=0.5), Start(picture(2), 0.7)]),
     ],
 )
 @pytest.mark.parametrize("fixed", [False, True])
