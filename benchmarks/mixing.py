@@ -39,7 +39,7 @@ def measure() -> dict[str, float]:
 
 def _drawn(seed: int) -> CaptionMix:
     mixes = mvc.draw(np.array([seed], np.uint64), caption_count=CAPTIONS, shape=SHAPE)
-    drawn = mvc.describe(mixes, 0)
+    drawn = mvc.describe(mixes)[0]
     captions = tuple(map(str, range(CAPTIONS)))
     coarse, fine = (tuple(map(tuple, drawn[name])) for name in ("coarse", "fine"))
     return CaptionMix(captions, drawn["start"], coarse, fine)

@@ -4,11 +4,25 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import overload
 
 from gateway.digests import Plain, digest, seed_of
-from gateway.methods.base import ClassMaterial, Draft, Image, Method, Slot, Text, Values
+from gateway.methods.base import (
+    ClassMaterial,
+    Draft,
+    DraftsTogether,
+    Image,
+    Method,
+    Slot,
+    Text,
+    Values,
+)
 from gateway.resources import Recipe
+
+# Images that are drafted together where a method can.
+_TOGETHER = 256
 
 
 @dataclass(frozen=True)
@@ -97,8 +111,14 @@ class Plan:
         self, slots: Iterable[Slot], materials: Mapping[str, ClassMaterial]
     ) -> Iterator[tuple[Slot, Draft]]:
         """Yields what the method drafts for each slot, in order; without the ids, which cost."""
-        for slot in slots:
-            yield slot, self.method.draft(slot, materials[slot.class_name], self.values)
+        if not isinstance(self.method, DraftsTogether):
+            for slot in slots:
+                yield slot, self.method.draft(slot, materials[slot.class_name], self.values)
+            return
+        for class_name, of_class in groupby(slots, key=attrgetter("class_name")):
+            while some := list(islice(of_class, _TOGETHER)):
+                drafts = self.method.drafts(some, materials[class_name], self.values)
+                yield from zip(some, drafts, strict=True)
 
     def _item(self, slot: Slot, draft: Draft, material: ClassMaterial) -> Item:
         parents = tuple(parent.item_id for parent in draft.parents)

@@ -1,8 +1,8 @@
 """The shape that every method has, and the values that methods work with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
@@ -206,6 +206,16 @@ class Method(Protocol):
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
         """Drafts one image. Pure: the same arguments give the same draft."""
+
+
+@runtime_checkable
+class DraftsTogether(Protocol):
+    """A method that drafts many images of a class for less than one by one, and the same."""
+
+    def drafts(
+        self, slots: Sequence[Slot], material: ClassMaterial, values: Values
+    ) -> Sequence[Draft]:
+        """Drafts an image for each slot, in order."""
 
 
 def prompt_of(slot: Slot, material: ClassMaterial) -> str:

@@ -44,16 +44,22 @@ class MixingVisualConcepts:
     )
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
-        captions = material.captions
+        return self.drafts([slot], material, values)[0]
+
+    def drafts(self, slots: Sequence[Slot], material: ClassMaterial, values: Values) -> list[Draft]:
         mixes = mvc.draw(
-            np.array([slot.seed], np.uint64),
-            caption_count=len(captions),
+            np.array([slot.seed for slot in slots], np.uint64),
+            caption_count=len(material.captions),
             shape=material.text_shape,
             coarse_steps=int(values["coarse_steps"]),
             fine_steps=int(values["fine_steps"]),
         )
+        every = zip(slots, mvc.describe(mixes), strict=True)
+        return [self._draft(slot, drawn, material) for slot, drawn in every]
+
+    def _draft(self, slot: Slot, drawn: Mapping[str, Any], material: ClassMaterial) -> Draft:
+        captions = material.captions
         parent = material.parents[slot.choose("concat image", len(material.parents))]
-        drawn = mvc.describe(mixes, 0)
         sources = [drawn["start"], *(edit[0] for edit in [*drawn["coarse"], *drawn["fine"]])]
         used = sorted(set(sources))
         return Draft(

@@ -81,22 +81,9 @@ def _other(numbers: draws.Uniforms, start: draws.Integers, caption_count: int) -
     return source + (source >= start[:, None])
 
 
-def describe(mixes: Mixes, number: int) -> dict[str, Any]:
-    """Returns the draws of one mix as lineage: coarse [source, r, s], fine [source, w, u, v]."""
-    coarse = np.stack(
-        [mixes.coarse_source[number], mixes.coarse_from[number], mixes.coarse_to[number]], axis=-1
-    )
-    fine = np.stack(
-        [
-            mixes.fine_source[number],
-            mixes.fine_row[number],
-            mixes.fine_from[number],
-            mixes.fine_to[number],
-        ],
-        axis=-1,
-    )
-    return {
-        "start": int(mixes.start[number]),
-        "coarse": coarse.tolist(),
-        "fine": fine.tolist(),
-    }
+def describe(mixes: Mixes) -> list[dict[str, Any]]:
+    """Returns the draws of each mix as lineage: coarse [source, r, s], fine [source, w, u, v]."""
+    coarse = np.stack([mixes.coarse_source, mixes.coarse_from, mixes.coarse_to], axis=-1)
+    fine = np.stack([mixes.fine_source, mixes.fine_row, mixes.fine_from, mixes.fine_to], axis=-1)
+    every = zip(mixes.start.tolist(), coarse.tolist(), fine.tolist(), strict=True)
+    return [{"start": start, "coarse": rough, "fine": small} for start, rough, small in every]

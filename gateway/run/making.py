@@ -23,6 +23,7 @@ from gateway.run.rates import Rate, Rates, rate_key
 from gateway.run.rounds import Round
 from gateway.run.shards import ShardMaker
 from gateway.run.steps import in_order, step
+from gateway.run.worker import Worker
 from servicekit.errors import Precondition
 
 # Rounds after the first in which rejected images are replaced.
@@ -120,6 +121,7 @@ class Making:
         no more to do for many images than for few.
         """
         drafted: dict[int, list[Item]] = {}
+        worker = Worker()
         left, known = await asyncio.to_thread(round_.restore, decisions)
 
         def draft(number: int) -> list[Item]:
@@ -129,7 +131,7 @@ class Making:
         async def make(number: int, shard: Shard) -> list[Outcome]:
             if round_.key(number) in known:
                 return await asyncio.to_thread(round_.read, number)
-            drafted[number] = await asyncio.to_thread(draft, number)
+            drafted[number] = await worker.run(draft, number)
             outcomes = await maker.make(drafted[number], shard)
             await asyncio.to_thread(round_.write, number, outcomes)
             if maker.watch.is_due():
@@ -145,7 +147,7 @@ class Making:
                 round_.forget(number)
 
         async def use(number: int, outcomes: Sequence[Outcome]) -> None:
-            await asyncio.to_thread(decide, number, outcomes)
+            await worker.run(decide, number, outcomes)
             self.progress.advance(len(outcomes))
 
         done = round_.shard(left.start).start if left else len(round_.slots)

@@ -32,7 +32,7 @@ def mixed(embeddings, seeds, coarse=2, fine=8):
         coarse_steps=coarse,
         fine_steps=fine,
     )
-    found = [mix_of(mvc.describe(mixes, number), len(embeddings)) for number in range(len(mixes))]
+    found = [mix_of(drawn, len(embeddings)) for drawn in mvc.describe(mixes)]
     assert not any(mix.problem(embeddings.shape[1:]) for mix in found)
     return np.stack([mix.of(list(torch.from_numpy(embeddings))).numpy() for mix in found]), mixes
 
@@ -91,7 +91,7 @@ def test_the_algorithm_is_the_papers_line_by_line():
     seeds = np.arange(20, dtype=np.uint64)
     result, mixes = mixed(embeddings, seeds)
     for number in range(len(seeds)):
-        lineage = mvc.describe(mixes, number)
+        lineage = mvc.describe(mixes)[number]
         e = embeddings[lineage["start"]].copy()
         for p, r, s in lineage["coarse"]:
             e[r:s, :] = embeddings[p][r:s, :]
@@ -126,7 +126,7 @@ def test_a_single_caption_is_returned_and_the_lineage_says_so():
     embeddings = captions(1, 4, 4)
     result, mixes = mixed(embeddings, [3])
     assert np.array_equal(result[0], embeddings[0])
-    assert mvc.describe(mixes, 0) == {"start": 0, "coarse": [], "fine": []}
+    assert mvc.describe(mixes)[0] == {"start": 0, "coarse": [], "fine": []}
 
 
 def test_negative_steps_and_no_captions_are_errors():

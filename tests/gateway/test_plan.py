@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diffusion.mixing import CaptionMix
+from gateway import plan as plan_module
 from gateway.datasets.manifest import DatasetItem
 from gateway.methods.base import (
     ClassMaterial,
@@ -166,7 +167,7 @@ def test_mvc_mixes_and_names_the_captions_it_used():
         assert set(mix["captions"]) == {str(number) for number in used}
         embeddings = np.random.default_rng(0).standard_normal((3, 8, 6)).astype(np.float32)
         again = mvc.draw(np.array([item.slot.seed], np.uint64), caption_count=3, shape=(8, 6))
-        drawn, text = mvc.describe(again, 0), item.text
+        drawn, text = mvc.describe(again)[0], item.text
         all_captions = material(item.slot.label).captions
         assert drawn == {name: mix[name] for name in drawn}
         captions = tuple(all_captions[number] for number in sorted(used))
@@ -214,3 +215,12 @@ def test_prompt_methods_take_the_prompters_words():
     assert {item.prompt for item in items} == {"a photo of it", "a painting of it"}
     assert all(item.text == PromptText(item.prompt) for item in items)
     assert all(item.lineage["prompt_strategy"] == "simple" for item in items)
+
+
+def test_images_that_are_drafted_together_are_those_drafted_one_by_one(monkeypatch):
+    plan = plan_of("mvc", images_per_class=5)
+    slots = plan.first_slots(MATERIALS.values())
+    alone = [plan.method.draft(slot, MATERIALS[slot.class_name], plan.values) for slot in slots]
+    for together in (1, 3, 100):
+        monkeypatch.setattr(plan_module, "_TOGETHER", together)
+        assert list(plan.drafts(slots, MATERIALS)) == list(zip(slots, alone, strict=True))
