@@ -140,6 +140,8 @@ class Probe:
     def _judge(self, path: str, error: grpc.aio.AioRpcError) -> None:
         code = error.code().name
         self.answered[code] += 1
+        if "Received message larger than max" in error.details():
+            return  # Of gRPC itself, before any service sees it.
         if code in WRONG:
             self.faults[path, code, error.details()] += 1
         if code == "DEADLINE_EXCEEDED" and path.endswith(WAITING):
