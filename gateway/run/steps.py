@@ -18,6 +18,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _ASK_AGAIN_SECONDS = 1.0
+# Results that may wait to be used, besides as many again as are being made, four times.
+_READY = 64
 
 # Waits until a step may begin. What it gives is entered, and left at the step's end.
 Begin = Callable[[], Awaitable[AbstractContextManager[S]]]
@@ -152,11 +154,21 @@ async def in_order(
     """Makes something of each number, once `begin` lets it, and keeps none of the results.
 
     `maker` is asked in order for what makes it, which is given what was entered; that is left when
-    there is a result. `use` is given each result once, in order and one at a time. The first error
-    stops the others and is raised.
+    there is a result. `use` is given each result once, in order and one at a time; while many wait
+    for it, none more is begun. The first error stops the others and is raised.
     """
     ready: dict[int, T] = {}
-    turn, following = asyncio.Lock(), numbers.start
+    turn, following, begun_count = asyncio.Lock(), numbers.start, 0
+    used = asyncio.Event()
+
+    async def begin_with_room() -> AbstractContextManager[S]:
+        nonlocal begun_count
+        # One that takes long keeps those after it waiting, which may be several times as many.
+        while len(ready) > _READY + 4 * (begun_count - (following - numbers.start) - len(ready)):
+            used.clear()
+            await used.wait()
+        begun_count += 1
+        return await begin()
 
     async def run(number: int, make: Make[S, T], begun: AbstractContextManager[S]) -> None:
         nonlocal following
@@ -166,8 +178,9 @@ async def in_order(
             while following in ready:
                 await use(following, ready.pop(following))
                 following += 1
+                used.set()
 
-    await _each(numbers, begin, lambda number, begun: run(number, maker(number), begun))
+    await _each(numbers, begin_with_room, lambda number, begun: run(number, maker(number), begun))
 
 
 async def _each(

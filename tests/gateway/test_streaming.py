@@ -21,6 +21,7 @@ from gateway.run.outcomes import Outcome
 from gateway.run.progress import Progress
 from gateway.run.rounds import Round
 from gateway.run.seen import Seen
+from gateway.run.steps import AtMost, in_order
 from gateway.tables import lowest_of_classes
 from servicekit.errors import Exhausted
 from servicekit.storage import MemoryStore
@@ -227,3 +228,57 @@ def test_the_lowest_ids_of_each_class_are_those_of_a_sort(monkeypatch):
     expected = [[row for row in ordered if row["class_name"] == f"c{n}"][:4] for n in range(5)]
     assert found == [row for some in expected for row in some]
     assert lowest_of_classes([], 4) is None
+
+
+async def test_no_more_is_made_while_many_results_wait_to_be_used():
+    made, used, may_use = [], [], asyncio.Event()
+
+    def maker(number):
+        async def make(_):
+            made.append(number)
+            return number
+
+        return make
+
+    async def use(number, result):
+        assert number == result
+        await may_use.wait()
+        used.append(number)
+
+    begin = AtMost(lambda: 3).begin
+    work = asyncio.create_task(in_order(range(1000), maker, begin=begin, use=use))
+    async with asyncio.timeout(20):
+        while len(made) < 64:
+            await asyncio.sleep(0.001)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(made) < 100
+    may_use.set()
+    await work
+    assert used == list(range(1000))
+
+
+async def test_one_that_takes_long_does_not_stop_the_others_at_once():
+    made, slow = [], asyncio.Event()
+
+    def maker(number):
+        async def make(_):
+            if number == 5:
+                await slow.wait()
+            made.append(number)
+
+        return make
+
+    async def use(number, result):
+        if number == 5:
+            assert len(made) > 60
+
+    async def end():
+        while len(made) < 60:
+            await asyncio.sleep(0.001)
+        slow.set()
+
+    begin = AtMost(lambda: 3).begin
+    async with asyncio.timeout(20):
+        await asyncio.gather(in_order(range(300), maker, begin=begin, use=use), end())
+    assert sorted(made) == list(range(300))
