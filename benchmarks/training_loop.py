@@ -62,8 +62,8 @@ class _Case:
 
 
 CASES = {
-    "cnn4_32": _Case("cnn4", 32, 2000, 64, 80, 6, 300, keepers.DECODED_BYTES),
-    "resnet18_224": _Case("resnet18", 224, 200, 8, 4, 5, 100),
+    "cnn4_32": _Case("cnn4", 32, 2000, 64, 60, 6, 200, keepers.DECODED_BYTES),
+    "resnet18_224": _Case("resnet18", 224, 100, 8, 3, 5, 60),
 }
 
 
