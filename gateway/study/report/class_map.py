@@ -7,6 +7,8 @@ from gateway.study.results import ClassGain, ResultRow, StudyResults
 from gateway.study.statistics import beats
 
 NO_TEST_IMAGES = "no test images"
+# Classes that are named as worse in a row; the map has all.
+_NAMED = 40
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,10 @@ def _kind(gain: float) -> str:
 
 
 def _losses(row: ResultRow) -> str:
-    """The classes that got worse, worst first."""
+    """The classes that got worse, worst first; no more than people read."""
     known = [(one.gain, one.class_name) for one in row.classes if one.gain is not None]
     worse = sorted((gain, name) for gain, name in known if _kind(gain) == "loss")
     if not worse:
         return "no class got worse"
-    return ", ".join(f"{name} {points(gain)}" for gain, name in worse)
+    named = ", ".join(f"{name} {points(gain)}" for gain, name in worse[:_NAMED])
+    return f"{named} and {len(worse) - _NAMED} more" if len(worse) > _NAMED else named

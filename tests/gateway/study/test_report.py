@@ -12,6 +12,8 @@ import pytest
 from gateway.study import Gallery, StudyResults, build_gallery, build_results, render_report
 from gateway.study.gallery import MethodGallery
 from gateway.study.report import words
+from gateway.study.report.class_map import class_map
+from gateway.study.results import ClassGain
 from servicekit.storage import MemoryStore
 
 SECTIONS = ["accuracy", "classes", "gallery", "rejected", "time", "papers", "recipe"]
@@ -252,3 +254,12 @@ def test_balanced_accuracy_is_shown_where_classes_are_unequal_and_only_there(sam
     unequal = render_report(measured(sample, (0, 1, 2), counts=counts), Gallery())
     assert "Balanced %" in unequal and "each class counting alike" in unequal
     assert "Balanced %" not in render_report(measured(sample, (0, 1, 2)), Gallery())
+
+
+def test_of_very_many_classes_that_got_worse_the_worst_are_named(results):
+    row = results.rows[1]
+    gains = tuple(ClassGain(f"c{n:03}", 0.5, 0.01, -0.001 * n, 0.01) for n in range(1, 101))
+    many = replace(results, rows=(results.baseline, replace(row, classes=gains)))
+    losses = class_map(many).rows[0].losses
+    assert losses.startswith("c100 ") and losses.endswith(" and 60 more")
+    assert losses.count("c0") == 39
