@@ -221,5 +221,5 @@ def _some_of_reasons(manifest: Manifest, count: int) -> list[dict[str, Any]]:
             places = np.flatnonzero(reasons == reason)[: count - found[reason]].tolist()
             found[reason] += len(places)
             chosen += places
-        rows += table.take(sorted(chosen)).to_pylist()
+        rows += table.take(np.array(sorted(chosen), np.int64)).to_pylist()
     return rows
