@@ -115,7 +115,8 @@ def training_processes() -> list[psutil.Process]:
 
 def admitted(store: ObjectStore, run_id: str, **values: Any) -> RunRequest:
     """Returns a run that the store knows, as a trainer leaves it to its launcher."""
-    fields = {"step_count": 50, "batch_size": 8, "image_size": 32, "seed": 7} | values
+    # Batches that take a while, so that a run can be met on its way.
+    fields = {"step_count": 50, "batch_size": 32, "image_size": 32, "seed": 7} | values
     request = resolve(RunRequest(DATASET, **fields))
     RunHistory(store).add(run_id, request, b"")
     return request

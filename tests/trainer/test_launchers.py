@@ -82,7 +82,7 @@ async def test_a_run_that_loses_its_worker_goes_on_from_its_checkpoint(place, st
     request, launcher = admitted(store, "lost"), place.launcher()
     follower = Follower(launcher, "lost", request)
     key = "trainingRuns/lost/checkpoint.safetensors"
-    await follower.until(lambda: len(follower.reports) > 5 and store.exists(key))
+    await follower.until(lambda: store.exists(key))
     for worker in place.workers():
         worker.kill()
     try:
