@@ -57,10 +57,13 @@ class Parts:
         pending: list[pa.Table] = []
         for table in _merged(heads):
             pending.append(table.select(self._written.names))
+            del table  # Nobody but who asked holds a group while it is written.
             while sum(map(len, pending)) >= GROUP:
                 rows = pa.concat_tables(pending)
-                yield rows.slice(0, GROUP).combine_chunks()
                 pending = [rows.slice(GROUP)]
+                group = [rows.slice(0, GROUP).combine_chunks()]
+                del rows
+                yield group.pop()
         if sum(map(len, pending)):
             yield pa.concat_tables(pending).combine_chunks()
 

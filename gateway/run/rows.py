@@ -108,6 +108,7 @@ def to_chunks(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:
     with pq.ParquetWriter(cast(IO[bytes], sink), schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table)
+            del table  # It is large, and the next one is made from now on.
             yield sink.taken()
     yield sink.taken()
 
