@@ -66,7 +66,8 @@ class Encoders:
         if new:
             encoded = self._family.encode_texts(self._pipeline, new, self._device)
             for number, prompt in enumerate(new):
-                self._prompts[prompt] = {name: rows[number] for name, rows in encoded.items()}
+                # Copies: a row that stays would keep all that were encoded with it.
+                self._prompts[prompt] = {n: rows[number].clone() for n, rows in encoded.items()}
                 self._bytes += _bytes_of(self._prompts[prompt])
         for prompt in prompts:
             self._prompts.move_to_end(prompt)

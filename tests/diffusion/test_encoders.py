@@ -60,6 +60,12 @@ def test_what_is_kept_is_bounded_and_what_is_asked_for_at_once_is_whole(encoders
     encoders.texts(["b"])
     assert encoders._bytes == sum(map(module._bytes_of, encoders._prompts.values())) == 3 * size
     assert list(encoders._prompts) == ["a" * 6, "a" * 7, "b"]
+    held = {
+        t.untyped_storage().data_ptr(): t.untyped_storage()
+        for one in encoders._prompts.values()
+        for t in one.values()
+    }
+    assert sum(storage.nbytes() for storage in held.values()) == 3 * size
 
 
 @pytest.mark.parametrize(
