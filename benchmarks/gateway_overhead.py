@@ -22,7 +22,7 @@ from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
 from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
 
 from benchmarks.paired import ratios
-from gateway.run.database import sqlite_url
+from gateway.durable.database import sqlite_url
 from gateway.settings import GatewaySettings
 from gateway.wiring import create_service
 from imaging.encode import encode_png

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion.mixing import CaptionMix
-from gateway.mixing import mvc
+from gateway.methods.mixing import mvc
 
 SHAPE = (77, 768)
 CAPTIONS, ITEMS = 20, 2_000

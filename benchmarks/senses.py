@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from gateway.senses import Array, Sense, choose
+from gateway.augment.senses import Array, Sense, choose
 from imaging.decode import decode_image
 from models.nano.recipe.captions import LEMMAS
 from prompter.meanings import scored_text

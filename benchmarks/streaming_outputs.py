@@ -10,9 +10,9 @@ from pathlib import Path
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.api.messages import augmentation_from_pb
+from gateway.api.resources import AugmentationResult
 from gateway.export import export_augmentation
-from gateway.messages import augmentation_from_pb
-from gateway.resources import AugmentationResult
 from gateway.study import (
     Arm,
     AugmentationRecord,

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
-from gateway.run.database import sqlite_url
+from gateway.durable.database import sqlite_url
 from gateway.settings import GatewaySettings
 from servicekit.channels import open_channel
 from servicekit.storage import DirectoryStore

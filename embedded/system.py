@@ -17,7 +17,7 @@ from embedded.configuration import NO_CHOICES, Choices, explicit, settings_of, t
 from embedded.keeper import Keep
 from embedded.triton import place_engine
 from embedded.vllm import place_language_model
-from gateway.run.database import sqlite_url
+from gateway.durable.database import sqlite_url
 from servicekit.errors import Precondition
 from servicekit.places import HOST, SERVICES, port_of
 from servicekit.server import RunningServer, Service, settle_memory, start

@@ -8,6 +8,7 @@ from itertools import groupby, islice
 from operator import attrgetter
 from typing import overload
 
+from gateway.api.resources import Recipe
 from gateway.digests import Plain, digest, seed_of
 from gateway.methods.base import (
     ClassMaterial,
@@ -19,7 +20,6 @@ from gateway.methods.base import (
     Text,
     Values,
 )
-from gateway.resources import Recipe
 
 # Images that are drafted together where a method can.
 _TOGETHER = 256

@@ -29,7 +29,7 @@ class GatewaySettings:
         (), "Folders that datasets given as file: may be imported from."
     )
     database_url: str = setting(
-        # The same text as `gateway.run.database.sqlite_url` makes, which would import a database.
+        # As `gateway.durable.database.sqlite_url` makes it, which would import a database.
         (state_folder() / "gateway.sqlite").as_uri().replace("file://", "sqlite:///", 1),
         "Database of durable work: sqlite:////FILE (percent-encoded) or postgresql://...",
     )

@@ -4,18 +4,18 @@ import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from gateway.catalog import Catalog
+from gateway.api.catalog import Catalog
+from gateway.api.estimates import Estimator
+from gateway.api.operations import DurableOperations
+from gateway.api.progress_messages import described
+from gateway.api.service import GatewayService
+from gateway.api.validation import Validator
 from gateway.clients import Clients
-from gateway.estimates import Estimator
-from gateway.operations import DurableOperations
-from gateway.progress_messages import described
-from gateway.run.context import Context
-from gateway.run.durable import Durable
-from gateway.run.fenced import FencedStore
-from gateway.run.work import do
-from gateway.service import GatewayService
+from gateway.context import Context
+from gateway.durable.durable import Durable
+from gateway.durable.fenced import FencedStore
 from gateway.settings import GatewaySettings
-from gateway.validation import Validator
+from gateway.work import do
 from servicekit.operations import OperationsServicer
 from servicekit.server import Service
 from servicekit.storage import ObjectStore

@@ -10,10 +10,10 @@ def check_folders(train: str, test: str | None, reading: Reading) -> bool:
     Raises CliError for a place that is not there, and for folders of which it is not clear whether
     they are splits or classes.
     """
+    from gateway.api.resources import DatasetSource
     from gateway.datasets.manifest import TEST
     from gateway.datasets.places import FilePlace, Place
     from gateway.datasets.splits import find_parts
-    from gateway.resources import DatasetSource
     from servicekit.errors import InvalidArgument
     from servicekit.storage import MemoryStore
 

@@ -18,7 +18,7 @@ Asked = Iterable[tuple[str, Mapping[str, str]]]
 
 def own_methods() -> list["pb.Method"]:
     """The methods of this installation, which the system that starts here will have."""
-    from gateway.messages import method_to_pb
+    from gateway.api.messages import method_to_pb
     from gateway.methods.registry import all_methods
 
     return [method_to_pb(method) for method in all_methods().values()]

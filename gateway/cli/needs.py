@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.catalog import Catalog
+from gateway.api.catalog import Catalog
 from gateway.cli.records import Record, records
 from servicekit.storage import DirectoryStore
 

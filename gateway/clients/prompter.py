@@ -8,11 +8,11 @@ from typing import TypeVar
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
+from gateway.augment.senses import Sense
 from gateway.clients.channel import LazyChannel
 from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.datasets.display_names import Synset
-from gateway.senses import Sense
 from gateway.settings import GatewaySettings
 
 T = TypeVar("T")

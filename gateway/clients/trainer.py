@@ -10,10 +10,10 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 
+from gateway.api.resources import TrainingRecipe
 from gateway.clients.channel import LazyChannel
 from gateway.clients.operations import finish
 from gateway.clients.patience import patiently
-from gateway.resources import TrainingRecipe
 from gateway.settings import GatewaySettings
 
 _CANCEL_SECONDS = 10.0

@@ -11,8 +11,8 @@ from datafiles.archives import Archive, Span
 from datafiles.packed import MARK_BYTES, packing_of
 from datafiles.samples import Member, samples
 from datafiles.suffixes import is_archive, is_image, is_text_table
+from gateway.api.resources import RejectedFile
 from gateway.datasets.places import MAX_BYTES, Place, is_in, paths_below, too_large
-from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
 

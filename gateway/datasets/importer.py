@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from datafiles.samples import Chosen
+from gateway.api.resources import Dataset, DatasetClass, DatasetSource, RejectedFile
 from gateway.datasets import leaks, manifest
 from gateway.datasets.inspect import Inspected, inspect
 from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
@@ -23,7 +24,6 @@ from gateway.datasets.select import (
 from gateway.datasets.source import Entry, Note, source_of
 from gateway.datasets.splits import Part, check_places, find_parts
 from gateway.digests import digest
-from gateway.resources import Dataset, DatasetClass, DatasetSource, RejectedFile
 from servicekit.errors import InvalidArgument
 from servicekit.escaping import escaped
 from servicekit.storage import ObjectStore, to_uri

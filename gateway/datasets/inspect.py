@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from gateway.api.resources import RejectedFile
 from gateway.datasets.source import Entry
 from gateway.digests import sha256_of
-from gateway.resources import RejectedFile
 from imaging.decode import ImageRejected, decode
 from imaging.fingerprint import Thumbnail, thumbnail_of
 from imaging.hashing import pixel_sha256

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from datafiles.names import clean_name
+from gateway.api.resources import RejectedFile
 from gateway.datasets.source import Entry
-from gateway.resources import RejectedFile
 from servicekit.escaping import escaped
 
 _MOST_NAMED = 10

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from datafiles.shards import describes_shard, shards_among
 from datafiles.suffixes import ARCHIVE, TABLE, is_archive, is_table, kind_of
+from gateway.api.resources import RejectedFile
 from gateway.datasets.archive_place import check_unpacked
 from gateway.datasets.places import Place
-from gateway.resources import RejectedFile
 from imaging.decode import ImageRejected
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore, to_uri

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from gateway.api.resources import RejectedFile
 from gateway.datasets.inspect import Inspected
-from gateway.resources import RejectedFile
 
 
 @dataclass

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from datafiles.samples import Chosen
+from gateway.api.resources import RejectedFile
 from gateway.datasets import sources
 from gateway.datasets.places import Place
 from gateway.registry import scan
-from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
 

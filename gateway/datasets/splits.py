@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from gateway.api.resources import DatasetSource, RejectedFile
 from gateway.datasets.archive_place import check_unpacked, entered
 from gateway.datasets.layout import Layout, UnclearLayout, find_layout, find_test
 from gateway.datasets.listing import listed
 from gateway.datasets.manifest import TEST, TRAIN
 from gateway.datasets.places import Place, locate
-from gateway.resources import DatasetSource, RejectedFile
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore
 

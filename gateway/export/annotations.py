@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gateway.tables import Manifest
+from gateway.augment.tables import Manifest
 
 _EXACT = 2**53  # Whole numbers up to here are exact in every reader of JSON.
 

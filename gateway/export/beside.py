@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gateway.augment.tables import Manifest
 from gateway.export.annotations import Origin, annotated, for_json, lineage_for_json, names_of
 from gateway.export.base import Layout, Row, written
-from gateway.tables import Manifest
 
 MANIFEST, LINEAGE = "manifest.parquet", "lineage.jsonl"
 # Rows that are unpacked at a time.

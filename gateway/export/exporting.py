@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.augment.tables import Manifest
 from gateway.digests import sha256_of
 from gateway.export import formats
 from gateway.export.annotations import Origin, origin_of
 from gateway.export.base import Format, write_file
 from gateway.export.beside import FilesBeside
 from gateway.registry import scan
-from gateway.tables import Manifest
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 from servicekit.storage import ObjectStore, to_key
 

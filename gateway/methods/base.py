@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from gateway.api.resources import ClassPrompts
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
-from gateway.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
-from gateway.resources import ClassPrompts
+from gateway.methods.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
 from servicekit.errors import InvalidArgument
 
 Value = int | float | str

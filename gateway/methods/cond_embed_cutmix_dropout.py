@@ -10,7 +10,7 @@ from gateway.methods.base import (
     Slot,
     Values,
 )
-from gateway.mixing.embedding import DROPOUT, Dropout, EmbedCutMix
+from gateway.methods.mixing.embedding import DROPOUT, Dropout, EmbedCutMix
 
 
 class EmbedCutMixDropout:

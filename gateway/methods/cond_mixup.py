@@ -1,7 +1,7 @@
 """AUGCOND's MixUp: the pixels of two images of a class, mixed before they are embedded."""
 
 from gateway.methods.base import ClassMaterial, Draft, Needs, PixelMix, PromptText, Slot, Values
-from gateway.mixing.embedding import EmbedMixUp
+from gateway.methods.mixing.embedding import EmbedMixUp
 
 
 class MixUp:

@@ -15,7 +15,7 @@ from gateway.methods.base import (
     Slot,
     Values,
 )
-from gateway.mixing import mvc
+from gateway.methods.mixing import mvc
 
 
 class MixingVisualConcepts:

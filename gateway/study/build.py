@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from gateway.recognition import together, unknown_warning
+from gateway.augment.recognition import together, unknown_warning
 from gateway.study.machine import describe_machine
 from gateway.study.prompts import (
     cut_prompts,

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gateway.augment.tables import Manifest, lowest_of_classes
 from gateway.study.lineage import full_lineage, how_to_make_it_again
 from gateway.study.pictures import data_uri
 from gateway.study.records import AugmentationRecord
-from gateway.tables import Manifest, lowest_of_classes
 from servicekit.errors import ServiceError
 from servicekit.storage import ObjectStore, to_key
 

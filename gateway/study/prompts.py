@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.recognition import lost_warning, together, worst_first
+from gateway.augment.recognition import lost_warning, together, worst_first
 from gateway.study.records import AugmentationRecord
 from gateway.study.statistics import mean
 

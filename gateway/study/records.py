@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.lengths import NO_PROMPTS, PromptLengths
-from gateway.recognition import ClassRecognition
-from gateway.resources import ClassPrompts
+from gateway.api.resources import ClassPrompts
+from gateway.augment.lengths import NO_PROMPTS, PromptLengths
+from gateway.augment.recognition import ClassRecognition
 from gateway.study.statistics import mean
 
 BASELINE = "baseline"

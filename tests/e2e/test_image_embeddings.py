@@ -4,11 +4,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.augment.used_models import need_model
 from gateway.clients.generator import Generator, ImageWish, Sampling
 from gateway.clients.image_conditions import ImageEmbedding
 from gateway.methods.base import PixelMix
 from gateway.methods.registry import all_methods, method_of
-from gateway.run.used_models import need_model
 from gateway.settings import GatewaySettings
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service

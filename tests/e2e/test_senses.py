@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import models
+from gateway.augment.lengths import most_of_name, shorter_names
+from gateway.augment.meanings import IMAGES
+from gateway.augment.senses import choose
 from gateway.clients import Clients
 from gateway.clients.prompter import PromptWish
 from gateway.datasets.display_names import display_names
-from gateway.lengths import most_of_name, shorter_names
-from gateway.run.meanings import IMAGES
-from gateway.senses import choose
 from gateway.settings import GatewaySettings
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service as create_generator

@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from gateway.run.durable import Durable
-from gateway.run.steps import step
+from gateway.durable.durable import Durable
+from gateway.durable.steps import step
 
 STEPS, LEASE_SECONDS = 6, 2.0
 

@@ -9,7 +9,7 @@ from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc as rpc
 
-from gateway.run.database import sqlite_url
+from gateway.durable.database import sqlite_url
 from gateway.settings import GatewaySettings
 from gateway.wiring import create_service
 from servicekit.channels import open_channel

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.augment.outcomes import Outcome
+from gateway.augment.seen import NEAR_BITS, Seen
 from gateway.digests import digest
-from gateway.run.outcomes import Outcome
-from gateway.run.seen import NEAR_BITS, Seen
 
 
 class Scan:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests_ports import free_port
 
-from gateway.run.database import sqlite_url
-from gateway.run.durable import Durable
+from gateway.durable.database import sqlite_url
+from gateway.durable.durable import Durable
 from servicekit.errors import Precondition
 
 
@@ -71,7 +71,7 @@ async def test_a_second_gateway_on_one_sqlite_file_is_refused_until_the_first_ha
     url = f"sqlite:///{tmp_path}/gateway.sqlite"
     program = f"""
 import asyncio, sys
-from gateway.run.durable import Durable
+from gateway.durable.durable import Durable
 
 async def main():
     durable = Durable({url!r}, "another name", None)

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.run import durable
-from gateway.run.durable import Durable
-from gateway.run.steps import step
+from gateway.durable import durable
+from gateway.durable.durable import Durable
+from gateway.durable.steps import step
 
 SUBJECT = "datasets/pets"
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gateway.augment.embeddings import Embeddings
 from gateway.clients.generator import IMAGES_PER_CALL
 from gateway.datasets.manifest import DatasetItem
 from gateway.plan import ModelInfo
-from gateway.run.embeddings import Embeddings
 from servicekit.storage import MemoryStore
 
 DIMENSION = 1024  # 4 KiB an image, 256 KiB a batch.

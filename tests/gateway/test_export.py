@@ -9,10 +9,10 @@ import tracemalloc
 import pyarrow.parquet as pq
 import pytest
 
+from gateway.augment.rows import Row, write_rows
 from gateway.export import beside, export_augmentation, format_ids
 from gateway.export.formats import web_dataset
 from gateway.export.formats.image_folder import folder_of
-from gateway.run.rows import Row, write_rows
 from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import MemoryStore
 from tests.gateway.pictures import picture

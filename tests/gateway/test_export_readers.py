@@ -13,10 +13,10 @@ import pytest
 import webdataset
 from PIL import Image
 
+from gateway.augment.rows import Row, write_rows
 from gateway.datasets.manifest import DatasetItem
 from gateway.datasets.manifest import write as write_dataset
 from gateway.export import export_augmentation
-from gateway.run.rows import Row, write_rows
 from models.torchvision_cpu import declare_missing_operators
 from servicekit.storage import MemoryStore
 from tests.gateway.pictures import picture

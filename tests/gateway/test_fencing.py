@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from gateway.run.durable import VERSION, Durable
-from gateway.run.fenced import FencedStore
-from gateway.run.fleet import Fleet
-from gateway.run.steps import step
+from gateway.durable.durable import VERSION, Durable
+from gateway.durable.fenced import FencedStore
+from gateway.durable.fleet import Fleet
+from gateway.durable.steps import step
 from servicekit.errors import Unavailable
 from servicekit.storage import MemoryStore
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from gateway.api.resources import Dataset, DatasetSource
 from gateway.datasets import manifest
 from gateway.datasets.importer import import_dataset
-from gateway.resources import Dataset, DatasetSource
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import MemoryStore, to_key
 from tests.gateway.pictures import picture, write_folder

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusion.mixing import CaptionMix
-from gateway.mixing import draws, embedding, mvc
+from gateway.methods.mixing import draws, embedding, mvc
 
 CASES = {
     "count": st.integers(1, 6),

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gateway.augment import parts, rows
+from gateway.augment.outcomes import Outcome
+from gateway.augment.output import Output
 from gateway.methods.base import Slot
 from gateway.plan import Item
-from gateway.run import parts, rows
-from gateway.run.outcomes import Outcome
-from gateway.run.output import Output
 from servicekit.storage import MemoryStore
 from tests.gateway.test_plan import items_of, plan_of
 

@@ -81,7 +81,7 @@ def test_a_pipe_given_as_a_source_is_refused(tmp_path, name):
 LOCKED = """
 import json, os, sys
 from gateway.datasets.importer import import_dataset
-from gateway.resources import Dataset, DatasetSource
+from gateway.api.resources import Dataset, DatasetSource
 from servicekit.errors import ServiceError
 from servicekit.storage import MemoryStore
 

@@ -8,6 +8,7 @@ import torch
 
 from diffusion.mixing import CaptionMix
 from gateway import plan as plan_module
+from gateway.api.resources import Recipe
 from gateway.datasets.manifest import DatasetItem
 from gateway.methods.base import (
     ClassMaterial,
@@ -17,10 +18,9 @@ from gateway.methods.base import (
     PixelMix,
     PromptText,
 )
+from gateway.methods.mixing import mvc
 from gateway.methods.registry import all_methods, method_of, parse_parameters
-from gateway.mixing import mvc
 from gateway.plan import Plan
-from gateway.resources import Recipe
 from servicekit.errors import InvalidArgument
 
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.run.durable import Durable
-from gateway.run.steps import step
+from gateway.durable.durable import Durable
+from gateway.durable.steps import step
 from servicekit.errors import Unavailable
 
 pytestmark = pytest.mark.servers
@@ -20,8 +20,8 @@ LEASE = 2.0
 # A gateway that is killed after its first step.
 PROGRAM = """
 import asyncio, sys
-from gateway.run.durable import Durable
-from gateway.run.steps import step
+from gateway.durable.durable import Durable
+from gateway.durable.steps import step
 
 async def work(subject):
     async def first():

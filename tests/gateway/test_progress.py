@@ -8,8 +8,8 @@ from google.longrunning import operations_pb2
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.clients import patience
-from gateway.run.progress import Progress
-from gateway.run.training_progress import TrainingProgress
+from gateway.durable.progress import Progress
+from gateway.study.training_progress import TrainingProgress
 from servicekit.errors import Exhausted
 from tests.gateway.system import open_system
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.lengths import lengths_of, most_of_name, shorter_names
-from gateway.recognition import ClassRecognition, together, warnings_of, worst_first
+from gateway.augment.lengths import lengths_of, most_of_name, shorter_names
+from gateway.augment.recognition import ClassRecognition, together, warnings_of, worst_first
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system, rows_of
 

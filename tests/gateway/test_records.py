@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from gateway.run.durable import Durable
+from gateway.durable.durable import Durable
 from servicekit.errors import Exhausted
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system

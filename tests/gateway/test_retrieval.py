@@ -30,7 +30,7 @@ async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
 
 async def test_retrieval_searches_no_further_than_one_search_goes_and_says_so(folders, monkeypatch):
     root, train, test = folders
-    monkeypatch.setattr("gateway.run.searching.HITS_PER_SEARCH", 20)
+    monkeypatch.setattr("gateway.augment.searching.HITS_PER_SEARCH", 20)
     pool = write_pool(root / "pool.parquet")
     async with open_system(root / "state", root) as system:
         await system.import_folder(train, test)

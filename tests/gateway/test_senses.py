@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.diversity import distinct, first_of_alike, mean_distance
+from gateway.augment.diversity import distinct, first_of_alike, mean_distance
+from gateway.augment.senses import Sense, choose, parse_pins, pinned
 from gateway.methods.base import ClassMaterial, Slot, StyledPrompt
 from gateway.methods.registry import method_of
-from gateway.senses import Sense, choose, parse_pins, pinned
 from servicekit.errors import InvalidArgument
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.run.durable import Durable
-from gateway.run.serializer import JsonSerializer, RecordedError
-from gateway.run.steps import AtMost, step, steps
+from gateway.durable.durable import Durable
+from gateway.durable.serializer import JsonSerializer, RecordedError
+from gateway.durable.steps import AtMost, step, steps
 from servicekit.errors import Unavailable
 
 

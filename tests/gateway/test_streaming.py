@@ -12,17 +12,16 @@ import pyarrow as pa
 import pytest
 from google.longrunning import operations_pb2
 
-from gateway import tables
+from gateway.augment import rounds, tables
+from gateway.augment.decisions import Decisions
+from gateway.augment.outcomes import Outcome
+from gateway.augment.rounds import Round
+from gateway.augment.seen import Seen
+from gateway.augment.tables import lowest_of_classes
 from gateway.digests import digest, digest_of_hex
+from gateway.durable.progress import Progress
+from gateway.durable.steps import AtMost, in_order
 from gateway.methods.base import Slot
-from gateway.run import rounds
-from gateway.run.decisions import Decisions
-from gateway.run.outcomes import Outcome
-from gateway.run.progress import Progress
-from gateway.run.rounds import Round
-from gateway.run.seen import Seen
-from gateway.run.steps import AtMost, in_order
-from gateway.tables import lowest_of_classes
 from servicekit.errors import Exhausted
 from servicekit.storage import MemoryStore
 from tests.gateway.doubles import Trouble

@@ -5,9 +5,9 @@ from functools import partial
 
 from datafiles.samples import Chosen
 from datafiles.shards import shards_among
+from gateway.api.resources import RejectedFile
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found, Note
-from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
 

@@ -16,10 +16,10 @@ from datafiles.samples import Chosen
 from datafiles.suffixes import is_image, is_table, is_text_table
 from datafiles.tables import FILE_COLUMNS, Row, Table, open_table
 from datafiles.texts import Unreadable
+from gateway.api.resources import RejectedFile
 from gateway.datasets.layout import check_one_split, role_of
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found, Note
-from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
 _STEMS = ("metadata", "labels")  # of the tables that are meant, the first that there is

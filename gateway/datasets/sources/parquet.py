@@ -15,10 +15,10 @@ from datafiles.samples import Chosen
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_table
 from datafiles.texts import Unreadable
+from gateway.api.resources import RejectedFile
 from gateway.datasets.layout import check_one_split
 from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found
-from gateway.resources import RejectedFile
 from servicekit.errors import InvalidArgument
 
 _ROWS = 256

@@ -14,9 +14,9 @@ from datafiles.samples import Chosen, LeftOut, Member, Sample, samples
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_archive
 from datafiles.texts import check_size
+from gateway.api.resources import RejectedFile
 from gateway.datasets.places import MAX_BYTES, Place
 from gateway.datasets.source import Entry, Found
-from gateway.resources import RejectedFile
 
 
 class WebDatasetSource:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.lengths import PromptLengths
-from gateway.recognition import ClassRecognition
-from gateway.resources import ClassPrompts
-from gateway.senses import Sense, SenseChoice
+from gateway.api.resources import ClassPrompts
+from gateway.augment.lengths import PromptLengths
+from gateway.augment.recognition import ClassRecognition
+from gateway.augment.senses import Sense, SenseChoice
 from gateway.study import Gallery, StudyResults, build_results, render_report
 
 

@@ -1,0 +1,226 @@
+"""Datasets, augmentations and studies as values; the protos' own words without the protos."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.augment.lengths import NO_PROMPTS, PromptLengths
+from gateway.augment.recognition import ClassRecognition
+from gateway.augment.senses import SenseChoice
+from gateway.datasets.display_names import readable
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """Where the images of a dataset are, and how to read them. `shots` of 0 means all of them.
+
+    `display_names` are what people chose to call classes in texts, by class. Other meanings as in
+    variegate.gateway.v1.DatasetSource; without `finds_layout` the first folders are the classes.
+    """
+
+    train_uri: str
+    test_uri: str = ""
+    shots: int = 0
+    display_names: Mapping[str, str] = field(default_factory=dict)
+    image_column: str = ""
+    label_column: str = ""
+    finds_layout: bool = True
+    follow_links: bool = False
+    refuse_leaks: bool = False
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    """A file that is not in a dataset, and why."""
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DatasetClass:
+    """One class of a dataset. `display_name` is what texts call it."""
+
+    class_name: str
+    label: int
+    train_count: int
+    test_count: int
+    display_name: str = ""
+
+    @property
+    def called(self) -> str:
+        """What texts call it, also for a dataset of before it was written down."""
+        return self.display_name or readable(self.class_name)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled image set in the object store."""
+
+    name: str
+    source: DatasetSource
+    manifest_uri: str = ""
+    digest: str = ""
+    classes: tuple[DatasetClass, ...] = ()
+    rejected_files: tuple[RejectedFile, ...] = ()
+    warnings: tuple[str, ...] = ()
+    # (reason, number of files), of all that were left out
+    rejected_counts: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an augmentation is to make. Meanings as in variegate.gateway.v1.Augmentation."""
+
+    method: str
+    images_per_class: int
+    seed: int = 0
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    train_item_ids: tuple[str, ...] = ()
+    pool_uri: str = ""
+    steps: int = 0
+    guidance_scale: float | None = None
+    deterministic: bool = False
+    check_safety: bool = False
+    safety_sample: int = 0
+    preview_count: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Accepted images to make per class now."""
+        return self.preview_count or self.images_per_class
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A class that did not reach its number."""
+
+    class_name: str
+    wanted: int
+    made: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClassPrompts:
+    """The prompts of one class in figures, and what its name was taken to mean.
+
+    Meanings as in variegate.gateway.v1.ClassPrompts.
+    """
+
+    class_name: str
+    prompt_count: int
+    failed_count: int = 0
+    repeated_count: int = 0
+    clip_cut_count: int = 0
+    distinct_1: float = 0.0
+    distinct_2: float = 0.0
+    mean_distance: float = 0.0
+    sense: SenseChoice | None = None
+
+
+@dataclass(frozen=True)
+class AugmentationResult:
+    """What an augmentation made. `seconds` is by stage."""
+
+    manifest_uri: str
+    digest: str
+    accepted_count: int
+    rejected_count: int
+    rejected_uri: str
+    shortfalls: tuple[Shortfall, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    prompts: tuple[ClassPrompts, ...] = ()
+    notices: tuple[str, ...] = ()
+    recognition: tuple[ClassRecognition, ...] = ()
+    lengths: PromptLengths = NO_PROMPTS
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """An augmentation of the dataset that its name starts with.
+
+    `models` are what it is made with, by role.
+    """
+
+    name: str
+    recipe: Recipe
+    result: AugmentationResult | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset, "datasets/ID"."""
+        return self.name.partition("/augmentations/")[0]
+
+
+@dataclass(frozen=True)
+class StudyArm:
+    """One row of a study. An empty strategy means "combined"."""
+
+    method: str
+    strategy: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How classifiers are trained; empty and 0 mean the trainer's defaults."""
+
+    policy: str = ""
+    classifier: str = ""
+    step_count: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    image_size: int = 0
+    node_count: int = 0
+    gpus_per_node: int = 0
+
+    def plain(self) -> dict[str, str | int | float]:
+        """The recipe by name. Who did not ask for several processes is not told of them.
+
+        Several come to the same result but for rounding, so that it is theirs alone.
+        """
+        several = {"node_count": self.node_count, "gpus_per_node": self.gpus_per_node}
+        return {name: value for name, value in vars(self).items() if several.get(name, 1)}
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One row of a study's result."""
+
+    method: str
+    strategy: str
+    accuracies: tuple[float, ...]
+    mean_accuracy: float
+    standard_error: float | None
+    augmentations: tuple[str, ...] = ()
+    added_image_count: int = 0
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Results of a study."""
+
+    rows: tuple[StudyRow, ...]
+    results_uri: str
+    report_uri: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of methods. Meanings as in variegate.gateway.v1.Study."""
+
+    name: str
+    dataset: str
+    arms: tuple[StudyArm, ...]
+    images_per_class: int
+    seeds: tuple[int, ...]
+    pool_uri: str = ""
+    pool_class_names: Mapping[int, str] = field(default_factory=dict)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    deterministic: bool = False
+    check_safety: bool = False
+    result: StudyResult | None = None
+    models: Mapping[str, str] = field(default_factory=dict)

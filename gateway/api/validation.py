@@ -1,0 +1,190 @@
+"""What must hold before work starts: everything that can be known is checked here."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gateway.api.catalog import Catalog
+from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
+from gateway.augment.senses import parse_pins
+from gateway.augment.used_models import used_models
+from gateway.clients import Clients
+from gateway.clients.trainer import TrainingPlan, TrainingWish
+from gateway.datasets import manifest
+from gateway.datasets.manifest import TRAIN
+from gateway.datasets.places import locate
+from gateway.datasets.pools import store_pool
+from gateway.methods.registry import method_of, parse_parameters
+from gateway.settings import GatewaySettings
+from servicekit.errors import InvalidArgument, Precondition
+from servicekit.storage import ObjectStore, to_key
+
+
+class Validator:
+    """Checks requests against methods, datasets, pools and the trainer's recipes."""
+
+    def __init__(
+        self, store: ObjectStore, catalog: Catalog, clients: Clients, settings: GatewaySettings
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._clients = clients
+        self._settings = settings
+
+    def source(self, source: DatasetSource) -> None:
+        """Raises InvalidArgument for a place that cannot be imported."""
+        for field, uri in (("train_uri", source.train_uri), ("test_uri", source.test_uri)):
+            if uri:
+                roots = self._settings.import_roots
+                locate(uri, store=self._store, roots=roots, field=f"source.{field}")
+
+    async def augmentation(self, augmentation: Augmentation) -> Augmentation:
+        """Returns the augmentation with its pool in the store, and its models."""
+        recipe = augmentation.recipe
+        method = method_of(recipe.method)
+        values = parse_parameters(method, recipe.parameters)
+        dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
+        _check_classes(recipe, dataset)
+        parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
+        await asyncio.to_thread(self._check_parents, recipe, dataset)
+        pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
+        if method.needs.pool and not pool_uri:
+            raise _no_pool(method.id, "augmentation.pool_uri")
+        models = await self.models([method.id], deterministic=recipe.deterministic)
+        return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
+
+    async def study(self, study: Study) -> tuple[Study, TrainingPlan]:
+        """Returns the study with its pool in the store and its models, and a classifier's plan."""
+        dataset = await asyncio.to_thread(self._catalog.dataset, study.dataset)
+        if not any(one.test_count for one in dataset.classes):
+            raise Precondition(
+                f"{dataset.name} has no test images, which a study needs; import it with test_uri",
+                subject=dataset.name,
+                reason="NO_TEST_SPLIT",
+            )
+        pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
+        for number, arm in enumerate(study.arms):
+            _check_arm(arm, number, pool_uri, dataset)
+        _check_pool_names(study, dataset)
+        plan = await self._training(study, dataset)
+        methods = [arm.method for arm in study.arms]
+        models = await self.models(methods, deterministic=study.deterministic, trains=True)
+        return replace(study, pool_uri=pool_uri, models=models), plan
+
+    async def models(
+        self, methods: Iterable[str], *, deterministic: bool, trains: bool = False
+    ) -> dict[str, str]:
+        """Returns the models that methods would use now. Raises Precondition for a missing one."""
+        return await used_models(
+            self._clients, self._settings, methods, deterministic=deterministic, trains=trains
+        )
+
+    def _check_parents(self, recipe: Recipe, dataset: Dataset) -> None:
+        if not recipe.train_item_ids:
+            return
+        items = manifest.read(self._store.get(to_key(dataset.manifest_uri)))
+        splits = {item.item_id: item.split for item in items}
+        for item_id in recipe.train_item_ids:
+            split = splits.get(item_id)
+            if split == TRAIN:
+                continue
+            what = f"is an image of the split {split!r}" if split else "is not in the dataset"
+            raise InvalidArgument(
+                f"the item {item_id!r} {what}; only training images of {dataset.name} may be "
+                "parents",
+                field="augmentation.train_item_ids",
+                reason="NOT_A_TRAINING_ITEM",
+            )
+
+    async def _pool(self, uri: str, field: str) -> str:
+        """Returns the store URI of a pool, object or prefix; a file is copied into the store."""
+        if not uri:
+            return ""
+        if uri.startswith("store:"):
+            await asyncio.to_thread(self._check_pool, uri, field)
+            return uri
+        return await asyncio.to_thread(self._copy_pool, uri, field)
+
+    def _check_pool(self, uri: str, field: str) -> None:
+        key = to_key(uri, field)
+        if self._store.exists(key) or any(self._store.list(key.rstrip("/") + "/")):
+            return
+        raise InvalidArgument(
+            f"there is no pool {uri} in the store, nor an object below it; check the key",
+            field=field,
+            reason="POOL_MISSING",
+        )
+
+    def _copy_pool(self, uri: str, field: str) -> str:
+        place = locate(uri, store=self._store, roots=self._settings.import_roots, field=field)
+        return store_pool(self._store, place, field)
+
+    async def _training(self, study: Study, dataset: Dataset) -> TrainingPlan:
+        """Returns what a classifier of a study takes. Raises for what the trainer would refuse.
+
+        That is asked before anything is made: names, sizes, and images that can never fit into the
+        trainer's cache.
+        """
+        added = study.images_per_class * len(dataset.classes)
+        numbers = {arm.strategy: number for number, arm in reversed([*enumerate(study.arms)])}
+        plan = None
+        for strategy, number in numbers.items():
+            wish = TrainingWish("", dataset.manifest_uri, "", strategy, study.training, 0)
+            try:
+                plan = await self._clients.trainer.plan(wish, added)
+            except InvalidArgument as error:
+                of_arm = error.field == "training.strategy"
+                field = f"arms[{number}].strategy" if of_arm else error.field
+                raise InvalidArgument(
+                    error.message, field=f"study.{field}", reason=error.reason
+                ) from error
+        assert plan is not None, "a study has arms"
+        return plan
+
+
+def _check_classes(recipe: Recipe, dataset: Dataset) -> None:
+    known = [one.class_name for one in dataset.classes]
+    for name in recipe.class_names:
+        if name not in known:
+            raise InvalidArgument(
+                f"{dataset.name} has no class {name!r}; it has {', '.join(known[:50])}",
+                field="augmentation.class_names",
+                reason="UNKNOWN_CLASS",
+            )
+
+
+def _check_pool_names(study: Study, dataset: Dataset) -> None:
+    named, field = study.pool_class_names, "study.pool_class_names"
+    if named and not study.pool_uri:
+        raise InvalidArgument(
+            "classes of a pool are named, and there is no pool; give pool_uri",
+            field=field,
+            reason="POOL_REQUIRED",
+        )
+    if named and not {one.class_name for one in dataset.classes} & {*named.values()}:
+        classes = ", ".join(repr(one.class_name) for one in dataset.classes[:3])
+        raise InvalidArgument(
+            f"none of the pool's {len(named)} named classes is one of the dataset's ({classes}, "
+            "...); use the dataset's own names",
+            field=field,
+            reason="UNKNOWN_CLASS",
+        )
+
+
+def _check_arm(arm: StudyArm, number: int, pool_uri: str, dataset: Dataset) -> None:
+    """Checks one arm; errors name it by its number."""
+    try:
+        method = method_of(arm.method)
+        values = parse_parameters(method, arm.parameters)
+        parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
+    except InvalidArgument as error:
+        field = error.field.replace("augmentation", f"study.arms[{number}]")
+        raise InvalidArgument(error.message, field=field, reason=error.reason) from error
+    if method.needs.pool and not pool_uri:
+        raise _no_pool(method.id, "study.pool_uri")
+
+
+def _no_pool(method_id: str, field: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{method_id} searches a pool of images; give pool_uri", field=field, reason="POOL_REQUIRED"
+    )

@@ -1,0 +1,1 @@
+"""The work of an augmentation, from its recipe to its manifests."""

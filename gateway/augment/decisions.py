@@ -1,0 +1,120 @@
+"""What is decided on the images of an augmentation, written down in the store block by block.
+
+A block that is decided needs no plan, no images and no verdicts any more: after the death of the
+process its facts are read back, and its rows stay where they are.
+"""
+
+import io
+import json
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gateway.augment.outcomes import Outcome
+from gateway.augment.output import Counts, Output
+from gateway.augment.seen import Seen
+from gateway.durable.progress import Progress
+from gateway.plan import Item, Plan
+from servicekit.storage import ObjectStore
+
+_FACTS = b"facts"
+_PICTURES = pa.schema(
+    [  # type: ignore[arg-type]
+        pa.field("class_name", pa.string()),
+        pa.field("item_id", pa.string()),
+        pa.field("pixel_sha256", pa.string()),
+        pa.field("perceptual_hash", pa.uint64()),
+    ]
+)
+
+
+class Decisions:
+    """Accepts and rejects items in the order of the plan. Synchronous, as the store is."""
+
+    def __init__(
+        self, store: ObjectStore, folder: str, plan: Plan, model: str, progress: Progress
+    ) -> None:
+        self._store, self._folder = store, folder
+        self._plan, self._model, self._progress = plan, model, progress
+        self._seen = Seen()
+        self.output = Output(store, folder)
+        # Label and index of the rejected images of this round, one after the other.
+        self.again = array("i")
+        self._fresh = Counter[bool]()
+        self.first_rejected: tuple[str, str] | None = None
+        self._begin_block()
+
+    def begin_round(self) -> None:
+        """Begins a further attempt at what was rejected."""
+        self.again = array("i")
+
+    def taken(self) -> Counter[bool]:
+        """Returns how many were accepted and how many rejected since the last time, here."""
+        fresh, self._fresh = self._fresh, Counter()
+        return fresh
+
+    def decide(self, item: Item, outcome: Outcome) -> None:
+        """Accepts or rejects one item; copies count in the order of the plan."""
+        if outcome.reasons:
+            self._reject(item, outcome, outcome.reasons[0], outcome.message)
+        elif twin := self._seen.copy_of(item.slot.class_name, outcome):
+            self._reject(item, outcome, "REPEATED", f"repeats the accepted item {twin}")
+        else:
+            self.output.accept(self._plan, item, outcome, source="generated", model=self._model)
+            self._counts.made[item.slot.class_name] += 1
+            self._pictures.append({"class_name": item.slot.class_name, **vars(outcome)})
+            self._fresh[True] += 1
+
+    def _reject(self, item: Item, outcome: Outcome, reason: str, message: str) -> None:
+        if reason == "FAILED":
+            self._progress.fail(item.item_id, message)
+            self._failures.append((item.item_id, message))
+        self.output.reject(self._plan, item, outcome, reason, message)
+        self._counts.reasons[item.slot.class_name][reason] += 1
+        self._again.extend((item.slot.label, item.slot.index))
+        self.first_rejected = self.first_rejected or (item.item_id, message)
+        self._fresh[False] += 1
+
+    def end_block(self, attempt: int, block: int) -> None:
+        """Writes down what was decided since the last block."""
+        self.output.put(attempt, block)
+        facts = {
+            "counts": self._counts.to_plain(),
+            "again": self._again.tolist(),
+            "failures": self._failures,
+            "first_rejected": self.first_rejected,
+        }
+        schema = _PICTURES.with_metadata({_FACTS: json.dumps(facts).encode()})
+        columns = [[row[name] for row in self._pictures] for name in _PICTURES.names]
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
+        self._store.put(self.key(attempt, block), buffer.getvalue(), overwrite=True)
+        self.again.extend(self._again)
+        self._begin_block()
+
+    def restore(self, data: bytes) -> None:
+        """Reads a block back, the next one in order."""
+        table = pq.read_table(io.BytesIO(data))
+        facts = json.loads(table.schema.metadata[_FACTS])
+        self.output.counts.add(Counts.from_plain(facts["counts"]))
+        self.again.extend(facts["again"])
+        for item_id, message in facts["failures"]:
+            self._progress.fail(item_id, message)
+        self.first_rejected = facts["first_rejected"] and tuple(facts["first_rejected"])
+        columns: Sequence[list[Any]] = [one.to_pylist() for one in table.columns]
+        for picture in zip(*columns, strict=True):
+            self._seen.remember(*picture)
+
+    def key(self, attempt: int, block: int) -> str:
+        """Returns where a block of a round is written down."""
+        return f"{self._folder}/{attempt}/{block:06}.decided.parquet"
+
+    def _begin_block(self) -> None:
+        self._counts = Counts.none()
+        self._again = array("i")
+        self._pictures: list[dict[str, Any]] = []
+        self._failures: list[tuple[str, str]] = []

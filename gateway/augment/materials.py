@@ -1,0 +1,85 @@
+"""What a method needs to know about each class before it can draft: captions, prompts, shapes."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gateway.api.resources import Dataset, Recipe
+from gateway.augment.captions import caption
+from gateway.augment.fitting import size_notice, with_short_names
+from gateway.augment.prompting import with_prompts
+from gateway.context import Context
+from gateway.datasets import manifest
+from gateway.datasets.manifest import TRAIN, DatasetItem
+from gateway.durable.progress import Progress
+from gateway.methods.base import ClassMaterial
+from gateway.plan import ModelInfo, Plan
+from servicekit.storage import to_key
+
+
+async def collect(
+    context: Context, dataset: Dataset, plan: Plan, model: ModelInfo | None, progress: Progress
+) -> dict[str, ClassMaterial]:
+    """Returns what is known about every class to augment, by class name."""
+    data = await asyncio.to_thread(context.store.get, to_key(dataset.manifest_uri))
+    items = await asyncio.to_thread(manifest.read, data)
+    materials = await asyncio.to_thread(classes_of, dataset, plan.recipe, items)
+    if model is not None:
+        shapes: dict[str, Any] = {
+            "text_shape": model.text_shape,
+            "image_dimension": model.image_dimension,
+        }
+        materials = {name: replace(m, **shapes) for name, m in materials.items()}
+        if text := await asyncio.to_thread(size_notice, model, materials):
+            progress.notice(f"warning: {text}")
+        materials = await with_short_names(context, model, materials, progress)
+    if plan.method.needs.captions:
+        materials = await _with_captions(context, materials, progress)
+    if plan.method.needs.prompt_strategy:
+        called = {one.class_name: one.called for one in dataset.classes}
+        called |= {name: material.display_name for name, material in materials.items()}
+        materials = await with_prompts(context, plan, materials, called, progress)
+    return materials
+
+
+def classes_of(
+    dataset: Dataset, recipe: Recipe, items: Sequence[DatasetItem]
+) -> dict[str, ClassMaterial]:
+    """Returns the classes to augment with their possible parents.
+
+    Parents are training items only, and only the declared ones if any are declared.
+    """
+    declared = set(recipe.train_item_ids)
+    parents: dict[str, list[DatasetItem]] = defaultdict(list)
+    for item in items:
+        if item.split == TRAIN and (not declared or item.item_id in declared):
+            parents[item.class_name].append(item)
+    return {
+        one.class_name: ClassMaterial(
+            class_name=one.class_name,
+            label=one.label,
+            display_name=one.called,
+            parents=tuple(sorted(parents[one.class_name], key=lambda item: item.item_id)),
+        )
+        for one in dataset.classes
+        if not recipe.class_names or one.class_name in recipe.class_names
+    }
+
+
+async def _with_captions(
+    context: Context, materials: Mapping[str, ClassMaterial], progress: Progress
+) -> dict[str, ClassMaterial]:
+    images = [parent for material in materials.values() for parent in material.parents]
+    called = {name: material.display_name for name, material in materials.items()}
+    captions = await caption(context, images, called, progress)
+    return {
+        name: replace(
+            material,
+            captions=tuple(
+                sorted({captions[p.item_id] for p in material.parents if p.item_id in captions})
+            ),
+        )
+        for name, material in materials.items()
+    }

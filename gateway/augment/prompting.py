@@ -1,0 +1,180 @@
+"""The prompts of an augmentation, class by class: written, sieved, measured."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gateway.api.resources import ClassPrompts
+from gateway.augment.diversity import Array, distinct, first_of_alike, mean_distance
+from gateway.augment.meanings import find_senses
+from gateway.augment.senses import SenseChoice
+from gateway.clients.prompter import Prompt, PromptWish
+from gateway.context import Context
+from gateway.digests import seed_of
+from gateway.durable.progress import Progress
+from gateway.durable.steps import AtMost, steps
+from gateway.methods.base import ClassMaterial, StyledPrompt
+from gateway.plan import Plan
+from servicekit.errors import InvalidArgument
+
+_MOST_PROMPTS = 10_000
+# Times that prompts are asked for to replace those that failed or said the same.
+_ROUNDS = 3
+
+
+async def with_prompts(
+    context: Context,
+    plan: Plan,
+    materials: Mapping[str, ClassMaterial],
+    called: Mapping[str, str],
+    progress: Progress,
+) -> dict[str, ClassMaterial]:
+    """Returns the classes with their prompts, and with their senses if the method needs them.
+
+    `called` says what the classes of the whole dataset are called: no prompt of one names another.
+    """
+    needs, recipe = plan.method.needs, plan.recipe
+    senses: dict[str, SenseChoice] = {}
+    if needs.senses:
+        senses = await find_senses(context, plan, materials, called, progress)
+    wanted = needs.prompt_count or int(plan.values.get("prompts_per_class", 0))
+    count = min(wanted or recipe.images_per_class, recipe.images_per_class, _MOST_PROMPTS)
+    progress.start("prompt", count * len(materials), "prompts")
+    names = list(materials)
+
+    async def write(name: str) -> dict[str, Any]:
+        others = tuple(called[other] for other in called if other != name)
+        writing = _Writing(context, plan, name, called[name], others, senses.get(name))
+        return await writing.run(count)
+
+    prompters = context.clients.prompter.replicas
+    written = await steps(
+        "prompt",
+        [partial(write, name) for name in names],
+        begin=AtMost(lambda: 2 * prompters.ready_count()).begin,
+        done=lambda number, answer: progress.advance(len(answer["prompts"])),
+    )
+    return {
+        name: _with(materials[name], answer, senses.get(name))
+        for name, answer in zip(names, written, strict=True)
+    }
+
+
+@dataclass
+class _Sieved:
+    """Prompts that were kept, and what became of the others."""
+
+    kept: list[Prompt] = field(default_factory=list)
+    vectors: list[Array] = field(default_factory=list)
+    failed: int = 0
+    repeated: int = 0
+    cut: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Writes the prompts of one class."""
+
+    context: Context
+    plan: Plan
+    name: str
+    called: str
+    others: tuple[str, ...]
+    sense: SenseChoice | None
+
+    async def run(self, count: int) -> dict[str, Any]:
+        """Returns prompts, styled prompts and figures as plain data."""
+        needs = self.plan.method.needs
+        sieved = _Sieved()
+        await self._write(needs.prompt_strategy, count, sieved)
+        photos = len(sieved.kept)
+        if needs.styled_strategy:
+            styled = int(self.plan.values["prompts_per_class"])
+            await self._write(needs.styled_strategy, styled, sieved)
+        figures = await asyncio.to_thread(_figures, sieved)
+        plain = [vars(prompt) for prompt in sieved.kept]
+        return {
+            "prompts": plain[:photos],
+            "styled": plain[photos:],
+            "figures": figures,
+            "problem": sieved.problem,
+        }
+
+    async def _write(self, strategy: str, count: int, sieved: _Sieved) -> None:
+        """Adds `count` prompts, or fewer if the language model does not get there."""
+        sieve = self.plan.method.needs.senses
+        end = len(sieved.kept) + count
+        for turn in range(_ROUNDS if sieve else 1):
+            if missing := end - len(sieved.kept):
+                try:
+                    prompts, failed = await self._ask(strategy, missing, turn)
+                except InvalidArgument as error:
+                    if error.reason != "CLASS_NAME_BLANK":
+                        raise
+                    sieved.problem = f"{error.message}; --names FILE gives another"
+                    return  # The fault of this class's name, and no other's.
+                sieved.failed += len(failed)
+                if sieve:
+                    await self._sieve(prompts, sieved)
+                else:
+                    sieved.kept += prompts
+
+    async def _ask(self, strategy: str, count: int, turn: int) -> tuple[list[Prompt], list[str]]:
+        seed = seed_of(self.plan.recipe.seed, "prompts", self.plan.method.id)
+        wish = PromptWish(self.name, strategy, count, seed, display_name=self.called)
+        if turn:
+            wish = replace(wish, seed=seed_of(seed, turn))
+        if self.plan.method.needs.senses:
+            wish = replace(wish, other_class_names=self.others)
+        if self.sense:
+            known = self.sense.sense
+            meaning = "" if known.name else known.definition
+            wish = replace(wish, sense=known.name, meaning=meaning)
+        return await self.context.clients.prompter.write(wish)
+
+    async def _sieve(self, prompts: list[Prompt], sieved: _Sieved) -> None:
+        """Keeps the prompts that say something new to CLIP."""
+        if not prompts:
+            return
+        texts = [prompt.text for prompt in prompts]
+        vectors, cut = await self.context.clients.retriever.embed_prompts(texts)
+        sieved.cut += cut
+        taken = np.array(sieved.vectors) if sieved.vectors else None
+        least = self.context.settings.least_prompt_distance
+        fresh = await asyncio.to_thread(first_of_alike, vectors, least, taken)
+        for number in fresh:
+            sieved.kept.append(prompts[number])
+            sieved.vectors.append(vectors[number])
+        sieved.repeated += len(prompts) - len(fresh)
+
+
+def _figures(sieved: _Sieved) -> dict[str, int | float]:
+    texts = [prompt.text for prompt in sieved.kept]
+    return {
+        "prompt_count": len(texts),
+        "failed_count": sieved.failed,
+        "repeated_count": sieved.repeated,
+        "clip_cut_count": sieved.cut,
+        "distinct_1": distinct(texts, 1),
+        "distinct_2": distinct(texts, 2),
+        "mean_distance": mean_distance(np.array(sieved.vectors)) if sieved.vectors else 0.0,
+    }
+
+
+def _with(
+    material: ClassMaterial, answer: Mapping[str, Any], sense: SenseChoice | None
+) -> ClassMaterial:
+    return replace(
+        material,
+        prompts=tuple(prompt["text"] for prompt in answer["prompts"]),
+        prompt_models=tuple(prompt["model"] for prompt in answer["prompts"]),
+        styled=tuple(StyledPrompt(**prompt) for prompt in answer["styled"]),
+        problem=answer["problem"],
+        sense=sense.lineage() if sense else {},
+        figures=ClassPrompts(material.class_name, **answer["figures"], sense=sense),
+    )

@@ -1,0 +1,254 @@
+"""Looks images up in a pool instead of making them (BURG, retrieval)."""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from gateway.api.resources import Shortfall
+from gateway.augment.outcomes import NOT_CHECKED_UNSAFE, Outcome, from_plain, message_of
+from gateway.augment.output import Output
+from gateway.augment.seen import Seen
+from gateway.augment.shards import shown_text
+from gateway.clients.retriever import HITS_PER_SEARCH, Hit, PoolIndex
+from gateway.clients.verdicts import Candidate
+from gateway.context import Context
+from gateway.digests import Plain
+from gateway.durable.progress import Progress
+from gateway.durable.steps import AtMost, step, steps_in_order
+from gateway.methods.base import ClassMaterial, Slot
+from gateway.plan import Item, Plan
+
+# k is 1.4 times what is wanted, and grows to six times that.
+MARGIN, GROWTH = 1.4, 6
+# Of pools that have a column of aesthetic scores.
+LEAST_AESTHETIC = 5.0
+_SHARD = 64
+# Rows that are written at a time.
+_PART = 2048
+
+Claims = dict[str, list[Hit]]
+# What became of images, by URI: the fields of an Outcome. Tuples of texts and numbers are of no
+# interest to the garbage collector, which would visit some hundred thousand objects at a time.
+Judged = dict[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Searching:
+    """The work of one augmentation whose method retrieves images."""
+
+    context: Context
+    plan: Plan
+    materials: Mapping[str, ClassMaterial]
+    protected_manifest_uri: str
+    progress: Progress
+    folder: str  # Of the store, for what is chosen.
+
+    async def run(self) -> tuple[Output, list[Shortfall]]:
+        """Returns what was found, and the classes that did not reach their number."""
+        index = PoolIndex(**await step("index", self._index))
+        plan = replace(self.plan, model_digest=index.digest)
+        judged: Judged = {}
+        wanted = plan.recipe.wanted
+        most = min(index.image_count, HITS_PER_SEARCH)
+        for growth in range(1, GROWTH + 1):
+            count = min(math.ceil(MARGIN * wanted * growth), most)
+            hits = await self._search(index, count)
+            claims = await asyncio.to_thread(share_out, hits, self._labels())
+            await self._judge(claims, judged)
+            output = Output(self.context.store, f"{self.folder}/{growth}")
+            await asyncio.to_thread(self._choose, plan, index, claims, judged, output)
+            if output.counts.accepted_count == wanted * len(self.materials) or count == most:
+                break
+        return output, self._shortfalls(output, count, index.left_out)
+
+    async def _index(self) -> dict[str, Any]:
+        pool_uri = self.plan.recipe.pool_uri
+        index = await self.context.clients.retriever.index(
+            pool_uri, lambda done, total: self.progress.set("index", done, total, "images")
+        )
+        return vars(index)
+
+    def _labels(self) -> dict[str, int]:
+        return {name: material.label for name, material in self.materials.items()}
+
+    async def _search(self, index: PoolIndex, count: int) -> dict[str, list[Hit]]:
+        least = LEAST_AESTHETIC if index.has_aesthetic else None
+
+        names = [name for name, material in self.materials.items() if material.prompts]
+        found: dict[str, list[Hit]] = {}
+
+        async def search(number: int, _: None) -> list[dict[str, Any]]:
+            text = self.materials[names[number]].prompts[0]
+            hits = await self.context.clients.retriever.search(
+                index.name, text, count, least_aesthetic=least
+            )
+            return await asyncio.to_thread(lambda: [vars(hit) for hit in hits])
+
+        async def use(number: int, hits: list[dict[str, Any]]) -> None:
+            found[names[number]] = await asyncio.to_thread(lambda: [Hit(**hit) for hit in hits])
+            self.progress.advance()
+
+        self.progress.start("retrieve", len(names), "classes")
+        # One at a time, so that no query shares a batch: equal queries get equal bits.
+        begin = AtMost(lambda: 1).begin
+        await steps_in_order("retrieve", len(names), search, begin=begin, use=use)
+        return found
+
+    async def _judge(self, claims: Claims, judged: Judged) -> None:
+        """Screens the claimed images that were not judged before.
+
+        Where an image of the safety sample is rejected, the one that takes its place is checked.
+        """
+        screeners = self.context.clients.screener.replicas
+        while fresh := await asyncio.to_thread(self._fresh, claims, judged):
+            shards = [
+                (safety, group[first : first + _SHARD])
+                for safety, group in fresh.items()
+                for first in range(0, len(group), _SHARD)
+            ]
+            self.progress.start("filter", sum(map(len, fresh.values())), "images")
+            await steps_in_order(
+                "filter",
+                len(shards),
+                lambda number, _, shards=shards: self._screen(*shards[number]),  # type: ignore[misc]
+                begin=AtMost(lambda: 2 * screeners.capacity()).begin,
+                use=partial(self._note, judged),
+            )
+
+    async def _note(self, judged: Judged, number: int, outcomes: Sequence[dict[str, Any]]) -> None:
+        """Notes what became of the images of a shard."""
+        for outcome in map(from_plain, outcomes):
+            judged[outcome.image_uri] = tuple(vars(outcome).values())
+        self.progress.advance(len(outcomes))
+
+    def _fresh(self, claims: Claims, judged: Judged) -> dict[bool, list[tuple[str, Hit]]]:
+        """Returns what is still to be screened, by whether that includes its safety."""
+        fresh: dict[bool, list[tuple[str, Hit]]] = {}
+        sample = self._checked_per_class()
+        for name, hits in claims.items():
+            rank = 0  # Among those that were not rejected.
+            for hit in hits:
+                known = _outcome(judged, hit)
+                if known is not None and known.reasons:
+                    continue
+                safety = rank < sample
+                rank += 1
+                if known is None or (safety and known.unsafe_score == NOT_CHECKED_UNSAFE):
+                    fresh.setdefault(safety, []).append((name, hit))
+        return fresh
+
+    def _checked_per_class(self) -> int:
+        """Returns how many of the nearest images of each class are checked for safety."""
+        recipe = self.plan.recipe
+        if recipe.check_safety:
+            return HITS_PER_SEARCH
+        return math.ceil(recipe.safety_sample / max(len(self.materials), 1))
+
+    async def _screen(self, safety: bool, shard: Sequence[tuple[str, Hit]]) -> list[dict[str, Any]]:
+        verdicts = await self.context.clients.screener.screen(
+            [
+                Candidate(hit.image_uri, shown_text(self.materials[name].display_name))
+                for name, hit in shard
+            ],
+            protected_manifest_uri=self.protected_manifest_uri,
+            max_unsafe_score=self.context.settings.max_unsafe_score if safety else None,
+        )
+        return [
+            Outcome(
+                item_id="",
+                image_uri=hit.image_uri,
+                sha256=hit.sha256,
+                clip_score=verdict.clip_score,
+                unsafe_score=verdict.unsafe_score,
+                pixel_sha256=verdict.pixel_sha256,
+                perceptual_hash=verdict.perceptual_hash,
+                reasons=() if verdict.accepted else verdict.reasons,
+                message=message_of(verdict),
+            ).to_plain()
+            for (_, hit), verdict in zip(shard, verdicts, strict=True)
+        ]
+
+    def _choose(
+        self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged, output: Output
+    ) -> None:
+        """Takes the first survivors of each class, nearest first."""
+        seen, parts = Seen(), 0
+        for name in sorted(claims, key=self._labels().__getitem__):
+            taken = 0
+            for rank, hit in enumerate(claims[name]):
+                if taken == plan.recipe.wanted:
+                    break
+                item = self._item(plan, index, name, taken, rank, hit)
+                outcome = replace(Outcome(*judged[hit.image_uri]), item_id=item.item_id)
+                if outcome.reasons:
+                    output.reject(plan, item, outcome, outcome.reasons[0], outcome.message)
+                elif twin := seen.copy_of(name, outcome):
+                    message = f"repeats the accepted item {twin}"
+                    output.reject(plan, item, outcome, "REPEATED", message)
+                else:
+                    found = replace(outcome, model_digest=index.digest)
+                    output.accept(plan, item, found, source="retrieved", model=index.encoder)
+                    taken += 1
+                if output.newest_count == _PART:
+                    output.put(0, parts)
+                    parts += 1
+        output.put(0, parts)
+
+    def _item(
+        self, plan: Plan, index: PoolIndex, name: str, number: int, rank: int, hit: Hit
+    ) -> Item:
+        material = self.materials[name]
+        slot = Slot(name, material.label, number, 0, 0)
+        draft = plan.method.draft(slot, material, plan.values)
+        lineage: dict[str, Plain] = {
+            "method": plan.method.id,
+            "display_name": material.display_name,
+            "parameters": dict(plan.values),
+            "dataset": plan.dataset_digest,
+            "pool_uri": plan.recipe.pool_uri,
+            "index": index.digest,
+            "rank": rank,
+            "similarity": hit.similarity,
+            "caption": hit.caption,
+            **draft.lineage,
+        }
+        item_id = plan.item_id(name, (), draft.prompt, 0, hit.sha256)
+        return Item(item_id, slot, (), draft.prompt, None, None, lineage)
+
+    def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
+        wanted = self.plan.recipe.wanted
+        made = {name: output.counts.made[name] for name in self.materials}
+        reason = f"of the {count} nearest images of the pool no more survived the filters"
+        reason += f"; {left_out}" if left_out else ""
+        return [
+            Shortfall(name, wanted, n, self.materials[name].problem or reason)
+            for name, n in made.items()
+            if n < wanted
+        ]
+
+
+def _outcome(judged: Judged, hit: Hit) -> Outcome | None:
+    return Outcome(*judged[hit.image_uri]) if hit.image_uri in judged else None
+
+
+def share_out(hits: Mapping[str, Sequence[Hit]], labels: Mapping[str, int]) -> Claims:
+    """Gives every image to the class it is most similar to, so that no image is used twice.
+
+    Of equally similar classes the one with the lower label gets it. Orders are kept.
+    """
+    owner: dict[str, tuple[float, int, str]] = {}
+    for name, found in hits.items():
+        for hit in found:
+            bid = (-hit.similarity, labels[name], name)
+            owner[hit.sha256] = min(owner.get(hit.sha256, bid), bid)
+    claims: Claims = {}
+    for name, found in hits.items():
+        taken: dict[str, Hit] = {}
+        for hit in found:
+            if owner[hit.sha256][2] == name:
+                taken.setdefault(hit.sha256, hit)
+        claims[name] = list(taken.values())
+    return claims
