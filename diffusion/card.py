@@ -17,10 +17,11 @@ class Card:
     """A model: what it takes and what it makes.
 
     `digest` is the SHA-256 of its weights and configuration, in hexadecimal. `text_shapes` are
-    those of the tensors that stand for a text, by the names of its family. `accepts` is what an
-    image condition may use of it, and with `needs_image` there must be one. `image_encoder` is
-    empty and `image_dimension` 0 if it has no image encoder. `adapter` is the file of its
-    IP-Adapter, "" without one. `steps_version` is that of the arithmetic of its steps.
+    those of the tensors that stand for a text, by the names of its family, and `token_widths` the
+    lengths of a token's vector in each text encoder. `accepts` is what an image condition may use
+    of it, and with `needs_image` there must be one. `image_encoder` is empty and `image_dimension`
+    0 if it has no image encoder. `adapter` is the file of its IP-Adapter, "" without one.
+    `steps_version` is that of the arithmetic of its steps.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Card:
     digest: str
     text_encoder: str
     text_shapes: Mapping[str, tuple[int, ...]]
+    token_widths: Mapping[str, int]
     image_encoder: str
     image_dimension: int
     width: int
@@ -81,6 +83,10 @@ def read_card(path: Path) -> Card:
         digest=folder.digest(),
         text_encoder=own.get("text_encoder") or folder.part_id(*family.text_encoders),
         text_shapes=text_shapes,
+        token_widths={
+            part: int(folder.json(f"{part}/config.json")["hidden_size"])
+            for part in family.text_encoders
+        },
         image_encoder=image_encoder,
         image_dimension=int(vision.get("projection_dim", 0)),
         width=int(own.get("width", side)),

@@ -22,6 +22,7 @@ CARD = Card(
     digest="d1",
     text_encoder="e",
     text_shapes={"text": (2, 3)},
+    token_widths={"text_encoder": 3},
     image_encoder="",
     image_dimension=0,
     width=32,

@@ -1,0 +1,1 @@
+"""Artefacts: what training makes and generation uses, a file of tensors with its facts each."""
