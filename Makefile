@@ -73,10 +73,10 @@ demo: setup servers ## See the whole system work on real photographs (about 4 mi
 demo-full: setup servers ## The same with every method and more seeds (about an hour)
 	variegate study --demo --full --out out/demo-full
 
-# What measures, kills or fills real servers runs alone. The second part runs whatever the first finds.
+# The second part is what no other test may run beside. It runs whatever the first finds.
 test: setup triton vllm ## Run all tests
-	fast=0; python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile || fast=$$?; \
-	python -m pytest -m "servers or slow" && exit $$fast
+	beside=0; python -m pytest -m "not alone" -n auto --maxprocesses 8 --dist loadfile || beside=$$?; \
+	python -m pytest -m alone && exit $$beside
 
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile

@@ -57,6 +57,7 @@ def heavy(tmp_path_factory, photographs):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
@@ -75,6 +76,7 @@ def test_an_import_that_is_interrupted_ends_soon(variegate, heavy, stage, number
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_an_augmentation_that_is_interrupted_at_every_stage_goes_on_and_ends_well(
     variegate, photographs
@@ -96,6 +98,7 @@ def test_an_augmentation_that_is_interrupted_at_every_stage_goes_on_and_ends_wel
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_training_that_is_interrupted_leaves_no_worker_behind(variegate, photographs):
     command = [
         "train", photographs / "train", "--test", photographs / "test", "--steps", "100000",

@@ -30,6 +30,7 @@ async def images_of(target):
 
 
 @pytest.mark.servers
+@pytest.mark.alone
 async def test_the_system_on_triton_makes_the_same_images(tmp_path, monkeypatch):
     monkeypatch.setenv(ENGINE_KEY, "triton")
     async with EmbeddedSystem(tmp_path / "state") as system:

@@ -74,7 +74,12 @@ def triton_backend(triton_server):
     backend.close()
 
 
-@pytest.fixture(params=["nano_engine", pytest.param("triton_backend", marks=pytest.mark.servers)])
+@pytest.fixture(
+    params=[
+        "nano_engine",
+        pytest.param("triton_backend", marks=[pytest.mark.servers, pytest.mark.alone]),
+    ]
+)
 def backend(request):
     """Each way to make images, on the nano models."""
     return request.getfixturevalue(request.param)

@@ -8,7 +8,7 @@ import pytest
 from generator.engine.items import Item
 from servicekit.workload import metrics_of
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 TEXT = Item("text", 1, 50, 3.0, "a photo of a dog")
 
