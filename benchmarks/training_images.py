@@ -1,14 +1,19 @@
-"""A data set of any number of JPEGs in a store, for the benchmarks of training."""
+"""A data set of any number of JPEGs in a store, for the benchmarks of training.
+
+`python -m benchmarks.training_images FOLDER COUNT SIDE` writes it and prints its URI.
+"""
 
 import hashlib
 import io
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from servicekit.storage import ObjectStore, to_uri
+from servicekit.storage import DirectoryStore, ObjectStore, to_uri
 
 CLASSES = 10
 # Files: each stands for many images of the manifest, which nothing that is measured can tell.
@@ -54,3 +59,8 @@ def _row(split: str, number: int, file: int, side: int) -> dict[str, object]:
 
 def _key(number: int) -> str:
     return f"images/{number}.jpg"
+
+
+if __name__ == "__main__":
+    folder, count, side = sys.argv[1:]
+    print(write_images(DirectoryStore(Path(folder), durable=False), int(count), int(side)))

@@ -1,9 +1,11 @@
 """Fills in what a request leaves open, and refuses what no run can be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from statistics import median
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from servicekit.errors import InvalidArgument
 from trainer import recipes
@@ -54,7 +56,7 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     )
 
 
-def with_image_size(request: RunRequest, sides: Sequence[int]) -> RunRequest:
+def with_image_size(request: RunRequest, sides: NDArray[np.int64]) -> RunRequest:
     """Fills in the image size: the median of the shorter sides of the real training images.
 
     It is kept between the smallest that the classifier can take and the largest that it is usually
@@ -63,8 +65,8 @@ def with_image_size(request: RunRequest, sides: Sequence[int]) -> RunRequest:
     if request.image_size:
         return request
     classifier = classifiers()[request.classifier]
-    known = [side for side in sides if side > 0]
-    wanted = int(median(known)) if known else _IMAGE_SIZE
+    known = sides[sides > 0]
+    wanted = int(np.median(known)) if len(known) else _IMAGE_SIZE
     wanted = min(wanted, classifier.usual_image)
     return replace(request, image_size=max(wanted, smallest_image(classifier)))
 

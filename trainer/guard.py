@@ -9,83 +9,95 @@ or cropped are looked for where images are imported, made and retrieved, and are
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
 
 from servicekit.errors import InvalidArgument, Precondition
-from trainer.manifests import Item, Manifest, SyntheticItem
+from trainer.manifests import Images, Manifest
 
 _NAMED = 5
 
-Digest = TypeVar("Digest", bound=Hashable)
+# pyarrow's stubs know less of its functions and columns than is used of them here.
+pc: Any = pyarrow.compute
+Column = Any
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The images of one run. Labels are places in `class_names`."""
+    """The images of one run. Labels are places in `class_names`.
+
+    `train_rows` and `test_rows` are the places of `train` and `test` in the dataset's manifest.
+    """
 
     class_names: tuple[str, ...]
-    train: tuple[Item, ...]
-    test: tuple[Item, ...]
-    synthetic: tuple[SyntheticItem, ...]
-    label_of: Mapping[str, int]
+    train: Images
+    test: Images
+    synthetic: Images
+    train_rows: Rows
+    test_rows: Rows
 
     @property
-    def training(self) -> tuple[Item | SyntheticItem, ...]:
-        """All images to train on, the real ones first."""
-        return (*self.train, *self.synthetic)
+    def training_ids(self) -> Column:
+        """The ids of all images to train on, the real ones first."""
+        return _joined(self.train, self.synthetic, "item_id")
+
+    def labels(self, images: Images) -> Rows:
+        """The labels of some of the images."""
+        names = pa.array(self.class_names, pa.string())
+        labels = pc.index_in(images.column("class_name"), value_set=names)
+        return np.asarray(labels.to_numpy(), np.int64)
 
 
-def select(
-    manifest: Manifest, train_item_ids: Sequence[str], synthetic: Sequence[SyntheticItem]
-) -> Selection:
+def select(manifest: Manifest, train_item_ids: Sequence[str], synthetic: Images) -> Selection:
     """Chooses a run's images and refuses those that break the rules above.
 
     Everything that the manifests alone can tell is checked here; equal pixels are checked by
     `check_pixels`. Raises InvalidArgument for unknown ids and Precondition for the rest.
     """
-    train = _training_items(manifest, train_item_ids)
-    test = tuple(item for item in manifest.items if item.split == "test")
-    if not train or not test:
-        part = "train" if not train else "test"
+    images = manifest.images
+    train_rows = _training_rows(images, train_item_ids)
+    test_rows = _rows_of(images, "test")
+    if not len(train_rows) or not len(test_rows):
+        part = "test" if len(train_rows) else "train"
         raise Precondition(
             f"the dataset has no image of the split {part!r}; import it again with both splits",
             subject="training_run.manifest_uri",
             reason="SPLIT_EMPTY",
         )
-    label_of = _classes(manifest.items)
-    selection = Selection(tuple(label_of), train, test, tuple(synthetic), label_of)
+    train, test = images.take(pa.array(train_rows)), images.take(pa.array(test_rows))
+    selection = Selection(_classes(images), train, test, synthetic, train_rows, test_rows)
     _check_labels(selection)
     _check_parents(selection)
-    files = {item.sha256: item.item_id for item in test}
-    _refuse_test_images(files, [(item.item_id, item.sha256) for item in selection.training])
+    _refuse_test_images(selection, test.column("sha256"), _joined(train, synthetic, "sha256"))
     return selection
 
 
-def check_pixels(
-    selection: Selection,
-    train: Sequence[Digest],
-    test: Sequence[Digest],
-    synthetic: Sequence[Digest],
-) -> None:
+def check_pixels(selection: Selection, train: Column, test: Column, synthetic: Column) -> None:
     """Refuses training images with the very pixels of a test image, whatever their file.
 
-    The sequences are pixel digests in the order of the selection. Raises Precondition.
+    The arrays are pixel digests in the order of the selection. Raises Precondition.
     """
-    known = {digest: item.item_id for digest, item in zip(test, selection.test, strict=True)}
-    items = selection.training
-    digests = (*train, *synthetic)
-    _refuse_test_images(
-        known, [(item.item_id, digest) for item, digest in zip(items, digests, strict=True)]
-    )
+    _refuse_test_images(selection, test, pa.chunked_array([train, synthetic]))
 
 
-def _training_items(manifest: Manifest, wanted: Sequence[str]) -> tuple[Item, ...]:
+def _rows_of(images: Images, split: str) -> Rows:
+    return np.flatnonzero(pc.equal(images.column("split"), split).to_numpy())
+
+
+def _training_rows(images: Images, wanted: Sequence[str]) -> Rows:
     if not wanted:
-        return tuple(item for item in manifest.items if item.split == "train")
-    by_id = {item.item_id: item for item in manifest.items}
-    unknown = [item_id for item_id in wanted if item_id not in by_id]
+        return _rows_of(images, "train")
+    ids: Column = pa.chunked_array([pa.array(wanted, pa.string())])
+    found = pc.index_in(ids, value_set=images.column("item_id"))
+    unknown = ids.filter(found.is_null()).to_pylist()
     repeated = [item_id for item_id, count in Counter(wanted).items() if count > 1]
     if unknown or repeated:
         what = "not in the manifest" if unknown else "more than once"
@@ -93,7 +105,8 @@ def _training_items(manifest: Manifest, wanted: Sequence[str]) -> tuple[Item, ..
             f"train_item_ids names items {what}: {_names(unknown or repeated)}",
             field="training_run.train_item_ids",
         )
-    foreign = [item_id for item_id in wanted if by_id[item_id].split != "train"]
+    splits = images.column("split").take(found)
+    foreign = ids.filter(pc.not_equal(splits, "train")).to_pylist()
     if foreign:
         raise Precondition(
             f"train_item_ids names {len(foreign)} images of the test split: {_names(foreign)}; "
@@ -101,24 +114,25 @@ def _training_items(manifest: Manifest, wanted: Sequence[str]) -> tuple[Item, ..
             subject=foreign[0],
             reason="TEST_IMAGE_IN_TRAINING",
         )
-    return tuple(by_id[item_id] for item_id in wanted)
+    return np.asarray(found.to_numpy(), np.int64)
 
 
-def _classes(items: Iterable[Item]) -> dict[str, int]:
+def _classes(images: Images) -> tuple[str, ...]:
     """Class names by label order. Raises Precondition if a label has two names or a name two."""
-    pairs = sorted({(item.label, item.class_name) for item in items})
-    names = [name for _, name in pairs]
-    if len({label for label, _ in pairs}) != len(pairs) or len(set(names)) != len(names):
+    known: Any = images.group_by(["label", "class_name"]).aggregate([]).sort_by("label")
+    names, labels = known.column("class_name").to_pylist(), known.column("label").to_pylist()
+    if len(set(labels)) != len(labels) or len(set(names)) != len(names):
         raise Precondition(
             "the dataset's labels and class names do not match one to one; import it again",
             subject="training_run.manifest_uri",
             reason="MANIFEST_INVALID",
         )
-    return {name: place for place, name in enumerate(names)}
+    return tuple(names)
 
 
 def _check_labels(selection: Selection) -> None:
-    unknown = {item.class_name for item in selection.synthetic} - set(selection.label_of)
+    used = selection.synthetic.column("class_name").unique().to_pylist()
+    unknown = set(used) - set(selection.class_names)
     if unknown:
         raise Precondition(
             f"the synthetic manifest has classes that the dataset lacks: {_names(sorted(unknown))}"
@@ -129,29 +143,40 @@ def _check_labels(selection: Selection) -> None:
 
 
 def _check_parents(selection: Selection) -> None:
-    declared = {item.item_id for item in selection.train}
-    bad = [item for item in selection.synthetic if not declared.issuperset(item.parents)]
-    if bad:
-        outside = sorted(set(bad[0].parents) - declared)
+    parents = pa.concat_arrays(selection.synthetic.column("parents").chunks)
+    named, declared = pc.list_flatten(parents), selection.train.column("item_id")
+    outside = pc.invert(pc.is_in(named, value_set=declared))
+    bad = pc.list_parent_indices(parents).filter(outside)
+    if len(bad):
+        ids = selection.synthetic.column("item_id").take(bad.unique()).to_pylist()
+        first = sorted(set(named.filter(outside).filter(pc.equal(bad, bad[0])).to_pylist()))
         raise Precondition(
-            f"{len(bad)} synthetic images have parents outside the declared training subset: "
-            f"{_names([item.item_id for item in bad])} (parent {_names(outside)}); make them from "
-            "the images that train_item_ids names, or declare those images",
-            subject=bad[0].item_id,
+            f"{len(ids)} synthetic images have parents outside the declared training subset: "
+            f"{_names(ids)} (parent {_names(first)}); make them from the images that "
+            "train_item_ids names, or declare those images",
+            subject=ids[0],
             reason="PARENT_OUTSIDE_TRAINING_SUBSET",
         )
 
 
-def _refuse_test_images(test: Mapping[Digest, str], used: Iterable[tuple[str, Digest]]) -> None:
-    """`test` is item ids by digest, `used` pairs of item id and digest."""
-    pairs = [(item_id, test[digest]) for item_id, digest in used if digest in test]
-    if pairs:
+def _refuse_test_images(selection: Selection, test: Column, used: Column) -> None:
+    """`test` are digests of the test images, `used` those of all training images."""
+    twins = pc.index_in(used, value_set=test)
+    mask = twins.is_valid()
+    ids = selection.training_ids.filter(mask).to_pylist()
+    if ids:
+        tests = selection.test.column("item_id").take(twins.filter(mask)).to_pylist()
+        pairs = zip(ids, tests, strict=True)
         named = _names([f"{item_id} = test image {test_id}" for item_id, test_id in pairs])
         raise Precondition(
-            f"{len(pairs)} training images are test images: {named}; remove them from one side",
-            subject=pairs[0][0],
+            f"{len(ids)} training images are test images: {named}; remove them from one side",
+            subject=ids[0],
             reason="TEST_IMAGE_IN_TRAINING",
         )
+
+
+def _joined(one: Images, other: Images, name: str) -> Column:
+    return pa.chunked_array([*one.column(name).chunks, *other.column(name).chunks], pa.string())
 
 
 def _names(items: Sequence[str]) -> str:

@@ -1,11 +1,13 @@
-"""Reads the manifests of datasets and of synthetic images."""
+"""Reads the manifests of datasets and of synthetic images, as columns.
+
+An object for each image would take ten times the memory, for as long as a run trains.
+"""
 
 import hashlib
 import io
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,104 +15,105 @@ import pyarrow.parquet as pq
 from servicekit.errors import Precondition
 from servicekit.storage import ObjectStore, to_key
 
-_DATASET_COLUMNS = ["item_id", "image_uri", "label", "class_name", "split", "sha256"]
-# With what stands in for one that a manifest lacks, or for an empty value.
-_DATASET_OPTIONAL: Mapping[str, Any] = {"source": "", "width": 0, "height": 0}
-_REPEATED = {"split", "class_name"}
-_SYNTHETIC_COLUMNS = ["item_id", "image_uri", "label", "class_name", "sha256", "source", "parents"]
+_SHARED: list[tuple[str, pa.DataType]] = [
+    ("item_id", pa.string()),
+    ("image_uri", pa.string()),
+    ("label", pa.int64()),
+    ("class_name", pa.string()),
+    ("sha256", pa.string()),
+    ("source", pa.string()),
+]
+# `split` is "train" or "test" and `sha256` that of the file. `source` is the place where an image
+# came from, and `width` and `height` are in pixels: "" and 0 where the manifest does not tell.
+_OF_DATASETS: list[tuple[str, pa.DataType]] = [
+    ("split", pa.string()),
+    ("width", pa.int64()),
+    ("height", pa.int64()),
+]
+DATASET = pa.schema([*_SHARED, *_OF_DATASETS])
+# `source` is "generated" or "retrieved", `parents` are the dataset items an image was made from.
+SYNTHETIC = pa.schema([*_SHARED, ("parents", pa.list_(pa.string()))])
+# What stands in for a column that a dataset's manifest lacks, or for an empty value.
+_DEFAULTS: Mapping[str, Any] = {"source": "", "width": 0, "height": 0}
+_PART = 4096
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image of a dataset. `split` is "train" or "test", `sha256` is that of the file.
-
-    `source` is its place where it came from, and `width` and `height` are in pixels: "" and 0 where
-    the manifest does not tell.
-    """
-
-    item_id: str
-    image_uri: str
-    label: int
-    class_name: str
-    split: str
-    sha256: str
-    source: str = ""
-    width: int = 0
-    height: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SyntheticItem:
-    """One generated or retrieved image; `parents` are the dataset items it was made from."""
-
-    item_id: str
-    image_uri: str
-    label: int
-    class_name: str
-    sha256: str
-    source: str
-    parents: tuple[str, ...]
+# A pyarrow table; its stubs know less of columns than is used of them.
+Images = Any
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset's images and the digest of its manifest."""
+    """Images, a row each with the columns of DATASET or SYNTHETIC, and the digest of the file."""
 
     digest: str
-    items: tuple[Item, ...]
+    images: Images
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
-@dataclass(frozen=True)
-class SyntheticManifest:
-    """Synthetic images and the digest of their manifest."""
+NO_SYNTHETIC = Manifest("", pa.Table.from_pylist([], SYNTHETIC))
 
-    digest: str
-    items: tuple[SyntheticItem, ...]
+
+class Strings(Sequence[str]):
+    """A column of texts as a sequence that makes each when it is asked for."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            part: list[str] = self._column[place].to_pylist()
+            return part
+        return str(self._column[place])
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _PART):
+            yield from self[start : start + _PART]
 
 
 def read_dataset(store: ObjectStore, uri: str) -> Manifest:
     """Reads a dataset manifest. Raises NotFound, or Precondition if it is not one."""
     data = store.get(to_key(uri, "training_run.manifest_uri"))
-    columns = _columns(data, uri, _DATASET_COLUMNS, _DATASET_OPTIONAL)
-    items = tuple(Item(*row) for row in zip(*columns, strict=True))
-    return Manifest(hashlib.sha256(data).hexdigest(), items)
+    return Manifest(hashlib.sha256(data).hexdigest(), _table(data, uri, DATASET, _DEFAULTS))
 
 
-def read_synthetic(store: ObjectStore, uri: str) -> SyntheticManifest:
+def read_synthetic(store: ObjectStore, uri: str) -> Manifest:
     """Reads a manifest of synthetic images. Raises NotFound, or Precondition if it is not one."""
     data = store.get(to_key(uri, "training_run.synthetic_manifest_uri"))
-    columns = _columns(data, uri, _SYNTHETIC_COLUMNS)
-    parents = [tuple(names or ()) for names in columns.pop()]
-    items = tuple(SyntheticItem(*row) for row in zip(*columns, parents, strict=True))
-    return SyntheticManifest(hashlib.sha256(data).hexdigest(), items)
+    return Manifest(hashlib.sha256(data).hexdigest(), _table(data, uri, SYNTHETIC, {}))
 
 
-def _columns(
-    data: bytes, uri: str, names: Sequence[str], optional: Mapping[str, Any] = {}
-) -> list[list[Any]]:
+def _table(data: bytes, uri: str, schema: pa.Schema, defaults: Mapping[str, Any]) -> Images:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         known = file.schema_arrow.names
-        missing = [name for name in names if name not in known]
+        missing = [name for name in schema.names if name not in known and name not in defaults]
         if missing:
             raise _invalid(uri, f"it has no column {', '.join(missing)}")
-        table = file.read(columns=[*names, *(name for name in optional if name in known)])
-    except (pa.ArrowInvalid, OSError) as error:
+        read = file.read(columns=[name for name in schema.names if name in known])
+        columns = [_column(read, field, defaults.get(field.name)) for field in schema]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise _invalid(uri, f"it cannot be read as parquet ({error})") from error
-    empty = [name for name in names if name != "parents" and table.column(name).null_count]
+    table = pa.Table.from_arrays(columns, schema=schema)
+    empty = [name for name in schema.names if name != "parents" and table.column(name).null_count]
     if empty:
         raise _invalid(uri, f"its column {empty[0]} has empty values")
-    columns = [_values(table, name) for name in names]
-    for name, default in optional.items():
-        values = table.column(name).to_pylist() if name in known else [default] * len(table)
-        columns.append([default if value is None else value for value in values])
-    return columns
+    return table
 
 
-def _values(table: pa.Table, name: str) -> list[Any]:
-    """The values of a column; those of a few different ones are the same objects."""
-    values: list[Any] = table.column(name).to_pylist()
-    return list(map(sys.intern, values)) if name in _REPEATED else values
+def _column(read: Images, field: Any, default: Any) -> Any:
+    if field.name not in read.column_names:
+        return pa.chunked_array([pa.repeat(pa.scalar(default, field.type), len(read))])
+    column = read.column(field.name).cast(field.type)
+    return column if default is None else column.fill_null(default)
 
 
 def _invalid(uri: str, why: str) -> Precondition:

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore
@@ -17,12 +18,15 @@ from trainer.data.leases import Lease
 from trainer.data.seeds import key_of
 from trainer.guard import Selection, check_pixels, select
 from trainer.identity import training_digest
-from trainer.manifests import Item, Manifest, SyntheticManifest, read_dataset, read_synthetic
+from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
 from trainer.runs import RunRequest, RunSpec
 from trainer.settings import TrainerSettings
 
 # Of the folder of a run: the test images in the order of their predictions.
 TESTED = "tested.parquet"
+# Its stubs know too few functions.
+_compute: Any = pyarrow.compute
+_TESTED_COLUMNS = ["item_id", "source", "class_name"]
 
 
 @dataclass(frozen=True)
@@ -31,23 +35,25 @@ class ChosenImages:
 
     selection: Selection
     manifest: Manifest
-    synthetic: SyntheticManifest
+    synthetic: Manifest
 
     @property
-    def sides(self) -> list[int]:
+    def sides(self) -> NDArray[np.int64]:
         """The shorter side of every real training image in pixels; 0 if it is not known."""
-        return [min(item.width, item.height) for item in self.selection.train]
+        train = self.selection.train
+        sides = _compute.min_element_wise(train.column("width"), train.column("height"))
+        return np.asarray(sides.to_numpy(), np.int64)
 
     def cache_entries(self, size: int, planned_count: int = 0) -> dict[str, int]:
         """What a run of these images, and of some planned ones, needs in the cache: bytes by name.
 
         The whole dataset is decoded, whichever of its images a run uses.
         """
-        parts = {self.manifest.digest: len(self.manifest.items)}
+        parts = {self.manifest.digest: len(self.manifest)}
         if planned_count:
             parts["planned"] = planned_count
-        if self.synthetic.items:
-            parts[self.synthetic.digest] = len(self.synthetic.items)
+        if len(self.synthetic):
+            parts[self.synthetic.digest] = len(self.synthetic)
         return {
             f"{digest}-{size}": ImageCache.bytes_of(count, size) for digest, count in parts.items()
         }
@@ -64,16 +70,16 @@ class Preparation:
     def choose(self, request: RunRequest) -> ChosenImages:
         """Reads the manifests and checks all they can tell. Raises as `guard.select` does."""
         manifest = read_dataset(self._store, request.manifest_uri)
-        synthetic = SyntheticManifest("", ())
+        synthetic = NO_SYNTHETIC
         if request.synthetic_manifest_uri:
             synthetic = read_synthetic(self._store, request.synthetic_manifest_uri)
-            if not synthetic.items:
+            if not len(synthetic):
                 raise InvalidArgument(
                     f"{request.synthetic_manifest_uri} has no image; leave it out to train on real "
                     "images only",
                     field="training_run.synthetic_manifest_uri",
                 )
-        selection = select(manifest, request.train_item_ids, synthetic.items)
+        selection = select(manifest, request.train_item_ids, synthetic.images)
         return ChosenImages(selection, manifest, synthetic)
 
     def prepare(
@@ -84,26 +90,24 @@ class Preparation:
         The images stay until `lease` is released.
         """
         selection, size = images.selection, request.image_size
-        uris = [item.image_uri for item in images.manifest.items]
-        real = self._cache.cached(images.manifest.digest, uris, size, lease)
-        synthetic = None
-        if selection.synthetic:
-            uris = [item.image_uri for item in selection.synthetic]
-            synthetic = self._cache.cached(images.synthetic.digest, uris, size, lease)
-        place = {item.item_id: row for row, item in enumerate(images.manifest.items)}
-        train, test = _rows(selection.train, place), _rows(selection.test, place)
+        real = self._cached(images.manifest, size, lease)
+        synthetic = self._cached(images.synthetic, size, lease) if len(images.synthetic) else None
         check_pixels(
             selection,
-            [real.pixels[row] for row in train],
-            [real.pixels[row] for row in test],
-            synthetic.pixels if synthetic else (),
+            real.pixels.take(selection.train_rows),
+            real.pixels.take(selection.test_rows),
+            synthetic.pixels if synthetic else real.pixels[:0],
         )
         spec = self._spec(run_id, request, images)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_rows(folder, selection, real, synthetic, train, test)
-        _write_tested(folder, selection.test)
+        _write_rows(folder, selection, real, synthetic)
+        pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / TESTED)
         return spec
+
+    def _cached(self, manifest: Manifest, size: int, lease: Lease) -> CachedImages:
+        uris = Strings(manifest.images.column("image_uri"))
+        return self._cache.cached(manifest.digest, uris, size, lease)
 
     def _spec(self, run_id: str, request: RunRequest, images: ChosenImages) -> RunSpec:
         data = [images.manifest.digest, images.synthetic.digest, *request.train_item_ids]
@@ -130,34 +134,19 @@ class Preparation:
         )
 
 
-def _rows(items: tuple[Item, ...], place: dict[str, int]) -> list[int]:
-    return [place[item.item_id] for item in items]
-
-
 def _write_rows(
-    folder: Path,
-    selection: Selection,
-    real: CachedImages,
-    synthetic: CachedImages | None,
-    train_rows: list[int],
-    test_rows: list[int],
+    folder: Path, selection: Selection, real: CachedImages, synthetic: CachedImages | None
 ) -> None:
-    label_of = selection.label_of
-    labels = [label_of[item.class_name] for item in selection.training]
+    ids = Strings(selection.training_ids)
+    labels = [selection.labels(images) for images in (selection.train, selection.synthetic)]
     np.savez(
         folder / "rows.npz",
         real_path=str(real.path),
         synthetic_path=str(synthetic.path) if synthetic else "",
-        train_rows=np.array(train_rows, np.int64),
-        test_rows=np.array(test_rows, np.int64),
+        train_rows=selection.train_rows,
+        test_rows=selection.test_rows,
         synthetic_rows=np.arange(len(selection.synthetic), dtype=np.int64),
-        train_labels=np.array(labels, np.int64),
-        keys=np.array([key_of(item.item_id) for item in selection.training], np.uint64),
-        test_labels=np.array([label_of[item.class_name] for item in selection.test], np.int64),
+        train_labels=np.concatenate(labels),
+        keys=np.fromiter(map(key_of, ids), np.uint64, len(ids)),
+        test_labels=selection.labels(selection.test),
     )
-
-
-def _write_tested(folder: Path, items: Sequence[Item]) -> None:
-    names = ("item_id", "source", "class_name")
-    table = pa.table({name: [getattr(item, name) for item in items] for name in names})
-    pq.write_table(table, folder / TESTED)

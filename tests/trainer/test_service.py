@@ -5,6 +5,7 @@ import io
 import json
 
 import grpc
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load
@@ -85,7 +86,7 @@ async def test_images_are_as_large_as_the_data_within_what_the_classifier_is_mad
     sides, classifier, size
 ):
     request = resolve(RunRequest("store:m", classifier=classifier))
-    assert with_image_size(request, [min(side) for side in sides]).image_size == size
+    assert with_image_size(request, np.array([min(side) for side in sides])).image_size == size
 
 
 async def test_the_size_of_the_images_comes_from_the_manifest_and_a_run_keeps_it(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from imaging.decode import ImageRejected, decode
 from imaging.hashing import pixel_sha256
@@ -41,10 +42,11 @@ _HEADER_BYTES, _DIGEST_BYTES = 128, 32
 
 @dataclass(frozen=True)
 class CachedImages:
-    """`path` is what `images.open_images` reads; `pixels` the digest of each image's pixels."""
+    """`path` is what `images.open_images` reads; `pixels` the digest of each image's pixels,
+    binary[32]."""
 
     path: Path
-    pixels: tuple[bytes, ...]
+    pixels: Any
 
 
 class ImageCache:
@@ -82,7 +84,10 @@ class ImageCache:
             self._filling.release()
         now = time.time_ns()
         os.utime(entry, ns=(now, now))
-        pixels = tuple(bytes(digest) for digest in np.load(entry / _DIGESTS))
+        digests = np.load(entry / _DIGESTS)
+        pixels = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(_DIGEST_BYTES), len(digests), [None, pa.py_buffer(digests)]
+        )
         return CachedImages(entry / PIXELS if (entry / PIXELS).exists() else entry, pixels)
 
     def _fill(self, entry: Path, uris: Sequence[str], size: int, wanted: Lease) -> None:
