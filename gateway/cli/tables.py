@@ -36,6 +36,18 @@ def plus_minus(share: float, error: float | None, *, sign: bool = False) -> str:
     return f"{100 * share:{'+' if sign else ''}.1f} ± {shown}"
 
 
+def interval(ends: tuple[float, float] | None) -> str:
+    """(-0.0042, 0.031) -> "-0.4 to +3.1", in points; None, as of a single seed, -> "n/a"."""
+    return "n/a" if ends is None else f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}"
+
+
+def chance(p: float | None) -> str:
+    """0.0312 -> "0.031"; below 0.001 -> "<0.001"; None, as of a single seed, -> "n/a"."""
+    if p is None:
+        return "n/a"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def verdict(beats: bool, loses: bool, error: float | None) -> str:
     """What two standard errors say of a gain, in a word."""
     if error is None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway.augment.recognition import together, unknown_warning
 from gateway.study.machine import describe_machine
@@ -22,7 +23,7 @@ from gateway.study.records import (
     StudySpec,
 )
 from gateway.study.results import ClassGain, ResultRow, StudyResults, Timing
-from gateway.study.statistics import compare
+from gateway.study.statistics import compare, holm
 
 Recipe = Mapping[str, str | int | float]
 
@@ -71,7 +72,9 @@ def build_results(
     runs = {arm.key: _all_seeds(arm, by_arm[arm.key], spec.seeds) for arm in arms}
     baseline = runs[arms[0].key]
     common = _common([run for arm in arms for run in runs[arm.key]]) or dict(spec.training)
-    rows = tuple(_row(spec, arm, runs[arm.key], baseline, augmentations, common) for arm in arms)
+    rows = _corrected(
+        [_row(spec, arm, runs[arm.key], baseline, augmentations, common) for arm in arms]
+    )
     rejected: Counter[str] = Counter()
     for augmentation in augmentations:
         rejected.update(augmentation.rejected_reasons)
@@ -152,6 +155,12 @@ def _row(
         cut_prompts=cut_prompts(own),
         recognition=shown_classes(own),
     )
+
+
+def _corrected(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
+    """Returns the rows with their p-values corrected for how many methods are compared."""
+    corrected = holm([None if row.is_reference else row.p_value for row in rows])
+    return tuple(replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True))
 
 
 def _of(arm: Arm, augmentations: Sequence[AugmentationRecord]) -> list[AugmentationRecord]:

@@ -47,7 +47,9 @@ class ResultRow:
     """One row of the table. The baseline's gains are 0, and errors None for a single seed.
 
     `balanced` is the same for the balanced accuracy: the mean over the classes with test images.
-    `training` is what of the row's recipe is not the same in all rows.
+    `training` is what of the row's recipe is not the same in all rows. `gain_interval` and
+    `p_value` are as in `Comparison`; `p_holm` is the p-value after Holm's correction for all rows
+    that are methods, None for the others.
     """
 
     method: str
@@ -74,6 +76,9 @@ class ResultRow:
     recognition: tuple[Mapping[str, Any], ...] = ()
     loses_to_baseline: bool = False
     balanced: Comparison | None = None
+    gain_interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
     training: Mapping[str, str | int | float] = field(default_factory=dict)
 
     @property

@@ -12,7 +12,7 @@ from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import Asked, check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
-from gateway.cli.tables import plus_minus, table, verdict
+from gateway.cli.tables import chance, interval, plus_minus, table, verdict
 from gateway.cli.wishes import Manner, StudyWish
 from gateway.cli.work import study_preview
 from gateway.study.results import ResultRow, StudyResults
@@ -132,7 +132,7 @@ def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:
 
 
 def _print(console: "Console", results: StudyResults, out: Path) -> None:
-    right = ("added", "accuracy %", "gain, points")
+    right = ("added", "accuracy %", "gain, points", "95 % interval", "p, Holm")
     extra = ("balanced %", "gain, balanced") if results.is_unequal else ()
     columns = (*right, *extra)
     shown = table("row", "strategy", *columns, "by 2 s.e.", "classes that got worse", right=columns)
@@ -190,6 +190,8 @@ def _cells(row: ResultRow, *, unequal: bool) -> list[str]:
         f"{row.added_image_count:,}",
         plus_minus(row.mean_accuracy, row.standard_error),
         "" if is_baseline else plus_minus(row.gain, row.gain_standard_error, sign=True),
+        "" if is_baseline else interval(row.gain_interval),
+        "" if row.is_reference else chance(row.p_holm),
         *balanced,
         "" if is_baseline else word,
         escape(named) + (f" +{len(losses) - 3}" if len(losses) > 3 else ""),

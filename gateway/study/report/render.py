@@ -30,6 +30,8 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         percent=words.percent,
         points=words.points,
         error=words.error,
+        interval=words.interval,
+        chance=words.chance,
         verdict=words.verdict,
         seconds=words.seconds,
         count=words.count,

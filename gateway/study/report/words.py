@@ -33,6 +33,18 @@ def error(share: float | None) -> str:
     return "n/a" if share is None else f"{100 * share:.1f}"
 
 
+def interval(ends: tuple[float, float] | None) -> str:
+    """(-0.0042, 0.031) -> "−0.4 to +3.1"; None, that of a single seed, -> "n/a"."""
+    return "n/a" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def chance(p: float | None) -> str:
+    """0.0312 -> "0.031"; what is smaller than 0.001 -> "< 0.001"; None -> "n/a"."""
+    if p is None:
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def verdict(row: Comparison | ResultRow) -> str:
     """What two standard errors say of a row's gain, in a word."""
     if row.gain_standard_error is None:
