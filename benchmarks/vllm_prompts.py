@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prompter.llm import LanguageModel
 from prompter.llms import find_language_model, packaged
-from prompter.strategies import load_strategies
+from prompter.strategies.registry import all_strategies
 from prompter.subject import find_subject
 from prompter.vllm.launcher import LocalVllm
 from prompter.wordnet import WordNet
@@ -66,7 +66,7 @@ async def _rate(
 
 async def _write(model: LanguageModel, class_name: str, count: int, *, seed: int) -> None:
     subject = find_subject(WordNet(), class_name)
-    async for _ in load_strategies()["contextual"].write(subject, seed, count, model):
+    async for _ in all_strategies()["contextual"].write(subject, seed, count, model):
         pass
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prompter.llm import LanguageModel, LanguageModelSource
 from prompter.meanings import described
-from prompter.strategies import find_strategy, load_strategies
+from prompter.strategies.registry import all_strategies, strategy_of
 from prompter.strategy import Prompt, Strategy
 from prompter.subject import find_subject, senses_of
 from prompter.wordnet import Sense, WordNet
@@ -37,14 +37,13 @@ class PromptWriter:
     def __init__(self, wordnet: WordNet, source: LanguageModelSource) -> None:
         self._wordnet = wordnet
         self._source = source
-        self._strategies = load_strategies()
         self._opened: asyncio.Task[LanguageModel] | None = None
         self._identity: str | None = None
 
     def strategies(self) -> list[tuple[Strategy, bool]]:
         """Returns all strategies, sorted by id, and whether each can be used now."""
         usable = self._source.problem is None
-        return [(s, usable or not s.needs_llm) for s in self._strategies.values()]
+        return [(s, usable or not s.needs_llm) for s in all_strategies().values()]
 
     async def language_model_id(self) -> str:
         """Returns the id of the language model, without loading it; "" if none can be used."""
@@ -82,7 +81,7 @@ class PromptWriter:
         strategy or sense, Precondition if the strategy needs a language model and none can be
         used, DeadlineExceeded if time runs out, and Unavailable if its server is away.
         """
-        strategy = find_strategy(self._strategies, wish.strategy)
+        strategy = strategy_of(wish.strategy)
         if strategy.needs_llm and self._source.problem:
             raise Precondition(
                 f"the strategy {strategy.id!r} needs a language model: {self._source.problem}",

@@ -1,7 +1,7 @@
 """What every service process needs to run, and nothing else.
 
 The modules are a closed list: batching, channels, children, devices, errors, escaping, health,
-help, interceptors, layout, leash, operations, places, products, runs, server, settings, storage,
-telemetry, texts, together, tracing, validation, weights, workload. A function enters only when
-two services need it, and no word of the product's domain appears here.
+help, interceptors, layout, leash, operations, places, products, registry, runs, server, settings,
+storage, telemetry, texts, together, tracing, validation, weights, workload. A function enters only
+when two services need it, and no word of the product's domain appears here.
 """

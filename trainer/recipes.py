@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-Kind = Literal["strategies", "policies", "jobs"]
+from servicekit.registry import module_names
 
-_NOT_RECIPES = {"__init__", "base"}
+Kind = Literal["strategies", "policies", "jobs"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Recipe:
 def recipes(kind: Kind) -> Mapping[str, Recipe]:
     """The recipes of one folder by id, sorted."""
     folder = Path(__file__).parent / kind
-    files = sorted(file for file in folder.glob("*.py") if file.stem not in _NOT_RECIPES)
-    return {file.stem: _describe(file) for file in files}
+    return {name: _describe(folder / f"{name}.py") for name in module_names(folder)}
 
 
 def load(kind: Kind, recipe_id: str) -> ModuleType:

@@ -23,3 +23,6 @@ class InstructPix2Pix(StableDiffusion):
     def call_unet(self, unet: Any, latents: Tensor, times: Tensor, inputs: Inputs) -> Tensor:
         both = torch.cat([latents, inputs[CONCATENATED]], dim=1)
         return super().call_unet(unet, both, times, inputs)
+
+
+FAMILY = InstructPix2Pix()

@@ -1,18 +1,11 @@
 """Which family serves a model folder."""
 
+from diffusion import families
 from diffusion.errors import BrokenModel
 from diffusion.families.base import Family
-from diffusion.families.instruct_pix2pix import InstructPix2Pix
-from diffusion.families.stable_diffusion import StableDiffusion
-from diffusion.families.stable_diffusion_xl import StableDiffusionXL
-from diffusion.families.stable_unclip import StableUnclip
+from servicekit.registry import registered
 
-FAMILIES: tuple[Family, ...] = (
-    StableDiffusion(),
-    StableDiffusionXL(),
-    InstructPix2Pix(),
-    StableUnclip(),
-)
+FAMILIES: tuple[Family, ...] = tuple(registered(families, "FAMILY", key="title").values())
 _BY_PIPELINE = {pipeline: family for family in FAMILIES for pipeline in family.pipelines}
 
 

@@ -96,3 +96,6 @@ def token_ids(tokenizer: Any, prompts: Sequence[str], length: int) -> Tensor:
     )
     ids: Tensor = tokens.input_ids
     return ids
+
+
+FAMILY = StableDiffusion()

@@ -99,3 +99,6 @@ def _statistics(vae: Any, latents: Tensor) -> tuple[Tensor | float, Tensor | flo
     return latents.new_tensor(mean).view(1, -1, 1, 1), latents.new_tensor(deviation).view(
         1, -1, 1, 1
     )
+
+
+FAMILY = StableDiffusionXL()

@@ -50,3 +50,6 @@ class StableUnclip(StableDiffusion):
             return_dict=False,
         )[0]
         return output
+
+
+FAMILY = StableUnclip()

@@ -1,6 +1,6 @@
 """What every kind of source gives: entries with a class, files left out, and notes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,8 +8,8 @@ from datafiles.samples import Chosen
 from gateway.api.resources import RejectedFile
 from gateway.datasets import sources
 from gateway.datasets.places import Place
-from gateway.registry import scan
 from servicekit.errors import InvalidArgument
+from servicekit.registry import registered
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Source(Protocol):
 
 def source_of(place: Place, field: str, chosen: Chosen) -> Source:
     """Returns the kind of source that fits. Raises InvalidArgument naming the known kinds."""
-    kinds: dict[str, Source] = scan(sources, "SOURCE")
+    kinds: Mapping[str, Source] = registered(sources, "SOURCE")
     for kind in kinds.values():
         if kind.fits(place, chosen):
             return kind

@@ -1,5 +1,6 @@
 """An augmentation as a folder: its images in a chosen format, manifest and lineage beside them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from gateway.export import formats
 from gateway.export.annotations import Origin, origin_of
 from gateway.export.base import Format, write_file
 from gateway.export.beside import FilesBeside
-from gateway.registry import scan
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
+from servicekit.registry import registered
 from servicekit.storage import ObjectStore, to_key
 
 # Of what is written; an export that an older version began is written anew.
@@ -78,8 +79,8 @@ def export_augmentation(
     return ExportSummary(out, fresh, len(manifest) - fresh, dict(files.counts), files.notes())
 
 
-def _formats() -> dict[str, Format]:
-    return scan(formats, "FORMAT")
+def _formats() -> Mapping[str, Format]:
+    return registered(formats, "FORMAT")
 
 
 def _format(form: str) -> Format:

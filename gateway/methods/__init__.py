@@ -1,1 +1,4 @@
-"""Augmentation methods, one small file each: a module-level METHOD of the shape base.Method."""
+"""Augmentation methods, a file each, or a row of a table in one.
+
+A file's METHOD is of the shape base.Method, or a tuple of several.
+"""

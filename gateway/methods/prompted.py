@@ -1,4 +1,4 @@
-"""Plain text-to-image: a prompt of a strategy, and nothing else."""
+"""Plain text-to-image: a prompt of a strategy, and nothing else (BURG, section 3; DIVERSIFY)."""
 
 from dataclasses import dataclass
 
@@ -67,3 +67,52 @@ def _styled(slot: Slot, material: ClassMaterial, share: float) -> StyledPrompt |
     if not material.styled or earlier == now:
         return None
     return material.styled[(earlier + slot.attempt) % len(material.styled)]
+
+
+METHOD = (
+    PromptedMethod(
+        id="simple",
+        description="Text-to-image with one prompt: a photo of the class, by all its WordNet "
+        "lemmas.",
+        source="BURG, section 3 (prompts)",
+        needs=Needs(prompt_strategy="simple", prompt_count=1),
+    ),
+    PromptedMethod(  # Which tells "drum stick" from sticks.
+        id="simple_no_ws",
+        description="As simple, spaces inside a name stripped, as in the paper: 'firetruck'.",
+        source="BURG, section 3 (tackling class ambiguity)",
+        needs=Needs(prompt_strategy="simple_no_ws", prompt_count=1),
+    ),
+    PromptedMethod(
+        id="clip_templates",
+        description="Text-to-image with a random one of CLIP's 80 ImageNet templates for every "
+        "image; spaces inside a name are stripped, as in the paper: 'firetruck'.",
+        source="BURG, section 3 (prompts)",
+        needs=Needs(prompt_strategy="clip_templates"),
+    ),
+    PromptedMethod(
+        id="contextual",
+        description="Text-to-image; a language model varies place, light, viewpoint and company.",
+        source="DIVERSIFY, contextual diversification",
+        needs=Needs(prompt_strategy="contextual", senses=True),
+        parameters=(PROMPTS_PER_CLASS, SENSES),
+    ),
+    PromptedMethod(
+        id="stylized",
+        description="Text-to-image; a share of the images is shown in styles, the rest are photos.",
+        source="DIVERSIFY, stylization diversification",
+        needs=Needs(
+            prompt_strategy="simple", prompt_count=1, styled_strategy="stylized", senses=True
+        ),
+        parameters=(PROMPTS_PER_CLASS, STYLE_SHARE, SENSES),
+    ),
+    PromptedMethod(
+        id="contextual+stylized",
+        description="Text-to-image; a language model varies the scene, and of a share the style.",
+        source="DIVERSIFY, contextual and stylization diversification",
+        needs=Needs(
+            prompt_strategy="contextual", styled_strategy="contextual+stylized", senses=True
+        ),
+        parameters=(PROMPTS_PER_CLASS, STYLE_SHARE, SENSES),
+    ),
+)

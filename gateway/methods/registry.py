@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from gateway import methods
 from gateway.methods.base import Method, Value
-from gateway.registry import scan
 from servicekit.errors import InvalidArgument
+from servicekit.registry import registered
 
 
-def all_methods() -> dict[str, Method]:
+def all_methods() -> Mapping[str, Method]:
     """Returns every method by its id, sorted."""
-    return scan(methods, "METHOD")
+    return registered(methods, "METHOD")
 
 
 def method_of(method_id: str) -> Method:

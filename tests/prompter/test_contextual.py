@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from prompter.llm import Reply
 from prompter.plan import Plan
-from prompter.strategies import load_strategies
+from prompter.strategies.registry import all_strategies
 from prompter.strategy import read_lines
 from prompter.styles import OWN_STYLES
 from prompter.subject import find_subject
 from prompter.texts import are_alike, content_words, first_sentence
 
-STRATEGIES = load_strategies()
+STRATEGIES = all_strategies()
 
 
 def echo(task):

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prompter.strategies import load_strategies
 from prompter.strategies.clip_templates import TEMPLATES
+from prompter.strategies.registry import all_strategies
 from prompter.subject import find_subject
 from prompter.wordnet import WordNet
 
 WORDNET = WordNet()
-STRATEGIES = load_strategies()
+STRATEGIES = all_strategies()
 TEMPLATED = [s.id for s in STRATEGIES.values() if not s.needs_llm]
 
 

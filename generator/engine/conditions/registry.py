@@ -1,7 +1,5 @@
 """The conditions by their names, found in the files beside this one."""
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,22 +8,9 @@ from diffusion.errors import BadCondition
 from generator.engine import conditions as package
 from generator.engine.conditions.base import Condition, Reader
 from generator.engine.conditions.text import TextAlone
+from servicekit.registry import registered
 
-
-def _scan() -> Mapping[str, type[Condition]]:
-    found: dict[str, type[Condition]] = {}
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        # This file is among them, half imported.
-        kind = getattr(importlib.import_module(module.name), "CONDITION", None)
-        if kind is None:
-            continue
-        if kind.name in found:
-            raise RuntimeError(f"two files of {package.__name__} have the name {kind.name!r}")
-        found[kind.name] = kind
-    return dict(sorted(found.items()))
-
-
-CONDITIONS = _scan()
+CONDITIONS: Mapping[str, type[Condition]] = registered(package, "CONDITION", key="name")
 
 
 def names_of(card: Card) -> list[str]:
