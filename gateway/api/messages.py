@@ -124,6 +124,7 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
         check_safety=recipe.check_safety,
         safety_sample_count=recipe.safety_sample,
         preview_count=recipe.preview_count,
+        rejections_uri=recipe.rejections_uri,
         models=augmentation.models,
     )
     if result := augmentation.result:
@@ -167,6 +168,7 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
         check_safety=message.check_safety,
         safety_sample=message.safety_sample_count,
         preview_count=message.preview_count,
+        rejections_uri=message.rejections_uri,
     )
     result = None
     if message.HasField("result"):

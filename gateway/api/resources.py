@@ -85,6 +85,7 @@ class Recipe:
     check_safety: bool = False
     safety_sample: int = 0
     preview_count: int = 0
+    rejections_uri: str = ""
 
     @property
     def wanted(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gateway.api.catalog import Catalog
 from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
+from gateway.augment.rejections import read_rejections
 from gateway.augment.senses import parse_pins
 from gateway.augment.used_models import used_models
 from gateway.clients import Clients
@@ -47,6 +48,8 @@ class Validator:
         _check_classes(recipe, dataset)
         parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
         await asyncio.to_thread(self._check_parents, recipe, dataset)
+        field = "augmentation.rejections_uri"
+        await asyncio.to_thread(read_rejections, self._store, recipe.rejections_uri, field)
         pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
         if method.needs.pool and not pool_uri:
             raise _no_pool(method.id, "augmentation.pool_uri")

@@ -8,7 +8,7 @@ import io
 import json
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from gateway.augment.outcomes import Outcome
 from gateway.augment.output import Counts, Output
+from gateway.augment.rejections import BY_PERSON, MESSAGE
 from gateway.augment.seen import Seen
 from gateway.durable.progress import Progress
 from gateway.plan import Item, Plan
@@ -36,10 +37,18 @@ class Decisions:
     """Accepts and rejects items in the order of the plan. Synchronous, as the store is."""
 
     def __init__(
-        self, store: ObjectStore, folder: str, plan: Plan, model: str, progress: Progress
+        self,
+        store: ObjectStore,
+        folder: str,
+        plan: Plan,
+        model: str,
+        progress: Progress,
+        rejections: Set[str] = frozenset(),
     ) -> None:
+        """`rejections` are the ids of items that a person rejected."""
         self._store, self._folder = store, folder
         self._plan, self._model, self._progress = plan, model, progress
+        self._rejections = rejections
         self._seen = Seen()
         self.output = Output(store, folder)
         # Label and index of the rejected images of this round, one after the other.
@@ -52,6 +61,12 @@ class Decisions:
         """Begins a further attempt at what was rejected."""
         self.again = array("i")
 
+    @property
+    def by_person_count(self) -> int:
+        """How many a person rejected so far."""
+        decided = self.output.counts.reasons.values()
+        return sum(reasons[BY_PERSON] for reasons in decided)
+
     def taken(self) -> Counter[bool]:
         """Returns how many were accepted and how many rejected since the last time, here."""
         fresh, self._fresh = self._fresh, Counter()
@@ -61,6 +76,8 @@ class Decisions:
         """Accepts or rejects one item; copies count in the order of the plan."""
         if outcome.reasons:
             self._reject(item, outcome, outcome.reasons[0], outcome.message)
+        elif item.item_id in self._rejections:
+            self._reject(item, outcome, BY_PERSON, MESSAGE)
         elif twin := self._seen.copy_of(item.slot.class_name, outcome):
             self._reject(item, outcome, "REPEATED", f"repeats the accepted item {twin}")
         else:

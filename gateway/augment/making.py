@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 from gateway.api.resources import Shortfall
@@ -15,6 +16,7 @@ from gateway.augment.lengths import PromptLengths
 from gateway.augment.outcomes import Outcome
 from gateway.augment.output import Counts, Output
 from gateway.augment.rates import Rate, Rates, rate_key
+from gateway.augment.rejections import read_rejections
 from gateway.augment.rounds import Round
 from gateway.augment.shards import ShardMaker
 from gateway.clients.generator import Sampling
@@ -26,7 +28,8 @@ from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, ModelInfo, Plan, Sample
 from servicekit.errors import Precondition
 
-# Rounds after the first in which rejected images are replaced.
+# Rounds after the first in which rejected images are replaced; those in which a person rejected
+# any do not count.
 TOP_UPS = 5
 
 
@@ -78,17 +81,22 @@ class Making:
     async def _generate(self, slots: Sequence[Slot], checked: Sample | None) -> dict[str, Any]:
         """Makes and decides on all images; goes on with what is in the store."""
         store, plan = self.context.store, self.plan
-        decisions = Decisions(store, self.folder, plan, self.model.name, self.progress)
+        uri = plan.recipe.rejections_uri
+        rejections = await asyncio.to_thread(read_rejections, store, uri)
+        decisions = Decisions(store, self.folder, plan, self.model.name, self.progress, rejections)
         maker = self._maker(checked)
-        for attempt in range(1 + TOP_UPS):
+        attempts_left = TOP_UPS
+        for attempt in count():
             decisions.begin_round()
+            by_person = decisions.by_person_count
             await self._attempt(
                 maker,
                 Round(store, self.folder, attempt, slots, self.context.settings.shard_size),
                 decisions,
             )
             await self._remember(maker.watch.taken(decisions.taken()))
-            if not decisions.again:
+            attempts_left -= decisions.by_person_count == by_person
+            if not decisions.again or attempts_left < 0:
                 break
             if not decisions.output.counts.accepted_count:
                 self._give_up(decisions)

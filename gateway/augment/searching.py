@@ -10,6 +10,7 @@ from typing import Any
 from gateway.api.resources import Shortfall
 from gateway.augment.outcomes import NOT_CHECKED_UNSAFE, Outcome, from_plain, message_of
 from gateway.augment.output import Output
+from gateway.augment.rejections import BY_PERSON, MESSAGE, read_rejections
 from gateway.augment.seen import Seen
 from gateway.augment.shards import shown_text
 from gateway.clients.retriever import HITS_PER_SEARCH, Hit, PoolIndex
@@ -176,6 +177,7 @@ class Searching:
     ) -> None:
         """Takes the first survivors of each class, nearest first."""
         seen, parts = Seen(), 0
+        rejections = read_rejections(self.context.store, plan.recipe.rejections_uri)
         for name in sorted(claims, key=self._labels().__getitem__):
             taken = 0
             for rank, hit in enumerate(claims[name]):
@@ -185,6 +187,8 @@ class Searching:
                 outcome = replace(Outcome(*judged[hit.image_uri]), item_id=item.item_id)
                 if outcome.reasons:
                     output.reject(plan, item, outcome, outcome.reasons[0], outcome.message)
+                elif item.item_id in rejections:
+                    output.reject(plan, item, outcome, BY_PERSON, MESSAGE)
                 elif twin := seen.copy_of(name, outcome):
                     message = f"repeats the accepted item {twin}"
                     output.reject(plan, item, outcome, "REPEATED", message)

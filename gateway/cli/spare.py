@@ -19,6 +19,7 @@ _MADE = {
     "generated": "generated images",
     "pools": "pools",
     "synthetic": "lists of added images",
+    "rejections": "lists of rejected images",
 }
 _SAVING = {
     "captions": "captions",
