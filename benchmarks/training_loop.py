@@ -37,7 +37,7 @@ from trainer.data.loading import load
 from trainer.data.samples import Batch, TrainingBatches, read_images
 from trainer.defaults import resolve
 from trainer.distribution import Share
-from trainer.preparation import Preparation
+from trainer.kinds.classify import ClassifyKind
 from trainer.runs import RunRequest, RunSpec
 from trainer.settings import TrainerSettings
 from trainer.strategies.base import Sources
@@ -108,12 +108,12 @@ def _prepared(case: _Case) -> Iterator[RunSpec]:
         settings = TrainerSettings(
             folder / "scratch", device="cpu", loaders=LOADERS, checkpoint_seconds=1e9
         )
-        preparation = Preparation(settings, store)
+        kind = ClassifyKind(settings, store)
         uri = write_images(store, case.image_count, case.side)
         run = RunRequest(uri, classifier=case.classifier, image_size=case.side)
         request = resolve(replace(run, batch_size=case.batch_size, step_count=case.steps))
-        images = preparation.choose(request)
-        yield preparation.prepare("benchmark", request, images, Lease())
+        images = kind.choose(request)
+        yield kind.prepare("trainingRuns/benchmark", request, images, Lease())
 
 
 def _ours(spec: RunSpec) -> float:

@@ -20,7 +20,7 @@ from servicekit.storage import DirectoryStore
 from trainer.defaults import resolve
 from trainer.history import RunHistory
 from trainer.launchers.subprocesses import SubprocessLauncher
-from trainer.runs import RunRequest
+from trainer.runs import RunRequest, RunResult
 from trainer.settings import TrainerSettings
 
 SMALL, LARGE, SIDE = 5_000, 50_000, 224
@@ -51,12 +51,13 @@ async def _run(count: int) -> dict[str, float]:
             uri, classifier="cnn4", image_size=SIDE, step_count=_STEPS, batch_size=_BATCH
         )
         request = resolve(run)
-        RunHistory(store).add("memory", request, b"")
+        RunHistory(store).add("trainingRuns/memory", request, b"")
         settings = TrainerSettings(Path(name) / "scratch", device="cpu", loaders=_LOADERS)
         launcher, peak = SubprocessLauncher(settings, store), _Peak()
-        await launcher.start("memory", request)
-        result = await launcher.follow("memory", lambda report: None)
+        await launcher.start("trainingRuns/memory", request)
+        result = await launcher.follow("trainingRuns/memory", lambda report: None)
         await launcher.close()
+        assert isinstance(result, RunResult)
         shards = list((Path(name) / "scratch").glob("images/*/*.tar"))
         assert shards and result.real_image_count == count, "it was not trained from shards"
         return peak.end()

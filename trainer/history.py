@@ -7,16 +7,8 @@ from dataclasses import dataclass, field
 
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore, to_uri
-from trainer.runs import (
-    RunRequest,
-    RunResult,
-    request_from_json,
-    request_to_json,
-    result_from_json,
-    result_to_json,
-)
-
-_ROOT = "trainingRuns"
+from trainer.kinds.registry import type_of
+from trainer.runs import JobRequest, JobResult
 
 
 @dataclass(frozen=True)
@@ -70,84 +62,82 @@ class MetricsLog:
 
 
 class RunHistory:
-    """Runs in the object store, under trainingRuns/ID/. Synchronous and thread-safe."""
+    """Runs in the object store, each under its name, "COLLECTION/ID". Thread-safe."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def add(self, run_id: str, request: RunRequest, call: bytes) -> None:
+    def add(self, run: str, request: JobRequest, call: bytes) -> None:
         """Keeps what was asked for, and the call that asked; a no-op if the run is known."""
-        self._store.put(f"{_ROOT}/{run_id}/call.pb", call)
-        self._store.put(f"{_ROOT}/{run_id}/run.json", request_to_json(request))
+        self._store.put(f"{run}/call.pb", call)
+        self._store.put(f"{run}/run.json", request.to_json())
 
-    def request(self, run_id: str) -> RunRequest | None:
+    def request(self, run: str) -> JobRequest | None:
         """What was asked for, None if the run is not known."""
-        key = f"{_ROOT}/{run_id}/run.json"
-        return request_from_json(self._store.get(key)) if self._store.exists(key) else None
+        key = f"{run}/run.json"
+        kind = type_of(run).Request
+        return kind.of_json(self._store.get(key)) if self._store.exists(key) else None
 
-    def call(self, run_id: str) -> bytes | None:
+    def call(self, run: str) -> bytes | None:
         """The call that asked for the run, None if it is not known."""
-        key = f"{_ROOT}/{run_id}/call.pb"
+        key = f"{run}/call.pb"
         return self._store.get(key) if self._store.exists(key) else None
 
-    def get(self, run_id: str) -> tuple[RunRequest, RunResult | None]:
+    def get(self, run: str) -> tuple[JobRequest, JobResult | None]:
         """The request and, once it has succeeded, the result. Raises NotFound."""
-        request = self.request(run_id)
+        request = self.request(run)
         if request is None:
-            raise NotFound(
-                f"no training run {run_id}",
-                resource=f"{_ROOT}/{run_id}",
-                reason="TRAINING_RUN_NOT_FOUND",
-            )
-        return request, self.result(run_id)
+            title = type_of(run).title
+            reason = f"{title.upper().replace(' ', '_')}_NOT_FOUND"
+            raise NotFound(f"no {title} {run.partition('/')[2]}", resource=run, reason=reason)
+        return request, self.result(run)
 
-    def result(self, run_id: str) -> RunResult | None:
+    def result(self, run: str) -> JobResult | None:
         """The result, None until the run has succeeded."""
-        key = f"{_ROOT}/{run_id}/result.json"
-        return result_from_json(self._store.get(key)) if self._store.exists(key) else None
+        key = f"{run}/result.json"
+        kind = type_of(run).Result
+        return kind.of_json(self._store.get(key)) if self._store.exists(key) else None
 
-    def has_result(self, run_id: str) -> bool:
+    def has_result(self, run: str) -> bool:
         """Whether the run has succeeded."""
-        return self._store.exists(f"{_ROOT}/{run_id}/result.json")
+        return self._store.exists(f"{run}/result.json")
 
-    def ids(self) -> Iterator[str]:
-        """Ids of all runs, sorted."""
-        ids = {key.split("/")[1] for key in self._store.list(f"{_ROOT}/")}
-        yield from sorted(
-            run_id for run_id in ids if self._store.exists(f"{_ROOT}/{run_id}/run.json")
-        )
+    def names(self, collection: str) -> Iterator[str]:
+        """Names of all runs of a collection, sorted."""
+        found = {"/".join(key.split("/")[:2]) for key in self._store.list(f"{collection}/")}
+        yield from sorted(run for run in found if self._store.exists(f"{run}/run.json"))
 
-    def finish(self, run_id: str, result: RunResult) -> None:
+    def finish(self, run: str, result: JobResult) -> None:
         """Keeps the result, after everything that it refers to, and drops the checkpoint."""
-        self._store.put(f"{_ROOT}/{run_id}/result.json", result_to_json(result))
-        self._store.delete(f"{_ROOT}/{run_id}/checkpoint.safetensors")
+        self._store.put(f"{run}/result.json", result.to_json())
+        self._store.delete(f"{run}/checkpoint.safetensors")
 
-    def keep(self, run_id: str, name: str, data: bytes) -> str:
+    def keep(self, run: str, name: str, data: bytes) -> str:
         """Stores a file of a run and returns its URI."""
-        key = f"{_ROOT}/{run_id}/{name}"
+        key = f"{run}/{name}"
         self._store.put(key, data, overwrite=True)
         return to_uri(key)
 
-    def keep_checkpoint(self, run_id: str, checkpoint: bytes, metrics: list[Metrics]) -> None:
+    def keep_checkpoint(self, run: str, checkpoint: bytes, metrics: list[Metrics]) -> None:
         """Replaces the checkpoint. The metrics go first, so they are never behind it."""
-        self.keep_metrics(run_id, metrics)
-        self.keep(run_id, "checkpoint.safetensors", checkpoint)
+        self.keep_metrics(run, metrics)
+        self.keep(run, "checkpoint.safetensors", checkpoint)
 
-    def checkpoint(self, run_id: str) -> bytes | None:
+    def checkpoint(self, run: str) -> bytes | None:
         """The checkpoint, None if there is none."""
-        key = f"{_ROOT}/{run_id}/checkpoint.safetensors"
+        key = f"{run}/checkpoint.safetensors"
         return self._store.get(key) if self._store.exists(key) else None
 
-    def metrics(self, run_id: str) -> list[Metrics]:
+    def metrics(self, run: str) -> list[Metrics]:
         """The metrics kept so far, by step."""
-        key = f"{_ROOT}/{run_id}/metrics.jsonl"
+        key = f"{run}/metrics.jsonl"
         if not self._store.exists(key):
             return []
         lines = self._store.get(key).decode().splitlines()
         return [Metrics(**json.loads(line)) for line in lines]
 
-    def keep_metrics(self, run_id: str, metrics: list[Metrics]) -> str:
+    def keep_metrics(self, run: str, metrics: list[Metrics]) -> str:
         """Replaces the metrics and returns their URI."""
         lines = [json.dumps({"step": m.step, "values": dict(m.values)}) for m in metrics]
         data = "".join(line + "\n" for line in lines).encode()
-        return self.keep(run_id, "metrics.jsonl", data)
+        return self.keep(run, "metrics.jsonl", data)

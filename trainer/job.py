@@ -30,7 +30,7 @@ from trainer.launchers.base import Report
 from trainer.launchers.groups import Group
 from trainer.launchers.subprocesses import SubprocessLauncher
 from trainer.record import RunRecord
-from trainer.runs import RunRequest
+from trainer.runs import JobRequest
 from trainer.settings import TrainerSettings
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _FINAL_REASONS = {"OUT_OF_MEMORY", "SCRATCH_FULL"}
 def main(arguments: Sequence[str]) -> None:
     """Ends the process when the run has, with an exit status that the Job understands."""
     try:
-        run_id, rendezvous = arguments
+        run, rendezvous = arguments
         index = int(os.environ.get(_INDEX, "0"))
         server = load(ServerSettings, os.environ, "SERVER")
         configure_logging(server.log_level)
@@ -56,20 +56,20 @@ def main(arguments: Sequence[str]) -> None:
     except (SettingsError, ServiceError, ValueError) as error:
         print(f"the training cannot start: {error}", file=sys.stderr)
         sys.exit(FOR_GOOD if isinstance(error, SettingsError | ValueError) else _status(error))
-    sys.exit(asyncio.run(_train(settings, store, run_id, rendezvous, index)))
+    sys.exit(asyncio.run(_train(settings, store, run, rendezvous, index)))
 
 
 async def _train(
-    settings: TrainerSettings, store: ObjectStore, run_id: str, rendezvous: str, index: int
+    settings: TrainerSettings, store: ObjectStore, run: str, rendezvous: str, index: int
 ) -> int:
-    record = RunRecord(store, run_id)
+    record = RunRecord(store, run)
     try:
-        request, result = await asyncio.to_thread(RunHistory(store).get, run_id)
+        request, result = await asyncio.to_thread(RunHistory(store).get, run)
         if result is None:
             group = Group(request.machines, request.processes, rendezvous, index)
-            await _launch(SubprocessLauncher(settings, store, group), run_id, request, record)
+            await _launch(SubprocessLauncher(settings, store, group), run, request, record)
     except ServiceError as error:
-        _log.error("the training run %s ended: %s", run_id, error)
+        _log.error("the training run %s ended: %s", run, error)
         status = _status(error)
         keep = record.fail if status == FOR_GOOD else record.interrupt
         await asyncio.to_thread(keep, error)
@@ -78,20 +78,20 @@ async def _train(
 
 
 async def _launch(
-    launcher: SubprocessLauncher, run_id: str, request: RunRequest, record: RunRecord
+    launcher: SubprocessLauncher, run: str, request: JobRequest, record: RunRecord
 ) -> None:
     try:
         await launcher.load()
-        await launcher.start(run_id, request)
-        await _follow(launcher, run_id, record)
+        await launcher.start(run, request)
+        await _follow(launcher, run, record)
     finally:
         await launcher.close()
 
 
-async def _follow(launcher: SubprocessLauncher, run_id: str, record: RunRecord) -> None:
+async def _follow(launcher: SubprocessLauncher, run: str, record: RunRecord) -> None:
     """Follows the run and passes its reports on, however slow the store is."""
     reports: list[Report] = []
-    following = asyncio.create_task(launcher.follow(run_id, reports.append))
+    following = asyncio.create_task(launcher.follow(run, reports.append))
     kept = 0
     while not following.done():
         if len(reports) > kept:

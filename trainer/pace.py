@@ -1,16 +1,17 @@
-"""How fast classifiers were trained here: what the next plan reckons with.
+"""How fast runs were trained here: what the next plan reckons with.
 
-A pace belongs to what determines it: the classifier, the policy, the sizes of image and batch, and
-where the trainer computes. It is kept in the store.
+A pace belongs to what determines it, such as the classifier and the sizes of image and batch (see
+`RunKind.pace_key`), and to where the trainer computes. It is kept in the store.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore
-from trainer.runs import RunRequest
 
 # What was measured in these seconds counts fully, and what is older ever less: machines change.
 _REMEMBERED_SECONDS = 600.0
@@ -41,24 +42,21 @@ class Paces:
         self._store = store
         self._place = place
 
-    def get(self, request: RunRequest) -> Pace:
-        """Returns the pace of runs like this one; an empty one if nothing was measured."""
+    def get(self, key: Sequence[Any]) -> Pace:
+        """Returns the pace of runs with this key; an empty one if nothing was measured."""
         try:
-            return Pace(**json.loads(self._store.get(self._key(request))))
+            return Pace(**json.loads(self._store.get(self._place_of(key))))
         except (NotFound, ValueError, TypeError):
             return Pace()
 
-    def add(self, request: RunRequest, pace: Pace) -> None:
+    def add(self, key: Sequence[Any], pace: Pace) -> None:
         """Adds what was measured."""
         if pace.images:
-            data = json.dumps(asdict(self.get(request).plus(pace))).encode()
-            self._store.put(self._key(request), data, overwrite=True)
+            data = json.dumps(asdict(self.get(key).plus(pace))).encode()
+            self._store.put(self._place_of(key), data, overwrite=True)
 
-    def _key(self, request: RunRequest) -> str:
-        sizes = [request.image_size, request.batch_size]
-        if request.node_count or request.gpus_per_node:
-            sizes += [request.node_count, request.gpus_per_node]
-        content = json.dumps([request.classifier, request.policy, *sizes, self._place])
+    def _place_of(self, key: Sequence[Any]) -> str:
+        content = json.dumps([*key, self._place])
         return f"training-rates/{hashlib.sha256(content.encode()).hexdigest()}.json"
 
 

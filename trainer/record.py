@@ -25,9 +25,8 @@ class Seen:
 class RunRecord:
     """Written by the run, read by whoever follows it. Synchronous."""
 
-    def __init__(self, store: ObjectStore, run_id: str) -> None:
-        self._store, self._run_id = store, run_id
-        self._folder = f"trainingRuns/{run_id}"
+    def __init__(self, store: ObjectStore, run: str) -> None:
+        self._store, self._run = store, run
         self._version = ""
 
     def keep_reports(self, reports: list[Report]) -> None:
@@ -37,7 +36,7 @@ class RunRecord:
 
     def new_reports(self) -> list[Report]:
         """The reports so far, if they have changed since they were last read; else none."""
-        key = f"{self._folder}/{_REPORTS}"
+        key = f"{self._run}/{_REPORTS}"
         try:
             version = self._store.version(key)
             if version == self._version:
@@ -70,21 +69,21 @@ class RunRecord:
 
     def seen(self) -> Seen:
         """What a machine of the run sees of the others."""
-        key = f"{self._folder}/{_MEETING}"
+        key = f"{self._run}/{_MEETING}"
         meeting = self._store.get(key).decode() if self._store.exists(key) else ""
-        return Seen(RunHistory(self._store).has_result(self._run_id), meeting)
+        return Seen(RunHistory(self._store).has_result(self._run), meeting)
 
     def clear(self) -> None:
         """Forgets all, before the run is tried anew."""
         for name in (_REPORTS, _FAILURE, _INTERRUPTION, _MEETING):
-            self._store.delete(f"{self._folder}/{name}")
+            self._store.delete(f"{self._run}/{name}")
 
     def _put(self, name: str, data: bytes) -> None:
-        self._store.put(f"{self._folder}/{name}", data, overwrite=True)
+        self._store.put(f"{self._run}/{name}", data, overwrite=True)
 
     def _error(self, name: str) -> ServiceError | None:
         try:
-            data = self._store.get(f"{self._folder}/{name}")
+            data = self._store.get(f"{self._run}/{name}")
         except NotFound:
             return None
         return from_status(status_pb2.Status.FromString(data))

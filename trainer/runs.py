@@ -1,4 +1,7 @@
-"""The values of a training run: what is asked for, what comes out, what the worker is told."""
+"""The values of a run: what is asked for, what comes out, what the worker is told.
+
+First those of every kind of run, then those of classifiers.
+"""
 
 import dataclasses
 import hashlib
@@ -7,32 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from trainer.classifiers.table import classifiers
 
 
 @dataclass(frozen=True)
-class RunRequest:
-    """What a run trains on and how. The fields are those of the proto's TrainingRun."""
+class JobRequest:
+    """What every kind of run is asked with. Each kind adds its own."""
 
     manifest_uri: str
     train_item_ids: tuple[str, ...] = ()
-    synthetic_manifest_uri: str = ""
-    strategy: str = ""
-    policy: str = ""
-    classifier: str = ""
     step_count: int = 0
     batch_size: int = 0
     learning_rate: float = 0.0
     seed: int = 0
-    image_size: int = 0
     node_count: int = 0
     gpus_per_node: int = 0
 
     @property
     def machines(self) -> int:
-        """Machines that train the run together."""
+        """Machines that work on the run together."""
         return max(1, self.node_count)
 
     @property
@@ -40,42 +38,33 @@ class RunRequest:
         """Processes on each machine."""
         return max(1, self.gpus_per_node)
 
+    def to_json(self) -> bytes:
+        """Returns the request as JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def of_json(cls, data: bytes) -> Self:
+        """Reads what `to_json` wrote."""
+        return cls(**_with_tuples(json.loads(data)))
+
 
 @dataclass(frozen=True)
-class ClassScore:
-    """The test result of one class; `accuracy` is a share, 0 to 1, or None without test images."""
+class JobResult:
+    """What comes out of every kind of run. Each kind adds its own."""
 
-    class_name: str
-    accuracy: float | None
-    test_image_count: int
+    def to_json(self) -> bytes:
+        """Returns the result as JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the result of plain values, as `dataclasses.asdict` gives them."""
+        return cls(**_with_tuples(values))
 
-@dataclass(frozen=True)
-class RunResult:
-    """The test results of a finished run.
-
-    `confusion[i][j]` counts the test images of class i that were taken for class j, in the order
-    of `classes`. `final_loss` is the mean training loss of the last 50 steps.
-    """
-
-    accuracy: float
-    classes: tuple[ClassScore, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    real_image_count: int
-    synthetic_image_count: int
-    test_image_count: int
-    seconds: float
-    final_loss: float
-    weights_uri: str = ""
-    card_uri: str = ""
-    metrics_uri: str = ""
-    predictions_uri: str = ""
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean accuracy of the classes that have test images."""
-        known = [score.accuracy for score in self.classes if score.accuracy is not None]
-        return fsum(known) / len(known)
+    @classmethod
+    def of_json(cls, data: bytes) -> Self:
+        """Reads what `to_json` wrote."""
+        return cls.of(json.loads(data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +73,10 @@ class JobSpec:
 
     `job` is the kind of job, by its file in `jobs`. What the job reads lies in `folder`, and so
     does what comes out, and `checkpoint.safetensors`. `data_digest` stands for the content of all
-    that it reads, `code_digest` for the code that trains.
+    that it reads, `code_digest` for the code that trains. `field` is what requests call the run.
     """
+
+    field: ClassVar[str] = "training_run"
 
     job: str
     folder: str
@@ -113,8 +104,61 @@ class JobSpec:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Returns the spec of the values that `write` wrote."""
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        return cls(**_with_tuples(values))
+
+
+@dataclass(frozen=True)
+class RunRequest(JobRequest):
+    """What a classifier trains on and how. The fields are those of the proto's TrainingRun."""
+
+    synthetic_manifest_uri: str = ""
+    strategy: str = ""
+    policy: str = ""
+    classifier: str = ""
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The test result of one class; `accuracy` is a share, 0 to 1, or None without test images."""
+
+    class_name: str
+    accuracy: float | None
+    test_image_count: int
+
+
+@dataclass(frozen=True)
+class RunResult(JobResult):
+    """The test results of a finished run.
+
+    `confusion[i][j]` counts the test images of class i that were taken for class j, in the order
+    of `classes`. `final_loss` is the mean training loss of the last 50 steps.
+    """
+
+    accuracy: float
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    real_image_count: int
+    synthetic_image_count: int
+    test_image_count: int
+    seconds: float
+    final_loss: float
+    weights_uri: str = ""
+    card_uri: str = ""
+    metrics_uri: str = ""
+    predictions_uri: str = ""
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean accuracy of the classes that have test images."""
+        known = [score.accuracy for score in self.classes if score.accuracy is not None]
+        return fsum(known) / len(known)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        classes = tuple(_score(**score) for score in values["classes"])
+        confusion = tuple(tuple(row) for row in values["confusion"])
+        return cls(**{**values, "classes": classes, "confusion": confusion})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,32 +191,9 @@ class RunSpec(JobSpec):
         }
 
 
-def request_to_json(request: RunRequest) -> bytes:
-    """Returns the request as JSON."""
-    return json.dumps(dataclasses.asdict(request), sort_keys=True).encode()
-
-
-def request_from_json(data: bytes) -> RunRequest:
-    """Reads what `request_to_json` wrote."""
-    values = json.loads(data)
-    return RunRequest(**{**values, "train_item_ids": tuple(values["train_item_ids"])})
-
-
-def result_to_json(result: RunResult) -> bytes:
-    """Returns the result as JSON."""
-    return json.dumps(dataclasses.asdict(result), sort_keys=True).encode()
-
-
-def result_from_json(data: bytes) -> RunResult:
-    """Reads what `result_to_json` wrote."""
-    return result_from_plain(json.loads(data))
-
-
-def result_from_plain(values: Mapping[str, Any]) -> RunResult:
-    """Returns the result of plain values, as `dataclasses.asdict` gives them."""
-    classes = tuple(_score(**score) for score in values["classes"])
-    confusion = tuple(tuple(row) for row in values["confusion"])
-    return RunResult(**{**values, "classes": classes, "confusion": confusion})
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with tuples in place of the lists that JSON knows."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def _score(class_name: str, accuracy: float | None, test_image_count: int) -> ClassScore:

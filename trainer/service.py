@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import grpc
 from google.longrunning import operations_pb2
+from google.protobuf.message import Message
 from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 
@@ -15,15 +17,17 @@ from trainer import recipes
 from trainer.classifiers.table import classifiers
 from trainer.defaults import resolve, smallest_image
 from trainer.identity import training_digest
-from trainer.runs import RunRequest, RunResult
+from trainer.messages.calls import CALLS, call_of
+from trainer.messages.training_runs import request_from_pb, run_to_pb
+from trainer.runs import JobRequest
 from trainer.trainer import Step, Trainer
 
-_PREFIX = "trainingRuns/"
+_RUNS = "trainingRuns"
 _PAGE_SIZE = 100
 
 
 class TrainerService(rpc.TrainerServiceServicer):
-    """Training runs as operations."""
+    """Runs of every kind as operations."""
 
     def __init__(self, trainer: Trainer, runner: OperationRunner) -> None:
         self._trainer = trainer
@@ -32,10 +36,15 @@ class TrainerService(rpc.TrainerServiceServicer):
     async def CreateTrainingRun(
         self, request: pb.CreateTrainingRunRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
-        run_id = request.training_run_id
-        wanted = resolve(request_from_pb(request.training_run))
-        wanted = await self._trainer.admit(run_id, wanted, request.SerializeToString())
-        operation = await self._runner.start(run_id, request, self._work(run_id, wanted))
+        run = f"{_RUNS}/{request.training_run_id}"
+        return await self._start(run, resolve(request_from_pb(request.training_run)), request)
+
+    async def _start(
+        self, run: str, wanted: JobRequest, request: Message
+    ) -> operations_pb2.Operation:
+        admitted = await self._trainer.admit(run, wanted, request.SerializeToString())
+        operation_id = call_of(run).operation_id(run)
+        operation = await self._runner.start(operation_id, request, self._work(run, admitted))
         await asyncio.sleep(0)  # the work has begun, so the run can be watched from now on
         return operation
 
@@ -44,24 +53,29 @@ class TrainerService(rpc.TrainerServiceServicer):
 
         So these can be watched, cancelled and waited for as if there had been no other trainer.
         """
-        for run_id in await self._trainer.found():
-            known = await asyncio.to_thread(self._trainer.history.call, run_id)
-            wanted = await asyncio.to_thread(self._trainer.history.request, run_id)
+        for run in await self._trainer.found():
+            if run.partition("/")[0] not in CALLS:
+                continue  # It is of a trainer of another version.
+            call, history = call_of(run), self._trainer.history
+            known = await asyncio.to_thread(history.call, run)
+            wanted = await asyncio.to_thread(history.request, run)
             if known is None or wanted is None:
                 continue  # It is of another store.
+            operation_id = call.operation_id(run)
             with suppress(NotFound):
-                if not (await self._runner.get(f"operations/trainer-{run_id}")).done:
-                    request = pb.CreateTrainingRunRequest.FromString(known)
-                    work = self._work(run_id, wanted, is_found=True)
-                    await self._runner.start(run_id, request, work)
+                if not (await self._runner.get(f"operations/trainer-{operation_id}")).done:
+                    work = self._work(run, wanted, is_found=True)
+                    await self._runner.start(operation_id, call.request.FromString(known), work)
 
-    def _work(self, run_id: str, wanted: RunRequest, *, is_found: bool = False) -> Work:
-        async def work(progress: Progress) -> pb.TrainingRun:
+    def _work(self, run: str, wanted: JobRequest, *, is_found: bool = False) -> Work:
+        call = call_of(run)
+
+        async def work(progress: Progress) -> Message:
             def on_step(step: Step) -> None:
-                progress.update(metadata_to_pb(step))
+                progress.update(call.metadata(step))
 
-            result = await self._trainer.train(run_id, wanted, on_step, is_found=is_found)
-            return run_to_pb(run_id, wanted, result)
+            result = await self._trainer.train(run, wanted, on_step, is_found=is_found)
+            return call.resource(run, wanted, result)
 
         return work
 
@@ -86,28 +100,19 @@ class TrainerService(rpc.TrainerServiceServicer):
     async def GetTrainingRun(
         self, request: pb.GetTrainingRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.TrainingRun:
-        return await self._get(request.name.removeprefix(_PREFIX))
+        return await self._get(request.name)
 
     async def ListTrainingRuns(
         self, request: pb.ListTrainingRunsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListTrainingRunsResponse:
-        ids = await asyncio.to_thread(lambda: list(self._trainer.history.ids()))
-        if request.page_token and request.page_token not in ids:
-            raise InvalidArgument(
-                "page_token is not from this list; start again without one", field="page_token"
-            )
-        ids = [run_id for run_id in ids if run_id > request.page_token]
-        size = request.page_size or _PAGE_SIZE
-        return pb.ListTrainingRunsResponse(
-            training_runs=[await self._get(run_id) for run_id in ids[:size]],
-            next_page_token=ids[size - 1] if len(ids) > size else "",
-        )
+        names, token = await self._page(_RUNS, request.page_size, request.page_token)
+        runs = [await self._get(name) for name in names]
+        return pb.ListTrainingRunsResponse(training_runs=runs, next_page_token=token)
 
     async def WatchMetrics(
         self, request: pb.WatchMetricsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WatchMetricsResponse]:
-        run_id = request.training_run.removeprefix(_PREFIX)
-        async for metrics in self._trainer.watch(run_id, request.after_step):
+        async for metrics in self._trainer.watch(request.training_run, request.after_step):
             yield pb.WatchMetricsResponse(step=metrics.step, values=metrics.values)
 
     async def ListRecipes(
@@ -121,85 +126,22 @@ class TrainerService(rpc.TrainerServiceServicer):
             device=await self._trainer.device_kind(),
         )
 
-    async def _get(self, run_id: str) -> pb.TrainingRun:
-        request, result = await asyncio.to_thread(self._trainer.history.get, run_id)
-        return run_to_pb(run_id, request, result)
+    async def _get(self, name: str) -> Any:
+        request, result = await asyncio.to_thread(self._trainer.history.get, name)
+        return call_of(name).resource(name, request, result)
 
-
-def request_from_pb(run: pb.TrainingRun) -> RunRequest:
-    """What a proto run asks for."""
-    return RunRequest(
-        manifest_uri=run.manifest_uri,
-        train_item_ids=tuple(run.train_item_ids),
-        synthetic_manifest_uri=run.synthetic_manifest_uri,
-        strategy=run.strategy,
-        policy=run.policy,
-        classifier=run.classifier,
-        step_count=run.step_count,
-        batch_size=run.batch_size,
-        learning_rate=run.learning_rate,
-        seed=run.seed,
-        image_size=run.image_size,
-        node_count=run.node_count,
-        gpus_per_node=run.gpus_per_node,
-    )
-
-
-def run_to_pb(run_id: str, request: RunRequest, result: RunResult | None) -> pb.TrainingRun:
-    """The proto run of a request, and of its result once there is one; without an id no name."""
-    return pb.TrainingRun(
-        name=_PREFIX + run_id if run_id else "",
-        manifest_uri=request.manifest_uri,
-        train_item_ids=request.train_item_ids,
-        synthetic_manifest_uri=request.synthetic_manifest_uri,
-        strategy=request.strategy,
-        policy=request.policy,
-        classifier=request.classifier,
-        step_count=request.step_count,
-        batch_size=request.batch_size,
-        learning_rate=request.learning_rate,
-        seed=request.seed,
-        image_size=request.image_size,
-        node_count=request.node_count,
-        gpus_per_node=request.gpus_per_node,
-        result=result_to_pb(result) if result is not None else None,
-    )
-
-
-def result_to_pb(result: RunResult) -> pb.TestResult:
-    """The proto of a test result."""
-    classes = [
-        pb.ClassResult(
-            class_name=score.class_name,
-            accuracy=score.accuracy,
-            test_image_count=score.test_image_count,
-            predicted_counts=counts,
-        )
-        for score, counts in zip(result.classes, result.confusion, strict=True)
-    ]
-    return pb.TestResult(
-        accuracy=result.accuracy,
-        classes=classes,
-        real_image_count=result.real_image_count,
-        synthetic_image_count=result.synthetic_image_count,
-        test_image_count=result.test_image_count,
-        seconds=result.seconds,
-        final_loss=result.final_loss,
-        weights_uri=result.weights_uri,
-        balanced_accuracy=result.balanced_accuracy,
-        card_uri=result.card_uri,
-        metrics_uri=result.metrics_uri,
-        predictions_uri=result.predictions_uri,
-    )
-
-
-def metadata_to_pb(step: Step) -> pb.CreateTrainingRunMetadata:
-    """The proto of progress."""
-    return pb.CreateTrainingRunMetadata(
-        done_step_count=step.done,
-        total_step_count=step.total,
-        images_per_second=step.images_per_second,
-    )
+    async def _page(self, collection: str, size: int, token: str) -> tuple[list[str], str]:
+        """The names of one page of runs, and the token of the next page: the last id of this."""
+        names = await asyncio.to_thread(lambda: list(self._trainer.history.names(collection)))
+        last = f"{collection}/{token}"
+        if token and last not in names:
+            raise InvalidArgument(
+                "page_token is not from this list; start again without one", field="page_token"
+            )
+        names = [name for name in names if name > last]
+        size = size or _PAGE_SIZE
+        more = len(names) > size
+        return names[:size], names[size - 1].partition("/")[2] if more else ""
 
 
 def _recipes_to_pb(kind: recipes.Kind) -> list[pb.Recipe]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from servicekit.storage import ObjectStore
 from servicekit.together import in_full
-from trainer.defaults import with_image_size
 from trainer.history import Metrics, MetricsLog, RunHistory
+from trainer.kinds.classify import ClassifyKind
+from trainer.kinds.registry import Kinds
 from trainer.launchers.base import Launcher, Report
 from trainer.pace import Pace, Paces
-from trainer.preparation import Preparation
-from trainer.runs import RunRequest, RunResult
+from trainer.runs import JobRequest, JobResult, RunRequest
 from trainer.settings import TrainerSettings
 
 
@@ -37,11 +37,12 @@ OnStep = Callable[[Step], None]
 
 
 class Trainer:
-    """Trains classifiers on images of the object store."""
+    """Trains on images of the object store. A run is known by its name, "COLLECTION/ID"."""
 
     def __init__(self, settings: TrainerSettings, store: ObjectStore, launcher: Launcher) -> None:
         self._history = RunHistory(store)
-        self._preparation = Preparation(settings, store)
+        self._kinds = Kinds(settings, store)
+        self._classify = ClassifyKind(settings, store)
         self._paces = Paces(store, settings.place)
         self._launcher = launcher
         self._logs: dict[str, MetricsLog] = {}
@@ -61,51 +62,53 @@ class Trainer:
         return await self._launcher.device_kind()
 
     async def found(self) -> Sequence[str]:
-        """The ids of runs that went on while no trainer followed them."""
+        """The names of runs that went on while no trainer followed them."""
         return await self._launcher.found()
 
-    async def admit(self, run_id: str, request: RunRequest, call: bytes) -> RunRequest:
+    async def admit(self, run: str, request: JobRequest, call: bytes) -> JobRequest:
         """Checks a run by its manifests, fills in what depends on them, and keeps it with its call.
 
         A run that is known keeps what was filled in then, and one that has finished is not checked
         again: its manifests may be gone. Raises InvalidArgument or Precondition.
         """
-        known = await asyncio.to_thread(self._history.request, run_id)
-        if known and await asyncio.to_thread(self._history.result, run_id) is not None:
+        known = await asyncio.to_thread(self._history.request, run)
+        if known and await asyncio.to_thread(self._history.result, run) is not None:
             return known
-        images = await asyncio.to_thread(self._preparation.choose, request)
-        request = known or with_image_size(request, images.sides)
-        self._launcher.check(request, images.cache_entries(request.image_size))
-        await asyncio.to_thread(self._history.add, run_id, request, call)
+        kind = self._kinds.of(run)
+        images = await asyncio.to_thread(kind.choose, request)
+        request = known or kind.completed(request, images)
+        self._launcher.check(request, kind.cache_entries(request, images))
+        await asyncio.to_thread(self._history.add, run, request, call)
         return request
 
     async def plan(self, request: RunRequest, planned_count: int) -> Plan:
-        """Checks a run as `admit` does, with so many synthetic images that are not made yet.
+        """Checks a training run as `admit` does, with synthetic images that are not made yet.
 
         Nothing is kept. Raises InvalidArgument or Precondition.
         """
-        images = await asyncio.to_thread(self._preparation.choose, request)
-        request = with_image_size(request, images.sides)
+        kind = self._classify
+        images = await asyncio.to_thread(kind.choose, request)
+        request = kind.completed(request, images)
         entries = images.cache_entries(request.image_size, planned_count)
         self._launcher.check(request, entries)
-        pace = await asyncio.to_thread(self._paces.get, request)
+        pace = await asyncio.to_thread(self._paces.get, kind.pace_key(request))
         return Plan(request, sum(entries.values()), pace)
 
     async def train(
-        self, run_id: str, request: RunRequest, on_step: OnStep, *, is_found: bool = False
-    ) -> RunResult:
+        self, run: str, request: JobRequest, on_step: OnStep, *, is_found: bool = False
+    ) -> JobResult:
         """Trains an admitted run, or goes on with one that was interrupted.
 
         One that was found (see `found`) is followed, and not started again if it has failed.
         """
         # Before anything is awaited, so that whoever watches the run now waits for its metrics.
-        log = self._logs[run_id] = MetricsLog()
+        log = self._logs[run] = MetricsLog()
         try:
-            result = await asyncio.to_thread(self._history.result, run_id)
+            result = await asyncio.to_thread(self._history.result, run)
             if result is not None:
                 return result
             on_step(Step(0, request.step_count, 0.0))
-            for metrics in await asyncio.to_thread(self._history.metrics, run_id):
+            for metrics in await asyncio.to_thread(self._history.metrics, run):
                 log.append(metrics)
 
             def on_report(report: Report) -> None:
@@ -113,25 +116,25 @@ class Trainer:
                 on_step(Step(report.step, request.step_count, report.images_per_second))
 
             if not is_found:
-                await self._launcher.start(run_id, request)
-            return await self._launcher.follow(run_id, on_report)
+                await self._launcher.start(run, request)
+            return await self._launcher.follow(run, on_report)
         except asyncio.CancelledError:
             if not self._is_leaving:
-                await in_full(self._launcher.cancel(run_id))
+                await in_full(self._launcher.cancel(run))
             raise
         finally:
-            del self._logs[run_id]
+            del self._logs[run]
             log.close()
 
-    async def watch(self, run_id: str, after_step: int) -> AsyncIterator[Metrics]:
+    async def watch(self, run: str, after_step: int) -> AsyncIterator[Metrics]:
         """Yields metrics after a step; ends when the run ends. Raises NotFound."""
-        await asyncio.to_thread(self._history.get, run_id)
-        log = self._logs.get(run_id)
+        await asyncio.to_thread(self._history.get, run)
+        log = self._logs.get(run)
         if log is not None:
             async for metrics in log.after(after_step):
                 yield metrics
             return
-        for metrics in await asyncio.to_thread(self._history.metrics, run_id):
+        for metrics in await asyncio.to_thread(self._history.metrics, run):
             if metrics.step > after_step:
                 yield metrics
 

@@ -31,13 +31,17 @@ Emit = Callable[[Event], None]
 
 
 class LossNotFiniteError(ArithmeticError):
-    """The training loss became infinite or not a number; `step` counts from 1."""
+    """The training loss became infinite or not a number; `step` counts from 1.
 
-    def __init__(self, step: int, learning_rate: float) -> None:
+    `subject` is the field of the request that is to blame.
+    """
+
+    def __init__(self, step: int, spec: JobSpec) -> None:
         super().__init__(
-            f"the loss is not finite at step {step}; use a learning_rate below {learning_rate:g}"
+            f"the loss is not finite at step {step}; use a learning_rate below "
+            f"{spec.learning_rate:g}"
         )
-        self.step = step
+        self.step, self.subject = step, f"{spec.field}.learning_rate"
 
 
 def read_spec(path: Path) -> JobSpec:
@@ -98,7 +102,7 @@ class _Steps:
         for step, batch in enumerate(job.batches(progress.step), progress.step + 1):
             unread.append(job.update(step - 1, batch))
             self._fresh += 1
-            is_last = step == spec.step_count
+            is_last = step == spec.step_count or job.is_done(step)
             is_told = is_last or step % report_every == 0
             # By the clock, since a step may take a minute.
             age = time.monotonic() - self._saved_at
@@ -111,6 +115,8 @@ class _Steps:
                 progress = self._report(progress)
             if is_kept:
                 self._save(progress)
+            if is_last:
+                break
         return progress
 
     def _read(self, progress: Progress, unread: list[Tensor]) -> Progress:
@@ -118,7 +124,7 @@ class _Steps:
         sums = progress.sums or (0.0,) * (len(self._job.metrics) - 1)
         for number, (loss, *others) in enumerate(torch.stack(unread).tolist(), 1):
             if not isfinite(loss):
-                raise LossNotFiniteError(progress.step + number, self._spec.learning_rate)
+                raise LossNotFiniteError(progress.step + number, self._spec)
             losses = (*losses, loss)[-_RECENT:]
             sums = tuple(total + value for total, value in zip(sums, others, strict=True))
         return replace(

@@ -7,9 +7,9 @@ in mid-run, so it never outlives the process that started it.
 it started; it ends in the same way.
 
 Events: "metrics" and "checkpoint" (see `training.train`), then "done" with the `result` or "failed"
-with `reason` and `message`. Of several processes the first tells of the run, and the first of each
-machine says "started" when all have met; those of the other machines end with "done" without a
-result, after the first.
+with `reason`, `message` and `subject`. Of several processes the first tells of the run, and the
+first of each machine says "started" when all have met; those of the other machines end with "done"
+without a result, after the first.
 """
 
 import dataclasses
@@ -107,15 +107,17 @@ def _ignore(event: Event) -> None:
 def _failure(error: Exception) -> Event:
     """The event of an error that ended a run; what is nobody's fault but ours leaves a trace."""
     reason, message = "INTERNAL", f"{type(error).__name__}: {error}"
+    subject = ""
     if isinstance(error, LossNotFiniteError):
         reason, message = "LOSS_NOT_FINITE", str(error)
+        subject = error.subject
     elif _is_lack_of(error, MemoryError | torch.OutOfMemoryError, _NO_MEMORY):
         reason, message = "OUT_OF_MEMORY", str(error).partition("\n")[0][:_LONGEST_MESSAGE]
     elif _is_lack_of(error, (), _NO_SPACE):
         reason, message = "SCRATCH_FULL", str(error)[:_LONGEST_MESSAGE]
     else:
         traceback.print_exception(error)
-    return {"event": "failed", "reason": reason, "message": message}
+    return {"event": "failed", "reason": reason, "message": message, "subject": subject}
 
 
 def _is_lack_of(error: Exception, kinds: Any, words: tuple[str, ...]) -> bool:

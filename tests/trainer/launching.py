@@ -98,7 +98,7 @@ class KubernetesPlace:
         return training_processes()
 
     async def left(self, run_id: str) -> list[str]:
-        name, cluster = name_of(run_id), self.cluster
+        name, cluster = name_of(named(run_id)), self.cluster
         pods = [pod.name for pod in cluster.pods_of(name)]
         return [key for key in (name,) if key in {*cluster.jobs, *cluster.services}] + pods
 
@@ -113,12 +113,17 @@ def training_processes() -> list[psutil.Process]:
     return found
 
 
+def named(run_id: str) -> str:
+    """The name of a training run."""
+    return f"trainingRuns/{run_id}"
+
+
 def admitted(store: ObjectStore, run_id: str, **values: Any) -> RunRequest:
     """Returns a run that the store knows, as a trainer leaves it to its launcher."""
     # Batches that take a while, so that a run can be met on its way.
     fields = {"step_count": 50, "batch_size": 32, "image_size": 32, "seed": 7} | values
     request = resolve(RunRequest(DATASET, **fields))
-    RunHistory(store).add(run_id, request, b"")
+    RunHistory(store).add(named(run_id), request, b"")
     return request
 
 
@@ -130,8 +135,8 @@ class Follower:
         self.task = asyncio.create_task(self._follow(launcher, run_id, request))
 
     async def _follow(self, launcher: Launcher, run_id: str, request: RunRequest) -> Any:
-        await launcher.start(run_id, request)
-        return await launcher.follow(run_id, self.reports.append)
+        await launcher.start(named(run_id), request)
+        return await launcher.follow(named(run_id), self.reports.append)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Waits until something is so. Raises what ended the run before."""

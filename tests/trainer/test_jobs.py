@@ -20,8 +20,9 @@ class Line:
 class FitLine:
     metrics = ("loss", "slope")
 
-    def __init__(self, spec, share, device, infinite_at=None):
-        self.spec, self.infinite_at, self.updates = spec, infinite_at, []
+    def __init__(self, spec, share, device, infinite_at=None, done_at=None):
+        self.spec, self.infinite_at, self.done_at = spec, infinite_at, done_at
+        self.updates = []
         self.model = torch.nn.Linear(1, 1)
         self.optimizer = torch.optim.SGD(self.model.parameters(), spec.learning_rate, momentum=0.9)
 
@@ -38,6 +39,9 @@ class FitLine:
         if step == self.infinite_at:
             loss = loss / 0
         return torch.stack([loss.detach(), self.model.weight.detach().squeeze()])
+
+    def is_done(self, step):
+        return step == self.done_at
 
     def finish(self, losses, seconds):
         assert seconds > 0
@@ -103,6 +107,13 @@ def test_a_loss_that_is_not_finite_ends_the_job_and_names_its_step(jobs, tmp_pat
     with pytest.raises(LossNotFiniteError) as ended:
         train(spec_of(tmp_path, step_count=100_000), ignore)
     assert ended.value.step == 1235 and len(jobs.made[-1].updates) < 1300
+
+
+def test_a_job_that_has_nothing_left_to_learn_ends_before_its_last_step(jobs, tmp_path):
+    jobs.values["done_at"], events = 31, []
+    result = train(spec_of(tmp_path), events.append)
+    assert jobs.made[-1].updates == list(range(31)) and len(result.losses) == 31
+    assert events[-1]["step"] == 31, "the last step is told"
 
 
 def test_a_spec_is_read_as_that_of_its_kind(jobs, tmp_path, spec):

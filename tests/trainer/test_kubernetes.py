@@ -13,7 +13,7 @@ from servicekit.operations import wait_for
 from servicekit.storage import ObjectStore
 from tests.k8s.rendered import pod
 from tests.trainer.conftest import connect, settings
-from tests.trainer.launching import Follower, KubernetesPlace, admitted
+from tests.trainer.launching import Follower, KubernetesPlace, admitted, named
 from trainer.launchers.kubernetes.manifests import name_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +43,7 @@ async def test_a_run_outlives_its_node_new_tokens_and_an_api_server_that_is_away
     job = cluster.template["spec"]["jobTemplate"]["spec"]
     job |= {"backoffLimitPerIndex": 0, "ttlSecondsAfterFinished": 0}
     launcher, request = place.launcher(), admitted(store, "tossed")
-    follower, name = Follower(launcher, "tossed", request), name_of("tossed")
+    follower, name = Follower(launcher, "tossed", request), name_of(named("tossed"))
     await follower.until(lambda: len(follower.reports) > 5)
     [service] = cluster.services.values()
     assert service["metadata"]["ownerReferences"][0]["uid"] == cluster.jobs[name]["metadata"]["uid"]
@@ -70,7 +70,7 @@ async def test_two_pods_train_one_run_and_neither_loss_changes_what_comes_of_it(
 ):
     launcher, request = place.launcher(), admitted(store, "pair", node_count=2, step_count=20)
     launcher.check(request, {})
-    follower, name = Follower(launcher, "pair", request), name_of("pair")
+    follower, name = Follower(launcher, "pair", request), name_of(named("pair"))
     result = await follower.task
     assert [report.step for report in follower.reports] == list(range(1, 21))
     assert result.test_image_count == 30
@@ -81,7 +81,7 @@ async def test_two_pods_train_one_run_and_neither_loss_changes_what_comes_of_it(
 
     cluster.template["spec"]["jobTemplate"]["spec"]["backoffLimitPerIndex"] = 0
     request = admitted(store, "torn", node_count=2, step_count=20)
-    follower, name = Follower(launcher, "torn", request), name_of("torn")
+    follower, name = Follower(launcher, "torn", request), name_of(named("torn"))
     await follower.until(lambda: store.exists("trainingRuns/torn/checkpoint.safetensors"))
     first, second = cluster.pods_of(name)
     second.evict()
@@ -133,7 +133,7 @@ async def test_a_job_that_somebody_deletes_ends_the_run_with_a_sentence_that_say
     place, cluster, store
 ):
     launcher, request = place.launcher(), admitted(store, "deleted")
-    follower, name = Follower(launcher, "deleted", request), name_of("deleted")
+    follower, name = Follower(launcher, "deleted", request), name_of(named("deleted"))
     await until(lambda: cluster.pods_of(name))
     await cluster._gone(name)
     with pytest.raises(Precondition, match=f"somebody deleted the Job {name}") as caught:
@@ -147,7 +147,7 @@ async def test_pods_that_cannot_reach_the_store_are_quoted(place, cluster, store
     launcher, request = place.launcher(), admitted(store, "lonely")
     with pytest.raises(Exception, match="'nowhere:' is not a store") as caught:
         await Follower(launcher, "lonely", request).task
-    assert f"kubectl logs job/{name_of('lonely')}" in str(caught.value)
+    assert f"kubectl logs job/{name_of(named('lonely'))}" in str(caught.value)
     await launcher.close()
 
 
@@ -160,10 +160,10 @@ async def test_a_right_that_is_missing_is_named(place, cluster, store, verb, kin
             rule["verbs"].remove(verb)
     launcher, request = place.launcher(), admitted(store, "forbidden")
     with pytest.raises(Precondition, match=f'cannot {verb} resource "{kind}"') as caught:
-        await launcher.start("forbidden", request)
+        await launcher.start(named("forbidden"), request)
     assert "system:serviceaccount:variegate:trainer" in caught.value.message
     assert "k8s/components/training-jobs" in caught.value.message
-    await launcher.cancel("forbidden")
+    await launcher.cancel(named("forbidden"))
     await launcher.close()
 
 
@@ -171,7 +171,7 @@ async def test_what_the_api_server_does_not_take_is_told_with_where_to_look(plac
     pod(cluster.template)["volums"] = []
     launcher = place.launcher()
     with pytest.raises(Precondition, match="volums") as caught:
-        await launcher.start("misspelt", admitted(store, "misspelt"))
+        await launcher.start(named("misspelt"), admitted(store, "misspelt"))
     assert "TRAINER_JOB_TEMPLATE" in caught.value.message
     await launcher.close()
 

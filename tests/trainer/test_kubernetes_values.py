@@ -37,16 +37,16 @@ def test_outside_of_a_cluster_the_trainer_does_not_start(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("run_id", ["a", "study_7-mvc", "r" * 128, "x-" + "_" * 60])
 def test_every_run_has_a_name_that_pods_can_bear(run_id):
-    name = name_of(run_id)
+    name = name_of(f"trainingRuns/{run_id}")
     assert len(f"{name}-99") <= 63 and name.replace("-", "").isalnum() and name == name.lower()
-    assert name == name_of(run_id) != name_of(run_id + "-")
+    assert name == name_of(f"trainingRuns/{run_id}") != name_of(f"trainingRuns/{run_id}-")
 
 
 def test_the_gpus_of_a_run_are_those_that_it_asks_for_or_the_templates():
     template = deepcopy(named(render(RENDERING), "CronJob", "training"))
     for wanted, limit in ((0, None), (4, "4")):
         request = RunRequest("store:m", node_count=2, gpus_per_node=wanted)
-        job = job_of(template, "gpus", request)
+        job = job_of(template, "trainingRuns/gpus", request)
         limits = job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
         assert limits.get(GPU) == limit and job["spec"]["completions"] == 2
         validate(job, NEWEST, strict=True)

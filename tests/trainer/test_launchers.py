@@ -15,6 +15,7 @@ from tests.trainer.launching import (
     Place,
     SubprocessPlace,
     admitted,
+    named,
 )
 from trainer.history import RunHistory
 from trainer.launchers.base import Launcher, OnReport
@@ -48,9 +49,9 @@ async def finished(
 ) -> RunResult:
     """Follows a run to its end, starting it again where it does not go on by itself."""
     while True:
-        await launcher.start(run_id, request)
+        await launcher.start(named(run_id), request)
         try:
-            return await launcher.follow(run_id, on_report)
+            return await launcher.follow(named(run_id), on_report)
         except ServiceError as error:
             if error.reason != "WORKER_KILLED":
                 raise
@@ -69,11 +70,11 @@ async def test_a_run_reports_every_step_in_order_and_ends_with_all_that_it_made(
     # Of a run in a pod that ended between two looks, only what is kept is told, which is no pace.
     if isinstance(place, SubprocessPlace):
         assert any(report.images_per_second > 0 for report in follower.reports)
-    assert result == RunHistory(store).result("calm")
+    assert result == RunHistory(store).result(named("calm"))
     assert result.test_image_count == 30 and result.seconds > 0
     for uri in (result.weights_uri, result.card_uri, result.metrics_uri, result.predictions_uri):
         assert store.get(uri.removeprefix("store:"))
-    assert len(RunHistory(store).metrics("calm")) == 50
+    assert len(RunHistory(store).metrics(named("calm"))) == 50
     await launcher.close()
 
 
@@ -90,7 +91,7 @@ async def test_a_run_that_loses_its_worker_goes_on_from_its_checkpoint(place, st
     except ServiceError as error:
         assert not place.goes_on and error.reason == "WORKER_KILLED"
         result = await finished(launcher, "lost", request, lambda report: None)
-    calm = RunHistory(store).result("calm")
+    calm = RunHistory(store).result(named("calm"))
     assert replace(result, seconds=0.0, **URIS) == replace(calm, seconds=0.0, **URIS)
     for name in ("weights.safetensors", "metrics.jsonl", "predictions.parquet"):
         assert kept(store, "lost", name) == kept(store, "calm", name)
@@ -106,7 +107,7 @@ async def test_a_run_is_found_again_by_the_launcher_of_a_restarted_trainer(place
     await asyncio.wait({follower.task})
     await launcher.close()
     launcher, steps = place.launcher(), []
-    assert ("again" in await launcher.found()) == place.goes_on
+    assert (named("again") in await launcher.found()) == place.goes_on
     result = await finished(launcher, "again", request, lambda report: steps.append(report.step))
     assert steps == sorted(steps) and steps[-1] == 50
     assert result.test_image_count == 30
@@ -122,14 +123,14 @@ async def test_a_cancelled_run_leaves_nothing_that_writes_and_can_be_started_aga
     follower.task.cancel()
     await asyncio.wait({follower.task})
     assert place.workers(), "to stop following is not to stop the run"
-    await launcher.cancel("stopped")
+    await launcher.cancel(named("stopped"))
     assert not place.workers() and not await place.left("stopped")
     version = store.version(key)
     again = Follower(launcher, "stopped", request)
     await again.until(lambda: store.version(key) != version)
     again.task.cancel()
-    await launcher.cancel("stopped")
-    await launcher.cancel("stopped")  # It is gone, which is all that was wanted.
+    await launcher.cancel(named("stopped"))
+    await launcher.cancel(named("stopped"))  # It is gone, which is all that was wanted.
     await launcher.close()
 
 

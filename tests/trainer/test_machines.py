@@ -71,7 +71,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, AwayStore()
-        self.record = RunRecord(self.store, "run")
+        self.record = RunRecord(self.store, "trainingRuns/run")
 
     async def train(self, *lines, index=0):
         group = Scripted(2, index=index, folder=self.folder, lines=lines)

@@ -10,7 +10,7 @@ import torch
 
 from tests.trainer.conftest import TEST, TRAIN
 from trainer.jobs.classify import PREDICTIONS, WEIGHTS
-from trainer.runs import ClassScore, RunResult, RunSpec, result_from_json, result_to_json
+from trainer.runs import ClassScore, RunResult, RunSpec
 from trainer.training import CHECKPOINT, LossNotFiniteError, train
 
 
@@ -43,7 +43,7 @@ def test_colours_are_told_apart(spec):
     assert result.accuracy == 1.0
     assert result.confusion == ((3, 0, 0), (0, 3, 0), (0, 0, 3))
     assert (result.real_image_count, result.synthetic_image_count) == (TRAIN, TRAIN)
-    assert result_from_json(result_to_json(result)) == result
+    assert RunResult.of_json(result.to_json()) == result
 
 
 @pytest.mark.parametrize("strategy", ["combined", "two_phase", "half_half"])
@@ -96,7 +96,7 @@ def test_a_class_without_test_images_has_no_accuracy_and_counts_in_no_mean(spec)
     assert [score.accuracy for score in result.classes] == [1.0, 1.0, None]
     assert result.classes[2].test_image_count == 0
     assert result.balanced_accuracy == 1.0
-    assert result_from_json(result_to_json(result)) == result
+    assert RunResult.of_json(result.to_json()) == result
 
 
 def test_balanced_accuracy_is_the_mean_over_classes_not_over_images():

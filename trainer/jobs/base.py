@@ -31,6 +31,9 @@ class Job(Protocol):
     def update(self, step: int, batch: Any) -> Tensor:
         """Does one optimiser step. Returns the metrics, on whichever device and unread."""
 
+    def is_done(self, step: int) -> bool:
+        """Whether nothing is left to learn after so many steps, fewer than the spec's."""
+
     def finish(self, losses: tuple[float, ...], seconds: float) -> Any:
         """Writes what comes out into the spec's folder, and returns the result, a dataclass.
 

@@ -3,26 +3,26 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from servicekit.devices import find_device, kind_of_device
 from servicekit.errors import Precondition
 from servicekit.places import need_writable
 from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end
-from trainer.artefacts import CARD, PREDICTIONS, WEIGHTS, artefacts
 from trainer.data.leases import Lease
 from trainer.history import Metrics, MetricsLog, RunHistory
+from trainer.kinds.registry import Kinds
 from trainer.launchers.base import OnReport, Report
 from trainer.launchers.groups import Group, run_group
 from trainer.launchers.machines import train_with_others
 from trainer.launchers.workers import Event, WorkerPool
 from trainer.pace import Meter, Paces
-from trainer.preparation import ChosenImages, Preparation
 from trainer.record import RunRecord
 from trainer.room import Room
-from trainer.runs import RunRequest, RunResult, RunSpec, result_from_plain
+from trainer.runs import JobRequest, JobResult, JobSpec
 from trainer.settings import TrainerSettings
 
 _SPEC, _CHECKPOINT = "spec.json", "checkpoint.safetensors"
@@ -33,7 +33,7 @@ _CLOSING_SECONDS = 3.0
 class _Training:
     """A run on its way: what it reported so far, and who is told of the rest."""
 
-    task: "asyncio.Task[RunResult] | None" = None
+    task: "asyncio.Task[JobResult] | None" = None
     reports: list[Report] = field(default_factory=list)
     listeners: list[OnReport] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class SubprocessLauncher:
         self._settings, self._store = settings, store
         self._group = group or Group()
         self._history = RunHistory(store)
-        self._preparation = Preparation(settings, store)
+        self._kinds = Kinds(settings, store)
         self._room = Room(settings.cache_bytes)
         self._paces = Paces(store, settings.place)
         self._pool = WorkerPool(settings.max_runs, settings.idle_seconds)
@@ -65,7 +65,7 @@ class SubprocessLauncher:
         if self._settings.device not in ("auto", "cpu"):  # torch is not imported here for nothing
             await asyncio.to_thread(find_device, self._settings.device, "TRAINER_DEVICE")
 
-    def check(self, request: RunRequest, cache_entries: Mapping[str, int]) -> None:
+    def check(self, request: JobRequest, cache_entries: Mapping[str, int]) -> None:
         """Refuses more machines than this one, and images that can never lie in its cache."""
         if request.node_count > 1 or request.gpus_per_node:
             raise Precondition(
@@ -81,16 +81,16 @@ class SubprocessLauncher:
         """The kind of this machine's device."""
         return await asyncio.to_thread(kind_of_device, self._settings.device, "TRAINER_DEVICE")
 
-    async def start(self, run_id: str, request: RunRequest) -> None:
+    async def start(self, run: str, request: JobRequest) -> None:
         """Queues a run; it goes on from its last checkpoint."""
-        if run_id not in self._trainings:
-            training = self._trainings[run_id] = _Training()
-            work = self._train(run_id, request, training.report)
-            training.task = asyncio.create_task(work, name=f"train {run_id}")
+        if run not in self._trainings:
+            training = self._trainings[run] = _Training()
+            work = self._train(run, request, training.report)
+            training.task = asyncio.create_task(work, name=f"train {run}")
 
-    async def follow(self, run_id: str, on_report: OnReport) -> RunResult:
+    async def follow(self, run: str, on_report: OnReport) -> JobResult:
         """Gives the reports so far, then each as it comes, then the result."""
-        training = self._trainings[run_id]
+        training = self._trainings[run]
         for report in training.reports:
             on_report(report)
         training.listeners.append(on_report)
@@ -100,16 +100,16 @@ class SubprocessLauncher:
         finally:
             training.listeners.remove(on_report)
             if training.task.done():
-                self._trainings.pop(run_id, None)
+                self._trainings.pop(run, None)
         return result
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run: str) -> None:
         """Kills the run's worker."""
-        training = self._trainings.get(run_id)
+        training = self._trainings.get(run)
         if training is not None and training.task is not None:
             training.task.cancel()
             await asyncio.wait({training.task})
-            self._trainings.pop(run_id, None)
+            self._trainings.pop(run, None)
 
     async def found(self) -> Sequence[str]:
         """None: a worker does not outlive the process that started it."""
@@ -124,24 +124,25 @@ class SubprocessLauncher:
             await asyncio.wait(tasks, timeout=_CLOSING_SECONDS)
         await self._pool.close()
 
-    async def _train(self, run_id: str, request: RunRequest, report: OnReport) -> RunResult:
-        images = await asyncio.to_thread(self._preparation.choose, request)
+    async def _train(self, run: str, request: JobRequest, report: OnReport) -> JobResult:
+        kind = self._kinds.of(run)
+        images = await asyncio.to_thread(kind.choose, request)
         lease = Lease()
         try:
-            async with self._room.promised(images.cache_entries(request.image_size)):
+            async with self._room.promised(kind.cache_entries(request, images)):
                 spec = await to_its_end(
-                    self._prepare, run_id, request, images, lease, stop=lease.give_up
+                    self._prepare, run, request, images, lease, stop=lease.give_up
                 )
-                return await self._work(run_id, request, spec, report)
+                return await self._work(run, request, spec, report)
         finally:
             lease.release()
 
     async def _work(
-        self, run_id: str, request: RunRequest, spec: RunSpec, report: OnReport
-    ) -> RunResult:
+        self, run: str, request: JobRequest, spec: JobSpec, report: OnReport
+    ) -> JobResult:
         folder, uploads = Path(spec.folder), set[asyncio.Task[None]]()
         meter, log = Meter(spec.batch_size), MetricsLog()
-        for known in await asyncio.to_thread(self._history.metrics, run_id):
+        for known in await asyncio.to_thread(self._history.metrics, run):
             log.append(known)
 
         def on_event(event: Event) -> None:
@@ -151,61 +152,55 @@ class SubprocessLauncher:
                 meter.report(step, rate)
                 report(Report(step, values, rate))
             elif event["event"] == "checkpoint" and not uploads:  # A slow store gets the next.
-                task = asyncio.create_task(self._upload(run_id, folder, list(log.entries)))
+                task = asyncio.create_task(self._upload(run, folder, list(log.entries)))
                 uploads.add(task)
                 task.add_done_callback(uploads.discard)
 
         try:
-            values = await self._trained(run_id, folder / _SPEC, on_event)
+            values = await self._trained(run, folder / _SPEC, on_event)
         finally:
             if uploads:  # Waited for and not cancelled, so that none is late.
                 await asyncio.wait(uploads)
         if values is None:
-            kept = await asyncio.to_thread(self._history.result, run_id)
+            kept = await asyncio.to_thread(self._history.result, run)
             assert kept is not None, "it is in the store before the other machines end"
             return kept
-        await asyncio.to_thread(self._paces.add, request, meter.pace)
-        result, metrics = result_from_plain(values), list(log.entries)
-        return await to_its_end(self._finish, run_id, spec, result, metrics)
+        kind = self._kinds.of(run)
+        await asyncio.to_thread(self._paces.add, kind.pace_key(request), meter.pace)
+        result, metrics = kind.Result.of(values), list(log.entries)
+        return await to_its_end(self._finish, run, spec, result, metrics)
 
     async def _trained(
-        self, run_id: str, spec: Path, on_event: Callable[[Event], None]
+        self, run: str, spec: Path, on_event: Callable[[Event], None]
     ) -> Event | None:
         if self._group.machines > 1:
-            record = RunRecord(self._store, run_id)
+            record = RunRecord(self._store, run)
             return await train_with_others(self._group, spec, on_event, record)
         if self._group.count > 1:
             return await run_group(self._group, spec, on_event)
         return await self._pool.run(spec, on_event)
 
-    def _prepare(
-        self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
-    ) -> RunSpec:
-        spec = self._preparation.prepare(run_id, request, images, lease)
+    def _prepare(self, run: str, request: JobRequest, images: Any, lease: Lease) -> JobSpec:
+        spec = self._kinds.of(run).prepare(run, request, images, lease)
         folder = Path(spec.folder)
         # A checkpoint on this machine is never older than the one in the store.
-        checkpoint = self._history.checkpoint(run_id)
+        checkpoint = self._history.checkpoint(run)
         if checkpoint is not None and not (folder / _CHECKPOINT).exists():
             (folder / _CHECKPOINT).write_bytes(checkpoint)
         spec.write(folder / _SPEC)
         return spec
 
-    async def _upload(self, run_id: str, folder: Path, metrics: list[Metrics]) -> None:
+    async def _upload(self, run: str, folder: Path, metrics: list[Metrics]) -> None:
         data = await asyncio.to_thread((folder / _CHECKPOINT).read_bytes)
-        await to_its_end(self._history.keep_checkpoint, run_id, data, metrics)
+        await to_its_end(self._history.keep_checkpoint, run, data, metrics)
 
     def _finish(
-        self, run_id: str, spec: RunSpec, result: RunResult, metrics: list[Metrics]
-    ) -> RunResult:
-        files = artefacts(spec)
-        uris = {name: self._history.keep(run_id, name, data) for name, data in files.items()}
-        result = replace(
-            result,
-            weights_uri=uris[WEIGHTS],
-            card_uri=uris[CARD],
-            predictions_uri=uris[PREDICTIONS],
-            metrics_uri=self._history.keep_metrics(run_id, metrics),
-        )
-        self._history.finish(run_id, result)
+        self, run: str, spec: JobSpec, result: JobResult, metrics: list[Metrics]
+    ) -> JobResult:
+        kind = self._kinds.of(run)
+        files = kind.files(spec)
+        uris = {name: self._history.keep(run, name, data) for name, data in files.items()}
+        kept: JobResult = kind.kept(result, uris, self._history.keep_metrics(run, metrics))
+        self._history.finish(run, kept)
         shutil.rmtree(spec.folder, ignore_errors=True)
-        return result
+        return kept

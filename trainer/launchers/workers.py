@@ -139,7 +139,7 @@ def failure_of(event: Event) -> ServiceError:
     """The error of what a worker says of its failure."""
     reason, message = event["reason"], event["message"]
     if reason == "LOSS_NOT_FINITE":
-        return Precondition(message, subject="training_run.learning_rate", reason=reason)
+        return Precondition(message, subject=event["subject"], reason=reason)
     if reason == "OUT_OF_MEMORY":
         return Exhausted(
             f"the run needs more memory than there is ({message}); use a smaller batch_size or "

@@ -11,7 +11,7 @@ from trainer.launchers.kubernetes import outcomes
 from trainer.launchers.kubernetes.api import JOBS, PODS, KubernetesApi, Manifest
 from trainer.launchers.kubernetes.manifests import end_of, name_of
 from trainer.record import RunRecord
-from trainer.runs import RunResult
+from trainer.runs import JobResult
 
 _log = logging.getLogger(__name__)
 
@@ -20,21 +20,21 @@ class Following:
     """What was seen of a run so far."""
 
     def __init__(
-        self, api: KubernetesApi, store: ObjectStore, run_id: str, on_report: OnReport
+        self, api: KubernetesApi, store: ObjectStore, run: str, on_report: OnReport
     ) -> None:
-        self._api, self._run_id, self._on_report = api, run_id, on_report
-        self._history, self._record = RunHistory(store), RunRecord(store, run_id)
+        self._api, self._run, self._on_report = api, run, on_report
+        self._history, self._record = RunHistory(store), RunRecord(store, run)
         self._step, self._waiting = 0, ""
 
-    async def look(self) -> RunResult | None:
+    async def look(self) -> JobResult | None:
         """Reports what is new. Returns the result once there is one; raises the run's error."""
-        name = name_of(self._run_id)
+        name = name_of(self._run)
         # The Job first: whatever it is said to have ended with is in the store by then.
         job = await self._api.find(JOBS, name)
-        result = await asyncio.to_thread(self._history.result, self._run_id)
+        result = await asyncio.to_thread(self._history.result, self._run)
         self._report(await asyncio.to_thread(self._record.new_reports))
         if result is not None:
-            kept = await asyncio.to_thread(self._history.metrics, self._run_id)
+            kept = await asyncio.to_thread(self._history.metrics, self._run)
             self._report([Report(one.step, one.values, 0.0) for one in kept])
             await asyncio.to_thread(self._record.clear)
             return result
@@ -57,4 +57,4 @@ class Following:
         """Logs why pods do not run: nothing ends a Job that waits for room or for its image."""
         if (waiting := outcomes.waiting(pods)) != self._waiting:
             self._waiting = waiting
-            _log.warning("the training run %s waits: %s", self._run_id, waiting or "no longer")
+            _log.warning("the training run %s waits: %s", self._run, waiting or "no longer")

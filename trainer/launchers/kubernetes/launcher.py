@@ -27,7 +27,7 @@ from trainer.launchers.kubernetes.manifests import (
 )
 from trainer.record import RunRecord
 from trainer.room import Room
-from trainer.runs import RunRequest, RunResult
+from trainer.runs import JobRequest, JobResult
 from trainer.settings import TrainerSettings
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class KubernetesLauncher:
         gpus_of(await self._template())
         await self._api.list(JOBS, MANAGED_BY)
 
-    def check(self, request: RunRequest, cache_entries: Mapping[str, int]) -> None:
+    def check(self, request: JobRequest, cache_entries: Mapping[str, int]) -> None:
         """Refuses images that can never lie in a pod's cache together."""
         self._room.check(cache_entries)
 
@@ -58,37 +58,37 @@ class KubernetesLauncher:
         """The kind of device that the template's pods have."""
         return "cuda" if gpus_of(await self._template()) else "cpu"
 
-    async def start(self, run_id: str, request: RunRequest) -> None:
+    async def start(self, run: str, request: JobRequest) -> None:
         """Creates the run's Job and Service, as far as they do not exist."""
         # Not stopped half way: what is on its way to the API server could not be cancelled.
-        await in_full(self._start(run_id, request))
+        await in_full(self._start(run, request))
 
-    async def _start(self, run_id: str, request: RunRequest) -> None:
-        name = name_of(run_id)
+    async def _start(self, run: str, request: JobRequest) -> None:
+        name = name_of(run)
         job = await self._api.find(JOBS, name)
         if job is not None and not is_going(job):
             await self._delete(name)
             job = None
         if job is None:
-            await asyncio.to_thread(RunRecord(self._store, run_id).clear)
-            job = await self._created(job_of(await self._template(), run_id, request))
+            await asyncio.to_thread(RunRecord(self._store, run).clear)
+            job = await self._created(job_of(await self._template(), run, request))
         with suppress(AlreadyExists):
             await self._api.create(SERVICES, service_of(job))
 
-    async def follow(self, run_id: str, on_report: OnReport) -> RunResult:
+    async def follow(self, run: str, on_report: OnReport) -> JobResult:
         """Looks at the Job and the store every few seconds, through failures of either."""
-        following = Following(self._api, self._store, run_id, on_report)
+        following = Following(self._api, self._store, run, on_report)
         while True:
             try:
                 if (result := await following.look()) is not None:
                     return result
             except Unavailable as error:  # The run goes on meanwhile.
-                _log.warning("the training run %s cannot be followed: %s", run_id, error)
+                _log.warning("the training run %s cannot be followed: %s", run, error)
             await asyncio.sleep(self._settings.job_poll_seconds)
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run: str) -> None:
         """Deletes the Job with all that it owns."""
-        await self._delete(name_of(run_id))
+        await self._delete(name_of(run))
 
     async def found(self) -> Sequence[str]:
         """The runs of all Jobs that are not being deleted, also of those at their end."""

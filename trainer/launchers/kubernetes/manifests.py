@@ -11,8 +11,9 @@ from copy import deepcopy
 from typing import Any
 
 from servicekit.errors import Precondition
+from trainer.kinds.registry import type_of
 from trainer.launchers.kubernetes.api import Manifest
-from trainer.runs import RunRequest
+from trainer.runs import JobRequest
 
 # The container of the template that trains.
 CONTAINER = "trainer"
@@ -24,26 +25,29 @@ _PORT = 29400
 _LONGEST_SLUG = 30
 
 
-def name_of(run_id: str) -> str:
+def name_of(run: str) -> str:
     """The name of a run's Job and Service: readable, and of its own whatever is cut off.
+
+    `run` is the run's name, "COLLECTION/ID".
 
     With "-INDEX" it is the host name of a pod, which has at most 63 characters.
     """
+    run_id = run.partition("/")[2]
     slug = re.sub("[^a-z0-9]+", "-", run_id)[:_LONGEST_SLUG].strip("-")
-    return f"training-{slug}-{hashlib.sha256(run_id.encode()).hexdigest()[:10]}"
+    return f"{type_of(run).prefix}-{slug}-{hashlib.sha256(run_id.encode()).hexdigest()[:10]}"
 
 
-def job_of(template: Manifest, run_id: str, request: RunRequest) -> Manifest:
+def job_of(template: Manifest, run: str, request: JobRequest) -> Manifest:
     """Returns the Job of a run."""
-    name, nodes = name_of(run_id), request.machines
+    name, nodes = name_of(run), request.machines
     made = deepcopy(template["spec"]["jobTemplate"])
     metadata, spec = made.get("metadata", {}), made["spec"]
     spec |= {"completions": nodes, "parallelism": nodes, "completionMode": "Indexed"}
     pod = spec["template"]
     pod["spec"]["subdomain"] = name  # gives the pods names by which they find one another
-    _labelled(pod.setdefault("metadata", {}), run_id)
+    _labelled(pod.setdefault("metadata", {}), run)
     container = trains(template, pod["spec"])
-    container["args"] = ["job", run_id, f"{name}-0.{name}:{_PORT}"]
+    container["args"] = ["job", run, f"{name}-0.{name}:{_PORT}"]
     if request.gpus_per_node:
         limits = container.setdefault("resources", {}).setdefault("limits", {})
         limits[GPU] = str(request.gpus_per_node)
@@ -51,7 +55,7 @@ def job_of(template: Manifest, run_id: str, request: RunRequest) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _labelled(own, run_id),
+        "metadata": _labelled(own, run),
         "spec": spec,
     }
 
@@ -95,7 +99,7 @@ def gpus_of(template: Manifest) -> int:
 
 
 def run_of(job: Manifest) -> str:
-    """The id of a Job's run; "" for a Job that another made."""
+    """The name of a Job's run; "" for a Job that another made."""
     return str(job["metadata"].get("annotations", {}).get(RUN, ""))
 
 
@@ -112,8 +116,8 @@ def end_of(job: Manifest) -> Manifest | None:
     return None
 
 
-def _labelled(metadata: dict[str, Any], run_id: str) -> dict[str, Any]:
+def _labelled(metadata: dict[str, Any], run: str) -> dict[str, Any]:
     key, _, value = MANAGED_BY.partition("=")
     metadata["labels"] = {**metadata.get("labels", {}), key: value}
-    metadata["annotations"] = {**metadata.get("annotations", {}), RUN: run_id}
+    metadata["annotations"] = {**metadata.get("annotations", {}), RUN: run}
     return metadata

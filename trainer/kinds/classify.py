@@ -1,12 +1,15 @@
-"""Gets a run ready for its worker: images chosen, guarded and decoded, a folder with its spec."""
+"""Training runs: classifiers that are trained on images and tested."""
 
 import hashlib
-import os
-from dataclasses import dataclass
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -16,14 +19,19 @@ from servicekit.storage import ObjectStore
 from trainer.data.cache import CachedImages, ImageCache
 from trainer.data.leases import Lease
 from trainer.data.seeds import key_of
+from trainer.defaults import with_image_size
 from trainer.guard import Selection, check_pixels, select
 from trainer.identity import training_digest
+from trainer.kinds.base import machine_values, run_folder
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
-from trainer.runs import RunRequest, RunSpec
+from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
 from trainer.settings import TrainerSettings
 
-# Of the folder of a run: the test images in the order of their predictions.
-TESTED = "tested.parquet"
+# Of a worker's folder and of the store.
+_WEIGHTS, _CARD, _PREDICTIONS = "weights.safetensors", "card.json", "predictions.parquet"
+# Only of the worker's folder: the test images in their order, and what was predicted of them (see
+# `jobs.classify`).
+_TESTED, _PREDICTED = "tested.parquet", "predictions.npz"
 # Its stubs know too few functions.
 _compute: Any = pyarrow.compute
 _TESTED_COLUMNS = ["item_id", "source", "class_name"]
@@ -59,8 +67,15 @@ class ChosenImages:
         }
 
 
-class Preparation:
-    """Reads manifests and images from the store and writes local files. Thread-safe."""
+class ClassifyKind:
+    """Classifiers, on the server's side."""
+
+    collection: ClassVar[str] = "trainingRuns"
+    title: ClassVar[str] = "training run"
+    field: ClassVar[str] = "training_run"
+    prefix: ClassVar[str] = "training"
+    Request: ClassVar[type[JobRequest]] = RunRequest
+    Result: ClassVar[type[JobResult]] = RunResult
 
     def __init__(self, settings: TrainerSettings, store: ObjectStore) -> None:
         self._settings = settings
@@ -82,13 +97,16 @@ class Preparation:
         selection = select(manifest, request.train_item_ids, synthetic.images)
         return ChosenImages(selection, manifest, synthetic)
 
-    def prepare(
-        self, run_id: str, request: RunRequest, images: ChosenImages, lease: Lease
-    ) -> RunSpec:
-        """Fetches and guards the images, and writes the folder of the run.
+    def completed(self, request: RunRequest, images: ChosenImages) -> RunRequest:
+        """Fills in the image size."""
+        return with_image_size(request, images.sides)
 
-        The images stay until `lease` is released.
-        """
+    def cache_entries(self, request: RunRequest, images: ChosenImages) -> Mapping[str, int]:
+        """The whole of the dataset and of the synthetic images."""
+        return images.cache_entries(request.image_size)
+
+    def prepare(self, run: str, request: RunRequest, images: ChosenImages, lease: Lease) -> RunSpec:
+        """Decodes all images of the manifests, and has equal pixels refused."""
         selection, size = images.selection, request.image_size
         real = self._cached(images.manifest, size, lease)
         synthetic = self._cached(images.synthetic, size, lease) if len(images.synthetic) else None
@@ -98,24 +116,49 @@ class Preparation:
             real.pixels.take(selection.test_rows),
             synthetic.pixels if synthetic else real.pixels[:0],
         )
-        spec = self._spec(run_id, request, images)
+        spec = self._spec(run, request, images)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
         _write_rows(folder, selection, real, synthetic)
-        pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / TESTED)
+        pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / _TESTED)
         return spec
+
+    def files(self, spec: RunSpec) -> Mapping[str, bytes]:
+        """Weights, card and predictions."""
+        folder = Path(spec.folder)
+        card = json.dumps(spec.card(), indent=1, sort_keys=True, ensure_ascii=False)
+        return {
+            _WEIGHTS: (folder / _WEIGHTS).read_bytes(),
+            _CARD: f"{card}\n".encode(),
+            _PREDICTIONS: _predictions(folder, spec.class_names),
+        }
+
+    def kept(self, result: RunResult, uris: Mapping[str, str], metrics_uri: str) -> RunResult:
+        """The result with the four places."""
+        return replace(
+            result,
+            weights_uri=uris[_WEIGHTS],
+            card_uri=uris[_CARD],
+            predictions_uri=uris[_PREDICTIONS],
+            metrics_uri=metrics_uri,
+        )
+
+    def pace_key(self, request: RunRequest) -> Sequence[Any]:
+        """The classifier, the policy, the sizes of image and batch, and who shares it."""
+        sizes = [request.image_size, request.batch_size]
+        if request.node_count or request.gpus_per_node:
+            sizes += [request.node_count, request.gpus_per_node]
+        return [request.classifier, request.policy, *sizes]
 
     def _cached(self, manifest: Manifest, size: int, lease: Lease) -> CachedImages:
         uris = Strings(manifest.images.column("image_uri"))
         return self._cache.cached(manifest.digest, uris, size, lease)
 
-    def _spec(self, run_id: str, request: RunRequest, images: ChosenImages) -> RunSpec:
+    def _spec(self, run: str, request: RunRequest, images: ChosenImages) -> RunSpec:
         data = [images.manifest.digest, images.synthetic.digest, *request.train_item_ids]
         data_digest = hashlib.sha256("\n".join(data).encode()).hexdigest()
-        # A run id is unique in one store only, while several stores may share the scratch folder.
-        folder = self._settings.scratch / "runs" / f"{run_id}-{data_digest[:12]}"
         return RunSpec(
-            folder=str(folder.absolute()),
+            folder=str(run_folder(self._settings, run, data_digest)),
             data_digest=data_digest,
             code_digest=training_digest(),
             class_names=images.selection.class_names,
@@ -127,10 +170,7 @@ class Preparation:
             learning_rate=request.learning_rate,
             seed=request.seed,
             image_size=request.image_size,
-            threads=self._settings.threads or len(os.sched_getaffinity(0)),
-            checkpoint_seconds=self._settings.checkpoint_seconds,
-            device=self._settings.device,
-            loaders=self._settings.loaders,
+            **machine_values(self._settings),
         )
 
 
@@ -150,3 +190,14 @@ def _write_rows(
         keys=np.fromiter(map(key_of, ids), np.uint64, len(ids)),
         test_labels=selection.labels(selection.test),
     )
+
+
+def _predictions(folder: Path, class_names: tuple[str, ...]) -> bytes:
+    tested, predicted = pq.read_table(folder / _TESTED), np.load(folder / _PREDICTED)
+    names = pa.array(class_names, pa.string()).take(pa.array(predicted["labels"]))
+    table = tested.append_column("predicted_class_name", names).append_column(
+        "confidence", pa.array(predicted["confidences"], pa.float32())
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""What the trainer's messages say, as values, and values as messages."""

@@ -1,0 +1,82 @@
+"""Messages of training runs."""
+
+from variegate.trainer.v1 import trainer_pb2 as pb
+
+from trainer.runs import RunRequest, RunResult
+from trainer.trainer import Step
+
+
+def request_from_pb(run: pb.TrainingRun) -> RunRequest:
+    """What a proto run asks for."""
+    return RunRequest(
+        manifest_uri=run.manifest_uri,
+        train_item_ids=tuple(run.train_item_ids),
+        synthetic_manifest_uri=run.synthetic_manifest_uri,
+        strategy=run.strategy,
+        policy=run.policy,
+        classifier=run.classifier,
+        step_count=run.step_count,
+        batch_size=run.batch_size,
+        learning_rate=run.learning_rate,
+        seed=run.seed,
+        image_size=run.image_size,
+        node_count=run.node_count,
+        gpus_per_node=run.gpus_per_node,
+    )
+
+
+def run_to_pb(name: str, request: RunRequest, result: RunResult | None) -> pb.TrainingRun:
+    """The proto run of a request, and of its result once there is one."""
+    return pb.TrainingRun(
+        name=name,
+        manifest_uri=request.manifest_uri,
+        train_item_ids=request.train_item_ids,
+        synthetic_manifest_uri=request.synthetic_manifest_uri,
+        strategy=request.strategy,
+        policy=request.policy,
+        classifier=request.classifier,
+        step_count=request.step_count,
+        batch_size=request.batch_size,
+        learning_rate=request.learning_rate,
+        seed=request.seed,
+        image_size=request.image_size,
+        node_count=request.node_count,
+        gpus_per_node=request.gpus_per_node,
+        result=result_to_pb(result) if result is not None else None,
+    )
+
+
+def result_to_pb(result: RunResult) -> pb.TestResult:
+    """The proto of a test result."""
+    classes = [
+        pb.ClassResult(
+            class_name=score.class_name,
+            accuracy=score.accuracy,
+            test_image_count=score.test_image_count,
+            predicted_counts=counts,
+        )
+        for score, counts in zip(result.classes, result.confusion, strict=True)
+    ]
+    return pb.TestResult(
+        accuracy=result.accuracy,
+        classes=classes,
+        real_image_count=result.real_image_count,
+        synthetic_image_count=result.synthetic_image_count,
+        test_image_count=result.test_image_count,
+        seconds=result.seconds,
+        final_loss=result.final_loss,
+        weights_uri=result.weights_uri,
+        balanced_accuracy=result.balanced_accuracy,
+        card_uri=result.card_uri,
+        metrics_uri=result.metrics_uri,
+        predictions_uri=result.predictions_uri,
+    )
+
+
+def metadata_to_pb(step: Step) -> pb.CreateTrainingRunMetadata:
+    """The proto of progress."""
+    return pb.CreateTrainingRunMetadata(
+        done_step_count=step.done,
+        total_step_count=step.total,
+        images_per_second=step.images_per_second,
+    )
