@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # One for all: `json.dumps` would make an encoder for each text.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-_CHUNK = 2**20
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 
@@ -22,11 +20,11 @@ def digest(*parts: Plain, length: int = 32) -> str:
     return hashlib.sha256(canonical(list(parts)).encode()).hexdigest()[:length]
 
 
-def digest_of_hex(data: bytes) -> str:
-    """Returns `digest(data.hex())`, of large data without a text that is twice as large."""
+def digest_of_hex(chunks: Iterable[bytes]) -> str:
+    """Returns `digest(data.hex())` of data in chunks, without a text that is twice as large."""
     found = hashlib.sha256(b'["')
-    for first in range(0, len(data), _CHUNK):
-        found.update(data[first : first + _CHUNK].hex().encode())
+    for data in chunks:
+        found.update(data.hex().encode())
     found.update(b'"]')
     return found.hexdigest()[:32]
 

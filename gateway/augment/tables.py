@@ -1,22 +1,29 @@
 """Manifests as people's tools read them, a row group at a time, and rows picked out of them."""
 
-import io
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from servicekit.storage import ObjectFile, ObjectStore, to_key
+
+# Says which of the rows are chosen, given a column of theirs.
+Choose = Callable[[pa.ChunkedArray], NDArray[np.int64]]
 
 # Rows that are read before those that are not wanted are dropped.
 _READ = 32 * 1024
 
 
 class Manifest:
-    """A parquet file in memory, of which no more than one row group is unpacked."""
+    """A parquet file in a store, of which no more is read than some columns of one row group."""
 
-    def __init__(self, data: bytes) -> None:
-        self._file = pq.ParquetFile(io.BytesIO(data))
+    def __init__(self, store: ObjectStore, uri: str) -> None:
+        """Raises NotFound."""
+        # Neighbouring columns are read together: a read is a request to an S3 server.
+        self._file = pq.ParquetFile(ObjectFile(store, to_key(uri)), pre_buffer=True)
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -30,12 +37,27 @@ class Manifest:
         for number in range(count):
             yield self._file.read_row_group(number, wanted)
 
+    def chosen(self, column: str, choose: Choose, *columns: str) -> pa.Table:
+        """Returns some columns, or all, of the rows that `choose` takes.
+
+        It is given `column` of each row group, and of those of which it takes nothing no more is
+        read.
+        """
+        wanted, schema = list(columns) or None, self._file.schema_arrow
+        # As every group has them: in the order of the file.
+        names = [name for name in schema.names if not columns or name in columns]
+        found = [schema.empty_table().select(names)]
+        for number in range(self._file.num_row_groups):
+            places = choose(self._file.read_row_group(number, [column]).column(column))
+            if len(places):
+                found.append(self._file.read_row_group(number, wanted).take(places))
+        return pa.concat_tables(found)
+
     def with_ids(self, ids: Collection[str], *columns: str) -> pa.Table:
-        """Returns the rows with these item ids."""
+        """Returns some columns, or all, of the rows with these item ids."""
         wanted = pa.array(sorted(ids), pa.string())
-        groups = self.groups(*columns)
-        return pa.concat_tables(
-            [one.filter(pc.is_in(one.column("item_id"), value_set=wanted)) for one in groups]
+        return self.chosen(
+            "item_id", lambda one: np.flatnonzero(pc.is_in(one, value_set=wanted)), *columns
         )
 
 

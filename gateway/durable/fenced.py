@@ -36,6 +36,9 @@ class FencedStore:
     def get(self, key: str) -> bytes:
         return self._store.get(key)
 
+    def read(self, key: str, start: int, count: int) -> bytes:
+        return self._store.read(key, start, count)
+
     def exists(self, key: str) -> bool:
         return self._store.exists(key)
 

@@ -24,11 +24,11 @@ class Origin:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def origin_of(dataset_manifest: bytes) -> Origin:
+def origin_of(dataset_manifest: Manifest) -> Origin:
     """Returns what a dataset's manifest tells."""
     names: dict[int, str] = {}
     files: dict[str, str] = {}
-    for table in Manifest(dataset_manifest).groups("item_id", "source", "label", "class_name"):
+    for table in dataset_manifest.groups("item_id", "source", "label", "class_name"):
         names |= names_of(table)
         columns = (table.column(name).to_pylist() for name in ("item_id", "source"))
         files.update(zip(*columns, strict=True))

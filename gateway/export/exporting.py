@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.augment.tables import Manifest
-from gateway.digests import sha256_of
 from gateway.export import formats
 from gateway.export.annotations import Origin, origin_of
 from gateway.export.base import Format, write_file
 from gateway.export.beside import FilesBeside
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 from servicekit.registry import registered
-from servicekit.storage import ObjectStore, to_key
+from servicekit.storage import ObjectStore, sha256_of_object, to_key
 
 # Of what is written; an export that an older version began is written anew.
 _VERSION = 2
@@ -58,11 +57,10 @@ def export_augmentation(
     InvalidArgument for an unknown format.
     """
     chosen = _format(form)
-    data = store.get(to_key(manifest_uri))
-    mark = f"{sha256_of(data)} {form} {_VERSION}"
+    mark = f"{sha256_of_object(store, to_key(manifest_uri))} {form} {_VERSION}"
     _check_out(out, mark, overwrite=overwrite, resume=resume)
-    origin = origin_of(store.get(to_key(dataset_uri))) if dataset_uri else Origin()
-    manifest = Manifest(data)
+    origin = origin_of(Manifest(store, dataset_uri)) if dataset_uri else Origin()
+    manifest = Manifest(store, manifest_uri)
     layout = chosen.layout(manifest.groups("class_name", "image_uri"))
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from gateway.augment.tables import Manifest, lowest_of_classes
 from gateway.study.lineage import full_lineage, how_to_make_it_again
@@ -92,7 +94,7 @@ def build_gallery(
     Children come from the manifest in order of their item ids, so nobody chooses them: good
     and bad images alike. With many methods or classes fewer are shown, never a larger file.
     """
-    dataset = Manifest(store.get(to_key(dataset_manifest_uri)))
+    dataset = Manifest(store, dataset_manifest_uri)
     first: dict[object, AugmentationRecord] = {}
     for augmentation in augmentations:
         first.setdefault(augmentation.arm.key, augmentation)
@@ -128,7 +130,7 @@ class _Picker:
     def pick(self, children_per_class: int, rejected_count: int) -> MethodGallery:
         """Rejected images first, since few show much; then children round by round."""
         uri = self._augmentation.rejected_uri
-        rows = _some_of_reasons(self._read(uri), rejected_count) if uri else []
+        rows = _some_of_reasons(Manifest(self._store, uri), rejected_count) if uri else []
         rejected = [self._rejected(row) for row in _spread(rows, rejected_count)]
         by_class: dict[str, list[Mapping[str, Any]]] = {}
         for row in self._first_of_classes(children_per_class):
@@ -144,13 +146,10 @@ class _Picker:
             tuple(rejected),
         )
 
-    def _read(self, uri: str) -> Manifest:
-        return Manifest(self._store.get(to_key(uri)))
-
     def _first_of_classes(self, count: int) -> list[dict[str, Any]]:
         """Returns the rows of each class with the lowest ids, by label and id, and notes where
         their parents are: two looks at the manifest, of which the first is at few columns."""
-        manifest = self._read(self._augmentation.manifest_uri)
+        manifest = Manifest(self._store, self._augmentation.manifest_uri)
         places = lowest_of_classes(manifest.groups("class_name", "item_id"), count)
         ids = places.column("item_id").to_pylist() if places else []
         rows: list[dict[str, Any]] = manifest.with_ids(set(map(str, ids))).to_pylist()
@@ -212,14 +211,16 @@ def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, 
 
 def _some_of_reasons(manifest: Manifest, count: int) -> list[dict[str, Any]]:
     """Returns the first `count` rejected images of each reason, in the order of the manifest."""
-    rows: list[dict[str, Any]] = []
     found: Counter[str] = Counter()
-    for table in manifest.groups():
-        reasons = np.array([str(one) for one in table.column("reason").to_pylist()])
+
+    def choose(column: pa.ChunkedArray) -> NDArray[np.int64]:
+        reasons = np.array([str(one) for one in column.to_pylist()])
         chosen: list[int] = []
         for reason in np.unique(reasons).tolist():
             places = np.flatnonzero(reasons == reason)[: count - found[reason]].tolist()
             found[reason] += len(places)
             chosen += places
-        rows += table.take(np.array(sorted(chosen), np.int64)).to_pylist()
+        return np.array(sorted(chosen), np.int64)
+
+    rows: list[dict[str, Any]] = manifest.chosen("reason", choose).to_pylist()
     return rows

@@ -31,7 +31,7 @@ from gateway.study.records import BASELINE, ORACLE
 from gateway.study.reporting import write_report
 from gateway.study.study_rows import arm_of, augmentation_of, plain_of
 from gateway.study.training_progress import TrainingProgress
-from servicekit.storage import ObjectStore, to_key
+from servicekit.storage import ObjectStore, chunks_of, to_key
 
 
 @dataclass
@@ -225,14 +225,14 @@ async def run_study(context: Context, study: Study) -> None:
 
 def _content(store: ObjectStore, uri: str) -> str:
     """Returns the digest of a manifest, so that other images are another training run."""
-    return digest_of_hex(store.get(to_key(uri))) if uri else ""
+    return digest_of_hex(chunks_of(store, to_key(uri))) if uri else ""
 
 
 def _record(
     store: ObjectStore, row: Arm, seed: int, name: str, result: AugmentationResult
 ) -> AugmentationRecord:
     reasons: Counter[str] = Counter()
-    for table in Manifest(store.get(to_key(result.rejected_uri))).groups("reason"):
+    for table in Manifest(store, result.rejected_uri).groups("reason"):
         reasons.update(str(reason) for reason in table.column("reason").to_pylist())
     return AugmentationRecord(
         arm=row,

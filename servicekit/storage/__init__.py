@@ -15,17 +15,21 @@ from servicekit.storage.base import (
     to_uri,
 )
 from servicekit.storage.directory import DirectoryStore
+from servicekit.storage.files import ObjectFile, chunks_of, sha256_of_object
 from servicekit.storage.memory import MemoryStore
 
 __all__ = [
     "LASTING",
     "DirectoryStore",
     "MemoryStore",
+    "ObjectFile",
     "ObjectStore",
     "check_store",
+    "chunks_of",
     "delete_many",
     "get_many",
     "open_store",
+    "sha256_of_object",
     "to_key",
     "to_uri",
 ]

@@ -46,6 +46,12 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> bytes:
         """Returns the bytes. Raises NotFound."""
 
+    def read(self, key: str, start: int, count: int) -> bytes:
+        """Returns `count` bytes (1 or more) from the byte `start` (0 or more) on.
+
+        They are fewer, or none, at the object's end. Raises NotFound.
+        """
+
     def exists(self, key: str) -> bool:
         """Says whether the key exists."""
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from servicekit.errors import Exhausted, Precondition, ServiceError, Unavailable
 from servicekit.storage.base import check_key, missing
@@ -62,14 +63,13 @@ class DirectoryStore:
                 staged.unlink(missing_ok=True)
 
     def get(self, key: str) -> bytes:
-        with self._told(key):
-            try:
-                path = self._path(key)
-                if not path.is_file():  # A pipe would be waited for.
-                    raise missing(key)
-                return path.read_bytes()
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                raise missing(key) from None
+        with self._told(key), self._opened(key) as file:
+            return file.read()
+
+    def read(self, key: str, start: int, count: int) -> bytes:
+        with self._told(key), self._opened(key) as file:
+            file.seek(start)
+            return file.read(count)
 
     def exists(self, key: str) -> bool:
         with self._told(key):
@@ -113,6 +113,15 @@ class DirectoryStore:
             yield
         except OSError as error:
             raise _disk_error(error, self._root, key) from error
+
+    def _opened(self, key: str) -> BinaryIO:
+        path = self._path(key)
+        try:
+            if not path.is_file():  # A pipe would be waited for.
+                raise missing(key)
+            return path.open("rb")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise missing(key) from None
 
     def _facts(self, key: str) -> os.stat_result:
         facts = self._path(key).stat()

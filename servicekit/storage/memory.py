@@ -30,6 +30,9 @@ class MemoryStore:
         except KeyError:
             raise missing(key) from None
 
+    def read(self, key: str, start: int, count: int) -> bytes:
+        return self.get(key)[start : start + count]
+
     def exists(self, key: str) -> bool:
         return check_key(key) in self._objects
 

@@ -83,6 +83,9 @@ class S3Store:
     def get(self, key: str) -> bytes:
         return self._attempt(key, lambda: self._read(check_key(key)))
 
+    def read(self, key: str, start: int, count: int) -> bytes:
+        return self._attempt(key, lambda: self._read_part(check_key(key), start, count))
+
     def exists(self, key: str) -> bool:
         return self._find(key) is not None
 
@@ -141,6 +144,17 @@ class S3Store:
     def _read(self, key: str) -> bytes:
         response = self._connection.send("GET", key)
         if response.status != 200:
+            raise answer_error(response)
+        return response.data
+
+    def _read_part(self, key: str, start: int, count: int) -> bytes:
+        ends = f"bytes={start}-{start + count - 1}"
+        response = self._connection.send("GET", key, Range=ends)
+        if response.status == 416:  # The part begins at the object's end, or after it.
+            return b""
+        if response.status == 200:  # The server knows no parts, and answered with all.
+            return response.data[start : start + count]
+        if response.status != 206:
             raise answer_error(response)
         return response.data
 

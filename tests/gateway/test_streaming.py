@@ -7,17 +7,14 @@ import subprocess
 import sys
 import tracemalloc
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from google.longrunning import operations_pb2
 
-from gateway.augment import rounds, tables
+from gateway.augment import rounds
 from gateway.augment.decisions import Decisions
 from gateway.augment.outcomes import Outcome
 from gateway.augment.rounds import Round
 from gateway.augment.seen import Seen
-from gateway.augment.tables import lowest_of_classes
 from gateway.digests import digest, digest_of_hex
 from gateway.durable.progress import Progress
 from gateway.durable.steps import AtMost, in_order
@@ -209,24 +206,10 @@ def test_arrow_takes_its_memory_from_the_system():
     assert done.stdout.strip() == "system"
 
 
-def test_the_digest_of_large_data_is_that_of_its_hexadecimal_text():
+def test_the_digest_of_data_in_chunks_is_that_of_its_hexadecimal_text():
     for data in (b"", b"abc", bytes(range(256)) * 5000):
-        assert digest_of_hex(data) == digest(data.hex())
-
-
-def test_the_lowest_ids_of_each_class_are_those_of_a_sort(monkeypatch):
-    monkeypatch.setattr(tables, "_READ", 100)
-    random = np.random.default_rng(0)
-    rows = [
-        {"class_name": f"c{random.integers(5)}", "item_id": f"{random.integers(10**9):09}"}
-        for _ in range(500)
-    ]
-    some = [pa.Table.from_pylist(rows[first : first + 60]) for first in range(0, 500, 60)]
-    found = lowest_of_classes(some, 4).to_pylist()
-    ordered = sorted(rows, key=lambda row: (row["class_name"], row["item_id"]))
-    expected = [[row for row in ordered if row["class_name"] == f"c{n}"][:4] for n in range(5)]
-    assert found == [row for some in expected for row in some]
-    assert lowest_of_classes([], 4) is None
+        halves = data[: len(data) // 2], data[len(data) // 2 :]
+        assert digest_of_hex(halves) == digest(data.hex())
 
 
 async def test_no_more_is_made_while_many_results_wait_to_be_used():

@@ -1,6 +1,8 @@
 """The contract of every object store, run against all of them; the S3 one is a real server."""
 
 import errno
+import hashlib
+import io
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +17,11 @@ from servicekit.storage import (
     LASTING,
     DirectoryStore,
     MemoryStore,
+    ObjectFile,
+    chunks_of,
     get_many,
     open_store,
+    sha256_of_object,
     to_key,
     to_uri,
 )
@@ -74,8 +79,27 @@ def test_chunks_that_fail_on_the_way_leave_what_was_there(store):
     assert store.get("a") == b"before" and list(store.list("")) == ["a"]
 
 
+def test_a_part_of_an_object_is_read_and_no_more(store):
+    store.put("a", b"0123456789")
+    assert store.read("a", 2, 3) == b"234"
+    assert store.read("a", 8, 5) == b"89"
+    assert store.read("a", 0, 100) == b"0123456789"
+    assert store.read("a", 10, 1) == store.read("a", 99, 1) == b""
+
+
+def test_an_object_is_a_file_to_readers_that_seek(store):
+    data = os.urandom(3 * 2**20 + 7)
+    store.put("a", data)
+    with io.BufferedReader(ObjectFile(store, "a")) as file:
+        assert (file.seek(-7, io.SEEK_END), file.read()) == (3 * 2**20, data[-7:])
+        assert (file.seek(5), file.read(3), file.tell()) == (5, data[5:8], 8)
+        assert file.read(2**21) == data[8 : 8 + 2**21]
+    assert b"".join(chunks_of(store, "a")) == data
+    assert sha256_of_object(store, "a") == hashlib.sha256(data).hexdigest()
+
+
 def test_a_missing_key_is_named(store):
-    for call in (store.get, store.size, store.version):
+    for call in (store.get, store.size, store.version, lambda key: store.read(key, 0, 1)):
         with pytest.raises(NotFound, match="no object not/here"):
             call("not/here")
     assert not store.exists("not/here")
