@@ -1,6 +1,7 @@
 """Manifests as people's tools read them, a row group at a time, and rows picked out of them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from servicekit.storage import ObjectFile, ObjectStore, to_key
 
 # Says which of the rows are chosen, given a column of theirs.
-Choose = Callable[[pa.ChunkedArray], NDArray[np.int64]]
+Choose = Callable[["pa.ChunkedArray[Any]"], NDArray[np.int64]]
 
 # Rows that are read before those that are not wanted are dropped.
 _READ = 32 * 1024
@@ -22,8 +23,9 @@ class Manifest:
 
     def __init__(self, store: ObjectStore, uri: str) -> None:
         """Raises NotFound."""
+        file = ObjectFile(store, to_key(uri))
         # Neighbouring columns are read together: a read is a request to an S3 server.
-        self._file = pq.ParquetFile(ObjectFile(store, to_key(uri)), pre_buffer=True)
+        self._file = pq.ParquetFile(cast(IO[bytes], file), pre_buffer=True)
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)

@@ -213,7 +213,7 @@ def _some_of_reasons(manifest: Manifest, count: int) -> list[dict[str, Any]]:
     """Returns the first `count` rejected images of each reason, in the order of the manifest."""
     found: Counter[str] = Counter()
 
-    def choose(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    def choose(column: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
         reasons = np.array([str(one) for one in column.to_pylist()])
         chosen: list[int] = []
         for reason in np.unique(reasons).tolist():
