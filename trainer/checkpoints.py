@@ -80,12 +80,12 @@ def read_step(path: Path, spec_digest: str) -> int:
     return int(facts["progress"]["step"]) if facts.get("spec") == spec_digest else -1
 
 
-def save_weights(path: Path, model: Module, facts: Mapping[str, object]) -> None:
+def save_weights(path: Path, weights: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
     """Writes the weights and, as JSON under "facts", what is needed to build the model again."""
-    _write(path, model.state_dict(), {"facts": json.dumps(facts)})
+    _write(path, weights, {"facts": json.dumps(facts)})
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     # Of several metadata entries safetensors writes an arbitrary order, and equal runs shall give
     # equal files.
     assert len(metadata) == 1

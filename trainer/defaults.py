@@ -31,7 +31,9 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     classifier = _known(classifiers(), "classifier", request.classifier or _CLASSIFIER)
     _known(recipes.recipes("policies"), "policy", request.policy or _POLICY)
     _check_sizes(request, classifier)
-    if _known(recipes.recipes("strategies"), "strategy", strategy).needs_synthetic:
+    recipe = _known(recipes.recipes("strategies"), "strategy", strategy)
+    _check_fit(request, recipe, classifier)
+    if recipe.needs_synthetic:
         if not has_synthetic:
             raise InvalidArgument(
                 f"the strategy {strategy!r} needs synthetic images; set synthetic_manifest_uri or "
@@ -96,6 +98,25 @@ def _check_sizes(request: RunRequest, classifier: Classifier) -> None:
     if request.batch_size == 1:
         raise InvalidArgument(
             f"batch_size is 1; use 2 to 4096, or 0 for {_BATCH_SIZE}",
+            field="training_run.batch_size",
+            reason="FIELD_OUT_OF_RANGE",
+        )
+
+
+def _check_fit(request: RunRequest, strategy: recipes.Recipe, classifier: Classifier) -> None:
+    if strategy.needs_batch_norm and not classifier.has_batch_norm:
+        raise InvalidArgument(
+            f"the strategy {strategy.id!r} needs a classifier with batch norm, which "
+            f"{classifier.id!r} lacks; use the strategy 'combined', or a classifier such as "
+            "'resnet50'",
+            field="training_run.strategy",
+            reason="NO_BATCH_NORM",
+        )
+    shares, batch = request.machines * request.processes, request.batch_size or _BATCH_SIZE
+    if batch // shares < strategy.smallest_batch:
+        raise InvalidArgument(
+            f"batch_size is {batch}, which leaves each process {batch // shares} images; the "
+            f"strategy {strategy.id!r} needs {strategy.smallest_batch} and more",
             field="training_run.batch_size",
             reason="FIELD_OUT_OF_RANGE",
         )

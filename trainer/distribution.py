@@ -128,8 +128,11 @@ class WholeBatchNorm(nn.BatchNorm2d):
         """Normalises [B, C, H, W] by what all processes hold; as torch's, where none trains."""
         if not self.training:
             return super().forward(input)
-        count = input.numel() / input.shape[1] * distributed.get_world_size()
         dims, shape = (0, 2, 3), (1, -1, 1, 1)
+        # Summed up, since a strategy may give some images of a batch to a norm of their own.
+        count = input.new_tensor(input.numel() / input.shape[1], dtype=torch.float64)
+        distributed.all_reduce(count)
+        count = count.to(input.dtype)
         mean = _Sum.apply(input.sum(dims)) / count
         centred = input - mean.view(shape)
         variance = _Sum.apply((centred * centred).sum(dims)) / count

@@ -2,7 +2,8 @@
 
 The server lists them without importing them, so it does not load torch: a recipe's id is its
 file name, its description the first line of its docstring, and its facts the upper-case literals
-of the module (`SOURCE`, `NEEDS_SYNTHETIC`). Classifiers are rows of a table (`classifiers.table`).
+of the module (`SOURCE`, `NEEDS_SYNTHETIC` and others, see `Recipe`). Classifiers are rows of a
+table (`classifiers.table`).
 """
 
 import ast
@@ -36,6 +37,16 @@ class Recipe:
     def needs_synthetic(self) -> bool:
         """Whether the strategy makes no sense without synthetic images."""
         return bool(self.facts.get("NEEDS_SYNTHETIC", False))
+
+    @property
+    def needs_batch_norm(self) -> bool:
+        """Whether the strategy cannot train a classifier without batch norm."""
+        return bool(self.facts.get("NEEDS_BATCH_NORM", False))
+
+    @property
+    def smallest_batch(self) -> int:
+        """The fewest images of a batch, of each process, that the strategy can train on."""
+        return int(str(self.facts.get("SMALLEST_BATCH", 2)))
 
 
 @cache

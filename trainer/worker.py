@@ -28,6 +28,7 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from trainer.distribution import Share
+from trainer.strategies.base import UnfitModelError
 from trainer.training import Event, LossNotFiniteError, read_spec, train
 
 # As torch's allocators, CUDA's libraries and the operating system put it; only CUDA's own allocator
@@ -111,6 +112,9 @@ def _failure(error: Exception) -> Event:
     if isinstance(error, LossNotFiniteError):
         reason, message = "LOSS_NOT_FINITE", str(error)
         subject = error.subject
+    elif isinstance(error, UnfitModelError):
+        reason, message = "CLASSIFIER_UNFIT", str(error)
+        subject = "training_run.classifier"
     elif _is_lack_of(error, MemoryError | torch.OutOfMemoryError, _NO_MEMORY):
         reason, message = "OUT_OF_MEMORY", str(error).partition("\n")[0][:_LONGEST_MESSAGE]
     elif _is_lack_of(error, (), _NO_SPACE):

@@ -19,7 +19,7 @@ METHODS = (
     "mvc", "cond_embed_cutmix_dropout", "cond_mixup", "retrieval",
 )  # fmt: skip
 # Strategies that use added images; "real" alone uses none.
-STRATEGIES = ("combined", "half_half", "real", "two_phase")
+STRATEGIES = ("aux_bn", "combined", "half_half", "real", "rsp", "two_phase")
 WITHOUT_ADDED = "real"
 WITH_ADDED = tuple(strategy for strategy in STRATEGIES if strategy != WITHOUT_ADDED)
 POLICIES = ("autoaugment", "none", "randaugment", "resized_crop", "standard")

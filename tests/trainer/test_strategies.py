@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from trainer import recipes
+from trainer.classifiers.building import build
+from trainer.classifiers.table import classifiers
 from trainer.schedules import Cosine, Steps
-from trainer.strategies.base import Sources
+from trainer.strategies.base import Sources, UnfitModelError
 
 # Other work on the machine must not fail a test.
 relaxed = settings(deadline=None, max_examples=40)
@@ -21,7 +23,7 @@ sources = st.builds(
     ),
     st.integers(1, 40),
     st.integers(1, 90),
-    st.integers(2, 70),
+    st.integers(4, 70),
     st.integers(1, 60),
     st.integers(0, 2**64 - 1),
 )
@@ -111,6 +113,28 @@ def test_half_half_draws_half_of_each_and_all_synthetic_images_in_turn(given_sou
     assert sorted(drawn[:synthetic]) == list(range(real, given_sources.count))
 
 
+@relaxed
+@given(given_sources=sources)
+def test_aux_bn_draws_half_of_each_and_the_real_ones_first(given_sources):
+    strategy, batch = create("aux_bn", given_sources), given_sources.batch_size
+    for step in range(min(5, given_sources.step_count)):
+        is_synthetic = strategy.draw(step).rows >= given_sources.real_count
+        assert is_synthetic.tolist() == [False] * (batch - batch // 2) + [True] * (batch // 2)
+
+
+def test_rsp_gives_a_place_of_half_a_batch_to_a_synthetic_image_with_the_paper_s_probability():
+    labels, batch, steps = np.zeros(70, np.int64), 21, 400
+    strategy = create("rsp", Sources(labels, 30, 1, batch, steps, 5, Cosine()))
+    drawn = [strategy.draw(step).rows for step in range(steps)]
+    synthetic = np.array([(rows >= 30).sum() for rows in drawn])
+    assert synthetic.max() <= batch // 2 and synthetic.min() < synthetic.max()
+    assert synthetic.mean() == pytest.approx(0.8 * (batch // 2), rel=0.05)
+    # Each kind goes through all its images before it begins again.
+    rows = np.concatenate(drawn)
+    for kind in (rows[rows < 30][:30], rows[rows >= 30][:40]):
+        assert len(set(kind.tolist())) == len(kind)
+
+
 def test_half_half_balances_by_the_real_class_counts():
     labels = np.array([0] * 9 + [1] * 3 + [2] * 50)
     strategy = create("half_half", Sources(labels, 12, 3, 4, 10, 0, Cosine()))
@@ -139,3 +163,56 @@ def test_a_cosine_rises_then_falls_to_almost_nothing():
 def test_steps_lower_the_rate_at_each_milestone():
     factors = [Steps((0.5, 0.75), 0.2).factor(step, 8) for step in range(8)]
     assert factors == pytest.approx([1, 1, 1, 1, 0.2, 0.2, 0.04, 0.04])
+
+
+def aux_bn(network):
+    strategy = create("aux_bn", Sources(np.zeros(20, np.int64), 10, 3, 8, 10, 0, Cosine()))
+    torch.manual_seed(0)
+    model = build(classifiers()[network], 3)
+    plain = {name: value.clone() for name, value in model.state_dict().items()}
+    return strategy, strategy.adapt(model), plain
+
+
+def test_synthetic_images_leave_the_main_batch_norms_untouched():
+    strategy, model, plain = aux_bn("cnn4")
+    images = torch.randn(8, 3, 16, 16)
+    strategy.logits(model, images, torch.ones(8, dtype=torch.bool)).square().mean().backward()
+    now = strategy.weights(model)
+    assert now.keys() == plain.keys()
+    assert all(torch.equal(now[name], plain[name]) for name in plain)
+    norms = [module for module in model.modules() if hasattr(module, "auxiliary")]
+    assert len(norms) == 4
+    for norm in norms:
+        assert norm.main.weight.grad is None and norm.auxiliary.weight.grad is not None
+        assert int(norm.main.num_batches_tracked) == 0
+        assert int(norm.auxiliary.num_batches_tracked) == 1
+
+
+def test_real_images_of_a_mixed_batch_are_normalised_as_if_alone():
+    strategy, model, plain = aux_bn("cnn4")
+    alone = build(classifiers()["cnn4"], 3)
+    alone.load_state_dict(plain)
+    images, synthetic = torch.randn(8, 3, 32, 32), torch.arange(8) >= 5
+    mixed = strategy.logits(model, images, synthetic)
+    torch.testing.assert_close(mixed[:5], alone(images[:5]))
+    weights = strategy.weights(model)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(weights[name], value)
+
+
+def test_a_test_meets_the_main_batch_norms_alone_which_is_what_the_weights_hold():
+    strategy, model, _ = aux_bn("wrn_28_2")
+    images, synthetic = torch.randn(8, 3, 16, 16), torch.arange(8) >= 4
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    strategy.logits(model, images, synthetic).square().mean().backward()
+    optimizer.step()
+    tested = build(classifiers()["wrn_28_2"], 3)
+    tested.load_state_dict(strategy.weights(model))
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval()(images), tested.eval()(images))
+
+
+def test_aux_bn_refuses_a_model_without_batch_norm():
+    strategy = create("aux_bn", Sources(np.zeros(20, np.int64), 10, 3, 8, 10, 0, Cosine()))
+    with pytest.raises(UnfitModelError, match="needs a classifier with batch norm"):
+        strategy.adapt(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3)))

@@ -46,6 +46,7 @@ class Classifier:
     mean: Channels = (0.5, 0.5, 0.5)
     std: Channels = (0.5, 0.5, 0.5)
     label_smoothing: float = 0.0
+    has_batch_norm: bool = True
 
 
 @cache

@@ -84,7 +84,8 @@ class Classify:
         spec, images = self._spec, self._images
         predicted, confidences = self._predict()
         np.savez(Path(spec.folder) / PREDICTIONS, labels=predicted, confidences=confidences)
-        save_weights(Path(spec.folder) / WEIGHTS, self.model, spec.card())
+        weights = self._strategy.weights(self.model)
+        save_weights(Path(spec.folder) / WEIGHTS, weights, spec.card())
         matrix = confusion_matrix(images.test_labels, predicted, len(spec.class_names))
         return RunResult(
             accuracy=float(matrix.trace() / matrix.sum()),

@@ -138,7 +138,7 @@ def worker_environment() -> dict[str, str]:
 def failure_of(event: Event) -> ServiceError:
     """The error of what a worker says of its failure."""
     reason, message = event["reason"], event["message"]
-    if reason == "LOSS_NOT_FINITE":
+    if reason in ("LOSS_NOT_FINITE", "CLASSIFIER_UNFIT"):
         return Precondition(message, subject=event["subject"], reason=reason)
     if reason == "OUT_OF_MEMORY":
         return Exhausted(

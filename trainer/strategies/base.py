@@ -1,6 +1,7 @@
 """The shape of a strategy, with the defaults that most strategies keep."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,6 +41,14 @@ class Sources:
         """Images in all, real and synthetic."""
         return len(self.labels)
 
+    def places(self, step: int) -> tuple[int, int]:
+        """The places [first, end) of a step's batch in a row of all batches."""
+        return step * self.batch_size, (step + 1) * self.batch_size
+
+
+class UnfitModelError(ValueError):
+    """What a run asks for does not go with its classifier; says why, and what does."""
+
 
 class Strategy(ABC):
     """Draws batches, sets the pace and computes the loss of one run.
@@ -60,8 +69,15 @@ class Strategy(ABC):
         return self.sources.schedule.factor(step, self.sources.step_count)
 
     def adapt(self, model: Module) -> Module:
-        """The model as the strategy trains and tests it; called once, before training."""
+        """The model as the strategy trains and tests it; called once, before training.
+
+        Raises UnfitModelError for a model that it cannot train.
+        """
         return model
+
+    def weights(self, model: Module) -> Mapping[str, Tensor]:
+        """The weights of the network that is tested, by the names that it has by itself."""
+        return model.state_dict()
 
     def logits(self, model: Module, images: Tensor, synthetic: Tensor) -> Tensor:
         """Training logits [B, classes] of images [B, 3, H, W]; `synthetic` is a bool [B]."""
@@ -73,19 +89,27 @@ class Strategy(ABC):
         return cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
-def shuffled(count: int, step: int, batch_size: int, seed: int) -> Draw:
-    """Batch `step` of an endless row of shuffles of range(count).
+def shuffled(count: int, first: int, end: int, seed: int) -> Draw:
+    """The draws [first, end) of an endless row of shuffles of range(count).
 
-    Every `count` consecutive draws hold each row once; a batch may span two shuffles.
+    Every `count` consecutive draws hold each row once; they may span two shuffles and more.
     """
-    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    places = np.arange(first, end)
     passes = places // count
     orders = {number: _shuffle(count, number, seed) for number in np.unique(passes).tolist()}
     parts = [order[places[passes == number] % count] for number, order in orders.items()]
-    return Draw(np.concatenate(parts), passes)
+    return Draw(np.concatenate([places[:0], *parts]), passes)
 
 
-# Of the shuffles a strategy needs two at a time, and each takes 8 bytes an image.
-@lru_cache(maxsize=2)
+def joined(real: Draw, synthetic: Draw, real_count: int) -> Draw:
+    """A batch of rows of real images, and of synthetic ones, which are counted from 0 here."""
+    return Draw(
+        np.concatenate([real.rows, synthetic.rows + real_count]),
+        np.concatenate([real.passes, synthetic.passes]),
+    )
+
+
+# Of the shuffles a strategy needs two at a time of each kind, and each takes 8 bytes an image.
+@lru_cache(maxsize=4)
 def _shuffle(count: int, number: int, seed: int) -> Rows:
     return np.random.default_rng([seed, number, count]).permutation(count)

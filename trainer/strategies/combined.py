@@ -11,7 +11,7 @@ class Combined(Strategy):
 
     def draw(self, step: int) -> Draw:
         sources = self.sources
-        return shuffled(sources.count, step, sources.batch_size, sources.seed)
+        return shuffled(sources.count, *sources.places(step), sources.seed)
 
 
 def create(sources: Sources) -> Strategy:

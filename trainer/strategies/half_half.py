@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.strategies.base import Draw, Sources, Strategy, shuffled
+from trainer.strategies.base import Draw, Sources, Strategy, joined, shuffled
 
 SOURCE = "AUGCOND section 4 (long tail)"
 NEEDS_SYNTHETIC = True
@@ -31,13 +31,11 @@ class HalfHalf(Strategy):
         random = np.random.default_rng([sources.seed, step, 1])
         real = random.integers(sources.real_count, size=real_size)
         synthetic_count = sources.count - sources.real_count
-        synthetic = shuffled(synthetic_count, step, synthetic_size, sources.seed)
+        first = step * synthetic_size
+        synthetic = shuffled(synthetic_count, first, first + synthetic_size, sources.seed)
         # Drawn with replacement, every image is a pass of its own.
         passes = np.arange(step * real_size, (step + 1) * real_size)
-        return Draw(
-            np.concatenate([real, synthetic.rows + sources.real_count]),
-            np.concatenate([passes, synthetic.passes]),
-        )
+        return joined(Draw(real, passes), synthetic, sources.real_count)
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
         return super().loss(logits + self._log_counts.to(logits.device), labels, label_smoothing)

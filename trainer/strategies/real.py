@@ -11,7 +11,7 @@ class Real(Strategy):
 
     def draw(self, step: int) -> Draw:
         sources = self.sources
-        return shuffled(sources.real_count, step, sources.batch_size, sources.seed)
+        return shuffled(sources.real_count, *sources.places(step), sources.seed)
 
 
 def create(sources: Sources) -> Strategy:

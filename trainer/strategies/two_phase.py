@@ -20,8 +20,8 @@ class TwoPhase(Strategy):
         sources = self.sources
         late = step - self.first_step_count
         if late < 0:
-            return shuffled(sources.count, step, sources.batch_size, sources.seed)
-        again = shuffled(sources.real_count, late, sources.batch_size, sources.seed)
+            return shuffled(sources.count, *sources.places(step), sources.seed)
+        again = shuffled(sources.real_count, *sources.places(late), sources.seed)
         first_passes = self.first_step_count * sources.batch_size // sources.count + 1
         return Draw(again.rows, again.passes + first_passes)
 
