@@ -15,6 +15,7 @@ from gateway.datasets import manifest
 from gateway.datasets.manifest import TRAIN
 from gateway.datasets.places import locate
 from gateway.datasets.pools import store_pool
+from gateway.methods.base import Method
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument, Precondition
@@ -44,6 +45,7 @@ class Validator:
         recipe = augmentation.recipe
         method = method_of(recipe.method)
         values = parse_parameters(method, recipe.parameters)
+        _check_guidance(method, recipe)
         dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
         _check_classes(recipe, dataset)
         parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
@@ -171,6 +173,16 @@ def _check_pool_names(study: Study, dataset: Dataset) -> None:
             "...); use the dataset's own names",
             field=field,
             reason="UNKNOWN_CLASS",
+        )
+
+
+def _check_guidance(method: Method, recipe: Recipe) -> None:
+    if method.needs.no_guidance and (recipe.guidance_scale or 0) > 1:
+        raise InvalidArgument(
+            f"{method.id} denoises without a prompt, so there is nothing to guide by, and "
+            f"guidance_scale is {recipe.guidance_scale:g}; leave it out",
+            field="augmentation.guidance_scale",
+            reason="NO_GUIDANCE",
         )
 
 

@@ -110,12 +110,13 @@ class Making:
 
     def _maker(self, checked: Sample | None) -> ShardMaker:
         recipe = self.plan.recipe
+        guidance = 1.0 if self.plan.method.needs.no_guidance else recipe.guidance_scale
         return ShardMaker(
             context=self.context,
             model=self.model,
             embeddings=Embeddings(self.context, self.model),
             materials=self.materials,
-            sampling=Sampling(recipe.steps, recipe.guidance_scale, recipe.deterministic),
+            sampling=Sampling(recipe.steps, guidance, recipe.deterministic),
             protected_manifest_uri=self.protected_manifest_uri,
             checked=checked,
             job=self.job,
@@ -171,7 +172,8 @@ class Making:
         needs = self.plan.method.needs
         if needs.prompt_strategy and not material.prompts:
             return False
-        return bool(material.parents) or not (needs.captions or needs.image_embeddings)
+        starts_from_images = needs.captions or needs.image_embeddings or needs.parents
+        return bool(material.parents) or not starts_from_images
 
     def _give_up(self, decisions: Decisions) -> None:
         """Ends the work if not one image could be made: more attempts would fail alike."""

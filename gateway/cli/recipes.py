@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     Offered = trainer_pb2.ListRecipesResponse | gateway_pb2.ListTrainingRecipesResponse
 
 METHODS = (
-    "simple", "simple_no_ws", "clip_templates", "contextual", "stylized", "contextual+stylized",
-    "mvc", "cond_embed_cutmix_dropout", "cond_mixup", "retrieval",
+    "simple", "simple_no_ws", "clip_templates", "sariyildiz",
+    "contextual", "stylized", "contextual+stylized",
+    "boomerang", "mvc", "cond_image", "cond_dropout",
+    "cond_mixup", "cond_mixup_dropout", "cond_cutmix", "cond_cutmix_dropout",
+    "cond_embed_mixup", "cond_embed_mixup_dropout",
+    "cond_embed_cutmix", "cond_embed_cutmix_dropout", "retrieval",
 )  # fmt: skip
 # Strategies that use added images; "real" alone uses none.
 STRATEGIES = ("aux_bn", "combined", "half_half", "real", "rsp", "two_phase")

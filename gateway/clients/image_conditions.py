@@ -6,6 +6,7 @@ from variegate.generator.v1 import generator_pb2 as pb
 
 from gateway.clients.tensors import Array, to_tensor
 from gateway.methods.base import ConcatImage, PixelMix, StartImage
+from gateway.methods.mixing.pixels import MixUp
 from gateway.plan import ModelInfo
 from servicekit.errors import Precondition
 
@@ -31,19 +32,38 @@ def set_condition(
         case StartImage(image_uri, strength):
             condition.start.image_uri = image_uri
             condition.start.strength = strength
-        case PixelMix((first, second), share):
-            condition.mixup.first_image_uri = first
-            condition.mixup.second_image_uri = second
-            condition.mixup.share = share
+        case PixelMix():
+            _set_mix(condition, image, model)
         case ImageEmbedding(vector, noise_level) if "adapter" in model.image_conditions:
-            if noise_level:
-                raise Precondition(
-                    f"the model {model.name!r} reads image embeddings with an adapter, which adds "
-                    f"no noise, and noise_level is {noise_level}; leave it at 0",
-                    subject=model.name,
-                    reason="NO_NOISE_LEVEL",
-                )
+            _refuse_noise(noise_level, model)
             condition.adapter.embedding.CopyFrom(to_tensor(vector, model.image_encoder))
         case ImageEmbedding(vector, noise_level):
             condition.unclip.embedding.CopyFrom(to_tensor(vector, model.image_encoder))
             condition.unclip.noise_level = noise_level
+
+
+def _set_mix(condition: pb.ImageCondition, image: PixelMix, model: ModelInfo) -> None:
+    if "adapter" in model.image_conditions:
+        _refuse_noise(image.noise_level, model)
+    message: pb.MixUpImage | pb.CutMixImage
+    if isinstance(image.mix, MixUp):
+        message = condition.mixup
+        message.share = image.mix.share
+    else:
+        message = condition.cutmix
+        message.left, message.top = image.mix.left, image.mix.top
+        message.right, message.bottom = image.mix.right, image.mix.bottom
+    message.first_image_uri, message.second_image_uri = image.image_uris
+    message.noise_level = image.noise_level
+    if image.dropout:
+        message.zeroed_features.extend(image.dropout.zeroed(model.image_dimension))
+
+
+def _refuse_noise(noise_level: int, model: ModelInfo) -> None:
+    if noise_level:
+        raise Precondition(
+            f"the model {model.name!r} reads image embeddings with an adapter, which adds no "
+            f"noise, and noise_level is {noise_level}; leave it at 0",
+            subject=model.name,
+            reason="NO_NOISE_LEVEL",
+        )

@@ -8,6 +8,7 @@ from gateway.api.resources import ClassPrompts
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
 from gateway.methods.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
+from gateway.methods.mixing.pixels import CutMix, MixUp
 from servicekit.errors import InvalidArgument
 
 Value = int | float | str
@@ -55,7 +56,8 @@ class Needs:
     `prompt_count` of 0 asks for as many prompts as the parameter "prompts_per_class" says, or one
     per image. `styled_strategy` writes further prompts, for images that are no photographs. With
     `senses` the meaning of every class is looked for first, and prompts that say the same are
-    replaced.
+    replaced. With `parents` a class must have images to start from, as it must for captions and
+    image embeddings. With `no_guidance` there is no text to guide by, and guidance is off.
     """
 
     captions: bool = False
@@ -65,6 +67,8 @@ class Needs:
     prompt_count: int = 0
     styled_strategy: str = ""
     senses: bool = False
+    parents: bool = False
+    no_guidance: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,10 @@ class ConcatImage:
 
 @dataclass(frozen=True)
 class StartImage:
-    """An image condition: a real image noised part of the way, 0 < strength <= 1."""
+    """An image condition: a real image noised part of the way, 0 <= strength <= 1.
+
+    With 0 the image itself is what is made.
+    """
 
     image_uri: str
     strength: float
@@ -167,13 +174,15 @@ Text = PromptText | MixedText | None
 
 @dataclass(frozen=True)
 class PixelMix:
-    """An image condition: the pixels of two images, mixed before they are embedded.
+    """An image condition: two images whose pixels are mixed before they are embedded.
 
-    `share` is that of the first.
+    The embedding is thinned out afterwards.
     """
 
     image_uris: tuple[str, str]
-    share: float
+    mix: MixUp | CutMix
+    dropout: Dropout | None = None
+    noise_level: int = 0
 
 
 Image = ConcatImage | StartImage | EmbeddingMix | PixelMix | None
@@ -218,21 +227,25 @@ class DraftsTogether(Protocol):
         """Drafts an image for each slot, in order."""
 
 
-def prompt_of(slot: Slot, material: ClassMaterial) -> str:
-    """Returns the prompt of a slot: its own by index, another one for every further attempt."""
-    return material.prompts[_prompt_index(slot, material)]
+def prompt_number(slot: Slot, material: ClassMaterial, kinds: int = 1) -> int:
+    """Returns which prompt a slot has: its own by index, another one for every further attempt.
+
+    Where `kinds` of prompts take turns, every attempt has one of the same kind.
+    """
+    count = len(material.prompts)
+    index = slot.index % count
+    if slot.index >= count > kinds:  # They begin again after whole turns, so that shares stay.
+        index = slot.index % (count - count % kinds)
+    alike = range(index % kinds, count, kinds)
+    return alike[(index // kinds + slot.attempt) % len(alike)]
 
 
-def prompt_lineage(slot: Slot, material: ClassMaterial, strategy: str) -> dict[str, Plain]:
-    """Returns who wrote the prompt of a slot."""
+def prompt_lineage(number: int, material: ClassMaterial, strategy: str) -> dict[str, Plain]:
+    """Returns who wrote a prompt."""
     lineage: dict[str, Plain] = {"prompt_strategy": strategy}
-    writer = material.prompt_models[_prompt_index(slot, material)] if material.prompt_models else ""
+    writer = material.prompt_models[number] if material.prompt_models else ""
     if writer:
         lineage["llm"] = writer
     if material.sense:
         lineage["sense"] = material.sense
     return lineage
-
-
-def _prompt_index(slot: Slot, material: ClassMaterial) -> int:
-    return (slot.index + slot.attempt) % len(material.prompts)

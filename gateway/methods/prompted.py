@@ -12,7 +12,7 @@ from gateway.methods.base import (
     StyledPrompt,
     Values,
     prompt_lineage,
-    prompt_of,
+    prompt_number,
 )
 
 PROMPTS_PER_CLASS = Parameter(
@@ -39,7 +39,10 @@ STYLE_SHARE = Parameter(
 
 @dataclass(frozen=True)
 class PromptedMethod:
-    """A method that differs from its siblings in the prompter's strategies only."""
+    """A method that differs from its siblings in the prompter's strategies only.
+
+    `kinds` is the number of kinds of prompts that take turns, each with an equal share of images.
+    """
 
     id: str
     description: str
@@ -47,14 +50,16 @@ class PromptedMethod:
     needs: Needs
     parameters: tuple[Parameter, ...] = ()
     model: str = "text"
+    kinds: int = 1
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
-        lineage = prompt_lineage(slot, material, self.needs.prompt_strategy)
+        number = prompt_number(slot, material, self.kinds)
+        lineage = prompt_lineage(number, material, self.needs.prompt_strategy)
         if styled := _styled(slot, material, float(values.get("style_share", 0))):
             strategy = {"prompt_strategy": self.needs.styled_strategy, "style": styled.style}
             lineage = {**lineage, **strategy, "llm": styled.model}
             return Draft(prompt=styled.text, text=PromptText(styled.text), lineage=lineage)
-        prompt = prompt_of(slot, material)
+        prompt = material.prompts[number]
         return Draft(prompt=prompt, text=PromptText(prompt), lineage=lineage)
 
 
@@ -89,6 +94,14 @@ METHOD = (
         "image; spaces inside a name are stripped, as in the paper: 'firetruck'.",
         source="BURG, section 3 (prompts)",
         needs=Needs(prompt_strategy="clip_templates"),
+    ),
+    PromptedMethod(
+        id="sariyildiz",
+        description="Text-to-image with six kinds of prompts in equal shares: name, hypernym, "
+        "multiple, multiple different, definition, background.",
+        source="BURG, section 3 (prompts, after Sariyildiz et al.)",
+        needs=Needs(prompt_strategy="sariyildiz"),
+        kinds=6,
     ),
     PromptedMethod(
         id="contextual",

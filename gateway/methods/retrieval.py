@@ -22,7 +22,7 @@ class Retrieval:
     parameters = ()
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
-        lineage = prompt_lineage(slot, material, self.needs.prompt_strategy)
+        lineage = prompt_lineage(0, material, self.needs.prompt_strategy)
         return Draft(prompt=material.prompts[0], lineage=lineage)
 
 

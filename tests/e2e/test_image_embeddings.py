@@ -8,6 +8,8 @@ from gateway.augment.used_models import need_model
 from gateway.clients.generator import Generator, ImageWish, Sampling
 from gateway.clients.image_conditions import ImageEmbedding
 from gateway.methods.base import PixelMix
+from gateway.methods.mixing.embedding import Dropout
+from gateway.methods.mixing.pixels import CutMix, MixUp
 from gateway.methods.registry import all_methods, method_of
 from gateway.settings import GatewaySettings
 from generator.settings import GeneratorSettings
@@ -21,6 +23,7 @@ from tests.generator.conftest import picture
 
 FIRST, SECOND = "store:images/first.png", "store:images/second.png"
 METHODS = [one.id for one in all_methods().values() if one.needs.image_embeddings]
+BOX = CutMix(0.5, 0.0, 0.25, 0.5, 1.0)
 SAMPLING = Sampling(steps=2, guidance_scale=3.0)
 
 
@@ -56,14 +59,20 @@ async def test_every_such_method_makes_images_with_either_model(tmp_path, kind):
         wishes = [
             ImageWish("embedding", 1, "a dog", ImageEmbedding(vectors[0], 0)),
             ImageWish("other", 1, "a dog", ImageEmbedding(vectors[1], 0)),
-            ImageWish("mixed", 1, "a dog", PixelMix((FIRST, SECOND), 0.4)),
+            ImageWish("mixed", 1, "a dog", PixelMix((FIRST, SECOND), MixUp(0.4))),
+            ImageWish("cut", 1, "a dog", PixelMix((FIRST, SECOND), BOX)),
+            ImageWish("dropped", 1, "a dog", PixelMix((FIRST, SECOND), BOX, Dropout(5))),
         ]
         made = await client.generate(model, wishes, SAMPLING)
         assert len({image.sha256 for image in made.values()}) == len(wishes)
         if kind == "adapter":
-            noised = [ImageWish("noised", 1, "a dog", ImageEmbedding(vectors[0], 9))]
-            with pytest.raises(Precondition, match="noise_level is 9; leave it at 0"):
-                await client.generate(model, noised, SAMPLING)
+            for image in (
+                ImageEmbedding(vectors[0], 9),
+                PixelMix((FIRST, SECOND), BOX, noise_level=9),
+            ):
+                noised = [ImageWish("noised", 1, "a dog", image)]
+                with pytest.raises(Precondition, match="noise_level is 9; leave it at 0"):
+                    await client.generate(model, noised, SAMPLING)
 
 
 async def test_which_of_several_models_is_taken_is_not_guessed(tmp_path):

@@ -209,7 +209,11 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             ).hexdigest(),
             cached=not fresh,
             steps=request.sampling.steps or 3,
-            guidance_scale=2.0,
+            guidance_scale=(
+                request.sampling.guidance_scale
+                if request.sampling.HasField("guidance_scale")
+                else 2.0
+            ),
         )
 
 

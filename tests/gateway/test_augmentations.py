@@ -3,27 +3,19 @@
 import json
 import time
 
+import grpc
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from servicekit.errors import Exhausted
+from gateway.methods.registry import all_methods
+from servicekit.errors import Exhausted, from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.system import open_system, rows_of
 
 
 @pytest.mark.parametrize(
-    "method",
-    [
-        "simple",
-        "clip_templates",
-        "contextual",
-        "contextual+stylized",
-        "stylized",
-        "mvc",
-        "cond_embed_cutmix_dropout",
-        "cond_mixup",
-    ],
+    "method", [method.id for method in all_methods().values() if not method.needs.pool]
 )
 async def test_every_method_makes_the_wanted_images_with_their_lineage(folders, method):
     root, train, test = folders
@@ -284,3 +276,17 @@ async def test_a_plan_says_what_an_augmentation_takes_by_the_pace_of_earlier_one
     assert after.measured_count == 10 * len(dataset.classes)
     assert after.images_per_second > 0
     assert same.measured_count == after.measured_count
+
+
+async def test_guidance_without_a_prompt_to_guide_by_is_refused(folders):
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        with pytest.raises(
+            grpc.aio.AioRpcError, match="boomerang denoises without a prompt"
+        ) as caught:
+            await system.start(method="boomerang", guidance_scale=7.5)
+        made = await system.augment(method="boomerang")
+        rows = rows_of(system.store, made.result.manifest_uri)
+    assert from_rpc_error(caught.value).field == "augmentation.guidance_scale"
+    assert {row["guidance_scale"] for row in rows} == {1.0}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusion.mixing import CaptionMix
-from gateway.methods.mixing import draws, embedding, mvc
+from gateway.methods.mixing import draws, embedding, mvc, pixels
 
 CASES = {
     "count": st.integers(1, 6),
@@ -177,3 +177,39 @@ def test_dropout_and_cutmix_of_one_seed_do_not_share_draws():
 def test_embeddings_of_two_sizes_do_not_mix():
     with pytest.raises(ValueError, match="one length"):
         embedding.EmbedCutMix.draw(1, 3).apply(np.zeros(3, np.float32), np.zeros(4, np.float32))
+
+
+def test_embed_cutmix_changes_nearly_every_embedding_and_invents_no_entry():
+    random = np.random.default_rng(0)
+    first, second = random.standard_normal((2, 1024)).astype(np.float32)
+    for seed in range(300):
+        mixed = embedding.EmbedCutMix.draw(seed, 1024).apply(first, second)
+        assert not np.array_equal(mixed, first) and not np.array_equal(mixed, second)
+        assert ((mixed == first) | (mixed == second)).all()
+
+
+@pytest.mark.parametrize("draw", [embedding.EmbedMixUp.draw, pixels.MixUp.draw, pixels.CutMix.draw])
+def test_lambda_is_uniform_which_is_beta_1_1(draw):
+    shares = np.sort([draw(seed, 64).share for seed in range(4000)])
+    # The distance of Kolmogorov and Smirnov; 0.04 is beyond the 0.001 level of 4000 draws.
+    assert np.abs(shares - np.arange(4000) / 4000).max() < 0.04
+
+
+def test_a_cutmix_box_stays_inside_and_has_its_share_unless_the_border_cuts_it():
+    areas = []
+    for seed in range(2000):
+        box = pixels.CutMix.draw(seed, 0)
+        assert 0 <= box.left <= box.right <= 1 and 0 <= box.top <= box.bottom <= 1
+        area = (box.right - box.left) * (box.bottom - box.top)
+        assert area <= 1 - box.share + 1e-9
+        if box.left > 0 and box.right < 1 and box.top > 0 and box.bottom < 1:
+            assert area == pytest.approx(1 - box.share)
+        areas.append(area)
+        assert box.lineage()["box"] == [box.left, box.top, box.right, box.bottom]
+    assert min(areas) > 0 and max(areas) > 0.8
+
+
+def test_dropout_names_the_features_that_it_sets_to_zero():
+    vector = np.ones(64, np.float32)
+    dropout = embedding.Dropout(seed=9)
+    assert np.flatnonzero(dropout.apply(vector) == 0).tolist() == dropout.zeroed(64)

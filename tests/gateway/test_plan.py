@@ -1,6 +1,8 @@
 """Methods and the plan: pure, keyed by content, one file per method."""
 
 import random
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from gateway.methods.base import (
     MixedText,
     PixelMix,
     PromptText,
+    StartImage,
 )
 from gateway.methods.mixing import mvc
 from gateway.methods.registry import all_methods, method_of, parse_parameters
@@ -53,6 +56,7 @@ def plan_of(method_id="mvc", **recipe):
     return Plan("dataset-digest", recipe, method, values, "model-digest")
 
 
+CONDITIONED = [method.id for method in all_methods().values() if method.needs.image_embeddings]
 MATERIALS = {f"class_{label}": material(label) for label in range(3)}
 
 
@@ -60,27 +64,17 @@ def items_of(plan, materials=MATERIALS):
     return plan.items(plan.first_slots(materials.values()), materials)
 
 
-def test_the_methods_of_this_version_are_found():
-    assert list(all_methods()) == [
-        "clip_templates",
-        "cond_embed_cutmix_dropout",
-        "cond_mixup",
-        "contextual",
-        "contextual+stylized",
-        "mvc",
-        "retrieval",
-        "simple",
-        "simple_no_ws",
-        "stylized",
-    ]
+def test_every_method_says_what_it_does_where_it_is_from_and_in_which_range_its_numbers_are():
     for method in all_methods().values():
         assert method.description.endswith(".") and method.source
         for parameter in method.parameters:
             assert parameter.parse(str(parameter.default)) == parameter.default
+            if not isinstance(parameter.default, str):
+                assert f"in [{parameter.minimum:g}, {parameter.maximum:g}]" in parameter.description
 
 
 def test_an_unknown_method_is_named_with_the_known_ones():
-    with pytest.raises(InvalidArgument, match=r"'mvcc'; known are clip_templates, .*simple"):
+    with pytest.raises(InvalidArgument, match=r"'mvcc'; known are boomerang, .*simple"):
         method_of("mvcc")
 
 
@@ -153,7 +147,7 @@ def test_another_attempt_has_another_seed_and_the_same_place():
 
 
 def test_parents_come_from_the_items_own_class():
-    for method_id in ("mvc", "cond_embed_cutmix_dropout", "cond_mixup"):
+    for method_id in ("mvc", "boomerang", *CONDITIONED):
         for item in items_of(plan_of(method_id)):
             assert item.parents
             assert all(p.startswith(f"item-{item.slot.label}-") for p in item.parents)
@@ -185,9 +179,9 @@ def test_a_class_with_one_image_works_and_says_so():
     for item in items_of(plan_of("mvc"), materials):
         assert item.lineage["single_caption"] is True
         assert item.lineage["mix"]["coarse"] == []
-    for method_id in ("cond_embed_cutmix_dropout", "cond_mixup"):
+    for method_id in CONDITIONED:
         for item in items_of(plan_of(method_id), materials):
-            assert item.lineage["single_image"] is True
+            assert item.lineage.get("single_image", False) is ("mix" in method_id)
             assert len(item.parents) == 1
 
 
@@ -206,8 +200,49 @@ def test_mixup_mixes_two_different_images_of_the_class_in_shares_that_differ():
     for item in items:
         assert isinstance(item.image, PixelMix)
         assert len(set(item.parents)) == len(set(item.image.image_uris)) == 2
-        assert item.lineage["lambda"] == item.image.share
-    assert len({item.image.share for item in items}) == len(items)
+        assert item.lineage["lambda"] == item.image.mix.share
+    assert len({item.image.mix.share for item in items}) == len(items)
+
+
+def test_the_ten_conditionings_are_what_their_names_say():
+    assert len(CONDITIONED) == 10
+    for name in CONDITIONED:
+        parts = set(name.split("_")) - {"cond"}
+        for item in items_of(plan_of(name)):
+            image, mixes = item.image, {"mixup", "cutmix"} & parts
+            assert len(set(item.parents)) == len(set(image.image_uris)) == 1 + bool(mixes)
+            assert isinstance(image, EmbeddingMix if "embed" in parts or not mixes else PixelMix)
+            blend = image.mix if isinstance(image, PixelMix) else image.blend
+            assert mixes == (
+                {type(blend).__name__.lower().removeprefix("embed")} if blend else set()
+            )
+            assert bool(image.dropout) == ("dropout" in parts) == ("dropout" in item.lineage)
+
+
+def test_boomerang_starts_at_an_image_of_the_class_without_any_text():
+    items = items_of(plan_of("boomerang", parameters={"strength": "0.25"}, images_per_class=9))
+    for item in items:
+        assert item.text is None and item.prompt == ""
+        assert isinstance(item.image, StartImage) and item.image.strength == 0.25
+        assert item.lineage["strength"] == 0.25
+    assert len({item.parents for item in items}) == 9
+
+
+def test_sariyildiz_gives_every_kind_its_equal_share_also_where_images_are_replaced():
+    kinds = 6
+    prompts = tuple(f"{number % kinds}: {number}" for number in range(20))
+    drawn = replace(material(0), prompts=prompts)
+    plan = plan_of("sariyildiz", images_per_class=600)
+
+    def kind(index, attempt):
+        slot = plan.slot("class_0", 0, index, attempt)
+        return plan.method.draft(slot, drawn, plan.values).prompt.split(":")[0]
+
+    first = Counter(kind(index, 0) for index in range(600))
+    assert first == dict.fromkeys(map(str, range(kinds)), 100)
+    assert all(kind(index, attempt) == kind(index, 0) for index in range(40) for attempt in (1, 5))
+    other = plan.method.draft(plan.slot("class_0", 0, 0, 1), drawn, plan.values).prompt
+    assert other == "0: 6", "another attempt has another prompt of the kind"
 
 
 def test_prompt_methods_take_the_prompters_words():

@@ -33,7 +33,7 @@ async def test_bad_requests_name_the_field_and_the_known_values(system, fails):
         if item.split == "test"
     )
     cases = [
-        ({"method": "nope"}, "augmentation.method", "known are clip_templates"),
+        ({"method": "nope"}, "augmentation.method", "known are boomerang"),
         ({"parameters": {"p": "1"}}, "augmentation.parameters.p", "known are coarse_steps"),
         ({"parameters": {"fine_steps": "-3"}}, "augmentation.parameters.fine_steps", "-3"),
         ({"class_names": ["cow"]}, "augmentation.class_names", "it has cat, dog"),

@@ -138,6 +138,16 @@ def test_boomerang_keeps_more_of_the_image_the_less_it_noises(nano_engine):
     assert distance(0.05) < distance(1.0)
 
 
+def test_at_strength_0_boomerang_returns_the_image_itself(tiny_engine, photo):
+    item = dataclasses.replace(TEXT, guidance_scale=1.0, condition=Start(photo, 0.0))
+    steps = tiny_engine.step_count
+    assert np.array_equal(made(tiny_engine, item), np.asarray(photo))
+    assert tiny_engine.step_count == steps
+    wide = photo.resize((32, 32)).crop((-16, 0, 48, 32))
+    item = dataclasses.replace(item, condition=Start(wide, 0.0))
+    assert np.array_equal(made(tiny_engine, item), np.asarray(photo)), "cropped, not squashed"
+
+
 def test_a_strength_that_travelled_as_float32_runs_the_same_steps(tiny_engine, photo):
     exact = dataclasses.replace(TEXT, steps=30, condition=Start(photo, 0.7))
     travelled = dataclasses.replace(exact, condition=Start(photo, float(np.float32(0.7))))
@@ -236,8 +246,8 @@ def test_images_are_decoded_in_halves_where_the_memory_does_not_hold_all(tmp_pat
         ({"condition": Concat(picture(0))}, "image.concat", "mode 'pix2pix'"),
         ({"condition": Unclip(picture(0))}, "image.unclip", "mode 'unclip'"),
         ({"model": "pix2pix"}, "image", "needs the image condition 'concat'"),
-        ({"model": "unclip"}, "image", "needs the image condition 'mixup' or 'unclip'"),
-        ({"condition": Start(picture(0), 0.0)}, "image.start.strength", "above 0"),
+        ({"model": "unclip"}, "image", "needs the image condition 'cutmix' or 'mixup' or 'unclip'"),
+        ({"condition": Start(picture(0), -0.1)}, "image.start.strength", "0 to 1"),
         ({"text": {"words": np.zeros(3, np.float32)}}, "text", "is text; given is words"),
         ({"steps": 0}, "steps", "1 to 1000"),
         ({"guidance_scale": float("nan")}, "guidance_scale", "not a number"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gateway.methods.mixing import draws
 
 Vector = NDArray[np.float32]
-Drawn = dict[str, float | int | list[int]]
+Drawn = dict[str, float | int | list[int] | list[float]]
 
 DROPOUT = 0.4  # As in the authors' public code.
 
@@ -25,7 +25,7 @@ class EmbedMixUp:
 
     @classmethod
     def draw(cls, seed: int, dimension: int) -> "EmbedMixUp":
-        return cls(float(_numbers(seed, 0x313, 1)[0]))
+        return cls(float(numbers(seed, 0x313, 1)[0]))
 
     def apply(self, first: Vector, second: Vector) -> Vector:
         _same_shape(first, second)
@@ -50,10 +50,10 @@ class EmbedCutMix:
 
     @classmethod
     def draw(cls, seed: int, dimension: int) -> "EmbedCutMix":
-        numbers = _numbers(seed, 0xC07, 2)
-        share = float(numbers[0])
+        drawn = numbers(seed, 0xC07, 2)
+        share = float(drawn[0])
         length = min(max(round((1 - share) * dimension), 1), max(dimension - 1, 1))
-        start = int(draws.below(numbers[1:], dimension - length + 1)[0])
+        start = int(draws.below(drawn[1:], dimension - length + 1)[0])
         return cls(share, start, start + length)
 
     def apply(self, first: Vector, second: Vector) -> Vector:
@@ -77,15 +77,21 @@ class Dropout:
         if not 0 <= self.probability <= 1:
             raise ValueError(f"dropout needs a probability in [0, 1], not {self.probability}")
 
+    def zeroed(self, dimension: int) -> list[int]:
+        """Returns which of so many features are set to zero."""
+        dropped = numbers(self.seed, 0xD20, dimension) < self.probability
+        return [int(number) for number in np.flatnonzero(dropped)]
+
     def apply(self, vector: Vector) -> Vector:
-        kept = _numbers(self.seed, 0xD20, len(vector)) >= self.probability
-        return np.where(kept, vector, np.float32(0)).astype(np.float32)
+        result = vector.astype(np.float32, copy=True)
+        result[self.zeroed(len(vector))] = 0
+        return result
 
     def lineage(self) -> Drawn:
         return {"dropout": self.probability}
 
 
-def _numbers(seed: int, purpose: int, count: int) -> draws.Uniforms:
+def numbers(seed: int, purpose: int, count: int) -> draws.Uniforms:
     """Draws numbers of one purpose, so that two operations on one item do not share draws."""
     seeds = np.array([seed ^ purpose], np.uint64)
     return draws.uniforms(seeds, count)[0]

@@ -91,6 +91,10 @@ class Condition(ABC):
         reads them."""
         return list(conditions)
 
+    def unchanged(self, card: Card) -> Image.Image | None:
+        """Returns the image that is asked for where nothing is to be denoised."""
+        return None
+
     @classmethod
     @abstractmethod
     def begin(cls, model: "Model", samples: Sequence["Sample"]) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Start(Condition):
     """Begins at a noised real image instead of pure noise.
 
-    `strength` is the share of the schedule that is run, above 0 and at most 1. `sha256` stands for
-    the image's file in the key.
+    `strength` is the share of the schedule that is run, 0 to 1; with 0 it is the image itself.
+    `sha256` stands for the image's file in the key.
     """
 
     image: Image.Image
@@ -49,10 +49,11 @@ class Start(Condition):
         return cls(grey(card), 1.0)
 
     def check(self, card: Card) -> None:
-        if not 0 < self.strength <= 1:
-            raise BadCondition(
-                "image.start.strength", "OUT_OF_RANGE", "the strength is above 0 and at most 1"
-            )
+        if not 0 <= self.strength <= 1:
+            raise BadCondition("image.start.strength", "OUT_OF_RANGE", "the strength is 0 to 1")
+
+    def unchanged(self, card: Card) -> Image.Image | None:
+        return None if self.strength else fit(self.image, card.width, card.height)
 
     def identity(self, *, is_guided: bool) -> dict[str, Any]:
         return {"start": self.sha256, "strength": float(np.float32(self.strength))}
