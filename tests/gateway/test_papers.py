@@ -1,0 +1,53 @@
+"""Every method and every training strategy of the four papers is there, or is said not to be."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.methods.registry import all_methods
+from trainer.recipes import recipes
+
+METHODS = {
+    "BURG": (
+        "simple", "simple_no_ws", "clip_templates", "sariyildiz", "boomerang", "ft_conditioning",
+        "ft_cluster_conditioning", "imagic", "textual_inversion", "pseudoword_dm", "retrieval",
+    ),
+    "MVC": ("mvc", "mvc+pretrained"),
+    "AUGCOND": (
+        "cond_image", "cond_dropout", "cond_mixup", "cond_cutmix", "cond_embed_mixup",
+        "cond_embed_cutmix", "cond_mixup_dropout", "cond_cutmix_dropout",
+        "cond_embed_mixup_dropout", "cond_embed_cutmix_dropout",
+    ),
+    "DIVERSIFY": ("contextual", "stylized", "contextual+stylized"),
+}  # fmt: skip
+STRATEGIES = ("real", "combined", "rsp", "two_phase", "half_half", "aux_bn")
+POLICIES = ("none", "standard", "autoaugment", "randaugment", "fast_autoaugment")
+# What is still to come. What is there leaves this set, and nothing enters it.
+NOT_YET = {
+    "ft_conditioning", "ft_cluster_conditioning", "imagic", "textual_inversion", "pseudoword_dm",
+    "mvc+pretrained", "fast_autoaugment",
+}  # fmt: skip
+KNOWN = {*all_methods(), *recipes("strategies"), *recipes("policies")}
+
+
+@pytest.mark.parametrize("paper", METHODS)
+def test_the_methods_of_a_paper_are_registered_and_name_it(paper):
+    for name in METHODS[paper]:
+        if name not in NOT_YET:
+            assert all_methods()[name].source.startswith(paper), name
+
+
+def test_the_training_strategies_and_policies_of_the_papers_are_registered():
+    assert set(STRATEGIES) - NOT_YET <= set(recipes("strategies"))
+    assert set(POLICIES) - NOT_YET <= set(recipes("policies"))
+
+
+def test_what_is_still_to_come_is_not_there_and_is_of_the_papers():
+    assert set() == NOT_YET & KNOWN, "it is there: take it out of NOT_YET"
+    assert {*STRATEGIES, *POLICIES}.union(*METHODS.values()) >= NOT_YET
+
+
+def test_the_readme_names_every_method():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    table = text.split("## Methods")[1].split("\n## ")[0]
+    assert {name for name in all_methods() if f"`{name}`" not in table} == set()

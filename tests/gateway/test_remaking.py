@@ -1,0 +1,71 @@
+"""Every image can be made again from its row in the manifest, whatever the method."""
+
+import hashlib
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import pytest_asyncio
+from variegate.generator.v1 import generator_pb2 as pb
+from variegate.generator.v1 import generator_pb2_grpc as rpc
+
+from gateway.methods.registry import all_methods
+from generator.settings import GeneratorSettings
+from generator.wiring import create_service
+from servicekit.channels import open_channel
+from servicekit.server import running
+from servicekit.storage import DirectoryStore
+from tests.gateway.pictures import write_folder, write_pool
+from tests.gateway.remaking import request_of
+from tests.gateway.system import open_system, rows_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+MAKING = [method.id for method in all_methods().values() if not method.needs.pool]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(tmp_path_factory):
+    """A gateway in front of a real generator with the nano models, and its dataset's images."""
+    root = tmp_path_factory.mktemp("remaking")
+    state = root / "state"
+    store = DirectoryStore(state / "objects", durable=False)
+    settings = GeneratorSettings(threads=1, deterministic_rows=2)
+    async with running(create_service(settings, store)) as server:
+        channel = open_channel(server.target, pb.DESCRIPTOR.services_by_name["GeneratorService"])
+        async with open_system(state, root, generator=server.target) as system:
+            dataset = await system.import_folder(write_folder(root / "train"))
+            rows = rows_of(system.store, dataset.manifest_uri)
+            system.uris = {row["item_id"]: row["image_uri"] for row in rows}
+            system.generator, system.root = rpc.GeneratorServiceStub(channel), root
+            yield system
+        await channel.close()
+
+
+@pytest.mark.parametrize("method", MAKING)
+async def test_a_row_of_the_manifest_is_enough_to_make_its_image_again(system, method):
+    made = await system.augment(
+        method.replace("+", "_"),
+        method=method,
+        images_per_class=1,
+        class_names=["cat"],
+        steps=2,
+        deterministic=True,
+        seed=5,
+    )
+    [row] = rows_of(system.store, made.result.manifest_uri)
+    request = await request_of(row, system.uris, system.generator)
+    [answer] = [one async for one in system.generator.GenerateImages(request, timeout=60)]
+    assert answer.image.sha256 == row["sha256"] and answer.image.uri != row["image_uri"]
+    assert answer.image.model_digest == row["model_digest"]
+
+
+async def test_a_row_of_a_retrieved_image_names_it_and_its_pool(system):
+    pool = write_pool(system.root / "pool.parquet")
+    made = await system.augment(
+        method="retrieval", images_per_class=1, class_names=["cat"], pool_uri=f"file://{pool}"
+    )
+    [row] = rows_of(system.store, made.result.manifest_uri)
+    lineage = json.loads(row["lineage"])
+    assert system.store.exists(lineage["pool_uri"].removeprefix("store:"))
+    images = pq.read_table(pool).column("image").to_pylist()
+    assert row["sha256"] in {hashlib.sha256(image["bytes"]).hexdigest() for image in images}
