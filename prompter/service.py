@@ -70,7 +70,11 @@ class PrompterService(rpc.PrompterServiceServicer):
 
 def _prompt_to_pb(index: int, prompt: Prompt) -> pb.WritePromptsResponse:
     answer = pb.WritePromptsResponse(
-        index=index, prompt=prompt.text, model=prompt.model, style=prompt.style
+        index=index,
+        prompt=prompt.text,
+        model=prompt.model,
+        style=prompt.style,
+        fallback=prompt.fallback,
     )
     if prompt.problem:
         message = f"{prompt.model} did not write prompt {index}: {prompt.problem}"

@@ -19,13 +19,15 @@ class Prompt:
     """A prompt and the id of the language model that wrote it, empty for templates.
 
     `style` is what is shown instead of a photograph. A prompt with a `problem` could not be
-    written and has no text.
+    written and has no text. With `fallback` it says less than its kind asks for, because nobody
+    knows more of the class.
     """
 
     text: str = ""
     model: str = ""
     style: str = ""
     problem: str = ""
+    fallback: bool = False
 
 
 class Strategy(Protocol):
@@ -57,15 +59,23 @@ class Strategy(Protocol):
         `deadline`, a value of time.monotonic()."""
 
 
+def _nothing(subject: Subject, index: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class TemplateStrategy:
-    """A strategy whose prompt follows from the subject, the index and seeded random choices."""
+    """A strategy whose prompt follows from the subject, the index and seeded random choices.
+
+    `lacks` says whether the prompt of an index leaves out what is not known of the subject.
+    """
 
     id: str
     description: str
     source: str
     render: Callable[[Subject, int, random.Random], str]
     needs_llm: bool = False
+    lacks: Callable[[Subject, int], bool] = _nothing
 
     async def write(
         self,
@@ -78,7 +88,8 @@ class TemplateStrategy:
         """Yields `count` prompts; `llm` is not used."""
         for index in range(count):
             rng = seeded_random(subject.class_name, self.id, seed, index)
-            yield Prompt(self.render(subject, index, rng))
+            text = self.render(subject, index, rng)
+            yield Prompt(text, fallback=self.lacks(subject, index))
 
 
 def seeded_random(*parts: str | int) -> random.Random:

@@ -115,6 +115,7 @@ class ClassPrompts:
     failed_count: int = 0
     repeated_count: int = 0
     clip_cut_count: int = 0
+    fallback_count: int = 0
     distinct_1: float = 0.0
     distinct_2: float = 0.0
     mean_distance: float = 0.0

@@ -22,6 +22,8 @@ from gateway.plan import Plan
 from servicekit.errors import InvalidArgument
 
 _MOST_PROMPTS = 10_000
+# Classes that a notice names.
+_SHOWN = 5
 # Times that prompts are asked for to replace those that failed or said the same.
 _ROUNDS = 3
 
@@ -58,10 +60,29 @@ async def with_prompts(
         begin=AtMost(lambda: 2 * prompters.ready_count()).begin,
         done=lambda number, answer: progress.advance(len(answer["prompts"])),
     )
+    if text := _fallback_notice(dict(zip(names, written, strict=True))):
+        progress.notice(f"warning: {text}")
     return {
         name: _with(materials[name], answer, senses.get(name))
         for name, answer in zip(names, written, strict=True)
     }
+
+
+def _fallback_notice(written: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns of which classes nobody knows what their prompts should say; "" if of none."""
+    lacking = {name: answer["figures"]["fallback_count"] for name, answer in written.items()}
+    lacking = {name: count for name, count in lacking.items() if count}
+    if not lacking:
+        return ""
+    shown = ", ".join(map(repr, list(lacking)[:_SHOWN])) + (
+        ", ..." if len(lacking) > _SHOWN else ""
+    )
+    total = sum(answer["figures"]["prompt_count"] for answer in written.values())
+    return (
+        f"WordNet has no hypernym or no definition of {len(lacking)} of {len(written)} classes "
+        f"({shown}): {sum(lacking.values())} of {total} prompts say less than their kind asks for; "
+        "--names FILE gives a class a name that WordNet knows"
+    )
 
 
 @dataclass
@@ -160,6 +181,7 @@ def _figures(sieved: _Sieved) -> dict[str, int | float]:
         "failed_count": sieved.failed,
         "repeated_count": sieved.repeated,
         "clip_cut_count": sieved.cut,
+        "fallback_count": sum(prompt.fallback for prompt in sieved.kept),
         "distinct_1": distinct(texts, 1),
         "distinct_2": distinct(texts, 2),
         "mean_distance": mean_distance(np.array(sieved.vectors)) if sieved.vectors else 0.0,
@@ -173,7 +195,10 @@ def _with(
         material,
         prompts=tuple(prompt["text"] for prompt in answer["prompts"]),
         prompt_models=tuple(prompt["model"] for prompt in answer["prompts"]),
-        styled=tuple(StyledPrompt(**prompt) for prompt in answer["styled"]),
+        styled=tuple(
+            StyledPrompt(prompt["text"], prompt["model"], prompt["style"])
+            for prompt in answer["styled"]
+        ),
         problem=answer["problem"],
         sense=sense.lineage() if sense else {},
         figures=ClassPrompts(material.class_name, **answer["figures"], sense=sense),

@@ -20,11 +20,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, the language model that wrote it (empty for templates), and its style, if any."""
+    """A prompt, the language model that wrote it (empty for templates), and its style, if any.
+
+    With `fallback` it says less than its kind asks for, because nobody knows more of the class.
+    """
 
     text: str
     model: str = ""
     style: str = ""
+    fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Prompter:
             answers = sorted([answer async for answer in stream], key=lambda one: one.index)
             failed = [one.error.message for one in answers if one.HasField("error")]
             written = [one for one in answers if not one.HasField("error")]
-            return [Prompt(one.prompt, one.model, one.style) for one in written], failed
+            prompts = [Prompt(one.prompt, one.model, one.style, one.fallback) for one in written]
+            return prompts, failed
 
         return await self._call(attempt)
 

@@ -7,7 +7,7 @@ from gateway.augment.recognition import lost_warning, together, worst_first
 from gateway.study.records import AugmentationRecord
 from gateway.study.statistics import mean
 
-_SUMS = ("prompt_count", "failed_count", "repeated_count", "clip_cut_count")
+_SUMS = ("prompt_count", "failed_count", "repeated_count", "clip_cut_count", "fallback_count")
 _MEANS = ("distinct_1", "distinct_2", "mean_distance")
 
 

@@ -38,6 +38,7 @@ class Trouble:
     model: str = ""  # Another one is another set of diffusion models.
     engine: str = "float32"
     device: str = "cpu"  # Of CLIP and the trainer.
+    unknown: str = ""  # Nobody knows what prompts of this class should say.
     same_pixels: bool = False  # Every image is the same picture.
     pause: float = 0.0  # Seconds that a call of GenerateImages takes.
     gate: asyncio.Event | None = None  # Calls of GenerateImages after `free_calls` wait for it.
@@ -94,6 +95,7 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
         for index in range(request.prompt_count):
             prompt = f"{first}{request.strategy} {index}: a photo of a {called}"
             answer = prompter_pb2.WritePromptsResponse(index=index, prompt=prompt)
+            answer.fallback = request.class_name == self.trouble.unknown
             if "stylized" in request.strategy:
                 answer.style, answer.model = f"style {index}", "double-llm"
             if index < self.trouble.failed_prompts:

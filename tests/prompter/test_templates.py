@@ -82,3 +82,18 @@ def test_every_strategy_says_where_it_comes_from():
     assert list(STRATEGIES) == sorted(STRATEGIES)
     assert {"simple", "clip_templates", "contextual"} <= set(STRATEGIES)
     assert all(s.description.endswith(".") and s.source for s in STRATEGIES.values())
+
+
+def test_sariyildiz_says_which_prompts_lack_what_wordnet_does_not_know():
+    def lacking(class_name):
+        subject = find_subject(WORDNET, class_name)
+
+        async def written():
+            return [p async for p in STRATEGIES["sariyildiz"].write(subject, 0, 12, None)]
+
+        prompts = asyncio.run(written())
+        assert all(prompt.text for prompt in prompts)
+        return [prompt.fallback for prompt in prompts]
+
+    assert lacking("fire_truck") == [False] * 12
+    assert lacking("zorblax") == [False, *[True] * 5] * 2
