@@ -9,8 +9,8 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Rows of a row group.
-GROUP = 32 * 1024
+# Rows of a row group: some MiB, since whoever writes or reads one holds it unpacked.
+GROUP = 4 * 1024
 ACCEPTED = pa.schema(
     [  # type: ignore[arg-type]
         pa.field("item_id", pa.string()),
