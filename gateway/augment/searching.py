@@ -1,6 +1,7 @@
 """Looks images up in a pool instead of making them (BURG, retrieval)."""
 
 import asyncio
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,29 +9,32 @@ from functools import partial
 from typing import Any
 
 from gateway.api.resources import Shortfall
-from gateway.augment.outcomes import NOT_CHECKED_UNSAFE, Outcome, from_plain, message_of
-from gateway.augment.output import Output
+from gateway.augment.claims import Claim, Claims, share_out
+from gateway.augment.outcomes import NOT_CHECKED_UNSAFE, Outcome, message_of
+from gateway.augment.output import Counts, Output
 from gateway.augment.rejections import BY_PERSON, MESSAGE, read_rejections
+from gateway.augment.searched import Searched
 from gateway.augment.seen import Seen
 from gateway.augment.shards import shown_text
 from gateway.clients.retriever import HITS_PER_SEARCH, Hit, PoolIndex
-from gateway.clients.verdicts import Candidate
+from gateway.clients.verdicts import Candidate, Verdict
 from gateway.context import Context
 from gateway.digests import Plain
 from gateway.durable.progress import Progress
-from gateway.durable.steps import AtMost, step, steps_in_order
+from gateway.durable.steps import AtMost, in_order, step
 from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, Plan
+from servicekit.together import together
 
 # k is 1.4 times what is wanted, and grows to six times that.
 MARGIN, GROWTH = 1.4, 6
 # Of pools that have a column of aesthetic scores.
 LEAST_AESTHETIC = 5.0
-_SHARD = 64
+# Images that are screened in a call, and whose outcomes are written at a time.
+_SHARD, _BLOCK = 64, 512
 # Rows that are written at a time.
 _PART = 2048
 
-Claims = dict[str, list[Hit]]
 # What became of images, by URI: the fields of an Outcome. Tuples of texts and numbers are of no
 # interest to the garbage collector, which would visit some hundred thousand objects at a time.
 Judged = dict[str, tuple[Any, ...]]
@@ -50,20 +54,33 @@ class Searching:
     async def run(self) -> tuple[Output, list[Shortfall]]:
         """Returns what was found, and the classes that did not reach their number."""
         index = PoolIndex(**await step("index", self._index))
-        plan = replace(self.plan, model_digest=index.digest)
+        # One step, since what is found and judged is in the store, block by block.
+        found = await step("retrieve", lambda: self._retrieve(index))
+        counts = Counts.from_plain(found["counts"])
+        output = Output(self.context.store, found["folder"], counts)
+        return output, self._shortfalls(output, found["searched"], index.left_out)
+
+    async def _retrieve(self, index: PoolIndex) -> dict[str, Any]:
+        """Searches, judges and chooses, ever further; goes on with what is in the store.
+
+        Returns where the chosen images are, and how many of the pool were looked at for a class.
+        """
+        plan, store = replace(self.plan, model_digest=index.digest), self.context.store
         judged: Judged = {}
         wanted = plan.recipe.wanted
         most = min(index.image_count, HITS_PER_SEARCH)
         for growth in range(1, GROWTH + 1):
+            folder = f"{self.folder}/{growth}"
             count = min(math.ceil(MARGIN * wanted * growth), most)
-            hits = await self._search(index, count)
+            searched = await asyncio.to_thread(Searched.below, store, folder)
+            hits = await self._search(index, count, searched)
             claims = await asyncio.to_thread(share_out, hits, self._labels())
-            await self._judge(claims, judged)
-            output = Output(self.context.store, f"{self.folder}/{growth}")
+            await self._judge(claims, judged, searched)
+            output = Output(store, folder)
             await asyncio.to_thread(self._choose, plan, index, claims, judged, output)
             if output.counts.accepted_count == wanted * len(self.materials) or count == most:
                 break
-        return output, self._shortfalls(output, count, index.left_out)
+        return {"folder": folder, "searched": count, "counts": output.counts.to_plain()}
 
     async def _index(self) -> dict[str, Any]:
         pool_uri = self.plan.recipe.pool_uri
@@ -75,59 +92,92 @@ class Searching:
     def _labels(self) -> dict[str, int]:
         return {name: material.label for name, material in self.materials.items()}
 
-    async def _search(self, index: PoolIndex, count: int) -> dict[str, list[Hit]]:
+    async def _search(
+        self, index: PoolIndex, count: int, searched: Searched
+    ) -> dict[str, list[Hit]]:
         least = LEAST_AESTHETIC if index.has_aesthetic else None
-
-        names = [name for name, material in self.materials.items() if material.prompts]
+        materials = [material for material in self.materials.values() if material.prompts]
         found: dict[str, list[Hit]] = {}
 
-        async def search(number: int, _: None) -> list[dict[str, Any]]:
-            text = self.materials[names[number]].prompts[0]
+        async def search(material: ClassMaterial, _: object) -> list[Hit]:
+            known = await asyncio.to_thread(searched.hits, material.label)
+            if known is not None:
+                return known
             hits = await self.context.clients.retriever.search(
-                index.name, text, count, least_aesthetic=least
+                index.name, material.prompts[0], count, least_aesthetic=least
             )
-            return await asyncio.to_thread(lambda: [vars(hit) for hit in hits])
+            await asyncio.to_thread(searched.put_hits, material.label, hits)
+            return hits
 
-        async def use(number: int, hits: list[dict[str, Any]]) -> None:
-            found[names[number]] = await asyncio.to_thread(lambda: [Hit(**hit) for hit in hits])
+        async def use(number: int, hits: list[Hit]) -> None:
+            found[materials[number].class_name] = hits
             self.progress.advance()
 
-        self.progress.start("retrieve", len(names), "classes")
+        self.progress.start("retrieve", len(materials), "classes")
         # One at a time, so that no query shares a batch: equal queries get equal bits.
-        begin = AtMost(lambda: 1).begin
-        await steps_in_order("retrieve", len(names), search, begin=begin, use=use)
+        await in_order(
+            range(len(materials)),
+            lambda number: partial(search, materials[number]),
+            begin=AtMost(lambda: 1).begin,
+            use=use,
+        )
         return found
 
-    async def _judge(self, claims: Claims, judged: Judged) -> None:
-        """Screens the claimed images that were not judged before.
+    async def _judge(self, claims: Claims, judged: Judged, searched: Searched) -> None:
+        """Screens the claimed images that were not judged before, in blocks.
 
         Where an image of the safety sample is rejected, the one that takes its place is checked.
         """
-        screeners = self.context.clients.screener.replicas
-        while fresh := await asyncio.to_thread(self._fresh, claims, judged):
-            shards = [
-                (safety, group[first : first + _SHARD])
+        capacity = self.context.clients.screener.replicas.capacity
+        room = AtMost(lambda: 2 * capacity())
+        ahead = AtMost(lambda: 1 + -(-2 * capacity() * _SHARD // _BLOCK))
+        for turn in itertools.count():
+            if not (fresh := await asyncio.to_thread(self._fresh, claims, judged)):
+                return
+            blocks = [
+                (safety, group[first : first + _BLOCK])
                 for safety, group in fresh.items()
-                for first in range(0, len(group), _SHARD)
+                for first in range(0, len(group), _BLOCK)
             ]
             self.progress.start("filter", sum(map(len, fresh.values())), "images")
-            await steps_in_order(
-                "filter",
-                len(shards),
-                lambda number, _, shards=shards: self._screen(*shards[number]),  # type: ignore[misc]
-                begin=AtMost(lambda: 2 * screeners.capacity()).begin,
+            judge = partial(self._judge_block, searched, room, turn)
+            await in_order(
+                range(len(blocks)),
+                lambda number, judge=judge, blocks=blocks: partial(  # type: ignore[misc]
+                    judge, number, *blocks[number]
+                ),
+                begin=ahead.begin,
                 use=partial(self._note, judged),
             )
 
-    async def _note(self, judged: Judged, number: int, outcomes: Sequence[dict[str, Any]]) -> None:
-        """Notes what became of the images of a shard."""
-        for outcome in map(from_plain, outcomes):
+    async def _judge_block(
+        self,
+        searched: Searched,
+        room: AtMost,
+        turn: int,
+        number: int,
+        safety: bool,
+        block: Sequence[Claim],
+        _: object,
+    ) -> list[Outcome]:
+        known = await asyncio.to_thread(searched.outcomes, turn, number)
+        if known is not None:
+            return known
+        shards = [block[first : first + _SHARD] for first in range(0, len(block), _SHARD)]
+        parts = await together(self._screen(room, safety, shard) for shard in shards)
+        outcomes = [outcome for part in parts for outcome in part]
+        await asyncio.to_thread(searched.put_outcomes, turn, number, outcomes)
+        return outcomes
+
+    async def _note(self, judged: Judged, number: int, outcomes: Sequence[Outcome]) -> None:
+        """Notes what became of the images of a block."""
+        for outcome in outcomes:
             judged[outcome.image_uri] = tuple(vars(outcome).values())
         self.progress.advance(len(outcomes))
 
-    def _fresh(self, claims: Claims, judged: Judged) -> dict[bool, list[tuple[str, Hit]]]:
+    def _fresh(self, claims: Claims, judged: Judged) -> dict[bool, list[Claim]]:
         """Returns what is still to be screened, by whether that includes its safety."""
-        fresh: dict[bool, list[tuple[str, Hit]]] = {}
+        fresh: dict[bool, list[Claim]] = {}
         sample = self._checked_per_class()
         for name, hits in claims.items():
             rank = 0  # Among those that were not rejected.
@@ -148,29 +198,18 @@ class Searching:
             return HITS_PER_SEARCH
         return math.ceil(recipe.safety_sample / max(len(self.materials), 1))
 
-    async def _screen(self, safety: bool, shard: Sequence[tuple[str, Hit]]) -> list[dict[str, Any]]:
-        verdicts = await self.context.clients.screener.screen(
-            [
-                Candidate(hit.image_uri, shown_text(self.materials[name].display_name))
-                for name, hit in shard
-            ],
-            protected_manifest_uri=self.protected_manifest_uri,
-            max_unsafe_score=self.context.settings.max_unsafe_score if safety else None,
-        )
-        return [
-            Outcome(
-                item_id="",
-                image_uri=hit.image_uri,
-                sha256=hit.sha256,
-                clip_score=verdict.clip_score,
-                unsafe_score=verdict.unsafe_score,
-                pixel_sha256=verdict.pixel_sha256,
-                perceptual_hash=verdict.perceptual_hash,
-                reasons=() if verdict.accepted else verdict.reasons,
-                message=message_of(verdict),
-            ).to_plain()
-            for (_, hit), verdict in zip(shard, verdicts, strict=True)
+    async def _screen(self, room: AtMost, safety: bool, shard: Sequence[Claim]) -> list[Outcome]:
+        candidates = [
+            Candidate(hit.image_uri, shown_text(self.materials[name].display_name))
+            for name, hit in shard
         ]
+        with await room.begin():
+            verdicts = await self.context.clients.screener.screen(
+                candidates,
+                protected_manifest_uri=self.protected_manifest_uri,
+                max_unsafe_score=self.context.settings.max_unsafe_score if safety else None,
+            )
+        return [_judged(hit, one) for (_, hit), one in zip(shard, verdicts, strict=True)]
 
     def _choose(
         self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged, output: Output
@@ -234,25 +273,19 @@ class Searching:
         ]
 
 
+def _judged(hit: Hit, verdict: Verdict) -> Outcome:
+    return Outcome(
+        item_id="",
+        image_uri=hit.image_uri,
+        sha256=hit.sha256,
+        clip_score=verdict.clip_score,
+        unsafe_score=verdict.unsafe_score,
+        pixel_sha256=verdict.pixel_sha256,
+        perceptual_hash=verdict.perceptual_hash,
+        reasons=() if verdict.accepted else verdict.reasons,
+        message=message_of(verdict),
+    )
+
+
 def _outcome(judged: Judged, hit: Hit) -> Outcome | None:
     return Outcome(*judged[hit.image_uri]) if hit.image_uri in judged else None
-
-
-def share_out(hits: Mapping[str, Sequence[Hit]], labels: Mapping[str, int]) -> Claims:
-    """Gives every image to the class it is most similar to, so that no image is used twice.
-
-    Of equally similar classes the one with the lower label gets it. Orders are kept.
-    """
-    owner: dict[str, tuple[float, int, str]] = {}
-    for name, found in hits.items():
-        for hit in found:
-            bid = (-hit.similarity, labels[name], name)
-            owner[hit.sha256] = min(owner.get(hit.sha256, bid), bid)
-    claims: Claims = {}
-    for name, found in hits.items():
-        taken: dict[str, Hit] = {}
-        for hit in found:
-            if owner[hit.sha256][2] == name:
-                taken.setdefault(hit.sha256, hit)
-        claims[name] = list(taken.values())
-    return claims

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
 from typing import Any, TypeVar
 
 from dbos import DBOS, StepReservation
@@ -122,26 +121,6 @@ async def steps(
 
     await _each(range(len(functions)), begin, lambda number, begun: run(number, Step(name), begun))
     return [results[number] for number in range(len(functions))]
-
-
-async def steps_in_order(
-    name: str,
-    count: int,
-    make: Callable[[int, S], Coroutine[Any, Any, T]],
-    *,
-    begin: Begin[S],
-    use: Callable[[int, T], Coroutine[Any, Any, None]],
-) -> None:
-    """Runs `count` durable steps, each once `begin` lets it, and keeps none of their results.
-
-    All else is as in `in_order`.
-    """
-
-    def reserved(number: int) -> Make[S, T]:
-        place = Step(name)
-        return lambda entered: place.run(partial(make, number, entered))
-
-    await in_order(range(count), reserved, begin=begin, use=use)
 
 
 async def in_order(

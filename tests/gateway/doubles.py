@@ -91,7 +91,8 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
             )
         self.requests.append(request)
         called = request.display_name or request.class_name
-        first = "again, " if request.seed in {one.seed for one in self.requests[:-1]} else ""
+        asked = {(one.seed, one.class_name) for one in self.requests[:-1]}
+        first = "again, " if (request.seed, request.class_name) in asked else ""
         for index in range(request.prompt_count):
             prompt = f"{first}{request.strategy} {index}: a photo of a {called}"
             answer = prompter_pb2.WritePromptsResponse(index=index, prompt=prompt)

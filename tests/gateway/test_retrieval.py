@@ -1,12 +1,16 @@
 """Retrieval through the gateway's real server, in front of a small deterministic pool."""
 
 import hashlib
+import sqlite3
 
 import pyarrow.parquet as pq
 
+from servicekit.errors import Exhausted
+from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_pool
 from tests.gateway.system import open_system, rows_of
+from tests.gateway.test_augmentations import FullStore
 
 
 async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
@@ -113,3 +117,54 @@ async def test_what_replaces_a_retrieved_image_of_the_safety_sample_is_checked_t
     for name in ("cat", "dog"):
         ranks = [row["image_uri"] in checked for row in accepted if row["class_name"] == name]
         assert sum(ranks) == 6, "the sample is whole"
+
+
+async def test_retrieval_goes_on_with_what_was_found_and_judged(folders, monkeypatch):
+    """The store is full when this is to be written, one after the other, and it is asked again."""
+    words = "/1/hits/1", "/1/outcomes/0/000002", "/2/hits/0", "/2/outcomes/0/000000", ".accepted."
+    root, train, test = folders
+    monkeypatch.setattr("gateway.augment.searching._SHARD", 2)
+    monkeypatch.setattr("gateway.augment.searching._BLOCK", 6)
+    pool = write_pool(root / "pool.parquet")
+    done = []
+    for full in ((), words):
+        trouble, state = Trouble(unsafe_share=0.3), root / f"full {len(full)}"
+        async with open_system(state, root, trouble=trouble, wrap=FullStore) as system:
+            await system.import_folder(train, test)
+            system.store.error = Exhausted("no space left")
+            for word in (*full, ""):
+                system.store.word = word
+                made = await system.augment(
+                    method="retrieval", pool_uri=f"file://{pool}", images_per_class=12
+                )
+                assert not word or "no space left" in made.error.message
+            uris = made.result.manifest_uri, made.result.rejected_uri
+            files = [system.store.get(to_key(uri)) for uri in uris]
+            asked = system.doubles["retriever"].asked
+        done.append((files, asked, len(trouble.candidates)))
+    (calm, calm_asked, calm_screened), (found, asked, screened) = done
+    assert found == calm
+    assert asked[-1] > asked[0], "it searched once only"
+    # What was written down is asked for once; what could not be written, and what was under way
+    # beside it, once more.
+    assert len(asked) == len(calm_asked) + 2
+    assert calm_screened < screened <= calm_screened + 4 * 6
+
+
+async def test_the_database_holds_no_more_for_many_retrieved_images_than_for_few(folders):
+    root, train, _ = folders
+    pool = write_pool(root / "pool.parquet", count=100)
+    sizes = []
+    async with open_system(root / "state", root, wrap=FullStore) as system:
+        await system.import_folder(train)
+        system.store.word, system.store.error = "manifest.parquet", Exhausted("no space left")
+        for name, count in (("few", 5), ("many", 90)):
+            await system.augment(
+                name, method="retrieval", pool_uri=f"file://{pool}", images_per_class=count
+            )
+            with sqlite3.connect(root / "state" / "gateway.sqlite") as database:
+                query = "SELECT sum(length(output)), count(*) FROM operation_outputs"
+                sizes.append(database.execute(query).fetchone())
+    (few, rows), (both, twice) = sizes
+    assert twice == 2 * rows, "a step for each search or screening"
+    assert both - 2 * few < 300, "170 images more"
