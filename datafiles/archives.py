@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from datafiles.ignored import is_ignored_path
 from datafiles.packed import MARK_BYTES, packing_of
-from datafiles.samples import LeftOut, Member
+from datafiles.rejected import RejectedFile
+from datafiles.samples import Member
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Archive:
         self._file, self._prefix = file, prefix
         self.damage: Exception | None = None
         self.packing = ""
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[RejectedFile] = []
 
     def __iter__(self) -> Iterator[Member[Span]]:
         try:
@@ -65,11 +66,11 @@ class Archive:
             raise tarfile.ReadError("the mark of the end is missing")
 
 
-def _left_out(name: str, one: tarfile.TarInfo) -> LeftOut:
+def _left_out(name: str, one: tarfile.TarInfo) -> RejectedFile:
     if one.islnk() or one.issym():
         what = f"is a link to {one.linkname}; pack what it leads to (tar -h --hard-dereference)"
     elif one.issparse():
         what = "is stored with holes; pack it without --sparse"
     else:
         what = "is no file; take it out of the archive"
-    return LeftOut(name, "NOT_A_FILE", f"{name} {what}")
+    return RejectedFile(name, "NOT_A_FILE", f"{name} {what}")

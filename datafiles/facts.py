@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from datafiles.labels import Label, agreed, label_of, label_of_fields
-from datafiles.samples import BY_THE_RULES, Chosen, LeftOut, Member, Sample
+from datafiles.rejected import RejectedFile
+from datafiles.samples import BY_THE_RULES, Chosen, Member, Sample
 from datafiles.suffixes import Kind, is_beside
 from datafiles.texts import Unreadable, read_json, read_text
 
@@ -23,7 +24,7 @@ class Facts:
     label: Label
     caption: str
     notes: dict[str, Any]
-    problems: tuple[LeftOut, ...]
+    problems: tuple[RejectedFile, ...]
 
 
 def facts_of(
@@ -45,7 +46,7 @@ class _Reading(Generic[T]):
     sample: Sample[T]
     read: Callable[[Member[T]], bytes]
     chosen: Chosen
-    problems: list[LeftOut] = field(default_factory=list)
+    problems: list[RejectedFile] = field(default_factory=list)
 
     def facts(self) -> Facts:
         """Reads all of it."""
@@ -93,5 +94,5 @@ class _Reading(Generic[T]):
         try:
             return work()
         except Unreadable as error:
-            self.problems.append(LeftOut(name, error.reason, f"{name}: {error.message}"))
+            self.problems.append(RejectedFile(name, error.reason, f"{name}: {error.message}"))
             return None

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from datafiles.rejected import RejectedFile
 from datafiles.suffixes import IMAGES, PHOTOGRAPHS, Kind, is_beside, kind_of, split_name
 
 T = TypeVar("T")
@@ -65,15 +66,6 @@ class Member(Generic[T]):
     where: T
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that is in no sample: the reason is machine-readable, the message is for people."""
-
-    name: str
-    reason: str
-    message: str
-
-
 @dataclass
 class Sample(Generic[T]):
     """The files of one key: the photograph, and the others by kind, the plain suffixes first."""
@@ -81,7 +73,7 @@ class Sample(Generic[T]):
     key: str
     image: Member[T] | None = None
     files: dict[Kind, list[tuple[str, Member[T]]]] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[RejectedFile] = field(default_factory=list)
 
     def of_kind(self, *kinds: Kind) -> list[Member[T]]:
         """Returns the files of some kinds."""
@@ -103,6 +95,12 @@ class Sample(Generic[T]):
         """Says whether it has a file of one of these kinds; masks and the like do not count."""
         files = (one for kind in kinds for one in self.files.get(kind, ()))
         return any(kind_of(suffix) != "image" or not is_beside(suffix) for suffix, _ in files)
+
+    def why_without_image(self) -> RejectedFile:
+        """Returns why a sample without an image is left out."""
+        if self.has("label", "notes", "caption"):
+            return RejectedFile(self.name, "NO_IMAGE", f"{self.name} has no image beside it")
+        return RejectedFile(self.name, "UNKNOWN_SUFFIX", f"{self.name} is no image by its name")
 
 
 def samples(
@@ -249,7 +247,7 @@ def _leave_out(
             reason, what = "SECOND_IMAGE", f"is a further image beside {photograph.name}"
         remedy = "another can be named as the image column, for example by its suffix"
         message = f"{member.name} {what}; {remedy} {suffix!r}"
-        sample.left_out.append(LeftOut(member.name, reason, message))
+        sample.left_out.append(RejectedFile(member.name, reason, message))
 
 
 def _rank(suffix: str) -> int:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from datafiles.samples import LeftOut
+from datafiles.rejected import RejectedFile
 from retriever.embedder import Embedder
 from retriever.encoder import Vectors
 from retriever.library import BrokenShard, IndexLibrary, IndexRecord, Origin, check_encoder
@@ -22,7 +22,7 @@ from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end, together
 
 _log = logging.getLogger(__name__)
-_Read = list[PoolImage | LeftOut]
+_Read = list[PoolImage | RejectedFile]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Build:
         self.progress = replace(self.progress, total_count=max(total, seen))
         await asyncio.to_thread(self.report, self.progress)
 
-    async def _embed(self, found: Sequence[PoolRow | LeftOut], is_last: bool) -> Part:
+    async def _embed(self, found: Sequence[PoolRow | RejectedFile], is_last: bool) -> Part:
         rows = [one for one in found if isinstance(one, PoolRow)]
         step = self.embedder.max_batch
         chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
@@ -160,7 +160,7 @@ class _Build:
         images = [one for one in read if isinstance(one, PoolImage)]
         none = np.zeros((0, self.embedder.dimension), np.float32)
         vectors = np.concatenate([none, *(vectors for _, vectors in made)])
-        left_out = [one for one in (*found, *read) if isinstance(one, LeftOut)]
+        left_out = [one for one in (*found, *read) if isinstance(one, RejectedFile)]
         left_out += [one for image in images for one in image.row.problems]
         failed = len(rows) - len(images)
         return Part(vectors, to_table(images), failed, is_last, counted(left_out))
@@ -204,10 +204,10 @@ class _Source:
     def is_empty(self) -> bool:
         return not self._ahead
 
-    def next(self) -> list[PoolRow | LeftOut]:
+    def next(self) -> list[PoolRow | RejectedFile]:
         """Returns the next rows; none at the end. Raises ShardBroken."""
         rows, self._ahead = self._ahead, self._take()
         return rows
 
-    def _take(self) -> list[PoolRow | LeftOut]:
+    def _take(self) -> list[PoolRow | RejectedFile]:
         return list(islice(self._rows, self._size))

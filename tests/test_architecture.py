@@ -47,10 +47,14 @@ def test_services_import_only_what_is_shared(package):
 
 def test_shared_packages_import_no_service():
     assert list(own_imports("imaging")) == []
-    assert list(own_imports("datafiles")) == []
     assert list(own_imports("servicekit")) == []
     found = {name.split(".")[0] for room in ROOMS for _, name in own_imports(room)}
     assert found <= {*SHARED, "models"}
+
+
+def test_of_the_files_of_data_sets_only_places_know_the_store_and_its_errors():
+    found = {(path.parts[1], name.split(".")[0]) for path, name in own_imports("datafiles")}
+    assert found == {("places", "servicekit"), ("places", "imaging")}
 
 
 def test_nothing_imports_the_composition_root():

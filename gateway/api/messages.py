@@ -5,6 +5,7 @@ from typing import overload
 from google.protobuf.message import Message
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from datafiles.rejected import RejectedFile
 from gateway.api import resources as res
 from gateway.api.prompt_messages import (
     lengths_from_pb,
@@ -100,7 +101,7 @@ def dataset_from_pb(message: pb.Dataset) -> res.Dataset:
             for c in message.classes
         ),
         rejected_files=tuple(
-            res.RejectedFile(f.path, f.reason, f.message) for f in message.rejected_files
+            RejectedFile(f.path, f.reason, f.message) for f in message.rejected_files
         ),
         warnings=tuple(message.warnings),
         rejected_counts=tuple((c.reason, c.file_count) for c in message.rejected_counts),

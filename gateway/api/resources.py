@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from datafiles.rejected import RejectedFile
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
 from gateway.augment.senses import SenseChoice
@@ -26,15 +27,6 @@ class DatasetSource:
     finds_layout: bool = True
     follow_links: bool = False
     refuse_leaks: bool = False
-
-
-@dataclass(frozen=True)
-class RejectedFile:
-    """A file that is not in a dataset, and why."""
-
-    path: str
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
+from datafiles.places.layout import TRAIN
+from datafiles.places.place import locate
+from datafiles.places.pools import store_pool
 from gateway.api.catalog import Catalog
 from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
 from gateway.augment.rejections import read_rejections
@@ -12,9 +15,6 @@ from gateway.augment.used_models import used_models
 from gateway.clients import Clients
 from gateway.clients.trainer import TrainingPlan, TrainingWish
 from gateway.datasets import manifest
-from gateway.datasets.manifest import TRAIN
-from gateway.datasets.places import locate
-from gateway.datasets.pools import store_pool
 from gateway.methods.base import Method
 from gateway.methods.registry import method_of, parse_parameters
 from gateway.settings import GatewaySettings

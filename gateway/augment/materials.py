@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from datafiles.places.layout import TRAIN
 from gateway.api.resources import Dataset, Recipe
 from gateway.augment.captions import caption
 from gateway.augment.fitting import size_notice, with_short_names
 from gateway.augment.prompting import with_prompts
 from gateway.context import Context
 from gateway.datasets import manifest
-from gateway.datasets.manifest import TRAIN, DatasetItem
+from gateway.datasets.manifest import DatasetItem
 from gateway.durable.progress import Progress
 from gateway.methods.base import ClassMaterial
 from gateway.plan import ModelInfo, Plan

@@ -10,10 +10,9 @@ def check_folders(train: str, test: str | None, reading: Reading) -> bool:
     Raises CliError for a place that is not there, and for folders of which it is not clear whether
     they are splits or classes.
     """
-    from gateway.api.resources import DatasetSource
-    from gateway.datasets.manifest import TEST
-    from gateway.datasets.places import FilePlace, Place
-    from gateway.datasets.splits import find_parts
+    from datafiles.places.layout import TEST
+    from datafiles.places.place import FilePlace, Place
+    from datafiles.places.splits import find_parts
     from servicekit.errors import InvalidArgument
     from servicekit.storage import MemoryStore
 
@@ -29,15 +28,16 @@ def check_folders(train: str, test: str | None, reading: Reading) -> bool:
         return place.uri
 
     try:
-        source = DatasetSource(
+        parts = find_parts(
             uris[0],
             uris[1] if test else "",
             finds_layout=reading.layout == "auto",
             follow_links=reading.follow_links,
-            image_column=reading.image_column,
-            label_column=reading.label_column,
+            store=MemoryStore(),
+            roots=("/",),
+            name=name,
         )
-        return TEST in find_parts(source, store=MemoryStore(), roots=("/",), name=name)
+        return TEST in parts
     except InvalidArgument as error:
         raise CliError(f"{error.message}.".replace("..", "."), reason=error.reason) from error
 

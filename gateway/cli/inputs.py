@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from datafiles.packed import MARK_BYTES, packing_of
+from datafiles.places.opening import open_regular, special_kind
 from datafiles.suffixes import is_text_table
 from gateway.cli.failures import CliError
-from gateway.datasets.opening import open_regular, special_kind
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _FILES = {".parquet", ".tar"}
@@ -97,7 +97,7 @@ def import_roots(*texts: str | None, reading: Reading = USUAL) -> tuple[Path, ..
     places = [path for path in (local_path(text) for text in texts if text) if path is not None]
     roots = dict.fromkeys(path if path.is_dir() else path.parent for path in places)
     if reading.follow_links:
-        from gateway.datasets.walking import folders_behind
+        from datafiles.places.walking import folders_behind
 
         for path in places:
             roots |= dict.fromkeys(folders_behind(path))
@@ -191,7 +191,7 @@ def _listing(text: str) -> Iterator[list[object]]:
     if path is None or not path.exists():  # There may be one where the gateway is.
         yield [text]
         return
-    from gateway.datasets.walking import Links, walk
+    from datafiles.places.walking import Links, walk
 
     yield [str(path)]
     for found in walk(path, Links(lambda _: True, follow=True)) if path.is_dir() else [""]:

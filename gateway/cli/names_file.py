@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from datafiles.names import clean_name
+from datafiles.places.opening import open_regular
 from gateway.cli.failures import CliError
-from gateway.datasets.opening import open_regular
 
 LONGEST = 256
 _HEADERS = {"class", "class_name", "id", "label", "synset", "wnid", "key", "folder", "name"}

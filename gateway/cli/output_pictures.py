@@ -5,9 +5,9 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from datafiles.places.opening import open_regular
+from datafiles.places.walking import Links, walk
 from gateway.cli.failures import CliError
-from gateway.datasets.opening import open_regular
-from gateway.datasets.walking import Links, walk
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tiff"}
 

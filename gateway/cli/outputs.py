@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datafiles.places.opening import special_kind
 from gateway.cli.failures import CliError
-from gateway.datasets.opening import special_kind
 
 MARKER = ".variegate.json"
 

@@ -162,8 +162,8 @@ async def store_pool(session: Session, pool: str | None) -> str:
     path = pool_file(pool) if pool else None
     if path is None:
         return pool or ""
-    from gateway.datasets.places import locate
-    from gateway.datasets.pools import store_pool
+    from datafiles.places.place import locate
+    from datafiles.places.pools import store_pool
 
     store = session.connection.need_store()
     place = locate(path.as_uri(), store=store, roots=(str(path.parent),), field="pool")

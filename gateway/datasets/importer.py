@@ -8,11 +8,14 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from datafiles.places.layout import TEST, TRAIN
+from datafiles.places.splits import Part, check_places, find_parts
+from datafiles.rejected import RejectedFile
 from datafiles.samples import Chosen
-from gateway.api.resources import Dataset, DatasetClass, DatasetSource, RejectedFile
+from gateway.api.resources import Dataset, DatasetClass, DatasetSource
 from gateway.datasets import leaks, manifest
 from gateway.datasets.inspect import Inspected, inspect
-from gateway.datasets.manifest import TEST, TRAIN, DatasetItem
+from gateway.datasets.manifest import DatasetItem
 from gateway.datasets.naming import ClassNames, named
 from gateway.datasets.select import (
     Selection,
@@ -22,7 +25,6 @@ from gateway.datasets.select import (
     without_leaks,
 )
 from gateway.datasets.source import Entry, Note, source_of
-from gateway.datasets.splits import Part, check_places, find_parts
 from gateway.digests import digest
 from servicekit.errors import InvalidArgument
 from servicekit.escaping import escaped
@@ -45,7 +47,14 @@ def import_dataset(
     all or holds no image that can be used.
     """
     source = dataset.source
-    parts = find_parts(source, store=store, roots=roots)
+    parts = find_parts(
+        source.train_uri,
+        source.test_uri,
+        finds_layout=source.finds_layout,
+        follow_links=source.follow_links,
+        store=store,
+        roots=roots,
+    )
     check_places(parts)
     names = ClassNames()
     tested = TEST in parts

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.api.resources import RejectedFile
+from datafiles.rejected import RejectedFile
 from gateway.datasets.source import Entry
 from gateway.digests import sha256_of
 from imaging.decode import ImageRejected, decode

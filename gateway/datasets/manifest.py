@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datafiles.places.layout import TRAIN
 from gateway.digests import digest
-
-TRAIN, TEST = "train", "test"
 
 _SCHEMA = pa.schema(
     [  # type: ignore[arg-type]

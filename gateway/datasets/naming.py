@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from datafiles.names import clean_name
-from gateway.api.resources import RejectedFile
+from datafiles.rejected import RejectedFile
 from gateway.datasets.source import Entry
 from servicekit.escaping import escaped
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gateway.api.resources import RejectedFile
+from datafiles.rejected import RejectedFile
 from gateway.datasets.inspect import Inspected
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from datafiles.places.place import Place
+from datafiles.rejected import RejectedFile
 from datafiles.samples import Chosen
-from gateway.api.resources import RejectedFile
 from gateway.datasets import sources
-from gateway.datasets.places import Place
 from servicekit.errors import InvalidArgument
 from servicekit.registry import registered
 

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from datafiles.ignored import is_ignored_path
-from datafiles.samples import LeftOut
+from datafiles.rejected import RejectedFile
 from datafiles.shards import describes_shard, shards_among
 from datafiles.suffixes import is_archive
 from retriever.pool.base import Pool, PoolRow, Shard, ShardBroken, bad_pool
 from retriever.pool.files import FilesShard, keys_of, loose_samples
 from retriever.pool.parquet import ParquetShard
-from retriever.pool.samples import without_image
 from retriever.pool.webdataset import TarShard
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage import ObjectStore, to_key, to_uri
@@ -40,7 +39,7 @@ def open_pool(store: ObjectStore, uri: str) -> Pool:
             resource=uri,
         )
     shards = [prefix + path for path in shards_among([one.removeprefix(prefix) for one in keys])]
-    left_out: list[LeftOut] = []
+    left_out: list[RejectedFile] = []
     loose = _loose(prefix, _usable(prefix, keys, shards, left_out), left_out)
     found = (*(_shard(store, one) for one in shards), *loose)
     if not found:
@@ -59,7 +58,7 @@ def _shard(store: ObjectStore, key: str) -> Shard:
 
 
 def _usable(
-    prefix: str, keys: Iterable[str], shards: Sequence[str], left_out: list[LeftOut]
+    prefix: str, keys: Iterable[str], shards: Sequence[str], left_out: list[RejectedFile]
 ) -> Iterator[str]:
     """Yields the keys of loose files; what cannot be one is added to `left_out`, or known."""
     known = set(shards)
@@ -70,16 +69,16 @@ def _usable(
         try:
             to_uri(key)
         except InvalidArgument as error:  # Others may have put it there.
-            left_out.append(LeftOut(key, error.reason, error.message))
+            left_out.append(RejectedFile(key, error.reason, error.message))
         else:
             yield key
 
 
-def _loose(prefix: str, keys: Iterable[str], left_out: list[LeftOut]) -> Iterator[Shard]:
+def _loose(prefix: str, keys: Iterable[str], left_out: list[RejectedFile]) -> Iterator[Shard]:
     found: list[tuple[str, ...]] = []
     for sample in loose_samples(keys):
         if sample.image is None and not sample.left_out:
-            left_out.append(without_image(sample))
+            left_out.append(sample.why_without_image())
         else:
             found.append(tuple(keys_of(sample)))
         if len(found) == _FILES:

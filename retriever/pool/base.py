@@ -6,7 +6,7 @@ from typing import Protocol
 
 from datafiles.labels import Label
 from datafiles.names import clean_name
-from datafiles.samples import LeftOut
+from datafiles.rejected import RejectedFile
 from servicekit.errors import InvalidArgument, ServiceError
 from servicekit.storage import ObjectStore
 
@@ -32,7 +32,7 @@ class PoolRow:
     extras: Mapping[str, Scalar] = field(default_factory=dict)
     # What people know it by where it has no URI.
     name: str = "a row of the pool"
-    problems: tuple[LeftOut, ...] = ()
+    problems: tuple[RejectedFile, ...] = ()
 
 
 def class_of(label: Label, folder: str = "") -> tuple[int, str]:
@@ -67,7 +67,7 @@ class Shard(Protocol):
     def size(self) -> int:
         """Bytes, to foresee how much is left."""
 
-    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | LeftOut]]:
+    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | RejectedFile]]:
         """Returns the number of rows, and the rows and what is left out, always in one order.
 
         Raises ShardBroken, at once or at any row.
@@ -80,7 +80,7 @@ class Pool:
 
     uri: str
     shards: tuple[Shard, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[RejectedFile, ...] = ()
 
 
 def bad_pool(message: str, reason: str) -> ServiceError:

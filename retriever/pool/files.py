@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from datafiles.samples import LeftOut, Member, Sample, samples
+from datafiles.rejected import RejectedFile
+from datafiles.samples import Member, Sample, samples
 from datafiles.texts import Unreadable, check_size
 from retriever.pool.base import PoolRow
 from retriever.pool.samples import folder_of, rows_of
@@ -24,12 +25,12 @@ class FilesShard:
     prefix: str
     keys: tuple[str, ...]
 
-    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | LeftOut]]:
+    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | RejectedFile]]:
         found = list(loose_samples(self.keys))
         rows = (row for sample in found for row in self._rows(store, sample))
         return sum(sample.image is not None for sample in found), rows
 
-    def _rows(self, store: ObjectStore, sample: Sample[str]) -> Iterator[PoolRow | LeftOut]:
+    def _rows(self, store: ObjectStore, sample: Sample[str]) -> Iterator[PoolRow | RejectedFile]:
         def read(member: Member[str]) -> bytes:
             try:
                 check_size(store.size(member.where))

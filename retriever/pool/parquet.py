@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from datafiles.columns import Columns, columns_of, rows_of
 from datafiles.labels import CLASS_NAME, LABEL, Label
-from datafiles.samples import LeftOut
+from datafiles.rejected import RejectedFile
 from datafiles.texts import Unreadable
 from retriever.pool.base import PoolRow, ShardBroken, class_of, encodable, scalars
 from servicekit.storage import ObjectStore, to_key
@@ -27,7 +27,7 @@ class ParquetShard:
     identity: str
     size: int
 
-    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | LeftOut]]:
+    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | RejectedFile]]:
         data = store.get(to_key(self.uri))
         try:
             file = pq.ParquetFile(pa.BufferReader(data))
@@ -95,6 +95,7 @@ def _row(values: dict[str, Any], columns: Columns, name: str) -> PoolRow:
         extras=scalars({key: one for key, one in values.items() if key not in (CLASS_NAME, LABEL)}),
         name=name,
         problems=tuple(
-            LeftOut(name, one.reason, f"{name}: {one.message}") for one in dict.fromkeys(problems)
+            RejectedFile(name, one.reason, f"{name}: {one.message}")
+            for one in dict.fromkeys(problems)
         ),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from datafiles.samples import LeftOut
+from datafiles.rejected import RejectedFile
 from imaging.decode import ImageRejected, decode
 from imaging.fingerprint import Thumbnail, thumbnail_of
 from imaging.hashing import pixel_sha256
@@ -30,23 +30,23 @@ class PoolImage:
     thumbnail: Thumbnail
 
 
-def read_pool_images(store: ObjectStore, rows: Sequence[PoolRow]) -> list[PoolImage | LeftOut]:
+def read_pool_images(store: ObjectStore, rows: Sequence[PoolRow]) -> list[PoolImage | RejectedFile]:
     """Returns one image per row, in order, or why it is left out."""
     with ThreadPoolExecutor(_WORKERS) as threads:
         return list(threads.map(lambda row: _read(store, row), rows))
 
 
-def _read(store: ObjectStore, row: PoolRow) -> PoolImage | LeftOut:
+def _read(store: ObjectStore, row: PoolRow) -> PoolImage | RejectedFile:
     name = row.image_uri or row.name
     if not row.data and not row.image_uri:
-        return LeftOut(name, "EMPTY", f"{name} has no image")
+        return RejectedFile(name, "EMPTY", f"{name} has no image")
     try:
         data = row.data or store.get(to_key(row.image_uri, "image_uri"))
         decoded = decode(data, name)
     except NotFound as error:
-        return LeftOut(name, "MISSING", f"{name} is missing: {error.message}")
+        return RejectedFile(name, "MISSING", f"{name} is missing: {error.message}")
     except (ImageRejected, InvalidArgument) as error:
-        return LeftOut(name, error.reason, error.message)
+        return RejectedFile(name, error.reason, error.message)
     image, sha256 = decoded.image, hashlib.sha256(data).hexdigest()
     uri = _store_image(store, sha256, data, decoded.suffix) if row.data else row.image_uri
     return PoolImage(uri, sha256, row, image, pixel_sha256(image), thumbnail_of(image))

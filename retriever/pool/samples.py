@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from datafiles.facts import facts_of
 from datafiles.labels import CLASS_NAME, LABEL
-from datafiles.samples import LeftOut, Member, Sample
+from datafiles.rejected import RejectedFile
+from datafiles.samples import Member, Sample
 from retriever.pool.base import PoolRow, class_of, encodable, scalars
 
 T = TypeVar("T")
@@ -17,7 +18,7 @@ def rows_of(
     folder: str,
     *,
     image_uri: str = "",
-) -> Iterator[PoolRow | LeftOut]:
+) -> Iterator[PoolRow | RejectedFile]:
     """Yields the row of a sample, and its files that are in none.
 
     The image is read unless its URI is given. `txt` is the caption, `cls` the label, `json` holds
@@ -27,11 +28,11 @@ def rows_of(
     yield from sample.left_out
     if sample.image is None:
         if not sample.left_out:
-            yield without_image(sample)
+            yield sample.why_without_image()
         return
     facts = facts_of(sample, read)
     number, class_name = class_of(facts.label, folder)
-    if any(problem.name == sample.image.name for problem in facts.problems):
+    if any(problem.path == sample.image.name for problem in facts.problems):
         class_name = ""  # Labels that contradict each other, which the folder does not decide.
     known = (CLASS_NAME, LABEL, "caption")
     yield PoolRow(
@@ -44,13 +45,6 @@ def rows_of(
         name=sample.image.name,
         problems=facts.problems,
     )
-
-
-def without_image(sample: Sample[T]) -> LeftOut:
-    """Returns why a sample without an image is left out."""
-    if sample.has("label", "notes", "caption"):
-        return LeftOut(sample.name, "NO_IMAGE", f"{sample.name} has no image beside it")
-    return LeftOut(sample.name, "UNKNOWN_SUFFIX", f"{sample.name} is no image by its name")
 
 
 def folder_of(path: str) -> str:

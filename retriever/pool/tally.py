@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from datafiles.samples import LeftOut
+from datafiles.rejected import RejectedFile
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class LeftOutFiles:
 Tally = Mapping[str, LeftOutFiles]
 
 
-def counted(found: Iterable[LeftOut]) -> Tally:
+def counted(found: Iterable[RejectedFile]) -> Tally:
     """Returns the counts by reason."""
     return merged({one.reason: LeftOutFiles(one.reason, 1, one.message)} for one in found)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from datafiles.archives import Archive, Span
-from datafiles.samples import LeftOut, Member, samples
+from datafiles.rejected import RejectedFile
+from datafiles.samples import Member, samples
 from datafiles.suffixes import kind_of, split_name
 from datafiles.texts import check_size
 from retriever.pool.base import PoolRow, ShardBroken
@@ -22,7 +23,7 @@ class TarShard:
     identity: str
     size: int
 
-    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | LeftOut]]:
+    def read(self, store: ObjectStore) -> tuple[int, Iterator[PoolRow | RejectedFile]]:
         archive = Archive(io.BytesIO(store.get(to_key(self.uri))), f"{self.uri}/")
         # All headers first, so that an archive that was cut off is noticed at once.
         found = list(samples(archive))

@@ -65,7 +65,7 @@ def test_photographs_without_anything_beside_them_are_all_there_once(stems, data
 def test_no_image_is_lost_whatever_lies_beside_it(names):
     found = grouped(sorted(names))
     taken = [sample.image.name for sample in found if sample.image]
-    told = [one.name for sample in found for one in sample.left_out]
+    told = [one.path for sample in found for one in sample.left_out]
     images = {name for name in names if name.endswith(".png")}
     assert len(taken) == len(set(taken)), "no image is in two samples"
     assert images <= {*taken, *told}

@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 
+from datafiles.places.archive_place import entered
+from datafiles.places.place import locate
 from gateway.api.resources import DatasetSource
-from gateway.datasets.archive_place import entered
-from gateway.datasets.places import locate
 from servicekit.errors import InvalidArgument
 from servicekit.storage import MemoryStore
 from tests.gateway.pictures import picture, write_folder

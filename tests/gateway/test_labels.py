@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datafiles.places.place import FilePlace
 from datafiles.samples import BY_THE_RULES, Chosen
-from gateway.datasets.places import FilePlace
 from gateway.datasets.source import Entry
 from gateway.datasets.sources.parquet import SOURCE as TABLES
 from gateway.datasets.sources.web_dataset import SOURCE

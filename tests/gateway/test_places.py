@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from gateway.datasets.opening import open_regular
-from gateway.datasets.places import locate
+from datafiles.places.opening import open_regular
+from datafiles.places.place import locate
 from servicekit.errors import InvalidArgument
 from tests.gateway.pictures import picture, write_folder
 from tests.gateway.test_import import reasons, take

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.datasets.places import locate
-from gateway.datasets.pools import store_pool
+from datafiles.places.place import locate
+from datafiles.places.pools import store_pool
 from retriever.pool import open_pool
 from servicekit.errors import InvalidArgument
 from servicekit.storage import MemoryStore
@@ -38,7 +38,7 @@ def test_archives_are_pools_alone_and_in_folders(tmp_path, name):
 
 
 def test_packed_archives_are_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("gateway.datasets.pools._ARCHIVE_BYTES", 2000)
+    monkeypatch.setattr("datafiles.places.pools._ARCHIVE_BYTES", 2000)
     root = write_folder(tmp_path / "set", count=5)
     assert len(rows_of(root)) == 10
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
+from datafiles.places.place import Place
+from datafiles.rejected import RejectedFile
 from datafiles.samples import Chosen
 from datafiles.shards import shards_among
-from gateway.api.resources import RejectedFile
-from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found, Note
 from servicekit.errors import InvalidArgument
 

@@ -12,13 +12,13 @@ from itertools import islice
 
 from datafiles.labels import Label, agreed, label_of, label_of_fields
 from datafiles.named_files import NamedFiles
+from datafiles.places.layout import check_one_split, role_of
+from datafiles.places.place import Place
+from datafiles.rejected import RejectedFile
 from datafiles.samples import Chosen
 from datafiles.suffixes import is_image, is_table, is_text_table
 from datafiles.tables import FILE_COLUMNS, Row, Table, open_table
 from datafiles.texts import Unreadable
-from gateway.api.resources import RejectedFile
-from gateway.datasets.layout import check_one_split, role_of
-from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found, Note
 from servicekit.errors import InvalidArgument
 

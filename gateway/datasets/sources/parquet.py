@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datafiles.columns import Columns, columns_of, rows_of
+from datafiles.places.layout import check_one_split
+from datafiles.places.place import Place
+from datafiles.rejected import RejectedFile
 from datafiles.samples import Chosen
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_table
 from datafiles.texts import Unreadable
-from gateway.api.resources import RejectedFile
-from gateway.datasets.layout import check_one_split
-from gateway.datasets.places import Place
 from gateway.datasets.source import Entry, Found
 from servicekit.errors import InvalidArgument
 

@@ -10,12 +10,12 @@ from functools import partial
 
 from datafiles.archives import Archive, Span
 from datafiles.facts import facts_of
-from datafiles.samples import Chosen, LeftOut, Member, Sample, samples
+from datafiles.places.place import MAX_BYTES, Place
+from datafiles.rejected import RejectedFile
+from datafiles.samples import Chosen, Member, Sample, samples
 from datafiles.shards import shards_among
 from datafiles.suffixes import is_archive
 from datafiles.texts import check_size
-from gateway.api.resources import RejectedFile
-from gateway.datasets.places import MAX_BYTES, Place
 from gateway.datasets.source import Entry, Found
 
 
@@ -54,7 +54,7 @@ def _scan_shard(place: Place, shard: str, chosen: Chosen) -> Iterator[Found]:
     except OSError as error:
         yield RejectedFile(name, "BAD_SHARD", f"{name} cannot be read: {error.strerror or error}")
         return
-    yield from map(_rejected, archive.left_out)
+    yield from archive.left_out
     if archive.packing:
         yield RejectedFile(name, "BAD_SHARD", f"{name} {archive.packing}")
     elif archive.damage is not None:
@@ -66,11 +66,11 @@ def _scan_shard(place: Place, shard: str, chosen: Chosen) -> Iterator[Found]:
 def _found(
     place: Place, shard: str, archive: Archive, sample: Sample[Span], chosen: Chosen
 ) -> Iterator[Found]:
-    yield from map(_rejected, sample.left_out)
+    yield from sample.left_out
     image = sample.image
     if image is None:
         if not sample.left_out:
-            yield _without_image(sample)
+            yield sample.why_without_image()
         return
 
     def read(member: Member[Span]) -> bytes:
@@ -78,8 +78,8 @@ def _found(
         return archive.read(member)
 
     facts = facts_of(sample, read, chosen)
-    yield from map(_rejected, facts.problems)
-    if any(problem.name == image.name for problem in facts.problems):
+    yield from facts.problems
+    if any(problem.path == image.name for problem in facts.problems):
         return
     span = image.where
     if not facts.label.text or (facts.problems and not facts.label.name):
@@ -95,16 +95,6 @@ def _found(
     else:
         read_image = partial(place.read_part, shard, span.offset, span.size)
         yield Entry(image.name, facts.label.text, read_image)
-
-
-def _without_image(sample: Sample[Span]) -> RejectedFile:
-    if sample.has("label", "notes", "caption"):
-        return RejectedFile(sample.name, "NO_IMAGE", f"{sample.name} has no image beside it")
-    return RejectedFile(sample.name, "UNKNOWN_SUFFIX", f"{sample.name} is no image by its name")
-
-
-def _rejected(left_out: LeftOut) -> RejectedFile:
-    return RejectedFile(left_out.name, left_out.reason, left_out.message)
 
 
 SOURCE = WebDatasetSource()

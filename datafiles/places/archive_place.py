@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from datafiles.archives import Archive, Span
 from datafiles.packed import MARK_BYTES, packing_of
+from datafiles.places.place import MAX_BYTES, Place, is_in, paths_below, too_large
+from datafiles.rejected import RejectedFile
 from datafiles.samples import Member, samples
 from datafiles.suffixes import is_archive, is_image, is_text_table
-from gateway.api.resources import RejectedFile
-from gateway.datasets.places import MAX_BYTES, Place, is_in, paths_below, too_large
 from servicekit.errors import InvalidArgument
 
 
@@ -50,7 +50,7 @@ def entered(place: Place) -> Place:
     has_folders = any("/" in path and is_image(path) for path in files)
     if not (has_folders or any(map(is_text_table, files))):
         return place
-    rejected = [RejectedFile(one.name, one.reason, one.message) for one in archive.left_out]
+    rejected = list(archive.left_out)
     if archive.damage is not None:
         name = place.uri.rpartition("/")[2]
         message = f"{name} is damaged from here on: {archive.damage}; get it again"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datafiles.ignored import is_ignored
-from gateway.api.resources import RejectedFile
-from gateway.datasets.opening import special_kind
+from datafiles.places.opening import special_kind
+from datafiles.rejected import RejectedFile
 
 # Device and inode of each folder from the root down, against links that lead in circles.
 _Chain = frozenset[tuple[int, int]]

@@ -12,9 +12,9 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from datafiles.ignored import is_ignored_path
-from gateway.api.resources import RejectedFile
-from gateway.datasets.opening import open_regular, special_kind
-from gateway.datasets.walking import NO_LINKS, Links, folders_of, walk
+from datafiles.places.opening import open_regular, special_kind
+from datafiles.places.walking import NO_LINKS, Links, folders_of, walk
+from datafiles.rejected import RejectedFile
 from imaging.decode import ImageRejected, Limits
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage import ObjectStore, to_key

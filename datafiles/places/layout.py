@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from datafiles.names import clean_name
+from datafiles.places.listing import Folder
 from datafiles.texts import Unreadable
-from gateway.datasets.listing import Folder
-from gateway.datasets.manifest import TEST, TRAIN
 
-VALIDATION = "validation"
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
 
 _ROLES = {
     TRAIN: ("train", "training", "trn"),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.datasets.layout import UnclearLayout, find_layout, find_test, role_of
-from gateway.datasets.listing import listed
+from datafiles.places.layout import UnclearLayout, find_layout, find_test, role_of
+from datafiles.places.listing import listed
 
 
 def tree(*folders, name="1.jpg"):

@@ -5,11 +5,11 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 
+from datafiles.places.archive_place import check_unpacked
+from datafiles.places.place import Place
+from datafiles.rejected import RejectedFile
 from datafiles.shards import describes_shard, shards_among
 from datafiles.suffixes import ARCHIVE, TABLE, is_archive, is_table, kind_of
-from gateway.api.resources import RejectedFile
-from gateway.datasets.archive_place import check_unpacked
-from gateway.datasets.places import Place
 from imaging.decode import ImageRejected
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore, to_uri

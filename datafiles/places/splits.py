@@ -3,12 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from gateway.api.resources import DatasetSource, RejectedFile
-from gateway.datasets.archive_place import check_unpacked, entered
-from gateway.datasets.layout import Layout, UnclearLayout, find_layout, find_test
-from gateway.datasets.listing import listed
-from gateway.datasets.manifest import TEST, TRAIN
-from gateway.datasets.places import Place, locate
+from datafiles.places.archive_place import check_unpacked, entered
+from datafiles.places.layout import (
+    TEST,
+    TRAIN,
+    Layout,
+    UnclearLayout,
+    find_layout,
+    find_test,
+)
+from datafiles.places.listing import listed
+from datafiles.places.place import Place, locate
+from datafiles.rejected import RejectedFile
 from servicekit.errors import InvalidArgument
 from servicekit.storage import ObjectStore
 
@@ -28,19 +34,25 @@ class Part:
 
 
 def find_parts(
-    source: DatasetSource,
+    train_uri: str,
+    test_uri: str,
     *,
+    finds_layout: bool,
+    follow_links: bool,
     store: ObjectStore,
     roots: tuple[str, ...],
     name: Callable[[Place], str] = lambda place: place.uri,
 ) -> dict[str, Part]:
     """Returns the parts by split; without test images there is TRAIN alone.
 
-    Where one place lies in the other, it is no part of that. `name` is what texts call a place.
+    An empty URI is of a split that was not given; without `finds_layout` the first folders are the
+    classes. Where one place lies in the other, it is no part of that. `name` is what texts call a
+    place.
+
     Raises InvalidArgument, with the reason LAYOUT_UNCLEAR where it cannot be told what the folders
     are.
     """
-    given = {TRAIN: source.train_uri, TEST: source.test_uri}
+    given = {TRAIN: train_uri, TEST: test_uri}
     parts = {
         split: Part(
             locate(
@@ -48,7 +60,7 @@ def find_parts(
                 store=store,
                 roots=roots,
                 field=f"source.{split}_uri",
-                follow_links=source.follow_links,
+                follow_links=follow_links,
             ),
             f"source.{split}_uri",
         )
@@ -60,7 +72,7 @@ def find_parts(
     for split, part in parts.items():
         check_unpacked(part.place, part.field)
         parts[split] = replace(part, place=entered(part.place))
-    if source.finds_layout:
+    if finds_layout:
         parts = _arranged(parts, name)
     return parts
 
