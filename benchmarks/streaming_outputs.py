@@ -13,10 +13,10 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.api.messages import augmentation_from_pb
 from gateway.api.resources import AugmentationResult
 from gateway.export import export_augmentation
+from gateway.export.results import DatasetSummary
 from gateway.study import (
     Arm,
     AugmentationRecord,
-    DatasetSummary,
     RunRecord,
     StudySpec,
     build_gallery,

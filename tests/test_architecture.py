@@ -57,6 +57,31 @@ def test_of_the_files_of_data_sets_only_places_know_the_store_and_its_errors():
     assert found == {("places", "servicekit"), ("places", "imaging")}
 
 
+def test_the_command_line_is_a_client_of_the_protos():
+    """It may use what writes outputs (gateway.export); `embedded` is found by name, in one file."""
+    allowed = {*SHARED, "gateway.cli", "gateway.export"}
+    found = {
+        (str(path.relative_to(ROOT)), ".".join(name.split(".")[:2]))
+        for path in sources("gateway/cli")
+        for name in imported(path)
+        if name.split(".")[0] in OWN
+    }
+    strangers = [one for one in sorted(found) if not {one[1], one[1].split(".")[0]} & allowed]
+    assert strangers == []
+    by_name = [path.name for path in sources("gateway/cli") if '"embedded.' in path.read_text()]
+    assert by_name == ["root.py"]
+
+
+def test_what_writes_outputs_knows_nothing_of_the_service():
+    rooms = {
+        ".".join(name.split(".")[:3])
+        for path in sources("gateway/export")
+        for name in imported(path)
+        if name.split(".")[0] == "gateway" and name.split(".")[1] != "export"
+    }
+    assert rooms <= {"gateway.augment.tables", "gateway.digests", "gateway.registry"}
+
+
 def test_nothing_imports_the_composition_root():
     for package in PACKAGES:
         assert not [n for _, n in own_imports(package) if n.split(".")[0] == "embedded"]

@@ -1,38 +1,18 @@
-"""Finds the system to talk to: one that was named, one that `up` runs here, or one of our own.
+"""Finds the system to talk to: one that was named, one that `up` runs here, or one of our own."""
 
-The embedded system is found here and nowhere else, by the name below: `embedded` is the one
-package that may import all others, so no service imports it, and neither does the rest of this
-command line. What is needed of it is the protocol `System`.
-"""
-
-import importlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import cast
 
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
+from gateway.cli.root import System, module
 from gateway.cli.running import Running, holder_of, make_lock, published, running_in
 from servicekit.storage import ObjectStore, open_store
-
-EMBEDDED = ("embedded.system", "EmbeddedSystem")
-_CONFIGURATION = "embedded.configuration"
-
-
-class System(Protocol):
-    """An embedded system inside its block. `targets` maps service name to HOST:PORT.
-
-    `variables` are the settings that it was started with, as variables of the environment.
-    """
-
-    target: str
-    targets: Mapping[str, str]
-    variables: Mapping[str, str]
-    import_roots: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -140,21 +120,13 @@ def embedded(
     common: Common, roots: tuple[Path, ...], *, port_base: int = 0, store: str = ""
 ) -> AbstractAsyncContextManager[System]:
     """The six services in this process, not started yet; they log into the state folder."""
-    module, name = EMBEDDED
     state = common.state
     try:
-        factory = getattr(importlib.import_module(module), name)
-        choices = _configuration().Choices(common.models, common.device, common.dtype)
+        choices = module("configuration").Choices(common.models, common.device, common.dtype)
+        factory = module("system").EmbeddedSystem
         system = factory(state, roots, port_base=port_base, store=store, choices=choices)
         state.mkdir(parents=True, exist_ok=True)
         make_lock(state)
-    except ModuleNotFoundError as error:
-        raise CliError(
-            f"The embedded system cannot start: the package {error.name!r} is missing.",
-            exit_code=3,
-            remedy="Install everything with `pip install 'variegate[all]'`, or use --gateway.",
-            reason="PACKAGE_MISSING",
-        ) from error
     except OSError as error:
         raise CliError(
             f"The state folder {state} cannot be made or written to: {error.strerror or error}.",
@@ -167,10 +139,6 @@ def embedded(
     return cast(AbstractAsyncContextManager[System], system)
 
 
-def _configuration() -> Any:
-    return importlib.import_module(_CONFIGURATION)
-
-
 def _tell_what_it_keeps(common: Common, say: Callable[[str], None]) -> None:
     """A system elsewhere was set up by who started it. Raises CliError if options say otherwise."""
     if chosen := common.chosen():
@@ -179,7 +147,7 @@ def _tell_what_it_keeps(common: Common, say: Callable[[str], None]) -> None:
             remedy=f"Leave {chosen[0]} out, or set it where that system is started.",
             reason="SETTINGS_OF_ANOTHER",
         )
-    if names := _configuration().set_by(os.environ):
+    if names := module("configuration").set_by(os.environ):
         say(f"warning: {', '.join(names)} changes nothing: {common.gateway} has its own settings")
 
 
@@ -187,7 +155,7 @@ def _refuse_other_settings(common: Common, running: Running) -> None:
     """Raises CliError if something was set that the running system was not started with."""
     if (url := store_url(common)) and url != (running.store or own_store(common.state)):
         raise _other_settings(common, running, "The store", url, running.store or "its own")
-    configuration = _configuration()
+    configuration = module("configuration")
     choices = configuration.Choices(common.models, common.device, common.dtype)
     asked = configuration.texts_of(configuration.explicit(os.environ, choices))
     for name, value in asked.items():

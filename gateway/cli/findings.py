@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.cli.options import Common
+from gateway.cli.root import module
 
 _COMPUTING = ("captioner", "generator", "retriever", "trainer")
 
@@ -29,8 +30,7 @@ def settings_checks(common: Common) -> Iterator[Check]:
     """Checks what the flags and the environment say, where they say nothing what is shipped."""
     from servicekit.settings import SettingsError
 
-    # As in `connect`: the composition root may import everything, so nothing imports it.
-    configuration: Any = importlib.import_module("embedded.configuration")
+    configuration = module("configuration")
     try:
         choices = configuration.Choices(common.models, common.device, common.dtype)
         found = configuration.explicit(os.environ, choices)

@@ -16,14 +16,6 @@ LISTING = "`variegate methods` lists them all."
 Asked = Iterable[tuple[str, Mapping[str, str]]]
 
 
-def own_methods() -> list["pb.Method"]:
-    """The methods of this installation, which the system that starts here will have."""
-    from gateway.api.messages import method_to_pb
-    from gateway.methods.registry import all_methods
-
-    return [method_to_pb(method) for method in all_methods().values()]
-
-
 async def methods_of(session: "Session") -> list["pb.Method"]:
     """The methods of the system that the session talks to."""
     from variegate.gateway.v1 import gateway_pb2 as pb
@@ -71,18 +63,22 @@ def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: boo
 def _check_value(parameter: "pb.MethodParameter", text: str) -> None:
     from variegate.gateway.v1 import gateway_pb2 as pb
 
-    from gateway.methods.base import Parameter
-    from servicekit.errors import InvalidArgument
+    from servicekit.values import Kind, value_of
 
-    kinds = {pb.MethodParameter.KIND_INTEGER: 0, pb.MethodParameter.KIND_NUMBER: 0.0}
+    kinds: dict[int, Kind] = {
+        pb.MethodParameter.KIND_INTEGER: int,
+        pb.MethodParameter.KIND_NUMBER: float,
+    }
     low = parameter.minimum if parameter.HasField("minimum") else None
     high = parameter.maximum if parameter.HasField("maximum") else None
     try:
-        Parameter(parameter.name, kinds.get(parameter.kind, ""), "", low, high).parse(text)
-    except InvalidArgument as error:
-        remedy = f"{parameter.description} Its default is {parameter.default_value}."
-        message = f"{error.message[:1].upper()}{error.message[1:]}."
-        raise CliError(message, remedy=remedy, reason=error.reason) from error
+        value_of(text, kinds.get(parameter.kind, str), low, high)
+    except ValueError as error:
+        raise CliError(
+            f"The parameter {parameter.name} is {text!r}; it must be {error}.",
+            remedy=f"{parameter.description} Its default is {parameter.default_value}.",
+            reason="PARAMETER_OUT_OF_RANGE",
+        ) from error
 
 
 def _parameters(methods: Sequence["pb.Method"], name: str) -> set[str]:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.api.catalog import Catalog
 from gateway.cli.records import Record, records
-from servicekit.storage import DirectoryStore
+from gateway.cli.root import stored_resources
 
 # A part of a study begins with so much of its id.
 _STUDY = 24
@@ -25,9 +24,9 @@ class Needs:
 
 def needs_of(state: Path, *, everything: bool) -> Needs:
     """Decides. With `everything` what was never written into a folder is free as well."""
-    catalog = Catalog(DirectoryStore(state / "objects"))
-    names = list(catalog.every_name())
-    unfinished = {name for name in names if catalog.finished(name) is None}
+    stored = {one.name: one for one in stored_resources(state)}
+    names = list(stored)
+    unfinished = {one.name for one in stored.values() if not one.is_finished}
     known = list(records(state))
     gone = [one for one in known if not one.is_wanted]
     wanted = {one.resource for one in known if one.is_wanted and (one.out or not everything)}
@@ -38,8 +37,8 @@ def needs_of(state: Path, *, everything: bool) -> Needs:
     free = {name for name in runs if name not in wanted and (everything or name in lost)}
     free = _with_parts(runs, free, wanted)
     needed = set(runs) - free
-    used = {_dataset_of(catalog, name) for name in needed}
-    left = {_dataset_of(catalog, name) for name in free}
+    used = {stored[name].dataset for name in needed}
+    left = {stored[name].dataset for name in free}
     for name in names:
         if name not in runs:
             is_free = name not in used | wanted and (everything or name in left)
@@ -60,9 +59,3 @@ def _with_parts(runs: Sequence[str], free: set[str], wanted: set[str]) -> set[st
         if "/augmentations/" in name and of and name not in wanted:
             (decided.add if all(of) else decided.discard)(name)
     return decided
-
-
-def _dataset_of(catalog: Catalog, name: str) -> str:
-    if name.startswith("studies/"):
-        return str(getattr(catalog.requested(name), "dataset", ""))
-    return name.partition("/augmentations/")[0]

@@ -10,6 +10,7 @@ from gateway.digests import Plain, seed_of
 from gateway.methods.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
 from gateway.methods.mixing.pixels import CutMix, MixUp
 from servicekit.errors import InvalidArgument
+from servicekit.values import value_of
 
 Value = int | float | str
 Values = Mapping[str, Value]
@@ -27,26 +28,14 @@ class Parameter:
 
     def parse(self, text: str) -> Value:
         """Returns the value of `text`. Raises InvalidArgument naming the range."""
-        kind = type(self.default)
         try:
-            value = kind(text)
-        except ValueError:
-            raise self._error(text) from None
-        number = float(value) if isinstance(value, int | float) else 0.0
-        low = self.minimum is not None and not number >= self.minimum  # "not" catches NaN.
-        high = self.maximum is not None and not number <= self.maximum
-        if low or high:
-            raise self._error(text)
-        return value
-
-    def _error(self, text: str) -> InvalidArgument:
-        kind = {int: "an integer", float: "a number", str: "a text"}[type(self.default)]
-        bounds = "" if self.minimum is None else f" in [{self.minimum:g}, {self.maximum:g}]"
-        return InvalidArgument(
-            f"the parameter {self.name} is {text!r}; it must be {kind}{bounds}",
-            field=f"augmentation.parameters.{self.name}",
-            reason="PARAMETER_OUT_OF_RANGE",
-        )
+            return value_of(text, type(self.default), self.minimum, self.maximum)
+        except ValueError as error:
+            raise InvalidArgument(
+                f"the parameter {self.name} is {text!r}; it must be {error}",
+                field=f"augmentation.parameters.{self.name}",
+                reason="PARAMETER_OUT_OF_RANGE",
+            ) from error
 
 
 @dataclass(frozen=True)

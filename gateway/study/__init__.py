@@ -2,17 +2,14 @@
 
 from gateway.study.build import build_results
 from gateway.study.gallery import Gallery, build_gallery
-from gateway.study.records import Arm, AugmentationRecord, DatasetSummary, RunRecord, StudySpec
+from gateway.study.records import Arm, AugmentationRecord, RunRecord, StudySpec
 from gateway.study.report import render_report
-from gateway.study.results import StudyResults
 
 __all__ = [
     "Arm",
     "AugmentationRecord",
-    "DatasetSummary",
     "Gallery",
     "RunRecord",
-    "StudyResults",
     "StudySpec",
     "build_gallery",
     "build_results",

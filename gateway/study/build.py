@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gateway.augment.recognition import together, unknown_warning
+from gateway.export.results import BASELINE, ORACLE, ClassGain, ResultRow, StudyResults, Timing
+from gateway.export.statistics import compare, holm
 from gateway.study.machine import describe_machine
 from gateway.study.prompts import (
     cut_prompts,
@@ -15,15 +17,11 @@ from gateway.study.prompts import (
     shown_classes,
 )
 from gateway.study.records import (
-    BASELINE,
-    ORACLE,
     Arm,
     AugmentationRecord,
     RunRecord,
     StudySpec,
 )
-from gateway.study.results import ClassGain, ResultRow, StudyResults, Timing
-from gateway.study.statistics import compare, holm
 
 Recipe = Mapping[str, str | int | float]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.augment.recognition import lost_warning, together, worst_first
+from gateway.export.statistics import mean
 from gateway.study.records import AugmentationRecord
-from gateway.study.statistics import mean
 
 _SUMS = ("prompt_count", "failed_count", "repeated_count", "clip_cut_count", "fallback_count")
 _MEANS = ("distinct_1", "distinct_2", "mean_distance")

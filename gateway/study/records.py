@@ -6,23 +6,8 @@ from dataclasses import dataclass, field
 from gateway.api.resources import ClassPrompts
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
-from gateway.study.statistics import mean
-
-BASELINE = "baseline"
-ORACLE = "oracle"
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """The dataset of a study. `class_names` are sorted by label; counts are in the same order."""
-
-    name: str
-    digest: str
-    class_names: tuple[str, ...]
-    train_counts: tuple[int, ...]
-    test_counts: tuple[int, ...]
-    warnings: tuple[str, ...] = ()
-    rejected_file_count: int = 0
+from gateway.export.results import DatasetSummary
+from gateway.export.statistics import mean
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from gateway.api.resources import Dataset, Study, StudyResult, StudyRow
 from gateway.context import Context
+from gateway.export.results import DatasetSummary, StudyResults
 from gateway.study import (
     Arm,
     AugmentationRecord,
-    DatasetSummary,
     RunRecord,
-    StudyResults,
     StudySpec,
     build_gallery,
     build_results,

@@ -25,9 +25,9 @@ from gateway.context import Context
 from gateway.digests import digest, digest_of_hex
 from gateway.durable.progress import Progress
 from gateway.durable.steps import Step, step
+from gateway.export.results import BASELINE, ORACLE
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.oracle import IndexedPool, look_at_pool, make_oracle
-from gateway.study.records import BASELINE, ORACLE
 from gateway.study.reporting import write_report
 from gateway.study.study_rows import arm_of, augmentation_of, plain_of
 from gateway.study.training_progress import TrainingProgress

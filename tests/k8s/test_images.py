@@ -24,7 +24,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # These make nothing with torch, and are small without it.
 LIGHT = ("gateway", "prompter")
 # What an image needs besides its service, or later: a Job fetches models with the gateway's.
-LATER = {"gateway": ("gateway.cli.main", "gateway.weights.fetching"), "retriever": ("pymilvus",)}
+LATER = {
+    "gateway": ("gateway.cli.main", "gateway.cli.weights.fetching"),
+    "retriever": ("pymilvus",),
+}
 
 
 def instructions(name):

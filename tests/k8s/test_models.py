@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from gateway.cli.main import app
-from gateway.weights.wishes import read_wishes
+from gateway.cli.weights.wanted import read_list
 from tests.k8s.rendered import (
     K8S,
     RENDERINGS,
@@ -105,13 +105,13 @@ def test_the_lists_are_ones_that_the_command_takes(tmp_path):
         if "models.yaml" in one["data"]
     ]
     (tmp_path / "list.yaml").write_text(document)
-    folders = {wish.folder.split("/")[0] for wish in read_wishes(tmp_path / "list.yaml")}
+    folders = {model.folder.split("/")[0] for model in read_list(tmp_path / "list.yaml")}
     assert folders == {"captioner", "clip", "diffusion", "llm"}
     guide = (K8S / "components/model-fetch/README.md").read_text()
     example = yaml.safe_load(guide.split("```yaml\n")[1].split("```")[0])
     [text] = example["configMapGenerator"][0]["literals"]
     (tmp_path / "list.yaml").write_text(text.removeprefix("models.yaml="))
-    assert len(read_wishes(tmp_path / "list.yaml")) == 3
+    assert len(read_list(tmp_path / "list.yaml")) == 3
 
 
 def test_models_in_an_image_need_no_claim():

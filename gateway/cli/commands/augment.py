@@ -140,7 +140,8 @@ def augment(
 
 def _checked(wish: AugmentWish, manner: Manner, *, own: bool) -> AugmentWish:
     """Checks what can be told before anything is started; `own` if we start the system."""
-    from gateway.cli.known import check_methods, own_methods
+    from gateway.cli.known import check_methods
+    from gateway.cli.root import own_methods
 
     check_folders(wish.source, wish.test, wish.reading)
     if wish.pool:

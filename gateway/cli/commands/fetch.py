@@ -13,8 +13,8 @@ from servicekit.escaping import escaped
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.weights.fetching import Fetched
-    from gateway.weights.wishes import Wish
+    from gateway.cli.weights.fetching import Fetched
+    from gateway.cli.weights.wanted import WantedModel
 
 List = Annotated[
     Path,
@@ -65,40 +65,40 @@ def fetch(
 
 def _fetch(wanted: Path, into: Path, only: tuple[str, ...], wait: bool, json: bool) -> Outcome:
     from gateway.cli.terminal import console
-    from gateway.weights.fetching import await_all
-    from gateway.weights.wishes import read_wishes
+    from gateway.cli.weights.fetching import await_all
+    from gateway.cli.weights.wanted import read_list
 
     terminal = console(stderr=json)
 
     def told(text: str) -> None:
         terminal.print(escaped(text), markup=False, soft_wrap=True)
 
-    wishes = tuple(wish for wish in read_wishes(wanted) if _is_in(wish.folder, only))
+    models = tuple(model for model in read_list(wanted) if _is_in(model.folder, only))
     if wait:
-        await_all(wishes, into, told)
-        folders = [wish.folder for wish in wishes]
+        await_all(models, into, told)
+        folders = [model.folder for model in models]
         line = f"{', '.join(folders) or 'nothing to wait for'}: there"
         return Outcome({"folders": folders}, lambda shown: _line(shown, line))
-    return _outcome(_fetch_all(wishes, into, told), into)
+    return _outcome(_fetch_all(models, into, told), into)
 
 
 def _fetch_all(
-    wishes: "tuple[Wish, ...]", into: Path, told: Callable[[str], None]
+    models: "tuple[WantedModel, ...]", into: Path, told: Callable[[str], None]
 ) -> "list[Fetched]":
     """Fetches one after the other. Raises the first error once all that can be had is there."""
-    from gateway.weights.fetching import fetch as fetch_one
-    from gateway.weights.staging import alone, clear
+    from gateway.cli.weights.fetching import fetch as fetch_one
+    from gateway.cli.weights.staging import alone, clear
     from servicekit.errors import ServiceError
 
     found, failures = [], []
     with alone(into, told):
-        for wish in wishes:
+        for model in models:
             try:
-                found.append(fetch_one(wish, into, told))
+                found.append(fetch_one(model, into, told))
             except ServiceError as error:
                 failures.append(error)
-                if len(wishes) > 1:
-                    told(f"{wish.folder}: {error.message}")
+                if len(models) > 1:
+                    told(f"{model.folder}: {error.message}")
         if failures:
             raise failures[0]
         clear(into)

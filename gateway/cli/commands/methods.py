@@ -32,7 +32,7 @@ def methods(
         return _outcome(await methods_of(session))
 
     def look() -> Outcome:
-        from gateway.cli.known import own_methods
+        from gateway.cli.root import own_methods
 
         return _outcome(own_methods())
 

@@ -201,7 +201,8 @@ def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full:
 
 
 def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
-    from gateway.cli.known import check_methods, own_methods, with_parameters
+    from gateway.cli.known import check_methods, with_parameters
+    from gateway.cli.root import own_methods
 
     if full:
         raise CliError("--full belongs to --demo.", remedy="Name --methods for your own images.")

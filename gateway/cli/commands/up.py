@@ -14,7 +14,7 @@ from gateway.cli.tables import table
 from gateway.cli.terminal import console
 
 if TYPE_CHECKING:
-    from gateway.cli.connect import System
+    from gateway.cli.root import System
 
 SERVICES = 6
 

@@ -15,7 +15,7 @@ from gateway.cli.session import Session
 from gateway.cli.tables import chance, interval, plus_minus, table, verdict
 from gateway.cli.wishes import Manner, StudyWish
 from gateway.cli.work import study_preview
-from gateway.study.results import ResultRow, StudyResults
+from gateway.export.results import ResultRow, StudyResults
 
 if TYPE_CHECKING:
     from rich.console import Console

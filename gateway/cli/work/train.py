@@ -18,7 +18,7 @@ from gateway.cli.trained import RESULTS, Keeper
 from gateway.cli.training import Lesson, code_of, plan_of, recipe_line, recipes_of, settings_of
 from gateway.cli.training import train as run_all
 from gateway.cli.wishes import TrainWish
-from gateway.study.statistics import compare, mean, standard_error
+from gateway.export.statistics import compare, mean, standard_error
 
 if TYPE_CHECKING:
     from rich.console import Console

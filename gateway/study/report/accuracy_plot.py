@@ -3,9 +3,8 @@
 import math
 from html import escape
 
-from gateway.study.records import BASELINE, ORACLE
+from gateway.export.results import BASELINE, ORACLE, ResultRow, StudyResults
 from gateway.study.report.words import error, percent, points
-from gateway.study.results import ResultRow, StudyResults
 
 BAND = 58  # pixels per row
 TOP = 8

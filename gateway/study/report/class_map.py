@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from gateway.export.results import ClassGain, ResultRow, StudyResults
+from gateway.export.statistics import beats
 from gateway.study.report.words import error, points
-from gateway.study.results import ClassGain, ResultRow, StudyResults
-from gateway.study.statistics import beats
 
 NO_TEST_IMAGES = "no test images"
 # Classes that are named as worse in a row; the map has all.

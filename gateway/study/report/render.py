@@ -7,12 +7,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gateway.export.results import StudyResults
 from gateway.study.gallery import Gallery
 from gateway.study.report import words
 from gateway.study.report.accuracy_plot import accuracy_plot
 from gateway.study.report.class_map import class_map
 from gateway.study.report.time_plot import time_rows
-from gateway.study.results import StudyResults
 
 _PACKAGE = "gateway.study.report"
 

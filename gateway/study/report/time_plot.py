@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from gateway.export.results import StudyResults
 from gateway.study.report.words import seconds
-from gateway.study.results import StudyResults
 
 # Order of the services in the bars and in the legend.
 SERVICES = ("captioner", "prompter", "generator", "retriever", "trainer", "gateway")

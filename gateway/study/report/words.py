@@ -1,7 +1,7 @@
 """Numbers and sentences of the report, as people read them."""
 
-from gateway.study.results import ResultRow, StudyResults
-from gateway.study.statistics import Comparison
+from gateway.export.results import ResultRow, StudyResults
+from gateway.export.statistics import Comparison
 
 MINUS = "−"
 

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.study import Arm, DatasetSummary, RunRecord, StudySpec, build_results
+from gateway.export.results import DatasetSummary
+from gateway.study import Arm, RunRecord, StudySpec, build_results
 from servicekit.errors import Precondition
 from servicekit.storage import DirectoryStore
 

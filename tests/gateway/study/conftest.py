@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from gateway.study import Arm, AugmentationRecord, DatasetSummary, RunRecord, StudySpec
+from gateway.export.results import DatasetSummary
+from gateway.study import Arm, AugmentationRecord, RunRecord, StudySpec
 from servicekit.storage import MemoryStore, ObjectStore, to_uri
 
 DEMO = Path(__file__).parents[3] / "models" / "nano" / "demo"

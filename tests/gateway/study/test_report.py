@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.study import Gallery, StudyResults, build_gallery, build_results, render_report
+from gateway.export.results import ClassGain, StudyResults
+from gateway.study import Gallery, build_gallery, build_results, render_report
 from gateway.study.gallery import MethodGallery
 from gateway.study.report import words
 from gateway.study.report.class_map import class_map
-from gateway.study.results import ClassGain
 from servicekit.storage import MemoryStore
 
 SECTIONS = ["accuracy", "classes", "gallery", "rejected", "time", "papers", "recipe"]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.study import Arm, DatasetSummary, RunRecord, StudyResults, StudySpec, build_results
-from gateway.study.statistics import beats, loses, mean, paired_gain, standard_error
+from gateway.export.results import DatasetSummary, StudyResults
+from gateway.export.statistics import beats, loses, mean, paired_gain, standard_error
+from gateway.study import Arm, RunRecord, StudySpec, build_results
 
 shares = st.floats(0, 1, allow_nan=False)
 BASE, MVC = Arm("baseline", "real"), Arm("mvc", "combined")

@@ -10,7 +10,8 @@ from gateway.api.resources import ClassPrompts
 from gateway.augment.lengths import PromptLengths
 from gateway.augment.recognition import ClassRecognition
 from gateway.augment.senses import Sense, SenseChoice
-from gateway.study import Gallery, StudyResults, build_results, render_report
+from gateway.export.results import StudyResults
+from gateway.study import Gallery, build_results, render_report
 
 
 @pytest.fixture(scope="module")

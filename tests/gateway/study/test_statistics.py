@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.study.statistics import compare, holm, interval, p_value
-from gateway.study.student import quantile, two_sided_p
+from gateway.export.statistics import compare, holm, interval, p_value
+from gateway.export.student import quantile, two_sided_p
 
 # Of the 97.5 % points of Student's t that every textbook prints.
 PRINTED = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 29: 2.045, 120: 1.980}

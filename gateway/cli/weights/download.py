@@ -5,8 +5,8 @@ import os
 import time
 from pathlib import Path
 
-from gateway.weights.base import Digests, RemoteFile, Source, digests_of
-from gateway.weights.progress import Progress
+from gateway.cli.weights.base import Digests, RemoteFile, Source, digests_of
+from gateway.cli.weights.progress import Progress
 from servicekit.errors import Exhausted, Precondition, Unavailable
 
 # Of a file that is not whole.

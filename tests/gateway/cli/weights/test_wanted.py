@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.weights.wishes import Wish, read_wishes
+from gateway.cli.weights.wanted import WantedModel, read_list
 from servicekit.errors import InvalidArgument
 
 SOURCE = "hub:own/tiny@main"
@@ -10,13 +10,13 @@ SOURCE = "hub:own/tiny@main"
 
 def read(folder, text):
     (folder / "list.yaml").write_text(text)
-    return read_wishes(folder / "list.yaml")
+    return read_list(folder / "list.yaml")
 
 
 def test_a_list_is_yaml_or_json(tmp_path):
     text = f"models:\n- {{folder: diffusion/text, source: '{SOURCE}', files: ['*.json']}}\n"
-    wish = Wish("diffusion/text", SOURCE, ("*.json",))
-    assert read(tmp_path, text) == (wish,)
+    model = WantedModel("diffusion/text", SOURCE, ("*.json",))
+    assert read(tmp_path, text) == (model,)
     json = '{"models": [{"folder": "a", "source": "s", "sha256": {"w.json": "%s"}}]}' % ("0" * 64)
     assert read(tmp_path, json)[0].digests == {"w.json": "0" * 64}
 
@@ -47,4 +47,4 @@ def test_what_is_wrong_is_named(tmp_path, text, words):
 
 def test_a_list_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InvalidArgument, match=r"absent\.yaml cannot be read: No such file"):
-        read_wishes(tmp_path / "absent.yaml")
+        read_list(tmp_path / "absent.yaml")

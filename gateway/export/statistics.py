@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.study.student import quantile, two_sided_p
+from gateway.export.student import quantile, two_sided_p
 
 # Of the intervals of gains.
 CONFIDENCE = 0.95

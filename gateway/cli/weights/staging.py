@@ -14,9 +14,9 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.weights.base import SUMS, RemoteFile, is_whole
-from gateway.weights.download import sync_folder
-from gateway.weights.wishes import Wish
+from gateway.cli.weights.base import SUMS, RemoteFile, is_whole
+from gateway.cli.weights.download import sync_folder
+from gateway.cli.weights.wanted import WantedModel
 
 STAGING = ".fetch"
 RECORD = ".fetched"
@@ -40,12 +40,12 @@ class Record:
         """The digest of the whole folder: that of its SHA256SUMS."""
         return sha256(self.sums().encode()).hexdigest()
 
-    def answers(self, wish: Wish) -> bool:
-        """Says whether a wish is for what this is of."""
+    def answers(self, model: WantedModel) -> bool:
+        """Says whether this is what the model in the list stands for."""
         return (
-            (self.source, self.patterns) == (wish.source, wish.patterns)
-            and wish.digest in ("", self.digest)
-            and all(self.files.get(name, (0, ""))[1] == one for name, one in wish.digests.items())
+            (self.source, self.patterns) == (model.source, model.patterns)
+            and model.digest in ("", self.digest)
+            and all(self.files.get(name, (0, ""))[1] == one for name, one in model.digests.items())
         )
 
     def seems_whole(self, folder: Path) -> bool:

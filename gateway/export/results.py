@@ -22,10 +22,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.study.records import BASELINE, ORACLE, DatasetSummary
-from gateway.study.statistics import Comparison
+from gateway.export.statistics import Comparison
 
 SCHEMA = "variegate.study/1"
+# The two rows that are no method.
+BASELINE = "baseline"
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """The dataset of a study. `class_names` are sorted by label; counts are in the same order."""
+
+    name: str
+    digest: str
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+    rejected_file_count: int = 0
 
 
 @dataclass(frozen=True)

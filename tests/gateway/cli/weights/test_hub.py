@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from gateway.cli.main import main
-from tests.gateway.weights.hub import COMMIT, safetensors
+from tests.gateway.cli.weights.hub import COMMIT, safetensors
 
 MODEL = {
     "config.json": b'{"model_type": "tiny"}',
@@ -65,8 +65,8 @@ def start(hub, arguments, folder):
 def test_a_model_comes_without_its_pickles_and_a_second_run_fetches_nothing(hub, fetch, tmp_path):
     hub.models["own/tiny"] = MODEL
     hub.breaks["unet/model.safetensors"] = 100_000
-    wish = ("diffusion/text", "hub:own/tiny@main", {})
-    code, out, err = fetch(wish)
+    model = ("diffusion/text", "hub:own/tiny@main", {})
+    code, out, err = fetch(model)
     assert code == 0, err
     place = tmp_path / "models/diffusion/text"
     there = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
@@ -78,7 +78,7 @@ def test_a_model_comes_without_its_pickles_and_a_second_run_fetches_nothing(hub,
     assert subprocess.run(check, cwd=place).returncode == 0
     assert json.loads((place / ".fetched").read_text())["version"] == COMMIT
     hub.reads.clear()
-    code, out, _ = fetch(wish)
+    code, out, _ = fetch(model)
     assert code == 0 and "nothing had to be fetched" in out and not hub.reads
 
 
@@ -87,8 +87,8 @@ def test_what_a_killed_run_left_is_gone_on_with_and_never_taken_for_whole(
 ):
     hub.models["own/tiny"] = {**MODEL, "unet/model.safetensors": safetensors(8_000_000)}
     hub.slow = 0.02
-    wish = ("text", "hub:own/tiny@main", {})
-    process = start(hub, arguments(wish), tmp_path)
+    model = ("text", "hub:own/tiny@main", {})
+    process = start(hub, arguments(model), tmp_path)
     part = tmp_path / "models/.fetch/text/unet/model.safetensors.part"
     while not part.exists() or part.stat().st_size < 500_000:
         assert process.poll() is None, process.communicate()
@@ -99,7 +99,7 @@ def test_what_a_killed_run_left_is_gone_on_with_and_never_taken_for_whole(
     held = part.stat().st_size
     hub.slow = 0.0
     hub.reads.clear()
-    code, out, err = fetch(wish)
+    code, out, err = fetch(model)
     assert code == 0 and f"goes on at {held:,} of" in out, err
     assert ("unet/model.safetensors", held) in hub.reads
     place = tmp_path / "models/text"
@@ -113,7 +113,7 @@ def test_every_refusal_says_what_to_do_and_keeps_no_other_model_away(hub, fetch,
     hub.models["own/fake"] = {"model.safetensors": b"\x80\x04 a pickle under another name"}
     hub.gated.add("own/gated")
     hub.token = "secret"
-    wishes = (
+    models = (
         ("absent", "hub:own/absent@main", {}),
         ("moved", "hub:own/tiny@v7", {}),
         ("gated", "hub:own/gated@main", {}),
@@ -122,7 +122,7 @@ def test_every_refusal_says_what_to_do_and_keeps_no_other_model_away(hub, fetch,
         ("other", "hub:own/tiny@main", {"sha256": "0" * 64}),
         ("text", "hub:own/tiny@main", {"files": ["unet/*"]}),
     )
-    code, out, _ = fetch(*wishes, token="secret")
+    code, out, _ = fetch(*models, token="secret")
     assert code == 3
     for folder, words in (
         ("absent", "correct its name, or, if it is private, set HF_TOKEN"),

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
 
-from gateway.weights.base import SUMS, Listing, RemoteFile, is_wanted
+from gateway.cli.weights.base import SUMS, Listing, RemoteFile, is_wanted
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage.s3_connection import connect
 from servicekit.storage.s3_errors import translate

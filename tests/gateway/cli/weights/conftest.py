@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.weights.hub import Hub, serve
+from tests.gateway.cli.weights.hub import Hub, serve
 from tests.seaweed import Seaweed
 
 

@@ -21,7 +21,7 @@ EXAMPLE = """models:
 
 
 @dataclass(frozen=True)
-class Wish:
+class WantedModel:
     """A model: the `folder` that it is put into, below the one of all, and its `source`.
 
     Of its files those that match `patterns`, all if there are none. `digest` is of the whole
@@ -35,7 +35,7 @@ class Wish:
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_wishes(path: Path) -> tuple[Wish, ...]:
+def read_list(path: Path) -> tuple[WantedModel, ...]:
     """Returns the models of a list. Raises InvalidArgument for one that is not to be understood."""
     try:
         document = yaml.safe_load(path.read_text())
@@ -46,14 +46,14 @@ def read_wishes(path: Path) -> tuple[Wish, ...]:
     entries = document.get("models") if isinstance(document, dict) else None
     if not isinstance(entries, list) or set(document) != {"models"}:
         raise _bad(f"the list {path} holds no list `models:` alone; write\n{EXAMPLE}")
-    wishes = tuple(
-        _wish(entry, f"{path}: models[{number}]") for number, entry in enumerate(entries)
+    models = tuple(
+        _model(entry, f"{path}: models[{number}]") for number, entry in enumerate(entries)
     )
-    _check_apart(wishes, path)
-    return wishes
+    _check_apart(models, path)
+    return models
 
 
-def _wish(entry: Any, where: str) -> Wish:
+def _model(entry: Any, where: str) -> WantedModel:
     if not isinstance(entry, dict):
         raise _bad(f"{where} is no mapping; write\n{EXAMPLE}")
     if unknown := sorted(map(str, set(entry) - set(_KEYS))):
@@ -71,7 +71,7 @@ def _wish(entry: Any, where: str) -> Wish:
                 f"{where}: sha256 is {value!r}; it is 64 of 0-9 and a-f, of the whole folder or, "
                 "as a mapping, of each file"
             )
-    return Wish(
+    return WantedModel(
         folder=_folder(entry["folder"], where),
         source=entry["source"],
         patterns=tuple(patterns),
@@ -88,9 +88,9 @@ def _folder(text: str, where: str) -> str:
     return path.as_posix()
 
 
-def _check_apart(wishes: tuple[Wish, ...], path: Path) -> None:
+def _check_apart(models: tuple[WantedModel, ...], path: Path) -> None:
     """Raises InvalidArgument if one model would lie in the folder of another."""
-    folders = sorted(PurePosixPath(wish.folder) for wish in wishes)
+    folders = sorted(PurePosixPath(model.folder) for model in models)
     for first, second in pairwise(folders):
         if second.is_relative_to(first):
             raise _bad(f"{path}: the folders {first} and {second} overlap; give each its own")

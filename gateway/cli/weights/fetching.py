@@ -7,14 +7,14 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.weights.base import WEIGHTS, Listing, RemoteFile, Source, digests_of
-from gateway.weights.bucket import SCHEME as BUCKET
-from gateway.weights.bucket import BucketSource
-from gateway.weights.download import PART, download, no_room
-from gateway.weights.hub import SCHEME as HUB
-from gateway.weights.hub import HubSource
-from gateway.weights.progress import Progress
-from gateway.weights.staging import (
+from gateway.cli.weights.base import WEIGHTS, Listing, RemoteFile, Source, digests_of
+from gateway.cli.weights.bucket import SCHEME as BUCKET
+from gateway.cli.weights.bucket import BucketSource
+from gateway.cli.weights.download import PART, download, no_room
+from gateway.cli.weights.hub import SCHEME as HUB
+from gateway.cli.weights.hub import HubSource
+from gateway.cli.weights.progress import Progress
+from gateway.cli.weights.staging import (
     Record,
     keep_only,
     put_in_place,
@@ -22,7 +22,7 @@ from gateway.weights.staging import (
     stage_of,
     take_back,
 )
-from gateway.weights.wishes import Wish
+from gateway.cli.weights.wanted import WantedModel
 from servicekit.errors import InvalidArgument, Precondition
 
 _FILES_AT_ONCE = 4
@@ -41,10 +41,10 @@ class Fetched:
     fetched_bytes: int
 
 
-def fetch(wish: Wish, into: Path, told: Told) -> Fetched:
+def fetch(model: WantedModel, into: Path, told: Told) -> Fetched:
     """Puts a model into its folder unless it is there. Raises ServiceError, and OSError."""
-    place, stage = into / wish.folder, stage_of(into, wish.folder)
-    progress = Progress(wish.folder, told)
+    place, stage = into / model.folder, stage_of(into, model.folder)
+    progress = Progress(model.folder, told)
     record = read_record(place)
     if place.exists() and record is None:
         raise Precondition(
@@ -53,44 +53,45 @@ def fetch(wish: Wish, into: Path, told: Told) -> Fetched:
             subject=str(place),
             reason="FOLDER_TAKEN",
         )
-    if record is not None and record.answers(wish):
+    if record is not None and record.answers(model):
         damaged = record.damaged(place)
         if not damaged:
             progress.say("is there and whole; nothing to fetch")
-            return Fetched(wish.folder, record.digest, record.version, 0)
+            return Fetched(model.folder, record.digest, record.version, 0)
         progress.say(f"{', '.join(damaged)} damaged or missing; fetching anew")
         take_back(place, stage)
-    source = _source(wish.source)
-    listing = _checked(source.listing(wish.patterns), wish)
+    source = _source(model.source)
+    listing = _checked(source.listing(model.patterns), model)
     sums = _grow(source, listing, stage, progress)
     made = Record(
-        wish.source,
-        wish.patterns,
+        model.source,
+        model.patterns,
         listing.version,
         {file.name: (file.size, sums[file.name]) for file in listing.files},
     )
-    if wish.digest not in ("", made.digest):
-        raise _wrong(wish, made)
+    if model.digest not in ("", made.digest):
+        raise _wrong(model, made)
     put_in_place(stage, place, made)
     progress.say(f"is whole, sha256 {made.digest}")
-    return Fetched(wish.folder, made.digest, made.version, progress.fetched)
+    return Fetched(model.folder, made.digest, made.version, progress.fetched)
 
 
-def missing(wishes: Iterable[Wish], into: Path) -> list[str]:
+def missing(models: Iterable[WantedModel], into: Path) -> list[str]:
     """Returns the folders of the models that are not there in the wanted version."""
     found = []
-    for wish in wishes:
-        record = read_record(into / wish.folder)
-        if record is None or not record.answers(wish) or not record.seems_whole(into / wish.folder):
-            found.append(wish.folder)
+    for model in models:
+        record = read_record(into / model.folder)
+        is_there = record and record.answers(model) and record.seems_whole(into / model.folder)
+        if not is_there:
+            found.append(model.folder)
     return found
 
 
-def await_all(wishes: tuple[Wish, ...], into: Path, told: Told, pause: float = 5.0) -> None:
+def await_all(models: tuple[WantedModel, ...], into: Path, told: Told, pause: float = 5.0) -> None:
     """Returns once all are there; says now and then which are not."""
     before: list[str] = []
     said = time.monotonic()
-    while absent := missing(wishes, into):
+    while absent := missing(models, into):
         if absent != before or time.monotonic() - said >= _REPEAT_SECONDS:
             told(f"waiting for {', '.join(absent)} in {into}: not fetched yet")
             before, said = absent, time.monotonic()
@@ -110,26 +111,26 @@ def _source(text: str) -> Source:
     )
 
 
-def _checked(listing: Listing, wish: Wish) -> Listing:
+def _checked(listing: Listing, model: WantedModel) -> Listing:
     """Returns a listing with the digests of the list in it. Raises Precondition for a bad one."""
     names = {file.name for file in listing.files}
-    if absent := sorted(set(wish.digests) - names):
-        raise _unusable(wish, f"has no wanted file {absent[0]}; correct sha256 in the list")
+    if absent := sorted(set(model.digests) - names):
+        raise _unusable(model, f"has no wanted file {absent[0]}; correct sha256 in the list")
     if not any(name.endswith(WEIGHTS) for name in names):
         raise _unusable(
-            wish,
+            model,
             f"has no *{WEIGHTS} among the wanted files; other weights are pickles, which can run "
             "code and are never fetched: name a revision that has them, or convert the model",
         )
     files = tuple(
-        replace(file, sha256=wish.digests.get(file.name, file.sha256)) for file in listing.files
+        replace(file, sha256=model.digests.get(file.name, file.sha256)) for file in listing.files
     )
     for file in files:
         if file.name.startswith("/") or ".." in Path(file.name).parts or "\\" in file.name:
-            raise _unusable(wish, f"has a file {file.name!r}, which would lie elsewhere")
+            raise _unusable(model, f"has a file {file.name!r}, which would lie elsewhere")
         if not file.sha256 and not file.blob:
             raise _unusable(
-                wish,
+                model,
                 f"does not say what {file.name} should be: give each file's sha256 in the list, or "
                 "put SHA256SUMS beside them, made in their folder by "
                 "`find . -type f ! -name SHA256SUMS -exec sha256sum {} + > SHA256SUMS`",
@@ -195,14 +196,14 @@ def _size_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _unusable(wish: Wish, what: str) -> Precondition:
-    return Precondition(f"{wish.source} {what}", subject=wish.folder, reason="MODEL_UNUSABLE")
+def _unusable(model: WantedModel, what: str) -> Precondition:
+    return Precondition(f"{model.source} {what}", subject=model.folder, reason="MODEL_UNUSABLE")
 
 
-def _wrong(wish: Wish, made: Record) -> Precondition:
+def _wrong(model: WantedModel, made: Record) -> Precondition:
     return Precondition(
-        f"{wish.source} is whole and has the sha256 {made.digest}, and not {wish.digest}, which "
+        f"{model.source} is whole and has the sha256 {made.digest}, and not {model.digest}, which "
         "the list wants; correct one of them",
-        subject=wish.folder,
+        subject=model.folder,
         reason="WRONG_DIGEST",
     )

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-from gateway.weights.base import Listing, RemoteFile, is_wanted
+from gateway.cli.weights.base import Listing, RemoteFile, is_wanted
 from servicekit.errors import InvalidArgument, NotFound, Precondition, ServiceError, Unavailable
 
 SCHEME = "hub:"
