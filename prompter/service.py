@@ -10,7 +10,7 @@ from prompter.meanings import scored_text
 from prompter.strategy import Prompt, Strategy
 from prompter.subject import sense_of
 from prompter.wordnet import Sense
-from prompter.writer import PromptWriter, Wish
+from prompter.writer import PromptRequest, PromptWriter
 from servicekit.errors import Internal, to_status
 
 
@@ -24,7 +24,7 @@ class PrompterService(rpc.PrompterServiceServicer):
         self, request: pb.WritePromptsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WritePromptsResponse]:
         """Streams the prompts in order of their index."""
-        wish = Wish(
+        wanted = PromptRequest(
             class_name=request.class_name,
             strategy=request.strategy,
             count=request.prompt_count,
@@ -35,7 +35,7 @@ class PrompterService(rpc.PrompterServiceServicer):
             display_name=request.display_name,
         )
         index = 0
-        async for prompt in self._writer.write(wish, context.time_remaining()):
+        async for prompt in self._writer.write(wanted, context.time_remaining()):
             yield _prompt_to_pb(index, prompt)
             index += 1
 

@@ -18,7 +18,7 @@ _MARGIN_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Wish:
+class PromptRequest:
     """Prompts to write; meanings as in variegate.prompter.v1.WritePromptsRequest."""
 
     class_name: str
@@ -74,14 +74,14 @@ class PromptWriter:
         found = described(self._wordnet, class_name, others, llm, deadline, display_name)
         return await found, llm.id
 
-    async def write(self, wish: Wish, seconds: float | None) -> AsyncIterator[Prompt]:
+    async def write(self, wanted: PromptRequest, seconds: float | None) -> AsyncIterator[Prompt]:
         """Yields the prompts in order. Stops working when its reader stops reading.
 
         `seconds` are left to the caller; None means no limit. Raises InvalidArgument for an unknown
         strategy or sense, Precondition if the strategy needs a language model and none can be
         used, DeadlineExceeded if time runs out, and Unavailable if its server is away.
         """
-        strategy = strategy_of(wish.strategy)
+        strategy = strategy_of(wanted.strategy)
         if strategy.needs_llm and self._source.problem:
             raise Precondition(
                 f"the strategy {strategy.id!r} needs a language model: {self._source.problem}",
@@ -92,14 +92,14 @@ class PromptWriter:
         subject = await asyncio.to_thread(
             find_subject,
             self._wordnet,
-            wish.class_name,
-            wish.sense,
-            wish.meaning,
-            wish.others,
-            wish.display_name,
+            wanted.class_name,
+            wanted.sense,
+            wanted.meaning,
+            wanted.others,
+            wanted.display_name,
         )
         llm = await self._language_model(deadline) if strategy.needs_llm else None
-        async for prompt in strategy.write(subject, wish.seed, wish.count, llm, deadline):
+        async for prompt in strategy.write(subject, wanted.seed, wanted.count, llm, deadline):
             yield prompt
 
     async def close(self) -> None:

@@ -65,8 +65,8 @@ class Backend:
     def search(self, vector: list[float], hits: int) -> list[dict[str, Any]]:
         """Returns hits with their metadata. It closes every connection itself."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        wish = {"modality": "image", "num_images": hits, "indice_name": "pool"}
-        body = json.dumps({"embedding_input": vector, **wish})
+        asked = {"modality": "image", "num_images": hits, "indice_name": "pool"}
+        body = json.dumps({"embedding_input": vector, **asked})
         connection.request("POST", "/knn-service", body, {"Content-Type": "application/json"})
         answer = connection.getresponse().read()
         connection.close()

@@ -13,7 +13,7 @@ from gateway.augment.rejections import read_rejections
 from gateway.augment.senses import parse_pins
 from gateway.augment.used_models import used_models
 from gateway.clients import Clients
-from gateway.clients.trainer import TrainingPlan, TrainingWish
+from gateway.clients.trainer import TrainingPlan, TrainingRequest
 from gateway.datasets import manifest
 from gateway.methods.base import Method
 from gateway.methods.registry import method_of, parse_parameters
@@ -134,9 +134,9 @@ class Validator:
         numbers = {arm.strategy: number for number, arm in reversed([*enumerate(study.arms)])}
         plan = None
         for strategy, number in numbers.items():
-            wish = TrainingWish("", dataset.manifest_uri, "", strategy, study.training, 0)
+            wanted = TrainingRequest("", dataset.manifest_uri, "", strategy, study.training, 0)
             try:
-                plan = await self._clients.trainer.plan(wish, added)
+                plan = await self._clients.trainer.plan(wanted, added)
             except InvalidArgument as error:
                 of_arm = error.field == "training.strategy"
                 field = f"arms[{number}].strategy" if of_arm else error.field

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from gateway.clients.captioner import Caption, CaptionWish
+from gateway.clients.captioner import Caption, CaptionRequest
 from gateway.context import Context
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
@@ -62,12 +62,12 @@ async def _shard(
     store = context.store
     keys = {image.item_id: _key(image, names, model) for image in images}
     captions = await asyncio.to_thread(_cached, store, keys)
-    wishes = {
-        image.item_id: CaptionWish(image.image_uri, prefix_of(names[image.class_name]))
+    requests = {
+        image.item_id: CaptionRequest(image.image_uri, prefix_of(names[image.class_name]))
         for image in images
         if image.item_id not in captions
     }
-    answers = await context.clients.captioner.caption(wishes)
+    answers = await context.clients.captioner.caption(requests)
     failed = {
         key: answer.message for key, answer in answers.items() if isinstance(answer, ServiceError)
     }

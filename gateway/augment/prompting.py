@@ -12,7 +12,7 @@ from gateway.api.resources import ClassPrompts
 from gateway.augment.diversity import Array, distinct, first_of_alike, mean_distance
 from gateway.augment.meanings import find_senses
 from gateway.augment.senses import SenseChoice
-from gateway.clients.prompter import Prompt, PromptWish
+from gateway.clients.prompter import Prompt, PromptRequest
 from gateway.context import Context
 from gateway.digests import seed_of
 from gateway.durable.progress import Progress
@@ -147,16 +147,16 @@ class _Writing:
 
     async def _ask(self, strategy: str, count: int, turn: int) -> tuple[list[Prompt], list[str]]:
         seed = seed_of(self.plan.recipe.seed, "prompts", self.plan.method.id)
-        wish = PromptWish(self.name, strategy, count, seed, display_name=self.called)
+        wanted = PromptRequest(self.name, strategy, count, seed, display_name=self.called)
         if turn:
-            wish = replace(wish, seed=seed_of(seed, turn))
+            wanted = replace(wanted, seed=seed_of(seed, turn))
         if self.plan.method.needs.senses:
-            wish = replace(wish, other_class_names=self.others)
+            wanted = replace(wanted, other_class_names=self.others)
         if self.sense:
             known = self.sense.sense
             meaning = "" if known.name else known.definition
-            wish = replace(wish, sense=known.name, meaning=meaning)
-        return await self.context.clients.prompter.write(wish)
+            wanted = replace(wanted, sense=known.name, meaning=meaning)
+        return await self.context.clients.prompter.write(wanted)
 
     async def _sieve(self, prompts: list[Prompt], sieved: _Sieved) -> None:
         """Keeps the prompts that say something new to CLIP."""

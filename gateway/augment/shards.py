@@ -8,7 +8,7 @@ from gateway.augment.embeddings import Array, Embeddings
 from gateway.augment.flow import Shard, Stage
 from gateway.augment.outcomes import Outcome, failed, judged
 from gateway.augment.rates import Stopwatch
-from gateway.clients.generator import ImageWish, MadeImage, Sampling
+from gateway.clients.generator import ImageRequest, MadeImage, Sampling
 from gateway.clients.image_conditions import ImageEmbedding
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.context import Context
@@ -39,15 +39,15 @@ class ShardMaker:
     async def make(self, items: Sequence[Item], shard: Shard) -> list[Outcome]:
         """Returns one outcome per item, in order; `shard` is told of the stages."""
         if any(map(_is_embedded, items)):
-            wishes = await together(self._wish(item) for item in items)
-        else:  # Nothing is waited for, and a task would cost more than the wish.
-            wishes = [await self._wish(item) for item in items]
+            requests = await together(self._request(item) for item in items)
+        else:  # Nothing is waited for, and a task would cost more than the request.
+            requests = [await self._request(item) for item in items]
         generator = self.context.clients.generator
         fresh = 0
         self.watch.begin()
         try:
             made = await generator.generate(
-                self.model, wishes, self.sampling, self.job, partial(shard.reaches, Stage.MAKING)
+                self.model, requests, self.sampling, self.job, partial(shard.reaches, Stage.MAKING)
             )
             shard.reaches(Stage.MADE)
             self._check_digests(made)
@@ -106,7 +106,7 @@ class ShardMaker:
         material = self.materials[item.slot.class_name]
         return Candidate(made.image_uri, shown_text(material.display_name))
 
-    async def _wish(self, item: Item) -> ImageWish:
+    async def _request(self, item: Item) -> ImageRequest:
         text: str | MixedText | None = None
         if isinstance(item.text, PromptText):
             text = item.text.prompt
@@ -115,10 +115,10 @@ class ShardMaker:
         image = item.image
         if isinstance(image, EmbeddingMix):
             vector = await self._vector(item, image)
-            return ImageWish(
+            return ImageRequest(
                 item.item_id, item.slot.seed, text, ImageEmbedding(vector, image.noise_level)
             )
-        return ImageWish(item.item_id, item.slot.seed, text, image)
+        return ImageRequest(item.item_id, item.slot.seed, text, image)
 
     async def _vector(self, item: Item, mix: EmbeddingMix) -> Array:
         parents = self.materials[item.slot.class_name].parents
@@ -136,7 +136,7 @@ class ShardMaker:
 
 
 def _is_embedded(item: Item) -> bool:
-    """Says whether the wish for an item holds embeddings, which may have to be made."""
+    """Says whether the request for an item holds embeddings, which may have to be made."""
     return isinstance(item.image, EmbeddingMix)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -26,11 +26,6 @@ class Reading:
     follow_links: bool = False
     image_column: str = ""
     label_column: str = ""
-
-    @property
-    def is_usual(self) -> bool:
-        """Says whether nothing was chosen."""
-        return self == USUAL
 
 
 USUAL = Reading()
@@ -134,21 +129,21 @@ def dataset_id(
     path = local_path(train) or Path(train.removeprefix("store:"))
     given: list[object] = [dict(display_names)] if display_names else []
     given += ["no leaks"] if refuse_leaks else []
-    given += [] if reading.is_usual else [asdict(reading)]
+    given += [] if reading == USUAL else [reading]
     return named_digest(path.stem, [parts, shots, *given])
 
 
-def run_id(name: str, wish: Mapping[str, object]) -> str:
+def run_id(name: str, args: Mapping[str, object]) -> str:
     """The id of a run: its settings, and what its places hold now, however they were written."""
     places = {
-        place: list(_listing(str(wish[place])))
+        place: list(_listing(str(args[place])))
         for place in ("source", "test", "pool")
-        if wish.get(place)
+        if args.get(place)
     }
-    if isinstance(added := wish.get("synthetic"), tuple):
+    if isinstance(added := args.get("synthetic"), tuple):
         folders = [manifest_of(place).parent for place in added]
         places["synthetic"] = [entry for folder in folders for entry in _listing(str(folder))]
-    return named_digest(name, {**wish, **places})
+    return named_digest(name, {**args, **places})
 
 
 def named_digest(name: str, content: object) -> str:
@@ -156,7 +151,7 @@ def named_digest(name: str, content: object) -> str:
     slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
     if not slug or not slug[0].isalpha():
         slug = f"d-{slug}".rstrip("-")
-    text = json.dumps(content, sort_keys=True, default=str)
+    text = json.dumps(content, sort_keys=True, default=_plain)
     return f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -197,6 +192,15 @@ def _listing(text: str) -> Iterator[list[object]]:
     for found in walk(path, Links(lambda _: True, follow=True)) if path.is_dir() else [""]:
         # What cannot be read is told by the import; here it only must not be taken for nothing.
         yield _facts(path, found) if isinstance(found, str) else [found.path, found.reason]
+
+
+def _plain(value: object) -> object:
+    """What stands for a value in an id: of a dataclass what was chosen, so that an option that is
+    new changes no id of those who leave it out."""
+    if not is_dataclass(value):
+        return str(value)
+    given = {one.name: (getattr(value, one.name), one.default) for one in fields(value)}
+    return {name: chosen for name, (chosen, usual) in given.items() if chosen != usual}
 
 
 def _facts(folder: Path, name: str) -> list[object]:

@@ -19,7 +19,7 @@ IMAGES_PER_CALL = 64
 
 
 @dataclass(frozen=True)
-class CaptionWish:
+class CaptionRequest:
     """An image to caption; the caption starts with `prefix`."""
 
     image_uri: str
@@ -62,24 +62,26 @@ class Captioner:
         )
         return f"{answer.id} {answer.engine}".strip()
 
-    async def caption(self, wishes: Mapping[str, CaptionWish]) -> dict[str, Caption | ServiceError]:
+    async def caption(
+        self, wanted: Mapping[str, CaptionRequest]
+    ) -> dict[str, Caption | ServiceError]:
         """Captions many images by id, in calls of as many as a replica works on at once.
 
         Each call goes to the replica with the most room; what passes is tried again, there or at
         another; what does not is returned.
         """
         size = await self.replicas.largest_call(IMAGES_PER_CALL, self._patience())
-        keys = list(wishes)
+        keys = list(wanted)
         packs = [keys[first : first + size] for first in range(0, len(keys), size)]
-        answers = await together(self._call(pack, wishes) for pack in packs)
+        answers = await together(self._call(pack, wanted) for pack in packs)
         return {key: found for answer in answers for key, found in answer.items()}
 
     async def _call(
-        self, keys: Sequence[str], wishes: Mapping[str, CaptionWish]
+        self, keys: Sequence[str], wanted: Mapping[str, CaptionRequest]
     ) -> dict[str, Caption | ServiceError]:
         async def requests(missing: Sequence[str]) -> AsyncIterator[pb.StreamCaptionsRequest]:
             for key in missing:
-                yield pb.StreamCaptionsRequest(item_id=key, request=wishes[key].to_pb())
+                yield pb.StreamCaptionsRequest(item_id=key, request=wanted[key].to_pb())
 
         async def ask(stub: rpc.CaptionerServiceStub, missing: Sequence[str]) -> Answers[Caption]:
             timeout = self._settings.call_seconds

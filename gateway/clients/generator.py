@@ -27,7 +27,7 @@ _LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True)
-class ImageWish:
+class ImageRequest:
     """One image to make. `text` is a prompt, a mix of captions or, None, the null text."""
 
     item_id: str
@@ -139,7 +139,7 @@ class Generator:
     async def generate(
         self,
         model: ModelInfo,
-        wishes: Sequence[ImageWish],
+        requests: Sequence[ImageRequest],
         sampling: Sampling,
         job: str = "",
         started: Callable[[], None] = lambda: None,
@@ -151,7 +151,7 @@ class Generator:
         again, there or at another. Jobs share the room. `started` is called when all calls are
         under way. Raises ServiceError if the generator stays away, or refuses a call.
         """
-        items = [_item(wish, model) for wish in wishes]
+        items = [_item(wanted, model) for wanted in requests]
         most = await self.replicas.largest_call(ITEMS_PER_CALL, self._patience())
         packs = pack_items(items, most)
         waiting = len(packs)
@@ -213,14 +213,14 @@ def pack_items(items: Sequence[pb.Item], most: int = ITEMS_PER_CALL) -> list[lis
     return packs
 
 
-def _item(wish: ImageWish, model: ModelInfo) -> pb.Item:
-    item = pb.Item(item_id=wish.item_id, seed=wish.seed)
-    if isinstance(wish.text, str):
-        item.text.prompt = wish.text
-    elif wish.text is not None:
-        _set_mix(item.text.mix, wish.text)
-    if wish.image is not None:
-        set_condition(item.image, wish.image, model)
+def _item(wanted: ImageRequest, model: ModelInfo) -> pb.Item:
+    item = pb.Item(item_id=wanted.item_id, seed=wanted.seed)
+    if isinstance(wanted.text, str):
+        item.text.prompt = wanted.text
+    elif wanted.text is not None:
+        _set_mix(item.text.mix, wanted.text)
+    if wanted.image is not None:
+        set_condition(item.image, wanted.image, model)
     return item
 
 

@@ -32,7 +32,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class PromptWish:
+class PromptRequest:
     """Prompts to ask for; meanings as in variegate.prompter.v1.WritePromptsRequest."""
 
     class_name: str
@@ -58,17 +58,17 @@ class Prompter:
     def _stub(self) -> rpc.PrompterServiceStub:
         return rpc.PrompterServiceStub(self._channel.open())
 
-    async def write(self, wish: PromptWish) -> tuple[list[Prompt], list[str]]:
+    async def write(self, wanted: PromptRequest) -> tuple[list[Prompt], list[str]]:
         """Returns prompts in order, and why others could not be written. Raises ServiceError."""
         request = pb.WritePromptsRequest(
-            class_name=wish.class_name,
-            strategy=wish.strategy,
-            prompt_count=wish.count,
-            seed=wish.seed,
-            sense=wish.sense,
-            meaning=wish.meaning,
-            other_class_names=wish.other_class_names,
-            display_name=wish.display_name,
+            class_name=wanted.class_name,
+            strategy=wanted.strategy,
+            prompt_count=wanted.count,
+            seed=wanted.seed,
+            sense=wanted.sense,
+            meaning=wanted.meaning,
+            other_class_names=wanted.other_class_names,
+            display_name=wanted.display_name,
         )
 
         async def attempt(stub: rpc.PrompterServiceStub) -> tuple[list[Prompt], list[str]]:

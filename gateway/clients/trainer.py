@@ -24,7 +24,7 @@ OnSteps = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class TrainingWish:
+class TrainingRequest:
     """A classifier to train and test. An empty `synthetic_uri` means real images only."""
 
     run_id: str
@@ -90,14 +90,14 @@ class Trainer:
         answer = await self.recipes()
         return f"{answer.code_digest} {answer.device}".strip()
 
-    async def plan(self, wish: TrainingWish, planned_count: int) -> TrainingPlan:
-        """Returns what a wish would take, with so many images added that are not made yet.
+    async def plan(self, wanted: TrainingRequest, planned_count: int) -> TrainingPlan:
+        """Returns what a training run would take, with so many images added that are not made yet.
 
         Raises the ServiceError that training it would: InvalidArgument, or Precondition if its
         images can never fit into the trainer's cache.
         """
         request = pb.PlanTrainingRunRequest(
-            training_run=_run_to_pb(wish), planned_image_count=planned_count
+            training_run=_run_to_pb(wanted), planned_image_count=planned_count
         )
         plan = await patiently(
             lambda: self._stub.PlanTrainingRun(request, timeout=60),
@@ -107,7 +107,7 @@ class Trainer:
         recipe = _recipe(plan.training_run)
         return TrainingPlan(recipe, plan.images_per_second, plan.measured_image_count)
 
-    async def train(self, wish: TrainingWish, on_steps: OnSteps) -> Tested:
+    async def train(self, wanted: TrainingRequest, on_steps: OnSteps) -> Tested:
         """Trains and tests a classifier; says how many steps are done, and of how many.
 
         Raises ServiceError.
@@ -119,7 +119,7 @@ class Trainer:
                 on_steps(progress.done_step_count, progress.total_step_count)
 
         request = pb.CreateTrainingRunRequest(
-            training_run_id=wish.run_id, training_run=_run_to_pb(wish)
+            training_run_id=wanted.run_id, training_run=_run_to_pb(wanted)
         )
         done = await finish(
             self._operations,
@@ -156,13 +156,13 @@ class Trainer:
         await self._channel.close()
 
 
-def _run_to_pb(wish: TrainingWish) -> pb.TrainingRun:
+def _run_to_pb(wanted: TrainingRequest) -> pb.TrainingRun:
     return pb.TrainingRun(
-        manifest_uri=wish.manifest_uri,
-        synthetic_manifest_uri=wish.synthetic_uri,
-        strategy=wish.strategy,
-        seed=wish.seed,
-        **vars(wish.recipe),
+        manifest_uri=wanted.manifest_uri,
+        synthetic_manifest_uri=wanted.synthetic_uri,
+        strategy=wanted.strategy,
+        seed=wanted.seed,
+        **vars(wanted.recipe),
     )
 
 

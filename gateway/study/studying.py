@@ -20,7 +20,7 @@ from gateway.api.resources import (
 from gateway.augment.augmenting import run_augmentation
 from gateway.augment.tables import Manifest
 from gateway.augment.used_models import check_models
-from gateway.clients.trainer import Tested, TrainingWish
+from gateway.clients.trainer import Tested, TrainingRequest
 from gateway.context import Context
 from gateway.digests import digest, digest_of_hex
 from gateway.durable.progress import Progress
@@ -180,7 +180,7 @@ class Studying:
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
         code = await self.context.clients.trainer.code_digest()
         key = digest(study.name, row.method, strategy, content, seed, plain_of(study), code)
-        wish = TrainingWish(
+        wanted = TrainingRequest(
             run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
             manifest_uri=self.dataset.manifest_uri,
             synthetic_uri=synthetic_uri,
@@ -190,11 +190,11 @@ class Studying:
         )
         trainer = self.context.clients.trainer
         try:
-            return asdict(await trainer.train(wish, self._pace.of(row.key, seed)))
+            return asdict(await trainer.train(wanted, self._pace.of(row.key, seed)))
         except asyncio.CancelledError:
             # When the gateway ends, the run goes on and is found again; nobody waits for it here.
             if not self.context.closing.is_set():
-                await trainer.cancel(wish.run_id)
+                await trainer.cancel(wanted.run_id)
             raise
 
     async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:

@@ -11,7 +11,7 @@ from servicekit.errors import from_status
 from servicekit.server import running
 
 
-def wish(name, **fields):
+def asked(name, **fields):
     return pb.CaptionImageRequest(image_uri=f"store:images/{name}", **fields)
 
 
@@ -23,7 +23,7 @@ def items(*requests):
 
 
 async def test_a_caption_has_its_prefix_its_score_and_its_model(stub):
-    request = wish("0.jpg", prefix="This is an image of dog")
+    request = asked("0.jpg", prefix="This is an image of dog")
     caption = (await stub.CaptionImage(request, timeout=60)).caption
     assert caption.text.startswith("This is an image of dog")
     assert -20 < caption.mean_log_prob <= 0
@@ -32,7 +32,7 @@ async def test_a_caption_has_its_prefix_its_score_and_its_model(stub):
 
 
 async def test_the_same_image_has_the_same_caption(stub):
-    first, second = [(await stub.CaptionImage(wish("1.jpg"), timeout=60)) for _ in range(2)]
+    first, second = [(await stub.CaptionImage(asked("1.jpg"), timeout=60)) for _ in range(2)]
     assert first == second
     assert first.caption.text
 
@@ -40,11 +40,11 @@ async def test_the_same_image_has_the_same_caption(stub):
 @pytest.mark.parametrize(
     ("request_", "code", "reason", "named"),
     [
-        (wish("none.jpg"), "NOT_FOUND", "NOT_FOUND", "images/none.jpg"),
-        (wish("broken.jpg"), "INVALID_ARGUMENT", "TRUNCATED", "store:images/broken.jpg"),
-        (wish("words.jpg"), "INVALID_ARGUMENT", "NOT_AN_IMAGE", "store:images/words.jpg"),
+        (asked("none.jpg"), "NOT_FOUND", "NOT_FOUND", "images/none.jpg"),
+        (asked("broken.jpg"), "INVALID_ARGUMENT", "TRUNCATED", "store:images/broken.jpg"),
+        (asked("words.jpg"), "INVALID_ARGUMENT", "NOT_AN_IMAGE", "store:images/words.jpg"),
         (pb.CaptionImageRequest(), "INVALID_ARGUMENT", "FIELD_OUT_OF_RANGE", "image_uri"),
-        (wish("0.jpg", max_tokens=65), "INVALID_ARGUMENT", "FIELD_OUT_OF_RANGE", "max_tokens"),
+        (asked("0.jpg", max_tokens=65), "INVALID_ARGUMENT", "FIELD_OUT_OF_RANGE", "max_tokens"),
         (pb.CaptionImageRequest(image_uri="/etc/passwd"), "INVALID_ARGUMENT", "BAD_URI", "passwd"),
     ],
 )
@@ -55,7 +55,7 @@ async def test_what_is_wrong_with_an_image_is_said(stub, fails, request_, code, 
 
 
 async def test_a_stream_answers_every_item_and_a_bad_image_ends_nothing(stub):
-    requests = items(wish("0.jpg"), wish("broken.jpg"), wish("none.jpg"), wish("2.jpg"))
+    requests = items(asked("0.jpg"), asked("broken.jpg"), asked("none.jpg"), asked("2.jpg"))
     answers = {a.item_id: a async for a in stub.StreamCaptions(iter(requests), timeout=60)}
     assert sorted(answers) == ["item 0", "item 1", "item 2", "item 3"]
     assert answers["item 0"].caption.text and answers["item 3"].caption.text
@@ -64,7 +64,7 @@ async def test_a_stream_answers_every_item_and_a_bad_image_ends_nothing(stub):
 
 
 async def test_a_stream_and_single_calls_say_the_same(stub):
-    requests = items(*(wish(f"{i}.jpg", prefix="a photo of" * (i % 2)) for i in range(20)))
+    requests = items(*(asked(f"{i}.jpg", prefix="a photo of" * (i % 2)) for i in range(20)))
     streamed = {a.item_id: a.caption async for a in stub.StreamCaptions(iter(requests), timeout=90)}
     for item in requests[:4]:
         single = (await stub.CaptionImage(item.request, timeout=60)).caption
@@ -77,7 +77,7 @@ async def test_a_stream_is_slowed_down_where_the_queue_is_full(store, tiny_folde
         model=tiny_folder, max_queue=1, max_batch=1, max_wait_ms=0, stream_window=8
     )
     async with running(create_service(settings, store)) as server:
-        answers = await captions_of(server.target, items(*(wish(f"{i}.jpg") for i in range(10))))
+        answers = await captions_of(server.target, items(*(asked(f"{i}.jpg") for i in range(10))))
     assert len(answers) == 10
     assert all(answer.HasField("caption") for answer in answers)
 
@@ -93,7 +93,7 @@ async def test_single_calls_beyond_the_queue_are_refused_with_a_time_to_come_bac
         grpc.aio.insecure_channel(server.target) as channel,
     ):
         stub = rpc.CaptionerServiceStub(channel)
-        calls = [stub.CaptionImage(wish("0.jpg", max_tokens=64), timeout=60) for _ in range(24)]
+        calls = [stub.CaptionImage(asked("0.jpg", max_tokens=64), timeout=60) for _ in range(24)]
         results = await asyncio.gather(*calls, return_exceptions=True)
     refused = [r for r in results if isinstance(r, grpc.aio.AioRpcError)]
     assert refused and len(refused) < 24

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.augment.used_models import need_model
-from gateway.clients.generator import Generator, ImageWish, Sampling
+from gateway.clients.generator import Generator, ImageRequest, Sampling
 from gateway.clients.image_conditions import ImageEmbedding
 from gateway.methods.base import PixelMix
 from gateway.methods.mixing.embedding import Dropout
@@ -56,21 +56,21 @@ async def test_every_such_method_makes_images_with_either_model(tmp_path, kind):
         assert name == ("mine" if kind == "adapter" else "unclip")
         vectors = await client.encode_images(name, [FIRST, SECOND])
         assert vectors.shape == (2, model.image_dimension)
-        wishes = [
-            ImageWish("embedding", 1, "a dog", ImageEmbedding(vectors[0], 0)),
-            ImageWish("other", 1, "a dog", ImageEmbedding(vectors[1], 0)),
-            ImageWish("mixed", 1, "a dog", PixelMix((FIRST, SECOND), MixUp(0.4))),
-            ImageWish("cut", 1, "a dog", PixelMix((FIRST, SECOND), BOX)),
-            ImageWish("dropped", 1, "a dog", PixelMix((FIRST, SECOND), BOX, Dropout(5))),
+        requests = [
+            ImageRequest("embedding", 1, "a dog", ImageEmbedding(vectors[0], 0)),
+            ImageRequest("other", 1, "a dog", ImageEmbedding(vectors[1], 0)),
+            ImageRequest("mixed", 1, "a dog", PixelMix((FIRST, SECOND), MixUp(0.4))),
+            ImageRequest("cut", 1, "a dog", PixelMix((FIRST, SECOND), BOX)),
+            ImageRequest("dropped", 1, "a dog", PixelMix((FIRST, SECOND), BOX, Dropout(5))),
         ]
-        made = await client.generate(model, wishes, SAMPLING)
-        assert len({image.sha256 for image in made.values()}) == len(wishes)
+        made = await client.generate(model, requests, SAMPLING)
+        assert len({image.sha256 for image in made.values()}) == len(requests)
         if kind == "adapter":
             for image in (
                 ImageEmbedding(vectors[0], 9),
                 PixelMix((FIRST, SECOND), BOX, noise_level=9),
             ):
-                noised = [ImageWish("noised", 1, "a dog", image)]
+                noised = [ImageRequest("noised", 1, "a dog", image)]
                 with pytest.raises(Precondition, match="noise_level is 9; leave it at 0"):
                     await client.generate(model, noised, SAMPLING)
 

@@ -14,7 +14,7 @@ from gateway.augment.lengths import most_of_name, shorter_names
 from gateway.augment.meanings import IMAGES
 from gateway.augment.senses import choose
 from gateway.clients import Clients
-from gateway.clients.prompter import PromptWish
+from gateway.clients.prompter import PromptRequest
 from gateway.datasets.display_names import display_names
 from gateway.settings import GatewaySettings
 from generator.settings import GeneratorSettings
@@ -146,8 +146,8 @@ async def test_no_text_encoder_cuts_the_name_of_a_class(strategy):
                 lengths, _ = await count("text", choices)
                 fits = zip(choices, lengths, strict=True)
                 called = next(text for text, n in fits if n <= most_of_name(limit))
-            wish = PromptWish(name, strategy, 40, 1, display_name=called)
-            prompts, _ = await clients.prompter.write(wish)
+            wanted = PromptRequest(name, strategy, 40, 1, display_name=called)
+            prompts, _ = await clients.prompter.write(wanted)
             key = called if strategy == "simple" else "".join(called.split())
             ends = [one.text.lower().index(key.lower()) + len(key) for one in prompts]
             heads = [one.text[:end] for one, end in zip(prompts, ends, strict=True)]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import inputs, options, outputs
+from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
 from gateway.cli.folders import check_folders
 from gateway.cli.names_file import read_names
 from gateway.cli.recipes import METHODS
 from gateway.cli.records import noted
-from gateway.cli.wishes import AugmentWish, Manner
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -116,41 +116,44 @@ def augment(
     """
     common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
 
-    def prepare() -> AugmentWish:
-        wish = AugmentWish(
+    def prepare() -> AugmentArguments:
+        args = AugmentArguments(
             source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
             check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
             refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *inputs.local_paths(source, test))
-        return _checked(wish, manner, own=not gateway)
+        return _checked(args, run_options, own=not gateway)
 
-    manner = Manner(out, form, resume, overwrite, plan, preview, yes)
-    wish = checked(common, prepare)
+    run_options = RunOptions(out, form, resume, overwrite, plan, preview, yes)
+    args = checked(common, prepare)
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import augment
 
-        outcome = await augment.run(session, wish, manner)
-        return noted(common, outcome, "augmentation", manner.out)
+        outcome = await augment.run(session, args, run_options)
+        return noted(common, outcome, "augmentation", run_options.out)
 
-    execute(common, work, roots=inputs.import_roots(source, test, reading=wish.reading))
+    execute(common, work, roots=inputs.import_roots(source, test, reading=args.reading))
 
 
-def _checked(wish: AugmentWish, manner: Manner, *, own: bool) -> AugmentWish:
+def _checked(args: AugmentArguments, run_options: RunOptions, *, own: bool) -> AugmentArguments:
     """Checks what can be told before anything is started; `own` if we start the system."""
     from gateway.cli.known import check_methods
     from gateway.cli.root import own_methods
 
-    check_folders(wish.source, wish.test, wish.reading)
-    if wish.pool:
-        inputs.pool_file(wish.pool)
-    check_format(manner.form)
-    outputs.apart(manner.out, *inputs.local_paths(wish.source, wish.test))
+    check_folders(args.source, args.test, args.reading)
+    if args.pool:
+        inputs.pool_file(args.pool)
+    check_format(run_options.form)
+    outputs.apart(run_options.out, *inputs.local_paths(args.source, args.test))
     if own:
-        check_methods(own_methods(), wish.asked(), has_pool=bool(wish.pool))
-    if not manner.plan:
-        run, resume = manner.output_id(wish.output_id(manner.form)), manner.resume
-        outputs.check(manner.out, run, resume=resume, overwrite=manner.overwrite)
-    return wish
+        check_methods(own_methods(), args.asked(), has_pool=bool(args.pool))
+    if not run_options.plan:
+        run, resume = (
+            run_options.output_id(args.output_id(run_options.form)),
+            run_options.resume,
+        )
+        outputs.check(run_options.out, run, resume=resume, overwrite=run_options.overwrite)
+    return args

@@ -8,12 +8,12 @@ import typer
 
 from gateway.cli import demo as shipped
 from gateway.cli import inputs, options, outputs, recipes, training_options
+from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
-from gateway.cli.wishes import Manner, StudyWish, TrainingWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -145,54 +145,56 @@ def study(
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
-    manner = Manner(folder, "", redo, overwrite, plan, preview, yes)
-    training = TrainingWish(
+    run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes)
+    training = TrainingRecipe(
         policy, classifier, train_steps, batch_size, learning_rate, image_size, nodes, gpus_per_node
     )
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
-    def prepare() -> StudyWish:
-        wish = StudyWish(
+    def prepare() -> StudyArguments:
+        args = StudyArguments(
             source or "", test or "", pool, shots, tuple(inputs.names(methods or _METHODS)),
             strategy, per_class or 100, seeds or 3, training, deterministic, check_safety,
             inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
             read_numbers(pool_names),
         )  # fmt: skip
-        wish = _demo(wish, source, seeds, per_class, full) if demo else wish
+        args = _demo(args, source, seeds, per_class, full) if demo else args
         if not gateway:
             outputs.apart_from_state(state, folder, *inputs.local_paths(source, test))
-        _check(wish, manner, full=full and not demo, own=not gateway)
-        return wish
+        _check(args, run_options, full=full and not demo, own=not gateway)
+        return args
 
-    wish = checked(common, prepare)
-    roots = inputs.import_roots(wish.source, wish.test, reading=reading)
-    execute(common, _work(common, wish, manner), roots=roots)
+    args = checked(common, prepare)
+    roots = inputs.import_roots(args.source, args.test, reading=reading)
+    execute(common, _work(common, args, run_options), roots=roots)
 
 
 def _work(
-    common: options.Common, wish: StudyWish, manner: Manner
+    common: options.Common, args: StudyArguments, run_options: RunOptions
 ) -> "Callable[[Session], Awaitable[Outcome]]":
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import study
 
-        outcome = await study.run(session, wish, manner)
-        return noted(common, outcome, "study", manner.out)
+        outcome = await study.run(session, args, run_options)
+        return noted(common, outcome, "study", run_options.out)
 
     return work
 
 
-def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full: bool) -> StudyWish:
-    if source or wish.test:
+def _demo(
+    args: StudyArguments, source: str | None, seeds: int, per_class: int, full: bool
+) -> StudyArguments:
+    if source or args.test:
         raise CliError("--demo brings its own photographs.", remedy="Leave FOLDER and --test out.")
     from dataclasses import replace
 
     folder = shipped.folder()
     return replace(
-        wish,
+        args,
         source=str(folder / "target.parquet"),
         test=str(folder / "test.parquet"),
         pool=str(folder / "pool.parquet"),
-        shots=wish.shots or shipped.SHOTS,
+        shots=args.shots or shipped.SHOTS,
         methods=() if full else shipped.SHORT,
         per_class=per_class or shipped.PER_CLASS,
         seeds=seeds or (shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS),
@@ -200,36 +202,36 @@ def _demo(wish: StudyWish, source: str | None, seeds: int, per_class: int, full:
     )
 
 
-def _check(wish: StudyWish, manner: Manner, *, full: bool, own: bool) -> None:
+def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bool) -> None:
     from gateway.cli.known import check_methods, with_parameters
     from gateway.cli.root import own_methods
 
     if full:
         raise CliError("--full belongs to --demo.", remedy="Name --methods for your own images.")
-    if not wish.source:
+    if not args.source:
         raise CliError(
             "A study needs a folder of images.",
             remedy="Give one: variegate study FOLDER --test DIR; or try variegate study --demo.",
         )
-    check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
-    if wish.pool:
-        inputs.pool_file(wish.pool)
-    elif wish.pool_names:
+    check_tested(check_folders(args.source, args.test, args.reading), args.source)
+    if args.pool:
+        inputs.pool_file(args.pool)
+    elif args.pool_names:
         raise CliError("--pool-names is about a pool.", remedy="Give --pool as well.")
-    outputs.apart(manner.out, *inputs.local_paths(wish.source, wish.test))
-    recipes.check_strategy(wish.strategy, has_added=True)
+    outputs.apart(run_options.out, *inputs.local_paths(args.source, args.test))
+    recipes.check_strategy(args.strategy, has_added=True)
     if own:
-        training = wish.training
+        training = args.training
         recipes.check(
             recipes.OWN,
-            strategy=wish.strategy,
+            strategy=args.strategy,
             policy=training.policy,
             classifier=training.classifier,
         )
         known = own_methods()
-        names = wish.methods or [method.id for method in known]
-        asked = with_parameters(known, names, wish.parameters)
-        check_methods(known, asked, has_pool=bool(wish.pool))
-    if not manner.plan:
-        kept = {"resume": manner.resume, "overwrite": manner.overwrite}
-        outputs.check(manner.out, manner.output_id(wish.output_id()), **kept)
+        names = args.methods or [method.id for method in known]
+        asked = with_parameters(known, names, args.parameters)
+        check_methods(known, asked, has_pool=bool(args.pool))
+    if not run_options.plan:
+        kept = {"resume": run_options.resume, "overwrite": run_options.overwrite}
+        outputs.check(run_options.out, run_options.output_id(args.output_id()), **kept)

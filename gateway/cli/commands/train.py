@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import options, outputs, recipes, training_options
+from gateway.cli.arguments import OutputOptions, TrainArguments, TrainingRecipe
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.inputs import Reading, import_roots, local_paths, manifest_of
-from gateway.cli.wishes import Kept, TrainingWish, TrainWish
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -92,50 +92,50 @@ def train(
     $ variegate train ./my-images --test ./my-test-images --synthetic ./augmented --out ./trained
     """
     common = options.Common(gateway, trainer, store, state, json, debug, device=device)
-    training = TrainingWish(
+    training = TrainingRecipe(
         policy, classifier, steps, batch_size, learning_rate, image_size, nodes, gpus_per_node
     )
     added = tuple(synthetic or ())
-    wish = TrainWish(
+    args = TrainArguments(
         source, test, added, strategy, seeds, shots, training, compare, refuse_leaks,
         Reading(layout, follow_links, image_column, label_column),
-        Kept(out, resume, overwrite) if out else None,
+        OutputOptions(out, resume, overwrite) if out else None,
     )  # fmt: skip
     taken = resume or overwrite
 
     def check() -> None:
         if not gateway:
             outputs.apart_from_state(state, out, *local_paths(source, test))
-        _check(wish, own=not trainer, taken=taken)
+        _check(args, own=not trainer, taken=taken)
 
     checked(common, check)
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import train
 
-        return await train.run(session, wish)
+        return await train.run(session, args)
 
-    execute(common, work, roots=import_roots(source, test, reading=wish.reading))
+    execute(common, work, roots=import_roots(source, test, reading=args.reading))
 
 
-def _check(wish: TrainWish, *, own: bool, taken: bool) -> None:
-    if taken and wish.kept is None:
+def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
+    if taken and args.kept is None:
         raise CliError(
             "--resume and --overwrite are about an --out.", remedy="Give --out DIR as well."
         )
-    check_tested(check_folders(wish.source, wish.test, wish.reading), wish.source)
-    for place in wish.synthetic:
+    check_tested(check_folders(args.source, args.test, args.reading), args.source)
+    for place in args.synthetic:
         manifest_of(place)
     if own:
-        training = wish.training
+        training = args.training
         recipes.check(
             recipes.OWN,
-            strategy=wish.strategy,
+            strategy=args.strategy,
             policy=training.policy,
             classifier=training.classifier,
         )
-    recipes.check_strategy(wish.strategy, has_added=bool(wish.synthetic))
-    if kept := wish.kept:
-        sources = local_paths(wish.source, wish.test)
-        outputs.apart(kept.out, *sources, *(place.resolve() for place in wish.synthetic))
-        outputs.check(kept.out, wish.run_id(), resume=kept.resume, overwrite=kept.overwrite)
+    recipes.check_strategy(args.strategy, has_added=bool(args.synthetic))
+    if kept := args.kept:
+        sources = local_paths(args.source, args.test)
+        outputs.apart(kept.out, *sources, *(place.resolve() for place in args.synthetic))
+        outputs.check(kept.out, args.run_id(), resume=kept.resume, overwrite=kept.overwrite)

@@ -8,6 +8,7 @@ from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import outputs, planning, steps
+from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.contact_sheet import images_of, write_sheet
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import export
@@ -15,44 +16,43 @@ from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import table
-from gateway.cli.wishes import AugmentWish, Manner
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
+async def run(session: Session, args: AugmentArguments, run_options: RunOptions) -> Outcome:
     """Says the plan, makes the images and writes them into the output folder."""
     session.connection.need_store()
-    check_methods(await methods_of(session), wish.asked(), has_pool=bool(wish.pool))
-    models = await steps.models_of(session, [wish.method], deterministic=wish.deterministic)
-    pool_uri = await steps.store_pool(session, wish.pool)
+    check_methods(await methods_of(session), args.asked(), has_pool=bool(args.pool))
+    models = await steps.models_of(session, [args.method], deterministic=args.deterministic)
+    pool_uri = await steps.store_pool(session, args.pool)
     dataset = await steps.import_images(
         session,
-        wish.source,
-        wish.test,
-        wish.shots,
-        display_names=wish.display_names,
-        refuse_leaks=wish.refuse_leaks,
-        reading=wish.reading,
+        args.source,
+        args.test,
+        args.shots,
+        display_names=args.display_names,
+        refuse_leaks=args.refuse_leaks,
+        reading=args.reading,
     )
-    steps.check_classes(wish.class_names, dataset)
-    run_id = wish.run_id(models)
-    wanted = _to_pb(wish, pool_uri)
-    wanted.preview_count = manner.preview
-    out = manner.out
+    steps.check_classes(args.class_names, dataset)
+    run_id = args.run_id(models)
+    wanted = _to_pb(args, pool_uri)
+    wanted.preview_count = run_options.preview
+    out = run_options.out
     plan = planning.Plan(
-        {wish.method: await planning.estimate(session, dataset.name, wanted, run_id)}
+        {args.method: await planning.estimate(session, dataset.name, wanted, run_id)}
     )
-    is_folder = manner.form == "imagefolder"
+    is_folder = run_options.form == "imagefolder"
     room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
-    if manner.plan:
+    if run_options.plan:
         return planning.outcome(dataset, plan, room)
-    place = outputs.Place(out, manner.output_id(wish.output_id(manner.form)), models)
+    place = outputs.Place(out, run_options.output_id(args.output_id(run_options.form)), models)
     asks = not outputs.is_begun(place)
-    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=asks)
-    outputs.claim(place, resume=manner.resume, overwrite=manner.overwrite)
-    own_id = run_id + (f"-{manner.preview}" if manner.preview else "")
+    await planning.agree(session, dataset, plan, room, yes=run_options.yes, asks=asks)
+    outputs.claim(place, resume=run_options.resume, overwrite=run_options.overwrite)
+    own_id = run_id + (f"-{run_options.preview}" if run_options.preview else "")
     request = pb.CreateAugmentationRequest(
         parent=dataset.name, augmentation_id=own_id, augmentation=wanted
     )
@@ -66,13 +66,15 @@ async def run(session: Session, wish: AugmentWish, manner: Manner) -> Outcome:
             remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
             reason="NOTHING_MADE",
         )
-    notes = await export(session, made.result.manifest_uri, dataset.manifest_uri, out, manner.form)
+    notes = await export(
+        session, made.result.manifest_uri, dataset.manifest_uri, out, run_options.form
+    )
     document = {**_document(dataset, made, out), "notes": list(notes)}
     facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
-    if manner.preview:
+    if run_options.preview:
         sheet = await asyncio.to_thread(_write_sheet, session, made, out)
         document["contact_sheet"] = list(map(str, sheet))
-        facts["preview"] = manner.preview
+        facts["preview"] = run_options.preview
     outputs.finish(place, **facts)
     code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
     return Outcome(document, lambda console: _print(console, document), code)
@@ -83,18 +85,18 @@ def _write_sheet(session: Session, made: pb.Augmentation, out: Path) -> list[Pat
     return write_sheet(out, images_of(store, made.result.manifest_uri))
 
 
-def _to_pb(wish: AugmentWish, pool_uri: str) -> pb.Augmentation:
+def _to_pb(args: AugmentArguments, pool_uri: str) -> pb.Augmentation:
     return pb.Augmentation(
-        method=wish.method,
-        images_per_class=wish.per_class,
-        seed=wish.seed,
-        parameters=wish.parameters,
-        class_names=wish.class_names,
+        method=args.method,
+        images_per_class=args.per_class,
+        seed=args.seed,
+        parameters=args.parameters,
+        class_names=args.class_names,
         pool_uri=pool_uri,
-        steps=wish.steps,
-        guidance_scale=wish.guidance,
-        deterministic=wish.deterministic,
-        check_safety=wish.check_safety,
+        steps=args.steps,
+        guidance_scale=args.guidance,
+        deterministic=args.deterministic,
+        check_safety=args.check_safety,
     )
 
 

@@ -7,13 +7,13 @@ from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import outputs, planning, recipes, steps
+from gateway.cli.arguments import RunOptions, StudyArguments
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.known import Asked, check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
 from gateway.cli.tables import chance, interval, plus_minus, table, verdict
-from gateway.cli.wishes import Manner, StudyWish
 from gateway.cli.work import study_preview
 from gateway.export.results import ResultRow, StudyResults
 
@@ -21,47 +21,47 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
+async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> Outcome:
     """Says the plan, runs the study and writes results.json and report.html."""
-    out = manner.out
+    out = run_options.out
     session.connection.need_store()
     known = await methods_of(session)
-    names = wish.methods or tuple(method.id for method in known)
-    asked = with_parameters(known, names, wish.parameters)
-    check_methods(known, asked, has_pool=bool(wish.pool))
-    await _check_training(session, wish)
+    names = args.methods or tuple(method.id for method in known)
+    asked = with_parameters(known, names, args.parameters)
+    check_methods(known, asked, has_pool=bool(args.pool))
+    await _check_training(session, args)
     methods = [name for name, _ in asked]
-    models = await steps.models_of(session, methods, deterministic=wish.deterministic, trains=True)
-    pool_uri = await steps.store_pool(session, wish.pool)
+    models = await steps.models_of(session, methods, deterministic=args.deterministic, trains=True)
+    pool_uri = await steps.store_pool(session, args.pool)
     dataset = await steps.import_images(
         session,
-        wish.source,
-        wish.test,
-        wish.shots,
-        display_names=wish.display_names,
-        refuse_leaks=wish.refuse_leaks,
-        reading=wish.reading,
+        args.source,
+        args.test,
+        args.shots,
+        display_names=args.display_names,
+        refuse_leaks=args.refuse_leaks,
+        reading=args.reading,
     )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
-    run_id = wish.run_id(models)
+    run_id = args.run_id(models)
     request = pb.CreateStudyRequest(
-        study_id=run_id, study=_study(wish, asked, dataset.name, pool_uri)
+        study_id=run_id, study=_study(args, asked, dataset.name, pool_uri)
     )
-    if manner.preview:
-        plan = await study_preview.plan(session, request, manner.preview)
+    if run_options.preview:
+        plan = await study_preview.plan(session, request, run_options.preview)
     else:
         plan = await _plan(session, request)
     # Only results.json and report.html leave the store.
     room = planning.disks(session, plan, out, is_folder=True, exports=False)
-    if manner.plan:
+    if run_options.plan:
         return planning.outcome(dataset, plan, room)
-    place = outputs.Place(out, manner.output_id(wish.output_id()), models)
+    place = outputs.Place(out, run_options.output_id(args.output_id()), models)
     asks = not outputs.is_begun(place)
-    await planning.agree(session, dataset, plan, room, yes=manner.yes, asks=asks)
-    outputs.claim(place, resume=manner.resume, overwrite=manner.overwrite)
-    if manner.preview:
-        return await study_preview.make(session, request, place, manner.preview)
+    await planning.agree(session, dataset, plan, room, yes=run_options.yes, asks=asks)
+    outputs.claim(place, resume=run_options.resume, overwrite=run_options.overwrite)
+    if run_options.preview:
+        return await study_preview.make(session, request, place, run_options.preview)
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
@@ -74,20 +74,20 @@ async def run(session: Session, wish: StudyWish, manner: Manner) -> Outcome:
     return Outcome(document, lambda console: _print(console, results, out), code)
 
 
-def _study(wish: StudyWish, asked: Asked, dataset: str, pool_uri: str) -> pb.Study:
+def _study(args: StudyArguments, asked: Asked, dataset: str, pool_uri: str) -> pb.Study:
     return pb.Study(
         dataset=dataset,
         arms=[
-            pb.StudyArm(method=name, strategy=wish.strategy, parameters=parameters)
+            pb.StudyArm(method=name, strategy=args.strategy, parameters=parameters)
             for name, parameters in asked
         ],
-        images_per_class=wish.per_class,
-        seeds=range(wish.seeds),
+        images_per_class=args.per_class,
+        seeds=range(args.seeds),
         pool_uri=pool_uri,
-        pool_class_names=wish.pool_names,
-        training=pb.TrainingRecipe(**vars(wish.training)),
-        deterministic=wish.deterministic,
-        check_safety=wish.check_safety,
+        pool_class_names=args.pool_names,
+        training=pb.TrainingRecipe(**vars(args.training)),
+        deterministic=args.deterministic,
+        check_safety=args.check_safety,
     )
 
 
@@ -106,14 +106,14 @@ async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Pl
     return planning.Plan(estimates, times=len(study.seeds), training=training)
 
 
-async def _check_training(session: Session, wish: StudyWish) -> None:
+async def _check_training(session: Session, args: StudyArguments) -> None:
     """Checks what was asked of the training by what the system's trainer has."""
     request = pb.ListTrainingRecipesRequest()
     offered = await session.call(session.gateway.ListTrainingRecipes, request)
-    training = wish.training
+    training = args.training
     recipes.check(
         recipes.of_trainer(offered),
-        strategy=wish.strategy,
+        strategy=args.strategy,
         policy=training.policy,
         classifier=training.classifier,
     )

@@ -9,6 +9,7 @@ from rich.markup import escape
 from variegate.gateway.v1.gateway_pb2 import Dataset
 
 from gateway.cli import outputs, recipes
+from gateway.cli.arguments import TrainArguments
 from gateway.cli.execute import Outcome
 from gateway.cli.session import Session
 from gateway.cli.steps import import_images, shortfall
@@ -17,54 +18,53 @@ from gateway.cli.tables import percent, plus_minus, table, verdict
 from gateway.cli.trained import RESULTS, Keeper
 from gateway.cli.training import Lesson, code_of, plan_of, recipe_line, recipes_of, settings_of
 from gateway.cli.training import train as run_all
-from gateway.cli.wishes import TrainWish
 from gateway.export.statistics import compare, mean, standard_error
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, wish: TrainWish) -> Outcome:
+async def run(session: Session, args: TrainArguments) -> Outcome:
     """Trains with every seed, and with --synthetic both without and with its images."""
-    training = wish.training
-    if wish.kept:
+    training = args.training
+    if args.kept:
         session.connection.need_store()
     offered = await recipes_of(session)
     known = recipes.of_trainer(offered)
     recipes.check(
-        known, strategy=wish.strategy, policy=training.policy, classifier=training.classifier
+        known, strategy=args.strategy, policy=training.policy, classifier=training.classifier
     )
     recipes.check_image_size(offered, training.classifier, training.image_size)
     dataset = await import_images(
         session,
-        wish.source,
-        wish.test,
-        wish.shots,
-        refuse_leaks=wish.refuse_leaks,
-        reading=wish.reading,
+        args.source,
+        args.test,
+        args.shots,
+        refuse_leaks=args.refuse_leaks,
+        reading=args.reading,
     )
     added = None
-    if wish.synthetic:
+    if args.synthetic:
         store = session.connection.need_store()
         added = await asyncio.to_thread(
-            store_synthetic, store, wish.synthetic, dataset.manifest_uri
+            store_synthetic, store, args.synthetic, dataset.manifest_uri
         )
         for source in added.sources:
             session.view.say(_source(asdict(source)))
     # The code trains; another gives another classifier, as other models give other images.
     code = {"trainer": code_of(offered)}
-    place = outputs.Place(wish.kept.out, wish.run_id(), code) if wish.kept else None
+    place = outputs.Place(args.kept.out, args.run_id(), code) if args.kept else None
     plain = Lesson(dataset.manifest_uri, **vars(training))
-    lessons = [("real", plain)] if added is None or wish.compare else []
+    lessons = [("real", plain)] if added is None or args.compare else []
     if added is not None:
-        lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=wish.strategy)
-        lessons.append((wish.strategy or "combined", lesson))
+        lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=args.strategy)
+        lessons.append((args.strategy or "combined", lesson))
     # All are checked before the first is trained.
     plans = [await plan_of(session, lesson) for _, lesson in lessons]
-    keeper = _keeper(session, wish, place, dataset) if place else None
+    keeper = _keeper(session, args, place, dataset) if place else None
     each = keeper.keep if keeper else None
     rows = [
-        _row(strategy, await run_all(session, lesson, plan, wish.seeds, each))
+        _row(strategy, await run_all(session, lesson, plan, args.seeds, each))
         for (strategy, lesson), plan in zip(lessons, plans, strict=True)
     ]
     document = _document(dataset.name, added, rows)
@@ -75,9 +75,11 @@ async def run(session: Session, wish: TrainWish) -> Outcome:
     return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
 
 
-def _keeper(session: Session, wish: TrainWish, place: outputs.Place, dataset: Dataset) -> Keeper:
+def _keeper(
+    session: Session, args: TrainArguments, place: outputs.Place, dataset: Dataset
+) -> Keeper:
     """Takes the output folder."""
-    store, kept = session.connection.need_store(), wish.kept
+    store, kept = session.connection.need_store(), args.kept
     if kept is not None:
         outputs.claim(place, resume=kept.resume, overwrite=kept.overwrite)
     names = {entry.class_name: entry.display_name or entry.class_name for entry in dataset.classes}

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from gateway.cli import recipes
+from gateway.cli.arguments import TrainingRecipe
+from gateway.cli.inputs import named_digest
 from gateway.cli.tables import plus_minus
 from gateway.cli.training import Lesson
-from gateway.cli.wishes import TrainingWish
 from servicekit.storage import DirectoryStore
 from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
 from trainer.classifiers.table import classifiers
@@ -129,9 +130,8 @@ def test_machines_reach_the_trainer_are_shown_and_are_part_of_what_a_run_is(trai
     assert (row["training"]["node_count"], row["training"]["gpus_per_node"]) == (2, 4)
     assert len(set(ids)) == 3
     assert "machines" not in train("--steps", 7).err
-    wishes = [TrainingWish(), TrainingWish(node_count=2), TrainingWish(gpus_per_node=2)]
-    assert len({str(wish) for wish in wishes}) == 3
-    assert str(wishes[0]).endswith("image_size=0)")
+    chosen = [TrainingRecipe(), TrainingRecipe(node_count=2), TrainingRecipe(gpus_per_node=2)]
+    assert len({named_digest("train", [one]) for one in chosen}) == 3
     assert "node_count" not in Lesson("store:m").plain()
 
 

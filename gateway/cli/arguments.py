@@ -8,8 +8,8 @@ from gateway.cli import inputs
 
 
 @dataclass(frozen=True)
-class AugmentWish:
-    """What was asked for on the command line; equal wishes are one run."""
+class AugmentArguments:
+    """What was asked for on the command line; equal recipes are one run."""
 
     source: str
     test: str | None
@@ -42,7 +42,7 @@ class AugmentWish:
 
 
 @dataclass(frozen=True)
-class Manner:
+class RunOptions:
     """How a run goes about its output, and how much of it is made now.
 
     With `plan` nothing but the plan is made; a `preview` above 0 makes so many images a class;
@@ -63,7 +63,7 @@ class Manner:
 
 
 @dataclass(frozen=True)
-class TrainingWish:
+class TrainingRecipe:
     """How classifiers are trained; "" and 0 mean the trainer's defaults."""
 
     policy: str = ""
@@ -72,17 +72,12 @@ class TrainingWish:
     batch_size: int = 0
     learning_rate: float = 0.0
     image_size: int = 0
-    node_count: int = field(default=0, repr=False)
-    gpus_per_node: int = field(default=0, repr=False)
-
-    def __str__(self) -> str:
-        """Stands for it in the ids of runs, which newer options do not change for who has none."""
-        several = [self.node_count, self.gpus_per_node]
-        return f"{self!r} {several}" if any(several) else repr(self)
+    node_count: int = 0
+    gpus_per_node: int = 0
 
 
 @dataclass(frozen=True)
-class Kept:
+class OutputOptions:
     """Where what was trained is kept, and what to do with what is there."""
 
     out: Path
@@ -91,7 +86,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class TrainWish:
+class TrainArguments:
     """What was asked for on the command line."""
 
     source: str
@@ -100,21 +95,21 @@ class TrainWish:
     strategy: str
     seeds: int
     shots: int
-    training: TrainingWish
+    training: TrainingRecipe
     compare: bool
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
-    kept: Kept | None = None
+    kept: OutputOptions | None = None
 
     def run_id(self) -> str:
         """The id of the run, wherever it is kept."""
-        wish = {name: value for name, value in vars(self).items() if name != "kept"}
-        return inputs.run_id("train", wish)
+        args = {name: value for name, value in vars(self).items() if name != "kept"}
+        return inputs.run_id("train", args)
 
 
 @dataclass(frozen=True)
-class StudyWish:
-    """What was asked for; equal wishes are one run. No methods means all of them."""
+class StudyArguments:
+    """What was asked for; equal recipes are one run. No methods means all of them."""
 
     source: str
     test: str
@@ -124,7 +119,7 @@ class StudyWish:
     strategy: str
     per_class: int
     seeds: int
-    training: TrainingWish
+    training: TrainingRecipe
     deterministic: bool
     check_safety: bool
     parameters: dict[str, str]
