@@ -76,10 +76,10 @@ async def test_a_rejected_image_of_the_pool_gives_its_place_to_the_next(folders)
     pool = f"file://{write_pool(root / 'pool.parquet')}"
     async with open_system(root / "state", root) as system:
         await system.import_folder(train)
-        wish = {"method": "retrieval", "pool_uri": pool}
-        before = ids_of(system, await system.augment("a1", **wish))
+        asked = {"method": "retrieval", "pool_uri": pool}
+        before = ids_of(system, await system.augment("a1", **asked))
         uri = put(system.store, before[:2])
-        after = ids_of(system, await system.augment("a2", rejections_uri=uri, **wish))
+        after = ids_of(system, await system.augment("a2", rejections_uri=uri, **asked))
     # A search that goes further may find that an image is another class's, so not all others stay.
     assert len(after) == 6 and not {*before[:2]} & {*after}
 
