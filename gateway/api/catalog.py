@@ -19,10 +19,10 @@ from gateway.api.messages import (
     Resource,
     augmentation_from_pb,
     dataset_from_pb,
-    study_from_pb,
     to_pb,
 )
 from gateway.api.resources import Dataset
+from gateway.api.study_messages import study_from_pb
 from servicekit.errors import AlreadyExists, InvalidArgument, NotFound
 from servicekit.storage import ObjectStore
 

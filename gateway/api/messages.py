@@ -15,7 +15,7 @@ from gateway.api.prompt_messages import (
     recognition_from_pb,
     recognition_to_pb,
 )
-from gateway.api.training_messages import training_from_pb, training_to_pb
+from gateway.api.study_messages import study_to_pb
 from gateway.methods.base import Method
 
 Resource = res.Dataset | res.Augmentation | res.Study
@@ -39,7 +39,7 @@ def to_pb(resource: Resource) -> Message:
         return _dataset_to_pb(resource)
     if isinstance(resource, res.Augmentation):
         return _augmentation_to_pb(resource)
-    return _study_to_pb(resource)
+    return study_to_pb(resource)
 
 
 def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
@@ -191,72 +191,6 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
             lengths=lengths_from_pb(made.prompt_lengths),
         )
     return res.Augmentation(name or message.name, recipe, result, dict(message.models))
-
-
-def _study_to_pb(study: res.Study) -> pb.Study:
-    message = pb.Study(
-        name=study.name,
-        dataset=study.dataset,
-        images_per_class=study.images_per_class,
-        seeds=study.seeds,
-        pool_uri=study.pool_uri,
-        pool_class_names=study.pool_class_names,
-        deterministic=study.deterministic,
-        check_safety=study.check_safety,
-        models=study.models,
-        training=training_to_pb(study.training),
-    )
-    for arm in study.arms:
-        message.arms.add(method=arm.method, strategy=arm.strategy, parameters=dict(arm.parameters))
-    if result := study.result:
-        message.result.results_uri = result.results_uri
-        message.result.report_uri = result.report_uri
-        for row in result.rows:
-            message.result.rows.add(
-                method=row.method,
-                strategy=row.strategy,
-                accuracies=row.accuracies,
-                mean_accuracy=row.mean_accuracy,
-                standard_error=row.standard_error,
-                augmentations=row.augmentations,
-                added_image_count=row.added_image_count,
-            )
-    return message
-
-
-def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
-    """Returns the study of a proto, under `name` if it is given."""
-    result = None
-    if message.HasField("result"):
-        rows = tuple(
-            res.StudyRow(
-                method=row.method,
-                strategy=row.strategy,
-                accuracies=tuple(row.accuracies),
-                mean_accuracy=row.mean_accuracy,
-                standard_error=row.standard_error if row.HasField("standard_error") else None,
-                augmentations=tuple(row.augmentations),
-                added_image_count=row.added_image_count,
-            )
-            for row in message.result.rows
-        )
-        result = res.StudyResult(rows, message.result.results_uri, message.result.report_uri)
-    return res.Study(
-        name=name or message.name,
-        dataset=message.dataset,
-        arms=tuple(
-            res.StudyArm(arm.method, arm.strategy, dict(arm.parameters)) for arm in message.arms
-        ),
-        images_per_class=message.images_per_class,
-        seeds=tuple(message.seeds),
-        pool_uri=message.pool_uri,
-        pool_class_names=dict(message.pool_class_names),
-        training=training_from_pb(message.training),
-        deterministic=message.deterministic,
-        check_safety=message.check_safety,
-        result=result,
-        models=dict(message.models),
-    )
 
 
 def method_to_pb(method: Method) -> pb.Method:

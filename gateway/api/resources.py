@@ -8,6 +8,7 @@ from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
 from gateway.augment.senses import SenseChoice
 from gateway.datasets.display_names import readable
+from gateway.export.results import StudyFailure
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,15 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class StudyArm:
-    """One row of a study. An empty strategy means "combined"."""
+    """One row of a study. An empty strategy means "combined", an empty policy or classifier that of
+    the study, and 0 images per class all that the study makes."""
 
     method: str
     strategy: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    policy: str = ""
+    classifier: str = ""
+    images_per_class: int = 0
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,10 @@ class StudyRow:
     standard_error: float | None
     augmentations: tuple[str, ...] = ()
     added_image_count: int = 0
+    policy: str = ""
+    classifier: str = ""
+    images_per_class: int = 0
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,11 +209,16 @@ class StudyResult:
     rows: tuple[StudyRow, ...]
     results_uri: str
     report_uri: str
+    summary_uri: str = ""
+    failures: tuple[StudyFailure, ...] = ()
 
 
 @dataclass(frozen=True)
 class Study:
-    """A comparison of methods. Meanings as in variegate.gateway.v1.Study."""
+    """A comparison of methods. Meanings as in variegate.gateway.v1.Study.
+
+    With `counts_passes` rows with more images take more steps (TRAINING_BUDGET_PASSES).
+    """
 
     name: str
     dataset: str
@@ -214,6 +228,7 @@ class Study:
     pool_uri: str = ""
     pool_class_names: Mapping[int, str] = field(default_factory=dict)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    counts_passes: bool = False
     deterministic: bool = False
     check_safety: bool = False
     result: StudyResult | None = None

@@ -15,12 +15,13 @@ from gateway.api.messages import (
     augmentation_from_pb,
     method_to_pb,
     source_from_pb,
-    study_from_pb,
     to_pb,
 )
 from gateway.api.operations import DurableOperations
+from gateway.api.planned_trainings import study_plan_to_pb
 from gateway.api.resources import Augmentation, Dataset, Study
-from gateway.api.training_messages import training_choices_to_pb, training_to_pb
+from gateway.api.study_messages import study_from_pb
+from gateway.api.training_messages import training_choices_to_pb
 from gateway.api.validation import Validator
 from gateway.clients.trainer import Trainer
 from gateway.methods.registry import all_methods
@@ -81,14 +82,8 @@ class GatewayService(rpc.GatewayServiceServicer):
     async def PlanStudy(
         self, request: pb.PlanStudyRequest, context: grpc.aio.ServicerContext
     ) -> pb.PlanStudyResponse:
-        study, plan = await self._validator.study(study_from_pb(request.study, "studies/"))
-        rows = len(study.arms) + 1 + bool(study.pool_uri)  # With the baseline and the oracle.
-        return pb.PlanStudyResponse(
-            training_run_count=rows * len(study.seeds),
-            training=training_to_pb(plan.recipe),
-            images_per_second=plan.images_per_second,
-            measured_image_count=plan.measured_count,
-        )
+        study, plans = await self._validator.study(study_from_pb(request.study, "studies/"))
+        return study_plan_to_pb(study, plans)
 
     async def GetDataset(
         self, request: pb.GetDatasetRequest, context: grpc.aio.ServicerContext

@@ -8,12 +8,13 @@ from datafiles.places.layout import TRAIN
 from datafiles.places.place import locate
 from datafiles.places.pools import store_pool
 from gateway.api.catalog import Catalog
+from gateway.api.planned_trainings import check_rows, plan_trainings
 from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
 from gateway.augment.rejections import read_rejections
 from gateway.augment.senses import parse_pins
 from gateway.augment.used_models import used_models
 from gateway.clients import Clients
-from gateway.clients.trainer import TrainingPlan, TrainingRequest
+from gateway.clients.trainer import TrainingPlan
 from gateway.datasets import manifest
 from gateway.methods.base import Method
 from gateway.methods.registry import method_of, parse_parameters
@@ -58,8 +59,9 @@ class Validator:
         models = await self.models([method.id], deterministic=recipe.deterministic)
         return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
 
-    async def study(self, study: Study) -> tuple[Study, TrainingPlan]:
-        """Returns the study with its pool in the store and its models, and a classifier's plan."""
+    async def study(self, study: Study) -> tuple[Study, list[tuple[TrainingPlan, int]]]:
+        """Returns the study with its pool in the store and its models, and the plans of its
+        classifiers with how many there are of each."""
         dataset = await asyncio.to_thread(self._catalog.dataset, study.dataset)
         if not any(one.test_count for one in dataset.classes):
             raise Precondition(
@@ -70,11 +72,12 @@ class Validator:
         pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
         for number, arm in enumerate(study.arms):
             _check_arm(arm, number, pool_uri, dataset)
+        check_rows(study)
         _check_pool_names(study, dataset)
-        plan = await self._training(study, dataset)
-        methods = [arm.method for arm in study.arms]
+        plans = await plan_trainings(self._clients.trainer, study, dataset)
+        methods = sorted({arm.method for arm in study.arms})
         models = await self.models(methods, deterministic=study.deterministic, trains=True)
-        return replace(study, pool_uri=pool_uri, models=models), plan
+        return replace(study, pool_uri=pool_uri, models=models), plans
 
     async def models(
         self, methods: Iterable[str], *, deterministic: bool, trains: bool = False
@@ -123,28 +126,6 @@ class Validator:
     def _copy_pool(self, uri: str, field: str) -> str:
         place = locate(uri, store=self._store, roots=self._settings.import_roots, field=field)
         return store_pool(self._store, place, field)
-
-    async def _training(self, study: Study, dataset: Dataset) -> TrainingPlan:
-        """Returns what a classifier of a study takes. Raises for what the trainer would refuse.
-
-        That is asked before anything is made: names, sizes, and images that can never fit into the
-        trainer's cache.
-        """
-        added = study.images_per_class * len(dataset.classes)
-        numbers = {arm.strategy: number for number, arm in reversed([*enumerate(study.arms)])}
-        plan = None
-        for strategy, number in numbers.items():
-            wanted = TrainingRequest("", dataset.manifest_uri, "", strategy, study.training, 0)
-            try:
-                plan = await self._clients.trainer.plan(wanted, added)
-            except InvalidArgument as error:
-                of_arm = error.field == "training.strategy"
-                field = f"arms[{number}].strategy" if of_arm else error.field
-                raise InvalidArgument(
-                    error.message, field=f"study.{field}", reason=error.reason
-                ) from error
-        assert plan is not None, "a study has arms"
-        return plan
 
 
 def _check_classes(recipe: Recipe, dataset: Dataset) -> None:

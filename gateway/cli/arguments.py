@@ -108,31 +108,54 @@ class TrainArguments:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What a study file says of the training images that it is meant for."""
+
+    classes: int
+    images: int
+
+
+@dataclass(frozen=True)
 class StudyArguments:
-    """What was asked for; equal recipes are one run. No methods means all of them."""
+    """What was asked for, by flags or by a file; equal ones are one run.
+
+    No methods means all of them. `per_class` are the numbers of images that rows add; where there
+    are none, `ratios` are those numbers as multiples of the mean class. `parameters` go to every
+    method that has them.
+    """
 
     source: str
     test: str
     pool: str | None
     shots: int
-    methods: tuple[str, ...]
-    strategy: str
-    per_class: int
-    seeds: int
+    methods: tuple[tuple[str, dict[str, str]], ...]
+    strategies: tuple[str, ...]
+    per_class: tuple[int, ...]
+    seeds: tuple[int, ...]
     training: TrainingRecipe
     deterministic: bool
     check_safety: bool
-    parameters: dict[str, str]
     name: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    policies: tuple[str, ...] = ("",)
+    classifiers: tuple[str, ...] = ("",)
+    ratios: tuple[float, ...] = ()
+    budget: str = "steps"
     display_names: dict[str, str] = field(default_factory=dict)
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
     pool_names: dict[int, str] = field(default_factory=dict)
+    expected: Expected | None = None
+    file: str = ""
 
     def run_id(self, models: Mapping[str, str]) -> str:
         """The id of the run with the models that the system has, by role."""
-        return inputs.run_id(self.name, {**vars(self), "models": dict(models)})
+        return inputs.run_id(self.name, {**self._content(), "models": dict(models)})
 
     def output_id(self) -> str:
         """What an output folder belongs to: a command."""
-        return inputs.run_id(self.name, vars(self))
+        return inputs.run_id(self.name, self._content())
+
+    def _content(self) -> dict[str, object]:
+        """All that decides over the result: not where the file lies that says it."""
+        return {name: value for name, value in vars(self).items() if name != "file"}

@@ -25,19 +25,20 @@ async def methods_of(session: "Session") -> list["pb.Method"]:
 
 
 def with_parameters(
-    methods: Sequence["pb.Method"], names: Iterable[str], parameters: Mapping[str, str]
+    methods: Sequence["pb.Method"], wanted: Asked, parameters: Mapping[str, str]
 ) -> list[tuple[str, dict[str, str]]]:
-    """Gives every named method those of the parameters that it has.
+    """Gives every wanted method those of the parameters that it has, besides its own.
 
     Raises CliError for an unknown method, or a parameter that none of them has.
     """
-    own = {name: _parameters(methods, name) for name in names}
+    asked = list(wanted)
+    own = {name: _parameters(methods, name) for name, _ in asked}
     for parameter in parameters:
         if not any(parameter in has for has in own.values()):
             raise unknown("parameter", parameter, set().union(*own.values()), listing=LISTING)
     return [
-        (name, {key: value for key, value in parameters.items() if key in has})
-        for name, has in own.items()
+        (name, {key: value for key, value in parameters.items() if key in own[name]} | dict(given))
+        for name, given in asked
     ]
 
 
@@ -51,7 +52,7 @@ def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: boo
                 raise unknown("parameter", given, names, listing=LISTING)
         for parameter in known[name].parameters:
             if parameter.name in parameters:
-                _check_value(parameter, parameters[parameter.name])
+                check_value(parameter, parameters[parameter.name])
         if known[name].needs_pool and not has_pool:
             raise CliError(
                 f"The method {name!r} takes images from a pool, and none was given.",
@@ -60,7 +61,8 @@ def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: boo
             )
 
 
-def _check_value(parameter: "pb.MethodParameter", text: str) -> None:
+def check_value(parameter: "pb.MethodParameter", text: str) -> None:
+    """Raises CliError for a text that is no value of a parameter."""
     from variegate.gateway.v1 import gateway_pb2 as pb
 
     from servicekit.values import Kind, value_of

@@ -69,6 +69,17 @@ class Step:
         return value
 
 
+def next_place() -> int:
+    """Takes a place in the order of steps and returns its number. No step will ever have it."""
+    return int(DBOS.reserve_step().step_id)
+
+
+def leave_places(count: int) -> None:
+    """Takes `count` places that no step will have."""
+    for _ in range(count):
+        DBOS.reserve_step()
+
+
 class AtMost:
     """Lets so many at once begin; `bound` is asked again and again. A lone one always may."""
 

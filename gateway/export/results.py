@@ -9,6 +9,8 @@
   rows[]                 baseline, oracle, then the arms: see `ResultRow`
   best                   label of the best row besides baseline and oracle; null without one
   timings[]              seconds by row and stage, with the service that spent them
+  failures[]             rows with a seed that have no result: label, seed, stage, message
+  counts_passes          true if rows with more images took more steps; else all took equally many
   rejected               count of rejected images by reason, over all rows
   machine                what it ran on
   notes                  sentences for people, such as a leak between splits
@@ -25,9 +27,21 @@ from typing import Any
 from gateway.export.statistics import Comparison
 
 SCHEMA = "variegate.study/1"
-# The two rows that are no method.
 BASELINE = "baseline"
+MATCHED = "matched"
 ORACLE = "oracle"
+# The rows that are no method, in the order in which they are shown.
+REFERENCES = (BASELINE, MATCHED, ORACLE)
+
+
+@dataclass(frozen=True)
+class StudyFailure:
+    """A row with a seed that has no result. `stage` is "images" or "training"."""
+
+    label: str
+    seed: int
+    stage: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,10 @@ class ResultRow:
     `balanced` is the same for the balanced accuracy: the mean over the classes with test images.
     `training` is what of the row's recipe is not the same in all rows. `gain_interval` and
     `p_value` are as in `Comparison`; `p_holm` is the p-value after Holm's correction for all rows
-    that are methods, None for the others.
+    that are methods, None for the others. `policy`, `classifier` and `images_per_class` are set
+    where the row differs from the study. It is compared with the baseline of its own policy and
+    classifier, over `seeds`. `seconds_per_image` is what an accepted image took, and
+    `seconds_per_point` what its images took for each point gained; None where nothing was.
     """
 
     method: str
@@ -94,12 +111,18 @@ class ResultRow:
     gain_interval: tuple[float, float] | None = None
     p_value: float | None = None
     p_holm: float | None = None
+    policy: str = ""
+    classifier: str = ""
+    images_per_class: int = 0
+    seeds: tuple[int, ...] = ()
+    seconds_per_image: float | None = None
+    seconds_per_point: float | None = None
     training: Mapping[str, str | int | float] = field(default_factory=dict)
 
     @property
     def is_reference(self) -> bool:
-        """True for the two rows that are no method: baseline and oracle."""
-        return self.method in (BASELINE, ORACLE)
+        """True for the rows that are no method: baseline, matched and oracle."""
+        return self.method in REFERENCES
 
 
 @dataclass(frozen=True)
@@ -128,11 +151,19 @@ class StudyResults:
     rejected: Mapping[str, int] = field(default_factory=dict)
     machine: Mapping[str, str | int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    failures: tuple[StudyFailure, ...] = ()
+    counts_passes: bool = False
 
     @property
     def baseline(self) -> ResultRow:
         """The row of real images only."""
         return next(row for row in self.rows if row.method == BASELINE)
+
+    def baseline_of(self, row: ResultRow) -> ResultRow:
+        """The row of real images only that a row is compared with."""
+        setting = (row.policy, row.classifier)
+        found = (one for one in self.rows if one.method == BASELINE)
+        return next(one for one in found if (one.policy, one.classifier) == setting)
 
     @property
     def oracle(self) -> ResultRow | None:
@@ -171,7 +202,10 @@ class StudyResults:
         dataset = DatasetSummary(**_tuples(document.pop("dataset")))
         rows = tuple(_row(row) for row in document.pop("rows"))
         timings = tuple(Timing(**timing) for timing in document.pop("timings"))
-        return cls(dataset=dataset, rows=rows, timings=timings, **_tuples(document))
+        failures = tuple(StudyFailure(**one) for one in document.pop("failures", ()))
+        return cls(
+            dataset=dataset, rows=rows, timings=timings, failures=failures, **_tuples(document)
+        )
 
 
 def _row(document: dict[str, Any]) -> ResultRow:

@@ -5,8 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gateway.augment.recognition import together, unknown_warning
-from gateway.export.results import BASELINE, ORACLE, ClassGain, ResultRow, StudyResults, Timing
+from gateway.export.results import (
+    BASELINE,
+    REFERENCES,
+    ClassGain,
+    ResultRow,
+    StudyFailure,
+    StudyResults,
+    Timing,
+)
 from gateway.export.statistics import compare, holm
+from gateway.study.costs import costs, shared_seconds
 from gateway.study.machine import describe_machine
 from gateway.study.prompts import (
     cut_prompts,
@@ -53,13 +62,14 @@ def build_results(
     records: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord] = (),
     *,
+    failures: Sequence[StudyFailure] = (),
     machine: Mapping[str, str | int] | None = None,
     notes: Sequence[str] = (),
 ) -> StudyResults:
-    """Computes the rows of a study.
+    """Computes the rows of a study, each compared with its own baseline over the seeds of both.
 
-    Every arm needs one record per seed of the spec. Raises ValueError if the baseline is missing,
-    or if a row lacks a seed: rows on different seeds cannot be compared.
+    Every arm needs one record per seed of the spec, or a failure. Raises ValueError if a baseline
+    is missing, or if a row lacks a seed: rows on different seeds cannot be compared.
     """
     by_arm: dict[object, dict[int, RunRecord]] = {}
     for record in records:
@@ -67,11 +77,15 @@ def build_results(
     arms = _in_order(spec, records)
     if not arms or arms[0].method != BASELINE:
         raise ValueError("A study needs the row 'baseline' to compare with; no record has it.")
-    runs = {arm.key: _all_seeds(arm, by_arm[arm.key], spec.seeds) for arm in arms}
-    baseline = runs[arms[0].key]
+    runs = {arm.key: _paired(arm, by_arm, spec, failures) for arm in arms}
+    arms = [arm for arm in arms if runs[arm.key]]
+    baselines = {arm.setting: runs[arm.key] for arm in arms if arm.method == BASELINE}
     common = _common([run for arm in arms for run in runs[arm.key]]) or dict(spec.training)
     rows = _corrected(
-        [_row(spec, arm, runs[arm.key], baseline, augmentations, common) for arm in arms]
+        [
+            _row(spec, arm, runs[arm.key], baselines[arm.setting], augmentations, common)
+            for arm in arms
+        ]
     )
     rejected: Counter[str] = Counter()
     for augmentation in augmentations:
@@ -88,9 +102,12 @@ def build_results(
         timings=_timings(arms, records, augmentations),
         rejected=dict(sorted(rejected.items())),
         machine=dict(describe_machine() if machine is None else machine),
+        failures=tuple(failures),
+        counts_passes=spec.counts_passes,
         notes=(
             *spec.dataset.warnings,
             *notes,
+            *(f"{one.label}, seed {one.seed} failed: {one.message}" for one in failures),
             *(note for row in rows for note in doubts(row.label, row.senses)),
             *_unknown(augmentations),
             *(note for arm in arms for note in remarks(arm.label, _of(arm, augmentations))),
@@ -99,20 +116,36 @@ def build_results(
 
 
 def _in_order(spec: StudySpec, records: Sequence[RunRecord]) -> list[Arm]:
-    """Baseline, oracle, then the arms of the spec that have records."""
+    """The rows to compare with, by policy and classifier, then the arms of the spec; those that
+    have records."""
     seen = {record.arm.key: record.arm for record in records}
-    references = [arm for arm in seen.values() if arm.method in (BASELINE, ORACLE)]
-    references.sort(key=lambda arm: arm.method != BASELINE)
+    settings = list(dict.fromkeys(arm.setting for arm in spec.arms))
+    references = [arm for arm in seen.values() if arm.method in REFERENCES]
+    references.sort(
+        key=lambda arm: (
+            settings.index(arm.setting) if arm.setting in settings else len(settings),
+            REFERENCES.index(arm.method),
+            arm.images_per_class or spec.images_per_class,
+        )
+    )
     return references + [arm for arm in spec.arms if arm.key in seen]
 
 
-def _all_seeds(
-    arm: Arm, runs: Mapping[int, RunRecord], seeds: Sequence[int]
+def _paired(
+    arm: Arm,
+    by_arm: Mapping[object, Mapping[int, RunRecord]],
+    spec: StudySpec,
+    failures: Sequence[StudyFailure],
 ) -> tuple[RunRecord, ...]:
-    missing = [seed for seed in seeds if seed not in runs]
-    if missing:
-        raise ValueError(f"The row {arm.label!r} has no run for the seeds {missing}.")
-    return tuple(runs[seed] for seed in seeds)
+    """The runs of an arm at the seeds at which its baseline has one as well."""
+    base = replace(arm, method=BASELINE, strategy="real", parameters={}, images_per_class=0)
+    for one in (base, arm):
+        failed = {failure.seed for failure in failures if failure.label == one.label}
+        missing = set(spec.seeds) - by_arm.get(one.key, {}).keys() - failed
+        if missing:
+            raise ValueError(f"The row {one.label!r} has no run for the seeds {sorted(missing)}.")
+    runs, others = by_arm[arm.key], by_arm.get(base.key, {})
+    return tuple(runs[seed] for seed in spec.seeds if seed in runs and seed in others)
 
 
 def _row(
@@ -123,12 +156,15 @@ def _row(
     augmentations: Sequence[AugmentationRecord],
     common: Recipe,
 ) -> ResultRow:
+    seeds = tuple(run.seed for run in runs)
+    baseline = [run for run in baseline if run.seed in seeds]
     figures = compare([run.accuracy for run in runs], [run.accuracy for run in baseline])
     balanced = compare(
         [run.balanced_accuracy for run in runs], [run.balanced_accuracy for run in baseline]
     )
-    own = [a for a in _of(arm, augmentations) if a.seed in spec.seeds]
-    own.sort(key=lambda augmentation: spec.seeds.index(augmentation.seed))
+    own = [a for a in _of(arm, augmentations) if a.seed in seeds]
+    own.sort(key=lambda augmentation: seeds.index(augmentation.seed))
+    per_image, per_point = costs(own, figures.gain)
     reasons: Counter[str] = Counter()
     for augmentation in own:
         reasons.update(augmentation.rejected_reasons)
@@ -152,6 +188,12 @@ def _row(
         senses=senses_of(own),
         cut_prompts=cut_prompts(own),
         recognition=shown_classes(own),
+        policy=arm.policy,
+        classifier=arm.classifier,
+        images_per_class=arm.images_per_class,
+        seeds=seeds,
+        seconds_per_image=per_image,
+        seconds_per_point=per_point,
     )
 
 
@@ -221,7 +263,7 @@ def _timings(
 ) -> tuple[Timing, ...]:
     timings = []
     for arm in arms:
-        parts = [one.seconds for one in augmentations if one.arm.key == arm.key]
+        parts = [shared_seconds(one) for one in augmentations if one.arm.key == arm.key]
         runs = [record for record in records if record.arm.key == arm.key]
         parts += [{**record.stage_seconds, "train": record.seconds} for record in runs]
         seconds: dict[str, float] = {}

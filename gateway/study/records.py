@@ -12,34 +12,61 @@ from gateway.export.statistics import mean
 
 @dataclass(frozen=True)
 class Arm:
-    """One row to be: a method with its parameters, and the strategy that trains on its images."""
+    """One row to be: a method with its parameters, and how its images are trained on.
+
+    An empty policy or classifier is the study's, and 0 images per class are all that it makes.
+    """
 
     method: str
     strategy: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+    policy: str = ""
+    classifier: str = ""
+    images_per_class: int = 0
 
     @property
-    def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-        """Tells arms apart; two arms of one method may differ in strategy or parameters."""
-        return self.method, self.strategy, tuple(sorted(self.parameters.items()))
+    def key(self) -> tuple[object, ...]:
+        """Tells arms apart; two arms of one method may differ in all else."""
+        return (
+            self.method,
+            self.strategy,
+            tuple(sorted(self.parameters.items())),
+            self.policy,
+            self.classifier,
+            self.images_per_class,
+        )
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """What a row shares with those that it is compared with: policy and classifier."""
+        return self.policy, self.classifier
+
+    @property
+    def series(self) -> tuple[object, ...]:
+        """What the rows of a scaling curve share: all but how many images they add."""
+        return self.key[:-1]
 
     @property
     def label(self) -> str:
         """What people read: the method, and only what differs from the usual."""
         extras = [] if self.strategy in ("", "combined", "real") else [self.strategy]
+        extras += [part for part in (self.policy, self.classifier) if part]
+        extras += [f"{self.images_per_class:,} a class"] if self.images_per_class else []
         extras += [f"{name}={value}" for name, value in sorted(self.parameters.items())]
         return f"{self.method} ({', '.join(extras)})" if extras else self.method
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """What was asked for. `training` is the recipe by name, as far as it was asked for."""
+    """What was asked for. `arms` are the rows that are methods; `training` is the recipe by
+    name, as far as it was asked for; with `counts_passes` it is the baseline's."""
 
     name: str
     dataset: DatasetSummary
     images_per_class: int
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
+    counts_passes: bool = False
     training: Mapping[str, str | int | float] = field(default_factory=dict)
     deterministic: bool = False
     safety: str = "a sample of every row"
@@ -74,7 +101,11 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class AugmentationRecord:
-    """One finished augmentation. `seconds` is by stage, `rejected_reasons` counts by reason."""
+    """One row's share of a finished augmentation: all of its images, or the first of each class.
+
+    `seconds` is by stage, of all images and so many as are accepted in `whole_count`;
+    `rejected_reasons` counts by reason.
+    """
 
     arm: Arm
     seed: int
@@ -82,6 +113,7 @@ class AugmentationRecord:
     manifest_uri: str
     rejected_uri: str = ""
     accepted_count: int = 0
+    whole_count: int = 0
     rejected_count: int = 0
     rejected_reasons: Mapping[str, int] = field(default_factory=dict)
     shortfalls: tuple[str, ...] = ()

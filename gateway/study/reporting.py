@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.api.resources import Dataset, Study, StudyResult, StudyRow
 from gateway.context import Context
-from gateway.export.results import DatasetSummary, StudyResults
+from gateway.export.results import REFERENCES, DatasetSummary, StudyFailure, StudyResults
 from gateway.study import (
     Arm,
     AugmentationRecord,
@@ -22,12 +22,17 @@ def write_report(
     context: Context,
     study: Study,
     dataset: Dataset,
+    rows: Sequence[Arm],
     runs: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord],
+    failures: Sequence[StudyFailure],
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes both files below the study's name, and the finished study into the catalog."""
-    results = build_results(_spec(study, dataset), runs, augmentations, notes=notes)
+    """Writes its files below the study's name, and the finished study into the catalog."""
+    places = {(row.label, seed): at for at, row in enumerate(rows) for seed in study.seeds}
+    failed = sorted(failures, key=lambda one: (places[one.label, one.seed], one.seed))
+    spec = _spec(study, dataset, rows)
+    results = build_results(spec, runs, augmentations, failures=failed, notes=notes)
     gallery = build_gallery(
         context.store,
         dataset.manifest_uri,
@@ -42,11 +47,14 @@ def write_report(
         context.store.put(key, text.encode(), overwrite=True)
     results_uri, report_uri = map(to_uri, files)
     context.catalog.finish(
-        replace(study, result=StudyResult(_rows(results), results_uri, report_uri))
+        replace(
+            study,
+            result=StudyResult(_rows(results), results_uri, report_uri, failures=tuple(failed)),
+        )
     )
 
 
-def _spec(study: Study, dataset: Dataset) -> StudySpec:
+def _spec(study: Study, dataset: Dataset, rows: Sequence[Arm]) -> StudySpec:
     safety = "every image" if study.check_safety else "a sample of 64 images of every row"
     return StudySpec(
         name=study.name.removeprefix("studies/"),
@@ -61,9 +69,8 @@ def _spec(study: Study, dataset: Dataset) -> StudySpec:
         ),
         images_per_class=study.images_per_class,
         seeds=study.seeds,
-        arms=tuple(
-            Arm(arm.method, arm.strategy or "combined", dict(arm.parameters)) for arm in study.arms
-        ),
+        arms=tuple(row for row in rows if row.method not in REFERENCES),
+        counts_passes=study.counts_passes,
         training=study.training.plain(),
         deterministic=study.deterministic,
         safety=safety,
@@ -80,6 +87,10 @@ def _rows(results: StudyResults) -> tuple[StudyRow, ...]:
             standard_error=row.standard_error,
             augmentations=row.augmentations,
             added_image_count=row.added_image_count,
+            policy=row.policy,
+            classifier=row.classifier,
+            images_per_class=row.images_per_class,
+            seeds=row.seeds,
         )
         for row in results.rows
     )

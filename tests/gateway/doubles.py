@@ -20,7 +20,7 @@ from variegate.retriever.v1 import retriever_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from imaging.encode import encode_png
-from servicekit.errors import Exhausted, Internal, InvalidArgument, to_status
+from servicekit.errors import Exhausted, Internal, InvalidArgument, Precondition, to_status
 from servicekit.storage import to_key, to_uri
 from tests.gateway.double_retriever import Retriever
 
@@ -48,6 +48,7 @@ class Trouble:
     calls: list[list[str]] = field(default_factory=list)  # Item ids of each generate call.
     made: int = 0
     captioned: int = 0
+    refuses_captions: bool = False  # So no method that needs captions can be made.
     failed_prompts: int = 0  # So many prompts of every call cannot be written.
     senses: tuple[str, ...] = ("first", "real")  # "real" is what the images show.
     prompts_alike: bool = False  # All texts have the same embedding.
@@ -74,6 +75,8 @@ class Captioner(captioner_pb2_grpc.CaptionerServiceServicer):
         return captioner_pb2.Model(id="double-captioner", engine=self.trouble.engine)
 
     async def StreamCaptions(self, requests, context):
+        if self.trouble.refuses_captions:
+            raise Precondition("there is no captioner", subject="captioner")
         async for one in requests:
             answer = await self.CaptionImage(one.request, context)
             yield captioner_pb2.StreamCaptionsResponse(item_id=one.item_id, caption=answer.caption)
@@ -223,12 +226,14 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):
     def __init__(self, store, trouble):
         self.store, self.trouble, self.runs = store, trouble, []
+        self.ids = set()
+        self.fails = lambda run: None  # The error of a run that fails for good.
 
     async def ListRecipes(self, request, context):
         recipe = trainer_pb2.Recipe
         return trainer_pb2.ListRecipesResponse(
             strategies=[recipe(id="combined"), recipe(id="real"), recipe(id="two_phase")],
-            policies=[recipe(id="standard")],
+            policies=[recipe(id="none"), recipe(id="standard")],
             classifiers=[recipe(id="cnn4")],
             code_digest="double",
             device=self.trouble.device,
@@ -241,6 +246,9 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
     async def CreateTrainingRun(self, request, context):
         run = request.training_run
         self.runs.append(run)
+        self.ids.add(request.training_run_id)
+        if error := self.fails(run):
+            raise error
         names = ["cat", "dog"]
         added = self._count(run.synthetic_manifest_uri)
         if run.strategy not in ("", "combined", "real", "two_phase"):

@@ -163,7 +163,7 @@ async def small_cache(root):
     ("study", "field", "words"),
     [
         (wanted(image_size=64), "", "0.01 GB, and the trainer's cache holds 0.002 GB"),
-        (wanted("half"), "study.arms[1].strategy", "known are combined, half_half, real"),
+        (wanted("half"), "study.arms[1].strategy", "combined, half_half, real"),
         (wanted("real"), "study.arms[1].strategy", "uses no synthetic images"),
         (
             wanted(policy="hard"),

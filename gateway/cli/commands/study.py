@@ -1,6 +1,7 @@
 """`variegate study`: methods compared on the same images, budget and seeds."""
 
 from collections.abc import Awaitable, Callable
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
+from gateway.cli.study_file.flags import check_alone, check_folder_given, is_study_file, of_file
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -27,8 +29,17 @@ Parameters = Annotated[
 OptionalSource = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FOLDER]",
-        help="Your images, in any form that augment takes; not with --demo.",
+        metavar="[FOLDER|FILE.yaml]",
+        help="Your images, in any form that augment takes, or a study file (.yaml), which says all "
+        "that the flags say; not with --demo.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The images of a study file, before those that it names.",
         show_default=False,
     ),
 ]
@@ -90,7 +101,9 @@ StepCount = Annotated[
 
 
 def study(
+    context: typer.Context,
     source: OptionalSource = None,
+    data: Data = None,
     test: options.Test = None,
     methods: Methods = None,
     strategy: Strategy = "combined",
@@ -140,6 +153,7 @@ def study(
 
     $ variegate study --demo
     $ variegate study ./my-images --test ./my-test-images --methods mvc,simple --out ./study
+    $ variegate study study.yaml --data ./my-images --plan
     """
     common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
     folder = out or Path("out") / ("demo" if demo else "study")
@@ -147,20 +161,28 @@ def study(
     redo = resume or (demo and not overwrite)
     run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes)
     training = TrainingRecipe(
-        policy, classifier, train_steps, batch_size, learning_rate, image_size, nodes, gpus_per_node
-    )
+        step_count=train_steps, batch_size=batch_size, learning_rate=learning_rate,
+        image_size=image_size, node_count=nodes, gpus_per_node=gpus_per_node,
+    )  # fmt: skip
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> StudyArguments:
-        args = StudyArguments(
-            source or "", test or "", pool, shots, tuple(inputs.names(methods or _METHODS)),
-            strategy, per_class or 100, seeds or 3, training, deterministic, check_safety,
-            inputs.parameters(param), "study", read_names(names), refuse_leaks, reading,
-            read_numbers(pool_names),
-        )  # fmt: skip
+        if source and is_study_file(source):
+            check_alone(context, Path(source))
+            args = of_file(Path(source), data, test, pool, own=not gateway)
+        else:
+            check_folder_given(data)
+            args = StudyArguments(
+                source or "", test or "", pool, shots,
+                tuple((name, {}) for name in inputs.names(methods or _METHODS)), (strategy,),
+                (per_class or 100,), tuple(range(seeds or 3)), training, deterministic,
+                check_safety, "study", inputs.parameters(param), (policy,), (classifier,),
+                display_names=read_names(names), refuse_leaks=refuse_leaks, reading=reading,
+                pool_names=read_numbers(pool_names),
+            )  # fmt: skip
         args = _demo(args, source, seeds, per_class, full) if demo else args
         if not gateway:
-            outputs.apart_from_state(state, folder, *inputs.local_paths(source, test))
+            outputs.apart_from_state(state, folder, *inputs.local_paths(args.source, args.test))
         _check(args, run_options, full=full and not demo, own=not gateway)
         return args
 
@@ -195,9 +217,9 @@ def _demo(
         test=str(folder / "test.parquet"),
         pool=str(folder / "pool.parquet"),
         shots=args.shots or shipped.SHOTS,
-        methods=() if full else shipped.SHORT,
-        per_class=per_class or shipped.PER_CLASS,
-        seeds=seeds or (shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS),
+        methods=() if full else tuple((name, {}) for name in shipped.SHORT),
+        per_class=(per_class or shipped.PER_CLASS,),
+        seeds=tuple(range(seeds or (shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS))),
         name="demo-full" if full else "demo",
     )
 
@@ -219,18 +241,18 @@ def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bo
     elif args.pool_names:
         raise CliError("--pool-names is about a pool.", remedy="Give --pool as well.")
     outputs.apart(run_options.out, *inputs.local_paths(args.source, args.test))
-    recipes.check_strategy(args.strategy, has_added=True)
+    for strategy in args.strategies:
+        recipes.check_strategy(strategy, has_added=True)
     if own:
-        training = args.training
-        recipes.check(
-            recipes.OWN,
-            strategy=args.strategy,
-            policy=training.policy,
-            classifier=training.classifier,
-        )
+        for strategy, policy, classifier in product(
+            args.strategies, args.policies, args.classifiers
+        ):
+            recipes.check(recipes.OWN, strategy=strategy, policy=policy, classifier=classifier)
         known = own_methods()
-        names = args.methods or [method.id for method in known]
-        asked = with_parameters(known, names, args.parameters)
+        wanted = args.methods or tuple[tuple[str, dict[str, str]], ...](
+            (method.id, {}) for method in known
+        )
+        asked = with_parameters(known, wanted, args.parameters)
         check_methods(known, asked, has_pool=bool(args.pool))
     if not run_options.plan:
         kept = {"resume": run_options.resume, "overwrite": run_options.overwrite}

@@ -11,11 +11,16 @@ from gateway.cli.arguments import RunOptions, StudyArguments
 from gateway.cli.execute import Outcome
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
-from gateway.cli.known import Asked, check_methods, methods_of, with_parameters
+from gateway.cli.grid import counts_of, study_of
+from gateway.cli.known import check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
+from gateway.cli.study_file.names import Known
+from gateway.cli.study_file.schema import read_study
 from gateway.cli.tables import chance, interval, plus_minus, table, verdict
 from gateway.cli.work import study_preview
 from gateway.export.results import ResultRow, StudyResults
+
+_RECIPES = pb.ListTrainingRecipesRequest()
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,11 +31,14 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     out = run_options.out
     session.connection.need_store()
     known = await methods_of(session)
-    names = args.methods or tuple(method.id for method in known)
-    asked = with_parameters(known, names, args.parameters)
+    offered = await session.call(session.gateway.ListTrainingRecipes, _RECIPES)
+    if args.file:  # Checked again by what this system has, each fault at its line.
+        read_study(Path(args.file), Known(known, recipes.of_trainer(offered)))
+    wanted = args.methods or tuple((method.id, {}) for method in known)
+    asked = with_parameters(known, wanted, args.parameters)
     check_methods(known, asked, has_pool=bool(args.pool))
-    await _check_training(session, args)
-    methods = [name for name, _ in asked]
+    _check_training(offered, args)
+    methods = list(dict.fromkeys(name for name, _ in asked))
     models = await steps.models_of(session, methods, deterministic=args.deterministic, trains=True)
     pool_uri = await steps.store_pool(session, args.pool)
     dataset = await steps.import_images(
@@ -44,9 +52,11 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     )
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
-    run_id = args.run_id(models)
+    images = sum(entry.train_count for entry in dataset.classes)
+    _check_expected(session, args, len(dataset.classes), images)
+    counts = counts_of(args, len(dataset.classes), images)
     request = pb.CreateStudyRequest(
-        study_id=run_id, study=_study(args, asked, dataset.name, pool_uri)
+        study_id=args.run_id(models), study=study_of(args, asked, dataset.name, pool_uri, counts)
     )
     if run_options.preview:
         plan = await study_preview.plan(session, request, run_options.preview)
@@ -69,55 +79,50 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     await fetch(session, study.result.report_uri, out / "report.html")
     outputs.finish(place, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
-    code = SHORTFALL if any(row.shortfalls for row in results.rows) else steps.shortfall(dataset)
+    is_short = bool(results.failures) or any(row.shortfalls for row in results.rows)
+    code = SHORTFALL if is_short else steps.shortfall(dataset)
     document = _document(results, study.name, out)
     return Outcome(document, lambda console: _print(console, results, out), code)
 
 
-def _study(args: StudyArguments, asked: Asked, dataset: str, pool_uri: str) -> pb.Study:
-    return pb.Study(
-        dataset=dataset,
-        arms=[
-            pb.StudyArm(method=name, strategy=args.strategy, parameters=parameters)
-            for name, parameters in asked
-        ],
-        images_per_class=args.per_class,
-        seeds=range(args.seeds),
-        pool_uri=pool_uri,
-        pool_class_names=args.pool_names,
-        training=pb.TrainingRecipe(**vars(args.training)),
-        deterministic=args.deterministic,
-        check_safety=args.check_safety,
-    )
+def _check_expected(session: Session, args: StudyArguments, classes: int, images: int) -> None:
+    """Says where the images are not those that the study file is meant for."""
+    want = args.expected
+    if want and (want.classes, want.images) != (classes, images):
+        session.view.say(
+            f"warning: {args.file} is meant for {want.images:,} training images of {want.classes:,}"
+            f" classes, and these are {images:,} of {classes:,}: its figures compare with no others"
+        )
 
 
 async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Plan:
-    """The plan of all rows and seeds; rows that differ in strategy alone share their images.
+    """The plan of all rows and seeds; rows that differ in how they train share their images, as do
+    those that take fewer of them.
 
     The training comes first: what no trainer could train needs no first images to measure a pace.
     """
     study = request.study
     training = await session.call(session.gateway.PlanStudy, pb.PlanStudyRequest(study=study))
     estimates = {}
-    for arm in study.arms:
+    for label, arm in study_preview.makers(study).items():
         wanted = study_preview.augmentation_of(study, arm)
         probe_id = study_preview.probe_id_of(request.study_id, arm)
-        estimates[arm.method] = await planning.estimate(session, study.dataset, wanted, probe_id)
+        estimates[label] = await planning.estimate(session, study.dataset, wanted, probe_id)
     return planning.Plan(estimates, times=len(study.seeds), training=training)
 
 
-async def _check_training(session: Session, args: StudyArguments) -> None:
+def _check_training(offered: pb.ListTrainingRecipesResponse, args: StudyArguments) -> None:
     """Checks what was asked of the training by what the system's trainer has."""
-    request = pb.ListTrainingRecipesRequest()
-    offered = await session.call(session.gateway.ListTrainingRecipes, request)
-    training = args.training
-    recipes.check(
-        recipes.of_trainer(offered),
-        strategy=args.strategy,
-        policy=training.policy,
-        classifier=training.classifier,
-    )
-    recipes.check_image_size(offered, training.classifier, training.image_size)
+    known = recipes.of_trainer(offered)
+    for kind, names in (
+        ("strategy", args.strategies),
+        ("policy", args.policies),
+        ("classifier", args.classifiers),
+    ):
+        for name in names:
+            recipes.check(known, **{kind: name})
+    for classifier in args.classifiers:
+        recipes.check_image_size(offered, classifier, args.training.image_size)
 
 
 def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:
@@ -145,6 +150,10 @@ def _print(console: "Console", results: StudyResults, out: Path) -> None:
     untested = [gain.class_name for gain in results.baseline.classes if gain.accuracy is None]
     if untested:
         console.print(f"no test images: {escape(', '.join(untested))}")
+    for one in results.failures:
+        console.print(
+            f"[red]failed[/red] {escape(one.label)}, seed {one.seed}: {escape(one.message)}"
+        )
     for row in results.rows:
         for text in row.shortfalls:
             console.print(f"[yellow]fell short[/yellow] {escape(row.label)}: {escape(text)}")

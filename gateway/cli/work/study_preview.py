@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, planning
+from gateway.cli import inputs, outputs, planning
 from gateway.cli.contact_sheet import images_of, write_sheet
 from gateway.cli.execute import Outcome
 from gateway.cli.failures import SHORTFALL
@@ -24,11 +24,11 @@ async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> 
     """The plan of the first `count` images a class of every method."""
     study = request.study
     estimates = {}
-    for arm in study.arms:
+    for label, arm in makers(study).items():
         wanted = augmentation_of(study, arm)
         wanted.preview_count = count
         probe_id = probe_id_of(request.study_id, arm)
-        estimates[arm.method] = await planning.estimate(session, study.dataset, wanted, probe_id)
+        estimates[label] = await planning.estimate(session, study.dataset, wanted, probe_id)
     return planning.Plan(estimates)
 
 
@@ -37,7 +37,7 @@ async def make(
 ) -> Outcome:
     """Makes them with the study's first seed, which does not make them again, and a sheet."""
     study, made = request.study, dict[str, pb.Augmentation]()
-    for arm in study.arms:
+    for label, arm in makers(study).items():
         wanted = augmentation_of(study, arm)
         wanted.preview_count = count
         order = pb.CreateAugmentationRequest(
@@ -46,8 +46,7 @@ async def make(
             augmentation=wanted,
         )
         operation = await session.call(session.gateway.CreateAugmentation, order)
-        done = await session.finished(operation, pb.Augmentation(), part=arm.method)
-        made[arm.method] = done
+        made[label] = await session.finished(operation, pb.Augmentation(), part=label)
     sheet = await asyncio.to_thread(_write, session, made, place.folder)
     outputs.finish(place, preview=count)
     accepted = {name: one.result.accepted_count for name, one in made.items()}
@@ -76,6 +75,16 @@ async def make(
     return Outcome(document, render, SHORTFALL if short else 0)
 
 
+def makers(study: pb.Study) -> dict[str, pb.StudyArm]:
+    """An arm for each set of images that the study makes, by what people call it."""
+    found: dict[str, pb.StudyArm] = {}
+    for arm in study.arms:
+        own = ", ".join(f"{name}={value}" for name, value in sorted(arm.parameters.items()))
+        several = len({str(dict(o.parameters)) for o in study.arms if o.method == arm.method}) > 1
+        found.setdefault(f"{arm.method} ({own})" if several and own else arm.method, arm)
+    return found
+
+
 def augmentation_of(study: pb.Study, arm: pb.StudyArm) -> pb.Augmentation:
     """The augmentation of an arm and the first seed, as the study itself makes it."""
     return pb.Augmentation(
@@ -92,7 +101,8 @@ def augmentation_of(study: pb.Study, arm: pb.StudyArm) -> pb.Augmentation:
 
 def probe_id_of(study_id: str, arm: pb.StudyArm) -> str:
     """The id of what is made of an arm before the study."""
-    return f"{study_id[:40]}-{arm.method.replace('+', '-')[:12]}"
+    parameters = inputs.named_digest("p", dict(arm.parameters))[-4:] if arm.parameters else ""
+    return f"{study_id[:36]}-{arm.method.replace('+', '-')[:12]}{parameters}"
 
 
 def _write(session: Session, made: dict[str, pb.Augmentation], out: Path) -> list[Path]:

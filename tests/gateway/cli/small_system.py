@@ -40,6 +40,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.missing = None  # The error of a model that the system lacks.
         self.stay_running = False
         self.datasets = {}
+        self.planned = []  # The studies of PlanStudy.
         self.code_digest = "code"
         self.gain = 0.02
         self.training_pace = 0.0
@@ -144,6 +145,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def PlanStudy(self, request, context):
         study = request.study
+        self.planned.append(study)
         training = pb.TrainingRecipe(
             classifier="cnn4", step_count=300, batch_size=64, image_size=32
         )

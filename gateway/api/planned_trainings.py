@@ -1,0 +1,116 @@
+"""The rows of a study and the classifiers that they need, before anything is made."""
+
+from collections.abc import Sequence
+
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from gateway.api.resources import Dataset, Study
+from gateway.api.training_messages import training_to_pb
+from gateway.clients.trainer import Trainer, TrainingPlan, TrainingRequest
+from gateway.export.results import MATCHED
+from gateway.study.records import Arm
+from gateway.study.study_rows import (
+    added_per_class,
+    arm_of,
+    recipe_of,
+    rows_of,
+    shared_augmentations,
+)
+from servicekit.errors import InvalidArgument
+
+
+def check_rows(study: Study) -> None:
+    """Raises InvalidArgument for rows that are alike, or that want what the study does not make."""
+    seen: dict[tuple[object, ...], int] = {}
+    for number, arm in enumerate(study.arms):
+        if arm.images_per_class > study.images_per_class:
+            raise InvalidArgument(
+                f"the row adds {arm.images_per_class} images a class, and the study makes "
+                f"{study.images_per_class}; raise images_per_class of the study",
+                field=f"study.arms[{number}].images_per_class",
+                reason="FIELD_OUT_OF_RANGE",
+            )
+        row = arm_of(study, arm)
+        if (other := seen.setdefault(row.key, number)) != number:
+            raise InvalidArgument(
+                f"the row {row.label!r} is there twice, as arms[{other}] and arms[{number}]; leave "
+                "one out",
+                field=f"study.arms[{number}]",
+                reason="ROW_REPEATED",
+            )
+    if study.counts_passes and not study.training.step_count:
+        raise InvalidArgument(
+            "with a budget in passes the steps of the baseline must be said; set step_count",
+            field="study.training.step_count",
+            reason="FIELD_REQUIRED",
+        )
+
+
+async def plan_trainings(
+    trainer: Trainer, study: Study, dataset: Dataset
+) -> list[tuple[TrainingPlan, int]]:
+    """Returns what the study's classifiers take, with how many there are of each kind.
+
+    Raises what the trainer would refuse, before anything is made: names, sizes, and images that can
+    never fit into its cache. Those that train the very same count once.
+    """
+    # With the arms first, so that what is wrong is said of an arm where it is one's.
+    rows = rows_of(study, has_oracle=bool(study.pool_uri))
+    methods, plans = len(study.arms), dict[object, tuple[TrainingPlan, int]]()
+    numbered = [*enumerate(rows[-methods:]), *((-1, row) for row in rows[:-methods])]
+    for number, row in numbered:
+        recipe = recipe_of(study, dataset, row)
+        added = 0 if row.method == MATCHED else added_per_class(study, row)
+        strategy = row.strategy if added else ""
+        kind = (tuple(sorted(recipe.plain().items())), strategy, added)
+        is_known = kind in plans
+        if not is_known:
+            wanted = TrainingRequest("", dataset.manifest_uri, "", strategy, recipe, 0)
+            plan = await _plan(trainer, wanted, added * len(dataset.classes), number, row)
+            plans[kind] = (plan, 0)
+        # Real images alone are the same training whatever the row is called.
+        if added or not is_known:
+            plan, count = plans[kind]
+            plans[kind] = (plan, count + len(study.seeds))
+    together: dict[object, tuple[TrainingPlan, int]] = {}
+    for plan, count in plans.values():
+        key = tuple(sorted(plan.recipe.plain().items()))
+        together[key] = (plan, together.get(key, (plan, 0))[1] + count)
+    return list(together.values())
+
+
+async def _plan(
+    trainer: Trainer, wanted: TrainingRequest, added: int, number: int, row: Arm
+) -> TrainingPlan:
+    try:
+        return await trainer.plan(wanted, added)
+    except InvalidArgument as error:
+        last = error.field.rpartition(".")[2]
+        of_arm = number >= 0 and bool(vars(row).get(last))
+        field = f"arms[{number}].{last}" if of_arm else error.field
+        raise InvalidArgument(error.message, field=f"study.{field}", reason=error.reason) from error
+
+
+def study_plan_to_pb(
+    study: Study, trainings: Sequence[tuple[TrainingPlan, int]]
+) -> pb.PlanStudyResponse:
+    """Returns what a study takes, given its classifiers and how many there are of each kind."""
+    rows = rows_of(study, has_oracle=bool(study.pool_uri))
+    kinds = [
+        pb.StudyTraining(
+            training=training_to_pb(plan.recipe),
+            run_count=count,
+            images_per_second=plan.images_per_second,
+            measured_image_count=plan.measured_count,
+        )
+        for plan, count in trainings
+    ]
+    return pb.PlanStudyResponse(
+        training_run_count=sum(count for _, count in trainings),
+        training=kinds[0].training,
+        images_per_second=kinds[0].images_per_second,
+        measured_image_count=kinds[0].measured_image_count,
+        trainings=kinds,
+        cell_count=len(rows) * len(study.seeds),
+        augmentation_count=len(shared_augmentations(study, rows)),
+    )

@@ -1,0 +1,72 @@
+"""The rows of a study: everything that the arguments name, with everything else."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from gateway.cli.arguments import StudyArguments
+from gateway.cli.failures import CliError
+
+_MOST_ROWS = 1000
+
+
+def counts_of(args: StudyArguments, class_count: int, image_count: int) -> list[int]:
+    """How many images a class rows add: those said, or the ratios of the mean class."""
+    if args.per_class:
+        return list(args.per_class)
+    mean = image_count / max(1, class_count)
+    return list(dict.fromkeys(max(1, round(ratio * mean)) for ratio in args.ratios))
+
+
+def study_of(
+    args: StudyArguments,
+    methods: Sequence[tuple[str, dict[str, str]]],
+    dataset: str,
+    pool_uri: str,
+    counts: Sequence[int],
+) -> pb.Study:
+    """The study, with a row for each method, count, strategy, policy and classifier.
+
+    Raises CliError for more rows than a study may have.
+    """
+    most = max(counts)
+    # Rows that take all images come first, so that what they share is there.
+    ordered = sorted(counts, reverse=True)
+    several = len(args.policies) > 1, len(args.classifiers) > 1
+    training = pb.TrainingRecipe(**vars(args.training))
+    if not several[0]:
+        training.policy = args.policies[0]
+    if not several[1]:
+        training.classifier = args.classifiers[0]
+    grid = product(args.classifiers, args.policies, args.strategies, methods, ordered)
+    arms = [
+        pb.StudyArm(
+            method=name,
+            strategy=strategy,
+            parameters=parameters,
+            policy=policy if several[0] else "",
+            classifier=classifier if several[1] else "",
+            images_per_class=count if count < most else 0,
+        )
+        for classifier, policy, strategy, (name, parameters), count in grid
+    ]
+    if len(arms) > _MOST_ROWS:
+        raise CliError(
+            f"The study has {len(arms):,} rows; at most {_MOST_ROWS:,} are compared.",
+            remedy="Name fewer methods, ratios, strategies, policies or classifiers.",
+            reason="TOO_MANY_ROWS",
+        )
+    is_in_passes = args.budget == "passes"
+    return pb.Study(
+        dataset=dataset,
+        arms=arms,
+        images_per_class=most,
+        seeds=args.seeds,
+        pool_uri=pool_uri,
+        pool_class_names=args.pool_names,
+        training=training,
+        budget=pb.TRAINING_BUDGET_PASSES if is_in_passes else pb.TRAINING_BUDGET_UNSPECIFIED,
+        deterministic=args.deterministic,
+        check_safety=args.check_safety,
+    )

@@ -1,0 +1,87 @@
+"""Whether the methods, strategies and the like of a study file are there, each at its line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import yaml
+
+from gateway.cli import recipes
+from gateway.cli.failures import CliError
+from gateway.cli.study_file.nodes import Errors, mapping, nearest, text
+
+if TYPE_CHECKING:
+    from variegate.gateway.v1 import gateway_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a system has. `trains` has the names of strategies, policies and classifiers by kind."""
+
+    methods: Sequence["pb.Method"]
+    trains: Mapping[str, Sequence[str]] = field(default_factory=lambda: recipes.OWN)
+
+
+def name_of(node: yaml.Node, errors: Errors, kind: str, known: Known | None) -> str | None:
+    """The name of a strategy, policy or classifier."""
+    name = text(node, errors, f"a {kind}")
+    if name is None or known is None:
+        return name
+    if name not in known.trains[kind]:
+        errors.add(node, f"there is no {kind} {name!r}.{nearest(name, known.trains[kind])}")
+    elif kind == "strategy" and name == recipes.WITHOUT_ADDED:
+        errors.add(
+            node, f"the strategy {name!r} uses no added images; the baseline is trained anyway."
+        )
+    return name
+
+
+def method_of(
+    node: yaml.Node, errors: Errors, known: Known | None
+) -> tuple[str, dict[str, str]] | None:
+    """A method with its parameters: its id, or {id: {parameter: value, ...}}."""
+    if not isinstance(node, yaml.MappingNode):
+        name = text(node, errors, "a method")
+        return None if name is None else _checked(node, name, {}, errors, known)
+    entries = mapping(node, errors, "a method")
+    if len(entries) != 1:
+        errors.add(node, "a method is its id, or its id with parameters: 'mvc: {coarse_steps: 4}'.")
+        return None
+    [(name, (key, value))] = entries.items()
+    own = mapping(value, errors, f"the method {name!r}")
+    return _checked(key, name, own, errors, known)
+
+
+def _checked(
+    node: yaml.Node,
+    name: str,
+    own: Mapping[str, tuple[yaml.Node, yaml.Node]],
+    errors: Errors,
+    known: Known | None,
+) -> tuple[str, dict[str, str]]:
+    given = {key: text(value, errors, f"{name}.{key}") or "" for key, (_, value) in own.items()}
+    if known is None:
+        return name, given
+    methods = {method.id: method for method in known.methods}
+    if name not in methods:
+        errors.add(node, f"there is no method {name!r}.{nearest(name, methods)}")
+        return name, given
+    parameters = {one.name: one for one in methods[name].parameters}
+    for key, (at, value) in own.items():
+        if key not in parameters:
+            said = nearest(key, parameters) if parameters else " It has none."
+            errors.add(at, f"the method {name!r} has no parameter {key!r}.{said}")
+        elif given[key]:
+            _check_value(value, name, parameters[key], given[key], errors)
+    return name, given
+
+
+def _check_value(
+    node: yaml.Node, method: str, parameter: "pb.MethodParameter", given: str, errors: Errors
+) -> None:
+    from gateway.cli.known import check_value
+
+    try:
+        check_value(parameter, given)
+    except CliError as error:
+        errors.add(node, f"{method}: {error.message}")

@@ -1,0 +1,182 @@
+"""The keys of a study file and what they mean: from YAML to the arguments that flags are, too."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.cli.arguments import Expected, StudyArguments, TrainingRecipe
+from gateway.cli.failures import CliError
+from gateway.cli.study_file.names import Known, method_of, name_of
+from gateway.cli.study_file.nodes import Errors, fields, flag, items, nearest, number, root_of, text
+
+_MOST_IMAGES = 1_000_000
+_BUDGETS = ("steps", "passes")
+
+
+def read_study(
+    path: Path, known: Known | None, *, data: str = "", test: str = "", pool: str = ""
+) -> StudyArguments:
+    """Reads a study file. Places in it are relative to its folder; arguments come before them.
+
+    Raises CliError with every error of the file, each with its line. Without `known` names are
+    taken as they are, to be checked against the system that does the work.
+    """
+    try:
+        content = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise CliError(
+            f"The study file {path} cannot be read: {why}.",
+            exit_code=3,
+            remedy="Give a YAML file; README, Study files, has an example.",
+            reason="STUDY_FILE_MISSING",
+        ) from error
+    errors = Errors(str(path))
+    root = root_of(content, errors)
+    if root is None:
+        raise CliError(
+            f"{path} is empty.", remedy="README, Study files, has an example.", reason="USAGE"
+        )
+    values = fields(root, errors, "a study file", _readers(errors, known))
+    if isinstance(root, yaml.MappingNode) and not values.get("methods") and not errors.found:
+        errors.add(root, "a study file needs the key 'methods', with at least one.")
+    if "ratios" in values and "per_class" in values:
+        errors.add(root, "'ratios' and 'per_class' both say how many images are added; keep one.")
+    training = dict(values.get("training", {}))
+    if values.get("budget") == "passes" and not training.get("step_count"):
+        errors.add(root, "the budget 'passes' needs the baseline's steps: 'training: {steps: N}'.")
+    errors.raise_any()
+    return _wish(path, values, training, data=data, test=test, pool=pool)
+
+
+def _wish(
+    path: Path, values: dict[str, Any], training: dict[str, Any], *, data: str, test: str, pool: str
+) -> StudyArguments:
+    def place(name: str, given: str) -> str:
+        written = str(values.get(name, ""))
+        if given or not written or ":" in written.partition("/")[0]:
+            return given or written
+        return str(path.parent / Path(written).expanduser())
+
+    return StudyArguments(
+        source=place("data", data),
+        test=place("test", test),
+        pool=place("pool", pool) or None,
+        shots=values.get("protocol", {}).get("shots", 0),
+        methods=tuple(values["methods"]),
+        strategies=tuple(values.get("strategies", ["combined"])),
+        policies=tuple(values.get("policies", [""])),
+        classifiers=tuple(values.get("classifiers", [""])),
+        per_class=tuple(values.get("per_class", [])),
+        ratios=tuple(values.get("ratios", [] if "per_class" in values else [1.0])),
+        seeds=tuple(values.get("seeds", range(3))),
+        training=TrainingRecipe(**training),
+        budget=values.get("budget", "steps"),
+        deterministic=values.get("deterministic", False),
+        check_safety=values.get("check_safety", False),
+        name=values.get("name", path.stem),
+        refuse_leaks=values.get("refuse_leaks", False),
+        expected=values.get("expect"),
+        file=str(path),
+    )
+
+
+def _readers(errors: Errors, known: Known | None) -> dict[str, Callable[[yaml.Node], Any]]:
+    def each(read: Callable[[yaml.Node], Any], what: str) -> Callable[[yaml.Node], list[Any]]:
+        def list_of(node: yaml.Node) -> list[Any]:
+            found = []
+            for entry in items(node, errors, what):
+                if (value := read(entry)) is None:
+                    continue
+                if value in found:
+                    errors.add(entry, f"{what} has {value!r} twice.")
+                else:
+                    found.append(value)
+            return found
+
+        return list_of
+
+    def named(kind: str) -> Callable[[yaml.Node], Any]:
+        return lambda node: name_of(node, errors, kind, known)
+
+    def a_text(what: str) -> Callable[[yaml.Node], Any]:
+        return lambda node: text(node, errors, what)
+
+    def a_flag(what: str) -> Callable[[yaml.Node], Any]:
+        return lambda node: flag(node, errors, what)
+
+    count = partial(_whole, errors=errors, low=1, high=_MOST_IMAGES)
+    texts = ("name", "about", "source", "data", "test", "pool")
+    return {
+        **{what: a_text(what) for what in texts},
+        "expect": lambda node: _expected(node, errors),
+        "protocol": lambda node: fields(
+            node, errors, "protocol", {"shots": lambda one: count(one, what="shots")}
+        ),
+        "methods": each(lambda node: method_of(node, errors, known), "methods"),
+        "strategies": each(named("strategy"), "strategies"),
+        "policies": each(named("policy"), "policies"),
+        "classifiers": each(named("classifier"), "classifiers"),
+        "ratios": each(lambda node: number(node, errors, "a ratio", float, 0.01, 1000), "ratios"),
+        "per_class": each(lambda node: count(node, what="per_class"), "per_class"),
+        "seeds": lambda node: _seeds(node, errors),
+        "training": lambda node: _training(node, errors),
+        "budget": lambda node: _budget(node, errors),
+        **{what: a_flag(what) for what in ("deterministic", "check_safety", "refuse_leaks")},
+    }
+
+
+def _whole(node: yaml.Node, *, errors: Errors, low: int, high: int, what: str) -> int | None:
+    return number(node, errors, what, int, low, high)
+
+
+def _seeds(node: yaml.Node, errors: Errors) -> list[int] | None:
+    """A number of seeds, or a list of them."""
+    if not isinstance(node, yaml.SequenceNode):
+        how_many = number(node, errors, "seeds", int, 1, 100)
+        return None if how_many is None else list(range(how_many))
+    found = [number(one, errors, "a seed", int, 0, 2**63 - 1) for one in node.value]
+    if not 1 <= len(found) <= 100 or len(set(found)) != len(found):
+        errors.add(node, "seeds must be 1 to 100 different numbers, or how many there are.")
+    return [seed for seed in found if seed is not None]
+
+
+def _training(node: yaml.Node, errors: Errors) -> dict[str, Any]:
+    whole = partial(_whole, errors=errors)
+    names = {"steps": "step_count", "nodes": "node_count"}
+    ranges = {
+        "steps": (1, 1_000_000),
+        "batch_size": (2, 4096),
+        "image_size": (16, 1024),
+        "nodes": (1, 64),
+        "gpus_per_node": (1, 16),
+    }
+    readers: dict[str, Callable[[yaml.Node], Any]] = {
+        name: partial(whole, low=low, high=high, what=name) for name, (low, high) in ranges.items()
+    }
+    readers["learning_rate"] = lambda one: number(one, errors, "learning_rate", float, 1e-9, 10)
+    values = fields(node, errors, "training", readers)
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def _budget(node: yaml.Node, errors: Errors) -> str | None:
+    name = text(node, errors, "budget")
+    if name is not None and name not in _BUDGETS:
+        errors.add(node, f"there is no budget {name!r}.{nearest(name, _BUDGETS)}")
+    return name
+
+
+def _expected(node: yaml.Node, errors: Errors) -> Expected | None:
+    whole = partial(_whole, errors=errors)
+    readers: dict[str, Callable[[yaml.Node], Any]] = {
+        "classes": partial(whole, low=1, high=100_000, what="classes"),
+        "images": partial(whole, low=1, high=10**9, what="images"),
+    }
+    values = fields(node, errors, "expect", readers)
+    if len(values) < len(readers):
+        errors.add(node, "expect needs both: {classes: N, images: N}, of the training images.")
+        return None
+    return Expected(**values)

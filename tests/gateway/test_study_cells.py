@@ -1,0 +1,164 @@
+"""Studies of many rows: policies, classifiers and shares of the images; and cells that fail."""
+
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from google.longrunning import operations_pb2
+from variegate.gateway.v1 import gateway_pb2 as pb
+
+from servicekit.errors import Exhausted, InvalidArgument, Precondition
+from servicekit.storage import to_key
+from tests.gateway.pictures import write_pool
+from tests.gateway.system import open_system
+from tests.gateway.test_studies import study_of
+
+
+async def finished(system, request):
+    """The study at its end, and its results."""
+    study = await system.finish(await system.stub.CreateStudy(request, timeout=10))
+    assert isinstance(study, pb.Study), study
+    return study, json.loads(system.store.get(to_key(study.result.results_uri)))
+
+
+async def test_each_policy_has_its_baseline_and_shares_of_images_are_the_first_ones(folders):
+    root, train, test = folders
+    pool = write_pool(root / "pool.parquet")
+    arms = (
+        {"method": "mvc", "policy": "none"},
+        {"method": "mvc", "policy": "standard"},
+        {"method": "mvc", "policy": "standard", "images_per_class": 1},
+        {"method": "mvc", "policy": "standard", "strategy": "two_phase"},
+    )
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        request = study_of(pool, arms)
+        plan = await system.stub.PlanStudy(pb.PlanStudyRequest(study=request.study), timeout=10)
+        study, results = await finished(system, request)
+        made, trainer = system.trouble.made, system.doubles["trainer"]
+        manifests = {
+            run.result.synthetic_image_count: system.store.get(to_key(run.synthetic_manifest_uri))
+            for run in trainer.runs
+            if (run.policy, run.strategy, run.seed) == ("standard", "combined", 1)
+            and "oracle" not in run.synthetic_manifest_uri
+        }
+    labels = [row["label"] for row in results["rows"]]
+    assert labels == [
+        "baseline (none)",
+        "oracle (none)",
+        "baseline (standard)",
+        "oracle (standard, 1 a class)",
+        "oracle (standard)",
+        "mvc (none)",
+        "mvc (standard)",
+        "mvc (standard, 1 a class)",
+        "mvc (two_phase, standard)",
+    ]
+    assert plan.cell_count == 9 * 2 and plan.training_run_count == len(trainer.ids) == 18
+    assert plan.augmentation_count == 2 and made == 2 * 2 * 3, "the images are made once"
+    few, all_ = (pq.read_table(io.BytesIO(manifests[count])).to_pylist() for count in (2, 6))
+    assert few == [all_[0], all_[3]], "the first of each class"
+    assert [row.images_per_class for row in study.result.rows][-2] == 1
+
+
+async def test_with_a_budget_in_passes_a_matched_row_has_the_steps_of_the_larger_ones(folders):
+    root, train, test = folders
+    arms = ("simple", {"method": "simple", "images_per_class": 1})
+    async with open_system(root / "state", root) as system:
+        dataset = await system.import_folder(train, test)
+        real = sum(one.train_count for one in dataset.classes)
+        request = study_of(arms=arms, training=pb.TrainingRecipe(step_count=100))
+        request.study.budget = pb.TRAINING_BUDGET_PASSES
+        _, results = await finished(system, request)
+        request.study.training.step_count = 0
+        with pytest.raises(Exception, match="steps of the baseline must be said"):
+            await system.stub.PlanStudy(pb.PlanStudyRequest(study=request.study), timeout=10)
+    steps = {row["label"]: row["training"]["step_count"] for row in results["rows"]}
+    whole, part = round(100 * (real + 6) / real), round(100 * (real + 2) / real)
+    assert steps == {
+        "baseline": 100,
+        "matched (1 a class)": part,
+        "matched": whole,
+        "simple": whole,
+        "simple (1 a class)": part,
+    }
+    assert results["counts_passes"]
+
+
+async def test_rows_that_are_alike_or_want_too_much_are_refused(folders, fails):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        for arm, field, words in (
+            ({"method": "mvc", "policy": "", "images_per_class": 3}, "study.arms[1]", "twice"),
+            ({"method": "mvc", "images_per_class": 4}, "study.arms[1].images_per_class", "makes 3"),
+        ):
+            error = await fails(system.stub.CreateStudy(study_of(arms=("mvc", arm)), timeout=10))
+            assert error.field == field and words in error.message
+
+
+async def test_a_row_whose_images_cannot_be_made_is_reported_and_the_others_go_on(folders):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        system.trouble.refuses_captions = True
+        arms = ("simple", "mvc", {"method": "mvc", "strategy": "two_phase"})
+        study, results = await finished(system, study_of(arms=arms))
+    assert [row.method for row in study.result.rows] == ["baseline", "simple"]
+    failed = [(one.label, one.seed, one.stage) for one in study.result.failures]
+    assert failed == [
+        (label, seed, "images") for label in ("mvc", "mvc (two_phase)") for seed in (1, 2)
+    ]
+    assert any("mvc, seed 1 failed" in note for note in results["notes"])
+
+
+async def test_a_classifier_that_fails_costs_its_cell_and_the_row_keeps_its_other_seeds(folders):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        system.doubles["trainer"].fails = lambda run: (
+            Precondition("the loss is not a number", subject="run", reason="DIVERGED")
+            if run.seed == 2 and run.strategy == "combined"
+            else None
+        )
+        study, results = await finished(system, study_of(arms=("simple",)))
+    rows = {row["label"]: row for row in results["rows"]}
+    assert rows["simple"]["seeds"] == [1] and len(rows["simple"]["accuracies"]) == 1
+    assert rows["baseline"]["seeds"] == [1, 2]
+    [failure] = study.result.failures
+    assert (failure.label, failure.seed, failure.stage) == ("simple", 2, "training")
+    assert "not a number" in failure.message
+
+
+async def test_a_study_of_which_nothing_comes_fails_with_the_first_reason(folders):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        system.doubles["trainer"].fails = lambda run: InvalidArgument(
+            "nothing can be trained", field="training_run.strategy"
+        )
+        operation = await system.stub.CreateStudy(study_of(arms=("simple",)), timeout=10)
+        ended = await system.finish(operation)
+    assert isinstance(ended, operations_pb2.Operation)
+    assert "no row of the study came to a result" in ended.error.message
+    assert "nothing can be trained" in ended.error.message
+
+
+async def test_a_study_that_was_interrupted_after_a_failure_goes_on_without_the_failed_row(folders):
+    root, train, test = folders
+    arms = ("mvc", "simple")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        system.trouble.refuses_captions = True
+        system.doubles["trainer"].fails = lambda run: (
+            Exhausted("wait", reason="DATABASE_FULL") if run.seed == 2 else None
+        )
+        operation = await system.stub.CreateStudy(study_of(arms=arms), timeout=10)
+        ended = await system.finish(operation)
+        assert ended.error.message == "wait"
+    # The generator would make images of mvc now: what has failed is not tried again.
+    async with open_system(root / "state", root) as system:
+        study, _ = await finished(system, study_of(arms=arms))
+    assert [row.method for row in study.result.rows] == ["baseline", "simple"]
+    assert [(one.label, one.seed) for one in study.result.failures] == [("mvc", 1), ("mvc", 2)]
