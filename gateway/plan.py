@@ -2,9 +2,10 @@
 
 import heapq
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from operator import attrgetter
 from typing import overload
 
@@ -83,7 +84,12 @@ class Plan:
 
     def first_slots(self, materials: Sequence[ClassMaterial]) -> "FirstSlots":
         """Returns the first attempt at every wanted image, by label and index."""
-        return FirstSlots(self, sorted(materials, key=lambda m: m.label))
+        ordered = sorted(materials, key=lambda m: m.label)
+        return FirstSlots(self, ordered, list(accumulate(map(self.wanted, ordered))))
+
+    def wanted(self, material: ClassMaterial) -> int:
+        """Returns the number of accepted images to make of a class now."""
+        return self.recipe.wanted_of(material.class_name, len(material.parents))
 
     def sample(self, slots: Iterable[Slot], count: int) -> "Sample":
         """Returns the `count` slots with the lowest seeds, which are random, of first attempts."""
@@ -193,16 +199,18 @@ class _Slots(Sequence[Slot], ABC):
 
 @dataclass(frozen=True)
 class FirstSlots(_Slots):
-    """The first attempt at every wanted image."""
+    """The first attempt at every wanted image. `ends` are where those of each class end."""
 
     plan: Plan
     materials: Sequence[ClassMaterial]
+    ends: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.materials) * self.plan.recipe.wanted
+        return self.ends[-1] if self.ends else 0
 
     def _slot(self, number: int) -> Slot:
-        which, index = divmod(number, self.plan.recipe.wanted)
+        which = bisect_right(self.ends, number)
+        index = number - (self.ends[which - 1] if which else 0)
         material = self.materials[which]
         return self.plan.slot(material.class_name, material.label, index, 0)
 

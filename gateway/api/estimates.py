@@ -8,6 +8,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.api.resources import Augmentation
 from gateway.augment.rates import Rates, rate_key
 from gateway.augment.used_models import need_model
+from gateway.augment.wanted import wanted_counts
 from gateway.clients.generator import ITEMS_PER_CALL
 from gateway.context import Context
 from gateway.methods.registry import method_of
@@ -27,7 +28,8 @@ class Estimator:
         """
         recipe, method = augmentation.recipe, method_of(augmentation.recipe.method)
         dataset = await asyncio.to_thread(self._context.catalog.dataset, augmentation.dataset)
-        wanted = recipe.wanted * len(recipe.class_names or dataset.classes)
+        counts = await asyncio.to_thread(wanted_counts, self._context.store, dataset, recipe)
+        wanted = sum(counts.values())
         if not method.model:
             return pb.PlanAugmentationResponse(image_count=wanted, made_count=wanted)
         model = need_model(await self._context.clients.generator.served(), method)

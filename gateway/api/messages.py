@@ -126,6 +126,8 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
         safety_sample_count=recipe.safety_sample,
         preview_count=recipe.preview_count,
         rejections_uri=recipe.rejections_uri,
+        class_counts=dict(recipe.class_counts),
+        fill_up=recipe.fill_up,
         models=augmentation.models,
     )
     if result := augmentation.result:
@@ -170,6 +172,8 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
         safety_sample=message.safety_sample_count,
         preview_count=message.preview_count,
         rejections_uri=message.rejections_uri,
+        class_counts=dict(message.class_counts),
+        fill_up=message.fill_up,
     )
     result = None
     if message.HasField("result"):

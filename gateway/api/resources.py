@@ -79,11 +79,18 @@ class Recipe:
     safety_sample: int = 0
     preview_count: int = 0
     rejections_uri: str = ""
+    class_counts: Mapping[str, int] = field(default_factory=dict)
+    fill_up: bool = False
 
-    @property
-    def wanted(self) -> int:
-        """Accepted images to make per class now."""
-        return self.preview_count or self.images_per_class
+    def count_of(self, class_name: str, real_count: int) -> int:
+        """Accepted images to make of a class with so many training images, in all."""
+        count = self.class_counts.get(class_name, self.images_per_class)
+        return max(count - real_count, 0) if self.fill_up else count
+
+    def wanted_of(self, class_name: str, real_count: int) -> int:
+        """Accepted images to make of a class now: all, or the first for a preview."""
+        count = self.count_of(class_name, real_count)
+        return min(count, self.preview_count) if self.preview_count else count
 
 
 @dataclass(frozen=True)

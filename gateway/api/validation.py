@@ -13,6 +13,7 @@ from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, 
 from gateway.augment.rejections import read_rejections
 from gateway.augment.senses import parse_pins
 from gateway.augment.used_models import used_models
+from gateway.augment.wanted import check_counts
 from gateway.clients import Clients
 from gateway.clients.trainer import TrainingPlan
 from gateway.datasets import manifest
@@ -51,6 +52,7 @@ class Validator:
         _check_classes(recipe, dataset)
         parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
         await asyncio.to_thread(self._check_parents, recipe, dataset)
+        await asyncio.to_thread(check_counts, self._store, dataset, recipe)
         field = "augmentation.rejections_uri"
         await asyncio.to_thread(read_rejections, self._store, recipe.rejections_uri, field)
         pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")

@@ -188,10 +188,10 @@ class Making:
             )
 
     def _shortfalls(self, counts: Counts) -> list[Shortfall]:
-        wanted = self.plan.recipe.wanted
         made = counts.made
         shortfalls = []
         for name, material in self.materials.items():
+            wanted = self.plan.wanted(material)
             if made[name] == wanted:
                 continue
             reason = "the class has no training image to start from"

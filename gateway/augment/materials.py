@@ -48,7 +48,7 @@ async def collect(
 def classes_of(
     dataset: Dataset, recipe: Recipe, items: Sequence[DatasetItem]
 ) -> dict[str, ClassMaterial]:
-    """Returns the classes to augment with their possible parents.
+    """Returns the classes to augment with their possible parents, those of which some are wanted.
 
     Parents are training items only, and only the declared ones if any are declared.
     """
@@ -65,7 +65,8 @@ def classes_of(
             parents=tuple(sorted(parents[one.class_name], key=lambda item: item.item_id)),
         )
         for one in dataset.classes
-        if not recipe.class_names or one.class_name in recipe.class_names
+        if (not recipe.class_names or one.class_name in recipe.class_names)
+        and recipe.count_of(one.class_name, len(parents[one.class_name]))
     }
 
 

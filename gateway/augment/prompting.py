@@ -44,14 +44,17 @@ async def with_prompts(
     if needs.senses:
         senses = await find_senses(context, plan, materials, called, progress)
     wanted = needs.prompt_count or int(plan.values.get("prompts_per_class", 0))
-    count = min(wanted or recipe.images_per_class, recipe.images_per_class, _MOST_PROMPTS)
-    progress.start("prompt", count * len(materials), "prompts")
+    counts: dict[str, int] = {}
+    for name, material in materials.items():
+        images = recipe.count_of(name, len(material.parents))
+        counts[name] = min(wanted or images, images, _MOST_PROMPTS)
+    progress.start("prompt", sum(counts.values()), "prompts")
     names = list(materials)
 
     async def write(name: str) -> dict[str, Any]:
         others = tuple(called[other] for other in called if other != name)
         writing = _Writing(context, plan, name, called[name], others, senses.get(name))
-        return await writing.run(count)
+        return await writing.run(counts[name])
 
     prompters = context.clients.prompter.replicas
     written = await steps(

@@ -67,18 +67,18 @@ class Searching:
         """
         plan, store = replace(self.plan, model_digest=index.digest), self.context.store
         judged: Judged = {}
-        wanted = plan.recipe.wanted
+        wanted = {name: plan.wanted(material) for name, material in self.materials.items()}
         most = min(index.image_count, HITS_PER_SEARCH)
         for growth in range(1, GROWTH + 1):
             folder = f"{self.folder}/{growth}"
-            count = min(math.ceil(MARGIN * wanted * growth), most)
+            count = min(math.ceil(MARGIN * max(wanted.values(), default=0) * growth), most)
             searched = await asyncio.to_thread(Searched.below, store, folder)
             hits = await self._search(index, count, searched)
             claims = await asyncio.to_thread(share_out, hits, self._labels())
             await self._judge(claims, judged, searched)
             output = Output(store, folder)
             await asyncio.to_thread(self._choose, plan, index, claims, judged, output)
-            if output.counts.accepted_count == wanted * len(self.materials) or count == most:
+            if output.counts.accepted_count == sum(wanted.values()) or count == most:
                 break
         return {"folder": folder, "searched": count, "counts": output.counts.to_plain()}
 
@@ -220,7 +220,7 @@ class Searching:
         for name in sorted(claims, key=self._labels().__getitem__):
             taken = 0
             for rank, hit in enumerate(claims[name]):
-                if taken == plan.recipe.wanted:
+                if taken == plan.wanted(self.materials[name]):
                     break
                 item = self._item(plan, index, name, taken, rank, hit)
                 outcome = replace(Outcome(*judged[hit.image_uri]), item_id=item.item_id)
@@ -262,14 +262,13 @@ class Searching:
         return Item(item_id, slot, (), draft.prompt, None, None, lineage)
 
     def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
-        wanted = self.plan.recipe.wanted
-        made = {name: output.counts.made[name] for name in self.materials}
+        made = output.counts.made
         reason = f"of the {count} nearest images of the pool no more survived the filters"
         reason += f"; {left_out}" if left_out else ""
         return [
-            Shortfall(name, wanted, n, self.materials[name].problem or reason)
-            for name, n in made.items()
-            if n < wanted
+            Shortfall(name, self.plan.wanted(material), made[name], material.problem or reason)
+            for name, material in self.materials.items()
+            if made[name] < self.plan.wanted(material)
         ]
 
 

@@ -27,6 +27,8 @@ class AugmentArguments:
     display_names: dict[str, str] = field(default_factory=dict)
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
+    class_counts: dict[str, int] = field(default_factory=dict)
+    fill_up: bool = False
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -34,11 +36,16 @@ class AugmentArguments:
 
     def run_id(self, models: Mapping[str, str]) -> str:
         """The id of the run with the models that the system has, by role."""
-        return inputs.run_id(self.method, {**vars(self), "models": dict(models)})
+        return inputs.run_id(self.method, {**self._values(), "models": dict(models)})
 
     def output_id(self, form: str) -> str:
         """What an output folder belongs to: a command, in a format."""
-        return f"{inputs.run_id(self.method, vars(self))} {form}"
+        return f"{inputs.run_id(self.method, self._values())} {form}"
+
+    def _values(self) -> dict[str, object]:
+        """What ids are made of, which newer options do not change for who has none."""
+        newer = ("class_counts", "fill_up")
+        return {name: v for name, v in vars(self).items() if v or name not in newer}
 
 
 @dataclass(frozen=True)

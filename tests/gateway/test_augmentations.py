@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from gateway.methods.registry import all_methods
 from servicekit.errors import Exhausted, from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
+from tests.gateway.pictures import picture, write_pool
 from tests.gateway.system import open_system, rows_of
 
 
@@ -305,3 +307,51 @@ async def test_prompts_that_lack_what_wordnet_does_not_know_are_counted_and_said
     [notice] = [text for text in made.result.notices if "WordNet" in text]
     assert "1 of 2 classes ('dog'): 6 of 12 prompts say less" in notice and "--names" in notice
     assert not [text for text in known.result.notices if "WordNet" in text]
+
+
+@pytest.mark.parametrize("method", ["contextual", "retrieval"])
+async def test_classes_are_filled_up_and_have_numbers_of_their_own(folders, method):
+    root, train, _ = folders
+    for number in (3, 4):
+        (train / "dog" / f"{number}.png").write_bytes(picture(("more", number)))
+    pool = f"file://{write_pool(root / 'pool.parquet')}" if method == "retrieval" else ""
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        wanted = {"method": method, "pool_uri": pool}
+        fields = {**wanted, "images_per_class": 6, "fill_up": True}
+        request = pb.PlanAugmentationRequest(
+            parent="datasets/pets", augmentation=pb.Augmentation(**fields)
+        )
+        plan = await system.stub.PlanAugmentation(request, timeout=10)
+        filled = await system.augment("filled", **fields)
+        own = await system.augment("own", **wanted, class_counts={"cat": 0, "dog": 5})
+        counts = [
+            Counter(row["class_name"] for row in rows_of(system.store, one.result.manifest_uri))
+            for one in (filled, own)
+        ]
+    assert counts == [{"cat": 3, "dog": 1}, {"dog": 5}]
+    assert plan.image_count == 4
+    assert not filled.result.shortfalls and not own.result.shortfalls
+
+
+async def test_counts_of_nothing_that_can_be_made_are_refused(folders):
+    root, train, _ = folders
+    cases = [
+        ({"class_counts": {"cow": 5}}, "class_counts", "'cow', which datasets/pets has not"),
+        (
+            {"class_counts": {"dog": 5}, "class_names": ["cat"]},
+            "class_counts",
+            "'dog', which class_names has not",
+        ),
+        ({"class_counts": {"cat": 0, "dog": 0}}, "class_counts", "0 images of every class"),
+        ({"images_per_class": 3, "fill_up": True}, "images_per_class", "nothing to fill up"),
+        ({"class_counts": {"cat": -1}}, "class_counts", ""),
+    ]
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        for fields, field, words in cases:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await system.start(**fields)
+            error = from_rpc_error(caught.value)
+            assert error.code.name == "INVALID_ARGUMENT" and words in error.message
+            assert error.field.startswith(f"augmentation.{field}")

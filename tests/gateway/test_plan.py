@@ -259,3 +259,23 @@ def test_images_that_are_drafted_together_are_those_drafted_one_by_one(monkeypat
     for together in (1, 3, 100):
         monkeypatch.setattr(plan_module, "_TOGETHER", together)
         assert list(plan.drafts(slots, MATERIALS)) == list(zip(slots, alone, strict=True))
+
+
+def test_classes_have_numbers_of_their_own_and_keep_the_images_that_they_have_anyway():
+    same = items_of(plan_of(images_per_class=4))
+    plan = plan_of(images_per_class=2, class_counts={"class_0": 4, "class_2": 0})
+    items = items_of(plan)
+    assert Counter(item.slot.class_name for item in items) == {"class_0": 4, "class_1": 2}
+    assert {item.item_id for item in items} < {item.item_id for item in same}
+    slots = plan.first_slots(MATERIALS.values())
+    assert [slots[number] for number in range(len(slots))] == [item.slot for item in items]
+
+
+def test_classes_are_filled_up_to_a_number_by_what_they_lack():
+    materials = {f"class_{label}": material(label, count) for label, count in enumerate((1, 3, 7))}
+    plan = plan_of(images_per_class=5, fill_up=True)
+    made = Counter(item.slot.class_name for item in items_of(plan, materials))
+    assert made == {"class_0": 4, "class_1": 2}
+    preview = plan_of(images_per_class=5, fill_up=True, preview_count=3)
+    made = Counter(item.slot.class_name for item in items_of(preview, materials))
+    assert made == {"class_0": 3, "class_1": 2}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import inputs, options, outputs
+from gateway.cli.amounts import amount_of
 from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.exporting import check_format
@@ -25,7 +26,19 @@ Method = Annotated[
     ),
 ]
 PerClass = Annotated[
-    int, typer.Option(metavar="N", min=1, max=1_000_000, help="Accepted images per class.")
+    str | None,
+    typer.Option(
+        metavar="N|NAME=N,...|FILE",
+        help="Images to add per class, 100 by default. cat=50,dog=200: of these classes alone; "
+        "100,cat=50: of the others 100; a file: a line 'cat = 50' per class.",
+    ),
+]
+FillTo = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|NAME=N,...|FILE",
+        help="Instead: images up to which each class is filled, the real ones included.",
+    ),
 ]
 Out = Annotated[
     Path,
@@ -72,7 +85,8 @@ Classes = Annotated[
 def augment(
     source: options.Source,
     method: Method = "mvc",
-    per_class: PerClass = 100,
+    per_class: PerClass = None,
+    fill_to: FillTo = None,
     out: Out = Path("augmented"),
     form: Format = "imagefolder",
     test: options.Test = None,
@@ -111,16 +125,20 @@ def augment(
     A run that was stopped, even killed, goes on when the same command is given again.
 
     $ variegate augment ./my-images --per-class 100 --out ./augmented
+    $ variegate augment ./my-images --fill-to 200
     $ variegate augment ./my-images --method contextual --classes cat,dog --preview 4
     $ variegate augment ./my-images --method retrieval --pool ./photos.parquet
     """
     common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
 
     def prepare() -> AugmentArguments:
+        amount = amount_of(per_class, fill_to)
+        only = inputs.names(classes) or (list(amount.of_classes) if amount.only_those else [])
         args = AugmentArguments(
-            source, test, shots, method, per_class, seed, steps, guidance, pool, deterministic,
-            check_safety, inputs.names(classes), inputs.parameters(param), read_names(names),
+            source, test, shots, method, amount.each, seed, steps, guidance, pool, deterministic,
+            check_safety, only, inputs.parameters(param), read_names(names),
             refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
+            amount.of_classes, amount.fill_up,
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *inputs.local_paths(source, test))

@@ -97,6 +97,8 @@ def _to_pb(args: AugmentArguments, pool_uri: str) -> pb.Augmentation:
         guidance_scale=args.guidance,
         deterministic=args.deterministic,
         check_safety=args.check_safety,
+        class_counts=args.class_counts,
+        fill_up=args.fill_up,
     )
 
 
@@ -114,6 +116,8 @@ def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str
         "models": dict(made.models),
         "out": str(out),
         "images_per_class": made.images_per_class,
+        "class_counts": dict(made.class_counts),
+        "fill_up": made.fill_up,
         "accepted_count": result.accepted_count,
         "rejected_count": result.rejected_count,
         "digest": result.digest,

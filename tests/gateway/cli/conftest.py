@@ -90,3 +90,10 @@ def photos(tmp_path):
 @pytest.fixture
 def unused_port():
     return free_port()
+
+
+@pytest.fixture
+def at(gateway, tmp_path):
+    """The options of the running system."""
+    store = (tmp_path / "store").as_uri()
+    return ["--gateway", gateway.target, "--store", store]

@@ -2,20 +2,12 @@
 
 import json
 
-import pytest
 from PIL import Image
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import planning
 from gateway.cli.contact_sheet import write_sheet
 from gateway.cli.planning import Plan
-
-
-@pytest.fixture
-def at(gateway, tmp_path):
-    """The options of the running system."""
-    store = (tmp_path / "store").as_uri()
-    return ["--gateway", gateway.target, "--store", store]
 
 
 def test_the_plan_is_said_before_anything_is_made(variegate, gateway, photos, at):

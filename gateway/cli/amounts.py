@@ -1,0 +1,76 @@
+"""How many images of each class: --per-class and --fill-to."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.cli import inputs
+from gateway.cli.failures import CliError
+from gateway.cli.names_file import read_names
+
+USUAL = 100
+_MOST = 1_000_000
+_FORMS = (
+    "Write --per-class 100, --per-class cat=50,dog=200 (of others none), --per-class 100,cat=50 "
+    "(100 of the others), or a file with a line such as 'cat = 50' per class."
+)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Images of each class, and of single ones; `only_those` of no others.
+
+    With `fill_up` the real images are among them.
+    """
+
+    each: int = USUAL
+    of_classes: dict[str, int] = field(default_factory=dict)
+    only_those: bool = False
+    fill_up: bool = False
+
+
+def amount_of(per_class: str | None, fill_to: str | None) -> Amount:
+    """What the two options ask for. Raises CliError for both, or what says no number."""
+    if per_class is not None and fill_to is not None:
+        raise CliError(
+            "--per-class says how many to add, --fill-to up to how many, and both are given.",
+            remedy="Leave one of them out.",
+        )
+    option, text = ("--fill-to", fill_to) if fill_to is not None else ("--per-class", per_class)
+    if text is None:
+        return Amount()
+    each, counts = _read(option, text)
+    if each is None:
+        return Amount(max(counts.values()), counts, only_those=True, fill_up=fill_to is not None)
+    return Amount(each, counts, fill_up=fill_to is not None)
+
+
+def _read(option: str, text: str) -> tuple[int | None, dict[str, int]]:
+    parts = inputs.names(text)
+    if len(parts) == 1 and "=" not in text and not _is_number(text) and Path(text).exists():
+        pairs = read_names(text).items()
+        return None, {name: _number(option, number, name) for name, number in pairs}
+    each: int | None = None
+    counts: dict[str, int] = {}
+    for part in parts:
+        name, has_name, number = part.rpartition("=")
+        if has_name:
+            counts[name.strip()] = _number(option, number, name.strip())
+        else:
+            each = _number(option, part, "")
+    if each is None and not any(counts.values()):
+        raise CliError(f"{option} {text} asks for no image.", remedy=_FORMS)
+    return each, counts
+
+
+def _number(option: str, text: str, name: str) -> int:
+    text, least = text.strip(), 0 if name else 1
+    number = int(text) if _is_number(text) else -1
+    if least <= number <= _MOST:
+        return number
+    span = f"number in [{least}, {_MOST}]"
+    what = f"{text!r} of {name!r} is no {span}" if name else f"{text!r} is no {span} and no file"
+    raise CliError(f"{option}: {what}.", remedy=_FORMS)
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().isascii() and text.strip().isdigit()
