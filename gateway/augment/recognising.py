@@ -3,8 +3,8 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -31,14 +31,15 @@ _COLUMNS = ("class_name", "item_id", "image_uri", "sha256")
 Images = Sequence[tuple[str, str]]  # (URI, SHA-256)
 
 
-@dataclass
 class Recognising:
-    """The look at one augmentation. The texts of all classes are embedded once."""
+    """The look at one augmentation. What all classes share is made once: their texts' vectors."""
 
-    context: Context
-    dataset: Dataset
-    encoder: str = ""
-    texts: Array | None = None
+    def __init__(self, context: Context, dataset: Dataset) -> None:
+        self.context, self.dataset = context, dataset
+        self._texts = _Once(self._embed_texts)
+        # Of what decides over all counts alike.
+        self._names = digest([one.called for one in dataset.classes])
+        self._encoder = ""
 
     async def run(
         self, materials: Mapping[str, ClassMaterial], output: Output, progress: Progress
@@ -52,9 +53,9 @@ class Recognising:
         progress.start("recognise", len(names), "classes")
         if not names:
             return ()
-        made = _Once(partial(_lowest, output, count))
+        made = _Once(partial(asyncio.to_thread, _lowest, output, count))
         labels = {one.class_name: at for at, one in enumerate(self.dataset.classes)}
-        self.encoder = await step("encoder", self.context.clients.retriever.encoder)
+        self._encoder = await step("encoder", self.context.clients.retriever.encoder)
 
         async def look(name: str) -> dict[str, int | str]:
             real = [(p.image_uri, p.sha256) for p in materials[name].parents[:count]]
@@ -86,32 +87,32 @@ class Recognising:
         """
         if not images:
             return 0
-        names = [one.called for one in self.dataset.classes]
-        name = digest("recognised", self.encoder, names, label, [sha for _, sha in images])
+        shown = [sha for _, sha in images]
+        name = digest("recognised", self._encoder, self._names, label, shown)
         key, store = f"recognised/{name[:2]}/{name}.json", self.context.store
         if await asyncio.to_thread(store.exists, key):
             return int(json.loads(await asyncio.to_thread(store.get, key)))
-        clients = self.context.clients
-        vectors = await clients.screener.embed_images([uri for uri, _ in images])
-        if self.texts is None:
-            texts = [shown_text(one.called) for one in self.dataset.classes]
-            self.texts = await clients.retriever.embed_texts(texts)
-        found = await asyncio.to_thread(_nearest, vectors, self.texts, label)
+        vectors = await self.context.clients.screener.embed_images([uri for uri, _ in images])
+        found = await asyncio.to_thread(_nearest, vectors, await self._texts.get(), label)
         await asyncio.to_thread(store.put, key, json.dumps(found).encode())
         return found
 
+    async def _embed_texts(self) -> Array:
+        texts = [shown_text(one.called) for one in self.dataset.classes]
+        return await self.context.clients.retriever.embed_texts(texts)
+
 
 class _Once(Generic[T]):
-    """What is looked up in a thread when it is asked for, once."""
+    """What is looked up when it is asked for, once, also where several ask at the same time."""
 
-    def __init__(self, look: Callable[[], T]) -> None:
+    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
         self._look, self._lock = look, asyncio.Lock()
         self._found: list[T] = []
 
     async def get(self) -> T:
         async with self._lock:
             if not self._found:
-                self._found.append(await asyncio.to_thread(self._look))
+                self._found.append(await self._look())
         return self._found[0]
 
 

@@ -1,13 +1,17 @@
 """Whether the images made show their classes, as CLIP sees it, and where that means nothing."""
 
+import asyncio
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.augment import recognising
 from gateway.augment.lengths import lengths_of, most_of_name, shorter_names
 from gateway.augment.recognition import ClassRecognition, together, warnings_of, worst_first
+from gateway.clients.retriever import Retriever
+from gateway.digests import digest
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system, rows_of
 
@@ -91,6 +95,37 @@ async def test_classes_that_the_models_do_not_know_are_told(root, method):
     )
     assert any("no more often than by chance" in text for text in made.result.notices)
     assert looked <= 2 * 3 * 64
+
+
+async def test_looking_takes_as_much_for_each_class_however_many_there_are(tmp_path, monkeypatch):
+    """Twice as many classes are twice as much to hash, and each class's text is embedded once."""
+    hashed, embedded = [], []
+
+    def noted(*parts):
+        hashed.append(len(json.dumps(parts)))
+        return digest(*parts)
+
+    async def embed(self, texts):
+        embedded.append(list(texts))
+        await asyncio.sleep(0.01)  # Others ask meanwhile.
+        return await embed_texts(self, texts)
+
+    embed_texts = Retriever.embed_texts
+    monkeypatch.setattr(recognising, "digest", noted)
+    monkeypatch.setattr(Retriever, "embed_texts", embed)
+    totals = []
+    for count in (6, 12):
+        root, names = tmp_path / str(count), [f"class{number:02}" for number in range(count)]
+        write_folder(root / "train", names, count=1)
+        hashed.clear()
+        embedded.clear()
+        async with open_system(root / "state", root) as system:
+            await system.import_folder(root / "train")
+            made = await system.augment(method="simple", images_per_class=1)
+        assert len(made.result.recognition) == count
+        assert [len(texts) for texts in embedded] == [count]
+        totals.append(sum(hashed))
+    assert totals[1] < 2.1 * totals[0]
 
 
 async def test_a_single_class_has_nothing_to_be_taken_for(tmp_path):
