@@ -1,6 +1,7 @@
 """Student's t distribution, from the incomplete beta function: no more than intervals need."""
 
 import math
+from functools import cache
 
 _LEAST = 1e-300  # In place of 0 as a denominator.
 _ENOUGH = 1e-15
@@ -15,6 +16,7 @@ def two_sided_p(t: float, freedom: int) -> float:
     return _beta_share(freedom / whole, t * t / whole, freedom / 2, 0.5)
 
 
+@cache  # Every class of every row asks for the same one.
 def quantile(confidence: float, freedom: int) -> float:
     """The t that |T| stays below with a chance of `confidence`, 0 <= confidence < 1."""
     if not 0 <= confidence < 1:

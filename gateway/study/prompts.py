@@ -8,6 +8,8 @@ from gateway.export.statistics import mean
 from gateway.study.records import AugmentationRecord
 
 _SUMS = ("prompt_count", "failed_count", "repeated_count", "clip_cut_count", "fallback_count")
+# Classes whose meaning is doubtful that a note names; the report's table has all.
+_NAMED = 40
 _MEANS = ("distinct_1", "distinct_2", "mean_distance")
 
 
@@ -75,7 +77,9 @@ def doubts(label: str, senses: Sequence[Mapping[str, Any]]) -> list[str]:
     unsure = [f"{one['class_name']} ({one['definition']})" for one in senses if one["ambiguous"]]
     if not unsure:
         return []
+    shown = "; ".join(unsure[:_NAMED])
+    shown += f" and {len(unsure) - _NAMED} other classes" if len(unsure) > _NAMED else ""
     return [
-        f"{label}: the photographs do not tell for sure what is meant by {'; '.join(unsure)}. "
+        f"{label}: the photographs do not tell for sure what is meant by {shown}. "
         "The commonest meaning was taken; pin another with the parameter senses, CLASS=SENSE."
     ]

@@ -51,7 +51,6 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         time_rows=time_rows(results),
         papers=papers,
         lineages=_embedded(_lineages(gallery)),
-        results_json=_embedded(json.loads(results.to_json())),
         css=Markup(_text("style.css")),
         script=Markup(_text("script.js")),
     )
