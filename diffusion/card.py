@@ -8,8 +8,11 @@ from diffusion.errors import BrokenModel
 from diffusion.families.base import IMAGE_EMBEDDING, SCALE, TEXT
 from diffusion.families.registry import family_of
 from diffusion.folder import ModelFolder
-from diffusion.ip_adapter import ENCODER, find_adapter
+from diffusion.ip_adapter import ENCODER, find_adapter, has_encoder
 from diffusion.schedules.tables import version_of
+
+# What image conditions may use of a model with an adapter, besides what its family has.
+ADAPTED = (IMAGE_EMBEDDING, SCALE)
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Card:
     those of the tensors that stand for a text, by the names of its family, and `token_widths` the
     lengths of a token's vector in each text encoder. `accepts` is what an image condition may use
     of it, and with `needs_image` there must be one. `image_encoder` is empty and `image_dimension`
-    0 if it has no image encoder. `adapter` is the file of its IP-Adapter, "" without one.
+    0 if it has no image encoder. `adapter` is the file of its IP-Adapter, "" without one; a model
+    that `takes_adapter` can be given one.
     `steps_version` is that of the arithmetic of its steps.
     """
 
@@ -41,6 +45,7 @@ class Card:
     accepts: tuple[str, ...] = ()
     needs_image: bool = False
     adapter: str = ""
+    takes_adapter: bool = False
     # "fp16" where only such files hold the weights of a part; None loads the plain ones.
     weights_variant: str | None = None
     steps_version: int = 1
@@ -68,13 +73,15 @@ def read_card(path: Path) -> Card:
         raise BrokenModel(
             folder.name, f"it is of {family.title}, which takes no adapter; remove {adapter}"
         )
-    has_vision = bool((index.get("image_encoder") or [None])[0]) or bool(adapter)
-    vision = folder.json("image_encoder/config.json") if has_vision else {}
+    has_own_encoder = bool((index.get(ENCODER) or [None])[0])
+    has_vision = has_own_encoder or (family.takes_adapter and has_encoder(folder))
+    vision = folder.json(f"{ENCODER}/config.json") if has_vision else {}
     own = folder.own_defaults()
     parts = ["unet", "vae", *family.text_encoders]
-    variant = folder.weights_variant(parts if adapter or not vision else [*parts, ENCODER])
+    with_encoder = has_own_encoder and not adapter
+    variant = folder.weights_variant([*parts, ENCODER] if with_encoder else parts)
     side = int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
-    image_encoder = own.get("image_encoder") or folder.part_id("image_encoder") if vision else ""
+    image_encoder = own.get("image_encoder") or folder.part_id(ENCODER) if vision else ""
     return Card(
         name=folder.name,
         folder=path,
@@ -93,9 +100,10 @@ def read_card(path: Path) -> Card:
         height=int(own.get("height", side)),
         default_steps=int(own.get("steps", 50)),
         default_guidance_scale=float(own.get("guidance_scale", 7.5)),
-        accepts=(*family.accepts, IMAGE_EMBEDDING, SCALE) if adapter else family.accepts,
+        accepts=(*family.accepts, *ADAPTED) if adapter else family.accepts,
         needs_image=family.needs_image,
         adapter=adapter,
+        takes_adapter=family.takes_adapter and has_vision and not adapter,
         weights_variant=variant,
         steps_version=version_of(folder.json("scheduler/scheduler_config.json")),
     )

@@ -11,13 +11,21 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion.card import Card
-from diffusion.embeddings import FloatArray, Inputs, Text, TextArrays
+from diffusion.embeddings import (
+    FloatArray,
+    Inputs,
+    LearnedText,
+    Text,
+    TextArrays,
+    WordedText,
+)
 from diffusion.families.base import TEXT
 from diffusion.families.registry import family_of
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.loading import load_pipeline
 from diffusion.mixing import CaptionMix
 from diffusion.placement import Placement
+from diffusion.words import Prompt, prompt_of
 
 # Of a class of two thousand captions each is encoded once, at the size of Stable Diffusion's.
 _CACHED_BYTES = 512 * 2**20
@@ -31,22 +39,28 @@ class Encoders:
         self._pipeline = pipeline
         self._device, self._dtype = placement.device, placement.dtype
         self._family = family_of(card.pipeline, card.name)
-        self._prompts: OrderedDict[str, Inputs] = OrderedDict()
+        self._prompts: OrderedDict[Prompt, Inputs] = OrderedDict()
         self._bytes = 0
 
     def texts(self, texts: Sequence[Text]) -> list[Inputs]:
         """Returns what stands for each text; what is encoded already is only moved."""
-        self._remember(list(dict.fromkeys(prompt for text in texts for prompt in _prompts(text))))
+        prompts = (prompt for text in texts for prompt in _prompts(text))
+        self._remember(list(dict.fromkeys(prompts)))
         return [self._text(text) for text in texts]
 
     def _text(self, text: Text) -> Inputs:
-        if isinstance(text, str):
-            return self._prompts[text]
-        if isinstance(text, CaptionMix):
-            captions = [self._prompts[caption] for caption in text.captions]
-            mixed = text.of([caption[TEXT] for caption in captions])
-            return {**captions[text.start], TEXT: mixed}
-        return {name: self._moved(values) for name, values in text.items()}
+        match text:
+            case str() | CaptionMix() | WordedText():
+                whole, prompts = _read(text)
+                encoded = [self._prompts[prompt] for prompt in prompts]
+                if isinstance(whole, str):
+                    return encoded[0]
+                mixed = whole.of([caption[TEXT] for caption in encoded])
+                return {**encoded[whole.start], TEXT: mixed}
+            case LearnedText():
+                return self._text(text.arrays)
+            case _:
+                return {name: self._moved(values) for name, values in text.items()}
 
     def images(self, sources: Sequence[FloatArray | Image.Image]) -> list[Tensor]:
         """Returns the embedding [d] of each image; what is an embedding already is only moved."""
@@ -60,7 +74,7 @@ class Encoders:
     def _moved(self, values: FloatArray) -> Tensor:
         return torch.from_numpy(values).to(self._device, self._dtype)
 
-    def _remember(self, prompts: Sequence[str]) -> None:
+    def _remember(self, prompts: Sequence[Prompt]) -> None:
         """Makes sure that the cache holds these prompts, as its newest."""
         new = [prompt for prompt in prompts if prompt not in self._prompts]
         if new:
@@ -86,10 +100,15 @@ class Encoders:
         return in_chunks(embed, (pixels,), ENCODER_ROWS, pad=True)
 
 
-def _prompts(text: Text) -> Sequence[str]:
-    if isinstance(text, str):
-        return [text]
-    return text.captions if isinstance(text, CaptionMix) else []
+def _read(text: str | CaptionMix | WordedText) -> tuple[str | CaptionMix, list[Prompt]]:
+    """Returns a text without its words, and the prompts that are encoded for it, with theirs."""
+    whole, words = (text.text, text.words) if isinstance(text, WordedText) else (text, ())
+    captions = [whole] if isinstance(whole, str) else whole.captions
+    return whole, [prompt_of(caption, words) for caption in captions]
+
+
+def _prompts(text: Text) -> Sequence[Prompt]:
+    return _read(text)[1] if isinstance(text, str | CaptionMix | WordedText) else []
 
 
 def _bytes_of(inputs: Inputs) -> int:

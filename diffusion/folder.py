@@ -43,6 +43,10 @@ class ModelFolder:
         """Says whether there is such a file."""
         return path in self._files
 
+    def has_weights(self, part: str) -> bool:
+        """Says whether a part has weights that are no pickles."""
+        return any(p.startswith(f"{part}/") and p.endswith(".safetensors") for p in self._files)
+
     def named(self, pattern: str) -> list[str]:
         """Returns the files of the folder itself whose names match a pattern, sorted."""
         return sorted(path for path in self._files if "/" not in path and fnmatch(path, pattern))

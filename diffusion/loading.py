@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from diffusion.card import Card
 from diffusion.errors import BrokenModel
@@ -38,11 +39,10 @@ def load_pipeline(card: Card, placement: Placement, *, without: tuple[str, ...] 
             low_cpu_mem_usage=True,
             **dict.fromkeys(left_out),
         )
-        if card.adapter:
-            folder = ModelFolder(card.folder)
-            attach_encoder(pipeline, folder, placement.dtype)
-            if "unet" not in without:
-                attach_adapter(pipeline, folder, card.adapter)
+        if card.adapter or card.takes_adapter:
+            attach_encoder(pipeline, ModelFolder(card.folder), placement.dtype)
+        if card.adapter and "unet" not in without:
+            attach_adapter(pipeline.unet, load_file(card.folder / card.adapter))
     except Exception as error:
         raise BrokenModel(card.name, f"its components do not load: {error}") from error
     for part in pipeline.components.values():

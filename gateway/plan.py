@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import overload
 
 from gateway.api.resources import Recipe
-from gateway.digests import Plain, digest, seed_of
+from gateway.digests import Plain, digest, seed_of, sha256_of
+from gateway.methods.artefacts import Artefact, ArtefactKind
 from gateway.methods.base import (
     ClassMaterial,
     Draft,
@@ -48,6 +49,16 @@ class ModelInfo:
     engine: str = ""
     image_conditions: tuple[str, ...] = ()
 
+    def digest_with(self, artefacts: Iterable[Artefact]) -> str:
+        """Returns the digest that images have of this model with artefacts in it."""
+        found = sorted(one.sha256 for one in artefacts if not one.kind.is_of_text)
+        return sha256_of(" ".join([self.digest, *found]).encode()) if found else self.digest
+
+    def takes_adapter_images(self, artefacts: Iterable[Artefact]) -> bool:
+        """Says whether it takes image embeddings as models with an IP-Adapter do."""
+        is_given = any(one.kind == ArtefactKind.ADAPTER for one in artefacts)
+        return is_given or "adapter" in self.image_conditions
+
 
 @dataclass(frozen=True)
 class Item:
@@ -60,6 +71,7 @@ class Item:
     text: Text
     image: Image
     lineage: Mapping[str, Plain]
+    artefacts: tuple[Artefact, ...] = ()
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -138,8 +150,22 @@ class Plan:
             "deterministic": self.recipe.deterministic,
             **draft.lineage,
         }
-        item_id = self.item_id(slot.class_name, parents, draft.prompt, slot.seed)
-        return Item(item_id, slot, parents, draft.prompt, draft.text, draft.image, lineage)
+        more: list[Plain] = []
+        if draft.artefacts:
+            # By their digests alone: the same file under another name makes the same image.
+            more = [{"artefacts": sorted([one.kind, one.sha256] for one in draft.artefacts)}]
+            lineage["artefacts"] = [vars(one) for one in draft.artefacts]
+        item_id = self.item_id(slot.class_name, parents, draft.prompt, slot.seed, *more)
+        return Item(
+            item_id,
+            slot,
+            parents,
+            draft.prompt,
+            draft.text,
+            draft.image,
+            lineage,
+            draft.artefacts,
+        )
 
     def item_id(
         self, class_name: str, parents: tuple[str, ...], prompt: str, seed: int, *more: Plain

@@ -18,8 +18,8 @@ B = TypeVar("B", bound=Backend)
 
 def start_engine(settings: GeneratorSettings, store: ObjectStore) -> "Engine":
     """Loads the models into this process. Raises Precondition if none of them can be used."""
+    from generator.artefacts import fetch_from
     from generator.engine.engine import Engine
-    from generator.weights import fetch_from
 
     with translated():
         registry = scan(settings.models_folder, settings.models)

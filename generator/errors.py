@@ -36,8 +36,8 @@ def translate(error: Exception, prefix: str = "") -> ServiceError:
             return Exhausted(str(error), retry_after=1.0, metadata={"limit": str(error.limit)})
         case engine.EngineClosed():
             return Unavailable(str(error), reason="SHUTTING_DOWN")
-        case engine.UnknownVariant():
-            return NotFound(str(error), resource=error.uri, reason="VARIANT_NOT_FOUND")
+        case engine.UnknownArtefact():
+            return NotFound(str(error), resource=error.uri, reason="ARTEFACT_NOT_FOUND")
         case engine.OutOfMemory():
             return Exhausted(
                 str(error),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion.card import Card
-from diffusion.embeddings import Text
+from diffusion.embeddings import LearnedText, Text, WordedText
 from diffusion.families.base import TEXT
 from diffusion.mixing import CaptionMix
 from generator.engine.conditions.embeddings import array_identity
@@ -44,7 +44,7 @@ def key_of(item: Item, card: Card, signature: str, prefix: str) -> str:
     guidance = item.guidance_scale if item.is_guided else 1.0
     determining = {
         "version": _VERSION,
-        "model": weights_digest(card, item.variant),
+        "model": weights_digest(card, item.artefacts),
         "size": [card.width, card.height],
         "engine": signature,
         "deterministic": item.deterministic,
@@ -67,6 +67,10 @@ def _text(text: Text) -> dict[str, Any]:
         return {"prompt": text}
     if isinstance(text, CaptionMix):
         return text.identity()
+    if isinstance(text, WordedText):
+        return {**_text(text.text), "words": sorted(word.sha256 for word in text.words)}
+    if isinstance(text, LearnedText):
+        return {"learned": text.sha256}
     found = {name: array_identity(values) for name, values in text.items()}
     return found.pop(TEXT) | found
 

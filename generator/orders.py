@@ -5,25 +5,26 @@ from dataclasses import dataclass
 
 from variegate.generator.v1 import generator_pb2 as pb
 
+from diffusion.artefacts.facts import Artefact
 from diffusion.card import Card
 from diffusion.errors import DiffusionError
-from generator import tensors
+from generator.artefacts import artefact_from_pb
 from generator.backend import Backend
-from generator.engine.checks import check_item
+from generator.engine.checks import changed_card, check_item
 from generator.engine.conditions.registry import condition_from_pb
-from generator.engine.items import Item, Variant
+from generator.engine.items import Item
 from generator.errors import translate
 from generator.gallery import Gallery, Stored, key_of
 from generator.reader import CallReader
+from generator.texts import text_from_pb
 from servicekit.errors import ServiceError
-from servicekit.storage import to_key
 
 
 @dataclass(frozen=True)
 class Sampling:
     """What holds for all items of a call, defaults filled in."""
 
-    variant: Variant | None
+    artefacts: tuple[Artefact, ...]
     steps: int
     guidance_scale: float
     deterministic: bool
@@ -48,14 +49,19 @@ class Refused:
 
 
 def sampling_of(request: pb.GenerateImagesRequest, card: Card) -> Sampling:
-    """Fills in the model's defaults. Raises InvalidArgument if the variant's URI is none."""
-    sampling, variant = request.sampling, None
-    if request.HasField("variant"):
-        to_key(request.variant.uri, "variant.uri")
-        variant = Variant(request.variant.uri, request.variant.sha256)
+    """Fills in the model's defaults.
+
+    Raises InvalidArgument or BadCondition naming an artefact that a call of the model cannot have.
+    """
+    sampling = request.sampling
+    artefacts = tuple(
+        artefact_from_pb(message, f"artefacts[{number}]")
+        for number, message in enumerate(request.artefacts)
+    )
+    changed_card(card, artefacts)
     has_scale = sampling.HasField("guidance_scale")
     return Sampling(
-        variant=variant,
+        artefacts=artefacts,
         steps=sampling.steps or card.default_steps,
         guidance_scale=sampling.guidance_scale if has_scale else card.default_guidance_scale,
         deterministic=sampling.deterministic,
@@ -74,6 +80,7 @@ class OrderBook:
         reader: CallReader,
     ) -> None:
         self._card, self._sampling, self._prefix = reader.card, sampling, prefix
+        self._changed_card = changed_card(reader.card, sampling.artefacts)
         self._signature = backend.signature(deterministic=sampling.deterministic)
         self._gallery, self._reader = gallery, reader
 
@@ -96,11 +103,11 @@ class OrderBook:
             seed=wanted.seed,
             steps=sampling.steps,
             guidance_scale=sampling.guidance_scale,
-            text=tensors.text_from_pb(wanted.text, f"{field}text", self._card),
-            negative=tensors.text_from_pb(wanted.negative, f"{field}negative", self._card),
+            text=await text_from_pb(wanted.text, f"{field}text", self._reader),
+            negative=await text_from_pb(wanted.negative, f"{field}negative", self._reader),
             condition=await condition_from_pb(
-                wanted.image, f"{field}image", self._reader, self._card
+                wanted.image, f"{field}image", self._reader, self._changed_card
             ),
             deterministic=sampling.deterministic,
-            variant=sampling.variant,
+            artefacts=sampling.artefacts,
         )

@@ -9,18 +9,28 @@ from diffusion.card import Card
 from diffusion.embeddings import FloatArray
 from diffusion.pixels import fit
 from generator import tensors
+from generator.artefacts import TextArtefacts
 from generator.backend import Backend
 from generator.sources import Sources
 from servicekit.storage import ObjectStore
 
 
 class CallReader:
-    """Reads images and embeddings for one call. `room` bounds the reading of all calls together."""
+    """Reads images, embeddings and artefacts for one call.
+
+    `room` bounds the reading of images of all calls together, and `artefacts` are theirs, too.
+    """
 
     def __init__(
-        self, card: Card, backend: Backend, store: ObjectStore, room: asyncio.Semaphore
+        self,
+        card: Card,
+        backend: Backend,
+        store: ObjectStore,
+        room: asyncio.Semaphore,
+        artefacts: TextArtefacts,
     ) -> None:
         self.card = card
+        self.artefacts = artefacts
         self._backend = backend
         self._pictures = Sources(store, room, self._fit)
         self._embeddings = Sources(store, room, self.embed)

@@ -16,6 +16,7 @@ from diffusion.embeddings import FloatArray
 from diffusion.families.base import POOLED_TEXT, TEXT
 from diffusion.fixed_shapes import ENCODER_ROWS
 from generator import tensors
+from generator.artefacts import TextArtefacts
 from generator.backend import Backend
 from generator.engine.checks import no_image_encoder
 from generator.engine.conditions.registry import names_of
@@ -25,7 +26,8 @@ from generator.gallery import Gallery, Stored
 from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
 from generator.reader import CallReader
 from generator.sources import AT_ONCE, read_group
-from generator.tokens import TokenCounter
+from generator.texts import words_from_pb
+from generator.tokenizers import Tokenizers
 from servicekit.errors import InvalidArgument, Precondition, Unavailable, to_status
 from servicekit.storage import ObjectStore, to_key, to_uri
 from servicekit.together import together
@@ -46,14 +48,18 @@ class _Call:
 
 
 class GeneratorService(rpc.GeneratorServiceServicer):
-    """Serves images. `backend` is set once the models are loaded."""
+    """Serves images. `backend` is set once the models are loaded.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Up to `artefact_bytes` of artefacts of texts are kept in memory.
+    """
+
+    def __init__(self, store: ObjectStore, artefact_bytes: int) -> None:
         self.backend: Backend | None = None
         self._store = store
         self._gallery = Gallery(store)
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._tokens = TokenCounter()
+        self._tokenizers = Tokenizers()
+        self._artefacts = TextArtefacts(store, self._tokenizers, artefact_bytes)
 
     async def EncodePrompts(
         self, request: pb.EncodePromptsRequest, context: grpc.aio.ServicerContext
@@ -79,7 +85,8 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         backend = self._loaded()
         with translated():
             card = backend.card(request.model)
-        counts = await asyncio.to_thread(self._tokens.count, card, list(request.texts))
+            words = await words_from_pb(request.artefacts, "artefacts", card, self._artefacts)
+        counts = await asyncio.to_thread(self._tokenizers.count, card, list(request.texts), words)
         return pb.CountTokensResponse(token_counts=counts, token_limit=card.text_shape[0])
 
     async def EncodeImages(
@@ -139,8 +146,9 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             card = backend.card(request.model)
         _refuse_duplicates([item.item_id for item in request.items])
         prefix = to_key(request.output_uri or _DEFAULT_OUTPUT, "output_uri").rstrip("/")
-        call = _Call(card, sampling_of(request, card))
-        reader = CallReader(card, backend, self._store, self._room)
+        with translated():
+            call = _Call(card, sampling_of(request, card))
+        reader = CallReader(card, backend, self._store, self._room, self._artefacts)
         book = OrderBook(call.sampling, prefix, backend, self._gallery, reader)
         taken = await together(book.take(n, item) for n, item in enumerate(request.items))
         to_make: list[Order] = []
@@ -202,7 +210,7 @@ def _answer(
         sha256=stored.sha256,
         width=stored.width,
         height=stored.height,
-        model_digest=weights_digest(call.card, call.sampling.variant),
+        model_digest=weights_digest(call.card, call.sampling.artefacts),
         cached=stored.is_cached,
         queue_seconds=made.queue_seconds if made else 0.0,
         compute_seconds=made.compute_seconds if made else 0.0,

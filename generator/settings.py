@@ -27,6 +27,9 @@ class GeneratorSettings(EngineSettings):
     shared_memory: bool = setting(
         False, "Whether tensors reach Triton through /dev/shm, which both must share."
     )
+    text_artefacts_mib: int = setting(
+        256, "Most memory for learned words and conditionings that are kept, in MiB.", least=1
+    )
     probe_seconds: float = setting(
         5.0, "How often a real, small image proves that images can be made.", least=0.001
     )

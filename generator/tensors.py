@@ -5,10 +5,7 @@ from typing import Any
 import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
 
-from diffusion.card import Card
-from diffusion.embeddings import FloatArray, Text
-from diffusion.families.base import POOLED_TEXT, TEXT
-from diffusion.mixing import CaptionMix
+from diffusion.embeddings import FloatArray
 from servicekit.errors import InvalidArgument
 
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -41,32 +38,6 @@ def from_pb(tensor: pb.Tensor, field: str, encoder: str, model: str) -> FloatArr
         )
     values = np.frombuffer(tensor.data, dtype=kind).reshape(tuple(tensor.shape))
     return values.astype(np.float32)
-
-
-def text_from_pb(text: pb.TextCondition, field: str, card: Card) -> Text:
-    """Returns the prompt, the mix of captions, or the arrays that stand for a text.
-
-    Raises as `from_pb` does.
-    """
-    if text.WhichOneof("condition") == "mix":
-        return _mix(text.mix)
-    if text.WhichOneof("condition") != "embedding":
-        return text.prompt
-    encoder, model = card.text_encoder, card.name
-    arrays = {TEXT: from_pb(text.embedding, f"{field}.embedding", encoder, model)}
-    if text.HasField("pooled_embedding"):
-        name = f"{field}.pooled_embedding"
-        arrays[POOLED_TEXT] = from_pb(text.pooled_embedding, name, encoder, model)
-    return arrays
-
-
-def _mix(mix: pb.CaptionMix) -> CaptionMix:
-    return CaptionMix(
-        captions=tuple(mix.captions),
-        start=mix.start,
-        coarse=tuple((edit.source, edit.first, edit.end) for edit in mix.coarse),
-        fine=tuple((edit.source, edit.row, edit.first, edit.end) for edit in mix.fine),
-    )
 
 
 def to_pb(values: FloatArray, encoder: str) -> pb.Tensor:

@@ -30,7 +30,7 @@ def create_service(
         raise SettingsError(
             f"GENERATOR_BACKEND is {settings.backend!r}; use {' or '.join(BACKENDS)}"
         )
-    servicer = GeneratorService(store)
+    servicer = GeneratorService(store, settings.text_artefacts_mib * 2**20)
 
     def register(server: grpc.aio.Server) -> None:
         rpc.add_GeneratorServiceServicer_to_server(servicer, server)

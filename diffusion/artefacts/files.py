@@ -81,18 +81,14 @@ def read(data: bytes, artefact: Artefact) -> tuple[Facts, Tensors]:
 
 
 def _tensors(data: bytes, uri: str) -> Tensors:
-    if data.startswith(_PICKLE_STARTS):
-        raise BadArtefact(
-            "uri",
-            "NOT_SAFETENSORS",
-            f"{uri} is a pickle, which can run code when it is loaded; convert it to safetensors",
-        )
     try:
         return safetensors.torch.load(data)
     except SafetensorError as error:
-        raise BadArtefact(
-            "uri", "NOT_SAFETENSORS", f"{uri} is not a safetensors file: {error}"
-        ) from error
+        # Only what is none is looked at closer: a header's length may begin as a pickle does.
+        what = f"not a safetensors file: {error}"
+        if data.startswith(_PICKLE_STARTS):
+            what = "a pickle, which can run code when it is loaded; convert it to safetensors"
+        raise BadArtefact("uri", "NOT_SAFETENSORS", f"{uri} is {what}") from error
 
 
 def _header(data: bytes) -> Mapping[str, str]:

@@ -33,6 +33,11 @@ class Lora:
     up: Tensor
     scale: float
 
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the weight that it changes."""
+        return torch.Size((len(self.up), *self.down.shape[1:]))
+
     def change(self) -> Tensor:
         """Returns what is added to the layer's weight, in float32 and of its shape."""
         down, up = self.down.float(), self.up.float()

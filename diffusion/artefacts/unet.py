@@ -1,47 +1,62 @@
-"""A U-Net with the tensors of an artefact in it."""
+"""What an artefact changes in a U-Net."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffusion.artefacts import lora
 from diffusion.artefacts.errors import mismatch
+from diffusion.artefacts.lora import Lora, split
 
 
-def state_with(
-    unet: torch.nn.Module, tensors: Mapping[str, Tensor], uri: str
-) -> Mapping[str, Tensor]:
-    """Returns the tensors of `unet` that an artefact changes, as they are with it.
+@dataclass(frozen=True, eq=False)
+class UnetChange:
+    """Tensors that replace those of the same name, and LoRAs by the weights that they change."""
 
-    Raises BadArtefact for a tensor or a LoRA of a layer that the U-Net does not have or that has
+    replaced: Mapping[str, Tensor]
+    loras: Mapping[str, Lora]
+
+    @torch.no_grad()
+    def apply(self, unet: torch.nn.Module) -> None:
+        """Changes a U-Net in place. Sums are made in float32; one of nothing changes no bit."""
+        own = unet.state_dict()
+        for name, tensor in self.replaced.items():
+            own[name].copy_(tensor)
+        for name, lora in self.loras.items():
+            weight = own[name]
+            weight.copy_(weight.float() + lora.change().to(weight.device))
+
+
+def read_change(unet: torch.nn.Module, tensors: Mapping[str, Tensor], uri: str) -> UnetChange:
+    """Returns what the tensors of an artefact change in a U-Net.
+
+    Raises BadArtefact for a tensor or a LoRA of a layer that the U-Net does not have, or that has
     another shape there.
     """
     own = unet.state_dict()
-    plain, loras = lora.split(tensors, uri)
-    state: dict[str, Tensor] = {}
-    for name, tensor in plain.items():
-        _check(name, tensor, own, uri)
-        state[name] = tensor.to(own[name])
-    for layer, pair in loras.items():
-        name = f"{layer}.weight"
+    replaced, loras = split(tensors, uri)
+    for name, tensor in replaced.items():
         if name not in own:
-            raise mismatch(
-                f"{uri} is not of this model: it is a LoRA of {layer!r}, a layer that the U-Net "
-                "does not have"
+            raise _foreign(uri, f"it holds {name!r}, which the U-Net does not have")
+        if tensor.shape != own[name].shape:
+            raise _foreign(
+                uri,
+                f"it holds {name!r}, of shape {list(tensor.shape)}; the U-Net's has "
+                f"{list(own[name].shape)}",
             )
-        change = pair.change().to(own[name].device)
-        _check(f"the LoRA of {layer}", change, {f"the LoRA of {layer}": own[name]}, uri)
-        before = state.get(name, own[name])
-        state[name] = (before.float() + change).to(own[name].dtype)
-    return state
+    for layer, lora in loras.items():
+        weight = own.get(f"{layer}.weight")
+        if weight is None:
+            raise _foreign(uri, f"it is a LoRA of {layer!r}, which the U-Net does not have")
+        if lora.shape != weight.shape:
+            raise _foreign(
+                uri,
+                f"its LoRA of {layer!r} changes a weight of shape {list(lora.shape)}; the U-Net's "
+                f"has {list(weight.shape)}",
+            )
+    return UnetChange(replaced, {f"{layer}.weight": lora for layer, lora in loras.items()})
 
 
-def _check(name: str, tensor: Tensor, own: Mapping[str, Tensor], uri: str) -> None:
-    if name not in own:
-        wrong = "which the U-Net does not have"
-    elif tensor.shape != own[name].shape:
-        wrong = f"of shape {list(tensor.shape)}; the U-Net's has {list(own[name].shape)}"
-    else:
-        return
-    raise mismatch(f"{uri} is not of this model: it holds {name!r}, {wrong}")
+def _foreign(uri: str, why: str) -> Exception:
+    return mismatch(f"{uri} is not of this model: {why}")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffusion.embeddings import Inputs
 from diffusion.folder import ModelFolder
+from diffusion.words import Prompt
 
 if TYPE_CHECKING:
     from diffusion.card import Card
@@ -48,7 +49,7 @@ class Family(Protocol):
         """Returns the shapes of the tensors that stand for a text. Raises BrokenModel."""
 
     def encode_texts(
-        self, pipeline: Any, prompts: Sequence[str], device: torch.device
+        self, pipeline: Any, prompts: Sequence[Prompt], device: torch.device
     ) -> Mapping[str, Tensor]:
         """Returns what stands for some prompts, each tensor with a row per prompt."""
 

@@ -10,6 +10,7 @@ from diffusion.embeddings import Inputs
 from diffusion.families.base import IMAGE_EMBEDDING, SCALE, START, TEXT
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.folder import ModelFolder
+from diffusion.words import Prompt, token_rows, vectors_in_place
 
 if TYPE_CHECKING:
     from diffusion.card import Card
@@ -33,16 +34,18 @@ class StableDiffusion:
         return {TEXT: (int(config["max_position_embeddings"]), int(config["hidden_size"]))}
 
     def encode_texts(
-        self, pipeline: Any, prompts: Sequence[str], device: torch.device
+        self, pipeline: Any, prompts: Sequence[Prompt], device: torch.device
     ) -> Mapping[str, Tensor]:
         encoder = pipeline.text_encoder
+        length = encoder.config.max_position_embeddings
+        rows = token_rows(pipeline.tokenizer, prompts, length, "text_encoder").to(device)
 
-        def encode(rows: Tensor) -> Tensor:
-            matrix: Tensor = encoder(rows)[0]
+        def encode(ids: Tensor, places: Tensor) -> Tensor:
+            with vectors_in_place(encoder, places, rows.table):
+                matrix: Tensor = encoder(ids)[0]
             return matrix
 
-        ids = token_ids(pipeline.tokenizer, prompts, encoder.config.max_position_embeddings)
-        return {TEXT: in_chunks(encode, (ids.to(device),), ENCODER_ROWS, pad=True)}
+        return {TEXT: in_chunks(encode, (rows.ids, rows.places), ENCODER_ROWS, pad=True)}
 
     def constant_inputs(self, card: "Card") -> Inputs:
         """With an adapter, rows that have no image embedding have one of no weight."""
@@ -87,15 +90,6 @@ class StableDiffusion:
 
     def unscale_latents(self, vae: Any, latents: Tensor) -> Tensor:
         return latents / float(vae.config.scaling_factor)
-
-
-def token_ids(tokenizer: Any, prompts: Sequence[str], length: int) -> Tensor:
-    """Returns the token ids [n, length] of prompts; longer ones are cut."""
-    tokens = tokenizer(
-        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    )
-    ids: Tensor = tokens.input_ids
-    return ids
 
 
 FAMILY = StableDiffusion()

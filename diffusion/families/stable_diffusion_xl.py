@@ -9,9 +9,10 @@ from torch import Tensor
 from diffusion.embeddings import Inputs
 from diffusion.errors import BrokenModel
 from diffusion.families.base import POOLED_TEXT, SIZES, TEXT
-from diffusion.families.stable_diffusion import StableDiffusion, token_ids
+from diffusion.families.stable_diffusion import StableDiffusion
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.folder import ModelFolder
+from diffusion.words import Prompt, token_rows, vectors_in_place
 
 if TYPE_CHECKING:
     from diffusion.card import Card
@@ -44,24 +45,30 @@ class StableDiffusionXL(StableDiffusion):
         }
 
     def encode_texts(
-        self, pipeline: Any, prompts: Sequence[str], device: torch.device
+        self, pipeline: Any, prompts: Sequence[Prompt], device: torch.device
     ) -> Mapping[str, Tensor]:
         length = pipeline.text_encoder.config.max_position_embeddings
         pooled_width = pipeline.text_encoder_2.config.projection_dim
-        ids = tuple(
-            token_ids(tokenizer, prompts, length).to(device)
-            for tokenizer in (pipeline.tokenizer, pipeline.tokenizer_2)
-        )
+        encoders = [getattr(pipeline, part) for part in self.text_encoders]
+        tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
+        tokens = [
+            token_rows(tokenizer, prompts, length, part).to(device)
+            for tokenizer, part in zip(tokenizers, self.text_encoders, strict=True)
+        ]
 
-        def encode(first_ids: Tensor, second_ids: Tensor) -> Tensor:
-            first = pipeline.text_encoder(first_ids, output_hidden_states=True)
-            second = pipeline.text_encoder_2(second_ids, output_hidden_states=True)
-            hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
-            return torch.cat([hidden.flatten(1), second.text_embeds], dim=-1)
+        def encode(*ids_and_places: Tensor) -> Tensor:
+            outputs = []
+            for number, (encoder, own) in enumerate(zip(encoders, tokens, strict=True)):
+                ids, places = ids_and_places[2 * number : 2 * number + 2]
+                with vectors_in_place(encoder, places, own.table):
+                    outputs.append(encoder(ids, output_hidden_states=True))
+            hidden = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+            return torch.cat([hidden.flatten(1), outputs[-1].text_embeds], dim=-1)
 
-        rows = in_chunks(encode, ids, ENCODER_ROWS, pad=True)
+        inputs = tuple(tensor for own in tokens for tensor in (own.ids, own.places))
+        rows = in_chunks(encode, inputs, ENCODER_ROWS, pad=True)
         if pipeline.config.force_zeros_for_empty_prompt:
-            is_null = torch.tensor([not prompt for prompt in prompts], device=device)
+            is_null = torch.tensor([not prompt.text for prompt in prompts], device=device)
             rows = rows.masked_fill(is_null[:, None], 0.0)
         return {
             TEXT: rows[:, :-pooled_width].unflatten(1, (length, -1)),

@@ -3,15 +3,27 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
+from itertools import groupby
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
-from gateway.augment.lengths import PromptLengths, lengths_of, most_of_name, shorter_names
+from gateway.augment.lengths import (
+    NO_PROMPTS,
+    PromptLengths,
+    lengths_of,
+    most_of_name,
+    shorter_names,
+)
 from gateway.context import Context
 from gateway.durable.progress import Progress
 from gateway.durable.steps import step
+from gateway.methods.artefacts import Artefact, ArtefactKind
 from gateway.methods.base import ClassMaterial, Draft, MixedText, PromptText, Slot
 from gateway.plan import ModelInfo
+
+# A text, and the artefacts whose words may stand in it.
+Worded = tuple[tuple[Artefact, ...], str]
 
 # Different prompts that are looked at, spread evenly over all.
 MOST_TEXTS = 20_000
@@ -54,16 +66,18 @@ async def with_short_names(
 
 
 async def look_at_lengths(
-    context: Context, model: ModelInfo, prompts: Callable[[], set[str]], progress: Progress
+    context: Context, model: ModelInfo, prompts: Callable[[], set[Worded]], progress: Progress
 ) -> PromptLengths:
     """Counts the prompts that the model's text encoder cuts, and says so."""
 
     async def look() -> dict[str, Any]:
         texts = await asyncio.to_thread(lambda: _spread(prompts()))
-        if not texts:
-            return asdict(PromptLengths())
-        counts, limit = await context.clients.generator.count_tokens(model.name, texts)
-        return asdict(await asyncio.to_thread(lengths_of, texts, counts, limit))
+        found = NO_PROMPTS
+        for artefacts, group in groupby(texts, key=itemgetter(0)):
+            few = [text for _, text in group]
+            counts, limit = await context.clients.generator.count_tokens(model.name, few, artefacts)
+            found = found.with_more(await asyncio.to_thread(lengths_of, few, counts, limit))
+        return asdict(found)
 
     found = await step("prompt lengths", look)
     lengths = PromptLengths(**{**found, "examples": tuple(found["examples"])})
@@ -72,8 +86,8 @@ async def look_at_lengths(
     return lengths
 
 
-def _spread(prompts: Iterable[str]) -> list[str]:
-    """Returns at most MOST_TEXTS different prompts, spread over all of them."""
+def _spread(prompts: Iterable[Worded]) -> list[Worded]:
+    """Returns at most MOST_TEXTS different prompts, spread over all of them, sorted."""
     texts = sorted(set(prompts))
     return texts[:: -(-len(texts) // MOST_TEXTS)] if texts else []
 
@@ -95,12 +109,13 @@ def size_notice(model: ModelInfo, materials: Mapping[str, ClassMaterial]) -> str
     )
 
 
-def texts_of(drafts: Iterable[tuple[Slot, Draft]]) -> set[str]:
+def texts_of(drafts: Iterable[tuple[Slot, Draft]]) -> set[Worded]:
     """Returns the different texts that the text encoder reads for these drafts."""
-    texts: set[str] = set()
+    texts: set[Worded] = set()
     for _, draft in drafts:
+        words = tuple(sorted(one for one in draft.artefacts if one.kind == ArtefactKind.TOKENS))
         if isinstance(draft.text, PromptText):
-            texts.add(draft.text.prompt)
+            texts.add((words, draft.text.prompt))
         elif isinstance(draft.text, MixedText):
-            texts.update(draft.text.captions)
+            texts.update((words, caption) for caption in draft.text.captions)
     return texts

@@ -18,6 +18,15 @@ class PromptLengths:
     token_limit: int = 0
     examples: tuple[str, ...] = ()
 
+    def with_more(self, other: "PromptLengths") -> "PromptLengths":
+        """Returns the figures of these prompts and of others of the same encoder."""
+        return PromptLengths(
+            self.prompt_count + other.prompt_count,
+            self.cut_count + other.cut_count,
+            other.token_limit,
+            (*self.examples, *other.examples)[:_SHOWN],
+        )
+
     def notice(self, model: str) -> str:
         """Returns what people should know; empty if nothing is cut."""
         if not self.cut_count:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.api.resources import Shortfall
 from gateway.augment.decisions import Decisions
 from gateway.augment.embeddings import Embeddings
-from gateway.augment.fitting import MOST_TEXTS, look_at_lengths, texts_of
+from gateway.augment.fitting import MOST_TEXTS, Worded, look_at_lengths, texts_of
 from gateway.augment.flow import Flow, Shard
 from gateway.augment.lengths import PromptLengths
 from gateway.augment.outcomes import Outcome
@@ -60,7 +60,7 @@ class Making:
     async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
         """Looks at prompts that are spread over all slots, or at all where they are few."""
 
-        def prompts() -> set[str]:
+        def prompts() -> set[Worded]:
             spread = range(0, len(slots), max(len(slots) // MOST_TEXTS, 1))
             return texts_of(self.plan.drafts(map(slots.__getitem__, spread), self.materials))
 

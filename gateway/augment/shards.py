@@ -9,7 +9,7 @@ from gateway.augment.flow import Shard, Stage
 from gateway.augment.outcomes import Outcome, failed, judged
 from gateway.augment.rates import Stopwatch
 from gateway.clients.generator import ImageRequest, MadeImage, Sampling
-from gateway.clients.image_conditions import ImageEmbedding
+from gateway.clients.image_conditions import ImageCondition, ImageEmbedding
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.context import Context
 from gateway.methods.base import ClassMaterial, EmbeddingMix, MixedText, PromptText
@@ -50,19 +50,22 @@ class ShardMaker:
                 self.model, requests, self.sampling, self.job, partial(shard.reaches, Stage.MAKING)
             )
             shard.reaches(Stage.MADE)
-            self._check_digests(made)
+            self._check_digests(items, made)
             verdicts = await self._judge(items, made, shard)
             fresh = sum(isinstance(o, MadeImage) and not o.is_cached for o in made.values())
         finally:
             self.watch.end(fresh)
         return [self._outcome(item, made, verdicts) for item in items]
 
-    def _check_digests(self, made: Mapping[str, MadeImage | ServiceError]) -> None:
+    def _check_digests(
+        self, items: Sequence[Item], made: Mapping[str, MadeImage | ServiceError]
+    ) -> None:
         """A generator that was started anew with another model would mix the two."""
-        for image in made.values():
-            if isinstance(image, MadeImage) and image.model_digest != self.model.digest:
+        for item in items:
+            image, expected = made[item.item_id], self.model.digest_with(item.artefacts)
+            if isinstance(image, MadeImage) and image.model_digest != expected:
                 raise Precondition(
-                    f"the generator's model {self.model.name!r} was {self.model.digest} and is now "
+                    f"the generator's model {self.model.name!r} was {expected} and is now "
                     f"{image.model_digest}; start it with the first again, or ask under another id",
                     subject=self.model.name,
                     reason="MODELS_CHANGED",
@@ -112,13 +115,13 @@ class ShardMaker:
             text = item.text.prompt
         elif isinstance(item.text, MixedText):
             text = item.text
-        image = item.image
-        if isinstance(image, EmbeddingMix):
-            vector = await self._vector(item, image)
-            return ImageRequest(
-                item.item_id, item.slot.seed, text, ImageEmbedding(vector, image.noise_level)
-            )
-        return ImageRequest(item.item_id, item.slot.seed, text, image)
+        mix = item.image
+        image: ImageCondition | None
+        if isinstance(mix, EmbeddingMix):
+            image = ImageEmbedding(await self._vector(item, mix), mix.noise_level)
+        else:
+            image = mix
+        return ImageRequest(item.item_id, item.slot.seed, text, image, item.artefacts)
 
     async def _vector(self, item: Item, mix: EmbeddingMix) -> Array:
         parents = self.materials[item.slot.class_name].parents

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from variegate.generator.v1 import generator_pb2 as pb
@@ -14,6 +14,8 @@ from gateway.clients.image_conditions import ImageCondition, set_condition
 from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.clients.tensors import Array, to_array
+from gateway.clients.text_conditions import set_text, to_message
+from gateway.methods.artefacts import Artefact
 from gateway.methods.base import MixedText
 from gateway.plan import ModelInfo
 from gateway.settings import GatewaySettings
@@ -28,12 +30,21 @@ _LONGEST_TEXT = 4096
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One image to make. `text` is a prompt, a mix of captions or, None, the null text."""
+    """One image to make. `text` is a prompt, a mix of captions or, None, the null text.
+
+    `artefacts` change the model for it, or are of its text.
+    """
 
     item_id: str
     seed: int
     text: str | MixedText | None
     image: ImageCondition | None
+    artefacts: tuple[Artefact, ...] = ()
+
+    @property
+    def of_model(self) -> tuple[Artefact, ...]:
+        """The artefacts that change the model, sorted: equal ones can share a call."""
+        return tuple(sorted(one for one in self.artefacts if not one.kind.is_of_text))
 
 
 @dataclass(frozen=True)
@@ -44,9 +55,12 @@ class Sampling:
     guidance_scale: float | None = None
     deterministic: bool = False
 
-    def request(self, model: str, items: Sequence[pb.Item]) -> pb.GenerateImagesRequest:
-        """Returns the call that makes some items."""
+    def request(
+        self, model: str, items: Sequence[pb.Item], artefacts: Sequence[Artefact]
+    ) -> pb.GenerateImagesRequest:
+        """Returns the call that makes some items, with artefacts that change the model."""
         request = pb.GenerateImagesRequest(model=model, items=items)
+        request.artefacts.extend(map(to_message, artefacts))
         request.sampling.steps = self.steps
         request.sampling.deterministic = self.deterministic
         if self.guidance_scale is not None:
@@ -106,13 +120,21 @@ class Generator:
             deterministic_engine=answer.deterministic_engine,
         )
 
-    async def count_tokens(self, model: str, texts: Sequence[str]) -> tuple[list[int], int]:
-        """Returns the tokens of each text, in order, and how many the text encoder reads."""
+    async def count_tokens(
+        self, model: str, texts: Sequence[str], words: Sequence[Artefact] = ()
+    ) -> tuple[list[int], int]:
+        """Returns the tokens of each text, in order, and how many the text encoder reads.
+
+        `words` are artefacts of the kind TOKENS whose words may stand in the texts.
+        """
+        known = [to_message(one) for one in words]
         counts: list[int] = []
         limit = 0
         for first in range(0, len(texts), TEXTS_PER_CALL):
             part = [text[:_LONGEST_TEXT] for text in texts[first : first + TEXTS_PER_CALL]]
-            answer = await self._count(pb.CountTokensRequest(model=model, texts=part))
+            answer = await self._count(
+                pb.CountTokensRequest(model=model, texts=part, artefacts=known)
+            )
             counts += answer.token_counts
             limit = answer.token_limit
         return counts, limit
@@ -146,14 +168,20 @@ class Generator:
     ) -> dict[str, MadeImage | ServiceError]:
         """Makes images and returns them by item id; one that cannot be made is its error.
 
-        Items are packed into calls of at most BYTES_PER_CALL bytes and as many items as a replica
-        works on at once. Each call goes to the replica with the most room; what passes is tried
-        again, there or at another. Jobs share the room. `started` is called when all calls are
-        under way. Raises ServiceError if the generator stays away, or refuses a call.
+        Items of one changed model are packed into calls of at most BYTES_PER_CALL bytes and as many
+        items as a replica works on at once. Each call goes to the replica with the most room; what
+        passes is tried again, there or at another. Jobs share the room. `started` is called when
+        all calls are under way. Raises ServiceError if the generator stays away, or refuses a call.
         """
-        items = [_item(wanted, model) for wanted in requests]
+        of_models: dict[tuple[Artefact, ...], list[pb.Item]] = {}
+        for wanted in requests:
+            of_models.setdefault(wanted.of_model, []).append(_item(wanted, model))
         most = await self.replicas.largest_call(ITEMS_PER_CALL, self._patience())
-        packs = pack_items(items, most)
+        packs = [
+            (artefacts, pack)
+            for artefacts, items in of_models.items()
+            for pack in pack_items(items, most)
+        ]
         waiting = len(packs)
 
         def count() -> None:
@@ -162,22 +190,24 @@ class Generator:
             if not waiting:
                 started()
 
-        calls = (self._call(model, pack, sampling, job, count) for pack in packs)
+        calls = (
+            self._call(partial(sampling.request, model.name, artefacts=artefacts), pack, job, count)
+            for artefacts, pack in packs
+        )
         answers = await together(calls)
         return {key: made for answer in answers for key, made in answer.items()}
 
     async def _call(
         self,
-        model: ModelInfo,
+        request_of: Callable[[Sequence[pb.Item]], pb.GenerateImagesRequest],
         items: Sequence[pb.Item],
-        sampling: Sampling,
         job: str,
         started: Callable[[], None],
     ) -> dict[str, MadeImage | ServiceError]:
         by_id = {item.item_id: item for item in items}
 
         async def ask(stub: rpc.GeneratorServiceStub, missing: Sequence[str]) -> Answers[MadeImage]:
-            request = sampling.request(model.name, [by_id[item_id] for item_id in missing])
+            request = request_of([by_id[item_id] for item_id in missing])
             timeout = self._settings.call_seconds
             async for answer in stub.GenerateImages(request, timeout=timeout):
                 yield answer.item_id, _answer(answer)
@@ -215,22 +245,12 @@ def pack_items(items: Sequence[pb.Item], most: int = ITEMS_PER_CALL) -> list[lis
 
 def _item(wanted: ImageRequest, model: ModelInfo) -> pb.Item:
     item = pb.Item(item_id=wanted.item_id, seed=wanted.seed)
-    if isinstance(wanted.text, str):
-        item.text.prompt = wanted.text
-    elif wanted.text is not None:
-        _set_mix(item.text.mix, wanted.text)
+    of_text = [one for one in wanted.artefacts if one.kind.is_of_text]
+    if wanted.text is not None or of_text:
+        set_text(item.text, wanted.text, of_text)
     if wanted.image is not None:
-        set_condition(item.image, wanted.image, model)
+        set_condition(item.image, wanted.image, model, wanted.artefacts)
     return item
-
-
-def _set_mix(mix: pb.CaptionMix, text: MixedText) -> None:
-    mix.captions.extend(text.captions)
-    mix.start = text.start
-    for source, first, end in text.coarse:
-        mix.coarse.add(source=source, first=first, end=end)
-    for source, row, first, end in text.fine:
-        mix.fine.add(source=source, row=row, first=first, end=end)
 
 
 def _answer(answer: pb.GenerateImagesResponse) -> MadeImage | ServiceError:

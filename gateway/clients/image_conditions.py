@@ -1,10 +1,12 @@
 """What the generator is told of the image that an image is made from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from variegate.generator.v1 import generator_pb2 as pb
 
 from gateway.clients.tensors import Array, to_tensor
+from gateway.methods.artefacts import Artefact
 from gateway.methods.base import ConcatImage, PixelMix, StartImage
 from gateway.methods.mixing.pixels import MixUp
 from gateway.plan import ModelInfo
@@ -23,9 +25,16 @@ ImageCondition = ConcatImage | StartImage | ImageEmbedding | PixelMix
 
 
 def set_condition(
-    condition: pb.ImageCondition, image: ImageCondition | None, model: ModelInfo
+    condition: pb.ImageCondition,
+    image: ImageCondition | None,
+    model: ModelInfo,
+    artefacts: Sequence[Artefact] = (),
 ) -> None:
-    """Fills in the condition as the model takes it. Raises Precondition if it does not."""
+    """Fills in the condition as the model with the artefacts takes it.
+
+    Raises Precondition if it does not.
+    """
+    has_adapter = model.takes_adapter_images(artefacts)
     match image:
         case ConcatImage(image_uri):
             condition.concat.image_uri = image_uri
@@ -33,8 +42,8 @@ def set_condition(
             condition.start.image_uri = image_uri
             condition.start.strength = strength
         case PixelMix():
-            _set_mix(condition, image, model)
-        case ImageEmbedding(vector, noise_level) if "adapter" in model.image_conditions:
+            _set_mix(condition, image, model, has_adapter=has_adapter)
+        case ImageEmbedding(vector, noise_level) if has_adapter:
             _refuse_noise(noise_level, model)
             condition.adapter.embedding.CopyFrom(to_tensor(vector, model.image_encoder))
         case ImageEmbedding(vector, noise_level):
@@ -42,8 +51,10 @@ def set_condition(
             condition.unclip.noise_level = noise_level
 
 
-def _set_mix(condition: pb.ImageCondition, image: PixelMix, model: ModelInfo) -> None:
-    if "adapter" in model.image_conditions:
+def _set_mix(
+    condition: pb.ImageCondition, image: PixelMix, model: ModelInfo, *, has_adapter: bool
+) -> None:
+    if has_adapter:
         _refuse_noise(image.noise_level, model)
     message: pb.MixUpImage | pb.CutMixImage
     if isinstance(image.mix, MixUp):

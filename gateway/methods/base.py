@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from gateway.api.resources import ClassPrompts
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
+from gateway.methods.artefacts import Artefact, Tuning
 from gateway.methods.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
 from gateway.methods.mixing.pixels import CutMix, MixUp
 from servicekit.errors import InvalidArgument
@@ -47,6 +48,7 @@ class Needs:
     `senses` the meaning of every class is looked for first, and prompts that say the same are
     replaced. With `parents` a class must have images to start from, as it must for captions and
     image embeddings. With `no_guidance` there is no text to guide by, and guidance is off.
+    `tuning` is learned first; its artefacts are then in each class's material.
     """
 
     captions: bool = False
@@ -58,6 +60,7 @@ class Needs:
     senses: bool = False
     parents: bool = False
     no_guidance: bool = False
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class ClassMaterial:
     `display_name` is what texts call it. `parents` are sorted by id; `captions` are the different
     ones, sorted; `prompts` in order, and `prompt_models` the language model that wrote each, empty
     for a template's. `sense` is what lineages say about the meaning of the class, and `figures`
-    describe all its prompts. `problem` says why no prompts could be asked for.
+    describe all its prompts. `artefacts` were learned for the class, or for all, as the method's
+    tuning says. `problem` says why no prompts could be asked for.
     """
 
     class_name: str
@@ -107,6 +111,7 @@ class ClassMaterial:
     image_dimension: int = 0
     display_name: str = ""
     problem: str = ""
+    artefacts: tuple[Artefact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,13 +184,18 @@ Image = ConcatImage | StartImage | EmbeddingMix | PixelMix | None
 
 @dataclass(frozen=True)
 class Draft:
-    """How one image is to be made. `lineage` holds every draw that is not said otherwise."""
+    """How one image is to be made. `lineage` holds every draw that is not said otherwise.
+
+    `artefacts` are used for it: at most one of UNET and of ADAPTER, and of its text either one of
+    CONDITIONING, without another text, or any number of TOKENS.
+    """
 
     parents: tuple[DatasetItem, ...] = ()
     prompt: str = ""
     text: Text = None
     image: Image = None
     lineage: Mapping[str, Plain] = field(default_factory=dict)
+    artefacts: tuple[Artefact, ...] = ()
 
 
 class Method(Protocol):

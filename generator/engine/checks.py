@@ -1,9 +1,12 @@
 """Refuses items that their model can never make, before they wait in a queue."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
-from diffusion.card import Card
-from diffusion.embeddings import Text
+from diffusion.artefacts.facts import Artefact, Kind
+from diffusion.card import ADAPTED, Card
+from diffusion.embeddings import LearnedText, Text, WordedText
 from diffusion.errors import BadCondition
 from diffusion.families.base import TEXT
 from diffusion.mixing import CaptionMix
@@ -14,8 +17,49 @@ from generator.engine.items import Item
 _MOST_STEPS = 1000
 
 
+def changed_card(card: Card, artefacts: Sequence[Artefact]) -> Card:
+    """Returns the card of a model with artefacts in its U-Net: with an adapter it takes images.
+
+    Raises BadCondition for a kind that a call has no place for, for two of a kind, and for an
+    adapter where the model has one or no image encoder.
+    """
+    first: dict[Kind, int] = {}
+    for number, artefact in enumerate(artefacts):
+        field, kind = f"artefacts[{number}].kind", artefact.kind
+        if kind not in (Kind.UNET, Kind.ADAPTER):
+            raise BadCondition(
+                field,
+                "WRONG_PLACE",
+                f"artefacts of the kind {kind.name} are of a text; put this one into the artefacts "
+                "of the items' texts",
+            )
+        if kind in first:
+            raise BadCondition(
+                field, "REPEATED_KIND", f"artefacts[{first[kind]}] is of the kind {kind.name}, too"
+            )
+        first[kind] = number
+    if Kind.ADAPTER not in first:
+        return card
+    if not card.takes_adapter:
+        why = (
+            "it has one in its folder"
+            if card.adapter
+            else "no image_encoder/ of safetensors lies in its folder, or its family takes none"
+        )
+        raise BadCondition(
+            f"artefacts[{first[Kind.ADAPTER]}]",
+            "NO_ADAPTER",
+            f"model {card.name!r} cannot be given an adapter: {why}",
+        )
+    return replace(card, accepts=(*card.accepts, *ADAPTED))
+
+
 def check_item(item: Item, card: Card) -> None:
-    """Raises BadCondition naming the field that the model cannot use."""
+    """Raises BadCondition naming the field that the model cannot use.
+
+    `card` is that of the model itself; the item's artefacts change it.
+    """
+    card = changed_card(card, item.artefacts)
     if not 1 <= item.steps <= _MOST_STEPS:
         raise BadCondition(
             "steps", "OUT_OF_RANGE", f"steps is {item.steps}; use 1 to {_MOST_STEPS}"
@@ -33,11 +77,15 @@ def no_image_encoder(card: Card) -> BadCondition:
         "model",
         "NO_IMAGE_ENCODER",
         f"model {card.name!r} has the mode {card.mode!r} and no image encoder; models of mode "
-        "'unclip' have one, and those with an IP-Adapter",
+        "'unclip' have one, and those with image_encoder/ in their folder, for IP-Adapters",
     )
 
 
 def _check_text(field: str, text: Text, card: Card) -> None:
+    if isinstance(text, WordedText):
+        text = text.text
+    if isinstance(text, LearnedText):
+        text = text.arrays
     if isinstance(text, str):
         return
     if isinstance(text, CaptionMix):

@@ -17,16 +17,16 @@ from diffusion.embeddings import FloatArray, TextArrays
 from diffusion.encoders import as_array, as_arrays
 from diffusion.errors import BrokenImage, BrokenModel
 from diffusion.registry import Registry
+from generator.engine.changed_models import ChangedModels, Fetch
 from generator.engine.checks import check_item, no_image_encoder
 from generator.engine.denoising import Denoising, fail
-from generator.engine.errors import EngineClosed, QueueFull, UnknownVariant
+from generator.engine.errors import EngineClosed, QueueFull, UnknownArtefact
 from generator.engine.items import Item, Made
 from generator.engine.line import Ticket, WaitingLine
 from generator.engine.model import Model
 from generator.engine.probe import probe_item
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
-from generator.engine.variants import Fetch, VariantCache
 from servicekit.devices import find_device
 from servicekit.workload import Pace, Workload
 
@@ -35,30 +35,30 @@ _log = logging.getLogger(__name__)
 _DEFAULTS = EngineSettings()
 
 
-def _no_variant(uri: str) -> bytes:
-    raise UnknownVariant(uri)
+def _no_artefact(uri: str) -> bytes:
+    raise UnknownArtefact(uri)
 
 
 class Engine:
     """Makes images. Thread-safe; every call returns a future and computes in the worker thread.
 
     Items of one model share U-Net calls, whatever their steps, strengths and guidance. A model
-    whose weights do not load is refused by name; the others are served. `fetch` gets the weights of
-    variants, in the worker thread when the first item of a variant is begun.
+    whose weights do not load is refused by name; the others are served. `fetch` gets artefacts that
+    change a model, in the worker thread when the first item with them is begun.
     """
 
     def __init__(
         self,
         registry: Registry,
         settings: EngineSettings = _DEFAULTS,
-        fetch: Fetch = _no_variant,
+        fetch: Fetch = _no_artefact,
     ) -> None:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self._kind = find_device(settings.device, "GENERATOR_DEVICE").type
         self.registry, self._models = _load_all(registry, settings)
-        self._variants = VariantCache(fetch, settings.max_variants)
+        self._changed = ChangedModels(fetch, settings.max_unets)
         self.step_count = 0
         self._running_count, self._last_count, self._pace = 0, 0, Pace()
         self._line = WaitingLine(settings.max_queue, settings.max_wait_seconds)
@@ -87,8 +87,8 @@ class Engine:
         """Enqueues one item.
 
         Raises UnknownModel, BadCondition, QueueFull or EngineClosed at once; the future raises
-        BrokenImage, OutOfMemory, UnknownVariant or BadCondition of the variant. Cancelling it drops
-        the item, also in the middle of its steps.
+        BrokenImage, OutOfMemory, UnknownArtefact or BadCondition of an artefact. Cancelling it
+        drops the item, also in the middle of its steps.
         """
         return self.submit_all([item])[0]
 
@@ -117,7 +117,7 @@ class Engine:
 
         def make() -> Made:
             ticket = Ticket(item)
-            alone = Denoising(self._models[item.model], fixed=item.deterministic)
+            alone = Denoising(self._open_model(item), fixed=item.deterministic)
             alone.admit([ticket])
             while len(alone):
                 alone.step()
@@ -198,7 +198,7 @@ class Engine:
     @torch.inference_mode()
     def _work(self) -> None:
         settings = self.settings
-        turns = Turns(self._open_model, most=settings.max_batch, max_variants=settings.max_variants)
+        turns = Turns(self._open_model, most=settings.max_batch, max_unets=settings.max_unets)
         try:
             while not self._line.is_closed:
                 self._turn(turns)
@@ -236,8 +236,7 @@ class Engine:
             job()
 
     def _open_model(self, item: Item) -> Model:
-        model = self._models[item.model]
-        return model if item.variant is None else self._variants.model(model, item.variant)
+        return self._changed.model(self._models[item.model], item.artefacts)
 
 
 def _load_all(registry: Registry, settings: EngineSettings) -> tuple[Registry, dict[str, Model]]:

@@ -1,20 +1,20 @@
 """The errors of the engine, besides those of the models (diffusion.errors).
 
 DiffusionError
-├── UnknownVariant  no object holds the variant's weights
-├── OutOfMemory     the device's memory does not hold the batch
-├── QueueFull       too many items wait
-└── EngineClosed    the engine was shut down
+├── UnknownArtefact  the store does not hold the artefact
+├── OutOfMemory      the device's memory does not hold the batch
+├── QueueFull        too many items wait
+└── EngineClosed     the engine was shut down
 """
 
 from diffusion.errors import DiffusionError
 
 
-class UnknownVariant(DiffusionError):
-    """No object holds the variant's weights."""
+class UnknownArtefact(DiffusionError):
+    """The store does not hold the artefact."""
 
     def __init__(self, uri: str) -> None:
-        super().__init__(f"there is no variant {uri}: the store has no such object")
+        super().__init__(f"there is no artefact {uri}: the store has no such object")
         self.uri = uri
 
 

@@ -1,33 +1,25 @@
 """What the engine makes, as values."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion.artefacts.facts import Artefact
 from diffusion.card import Card
 from diffusion.embeddings import Text
 from generator.engine.conditions.base import Condition
 from generator.engine.conditions.text import TextAlone
 
 
-@dataclass(frozen=True)
-class Variant:
-    """Fine-tuned weights: a safetensors object at `uri`, its SHA-256 in hexadecimal.
-
-    Its tensors replace those of the same name in the model's U-Net; the others stay.
-    """
-
-    uri: str
-    sha256: str
-
-
-def weights_digest(card: Card, variant: Variant | None) -> str:
-    """Returns the digest of a model's weights with those of a variant, in hexadecimal."""
-    if variant is None:
+def weights_digest(card: Card, artefacts: Sequence[Artefact]) -> str:
+    """Returns the digest of a model's weights with artefacts in them, in hexadecimal."""
+    if not artefacts:
         return card.digest
-    return hashlib.sha256(f"{card.digest} {variant.sha256}".encode()).hexdigest()
+    digests = " ".join(sorted(artefact.sha256 for artefact in artefacts))
+    return hashlib.sha256(f"{card.digest} {digests}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +28,7 @@ class Item:
 
     A `guidance_scale` of at most 1 means no guidance: `negative` is then not read. Deterministic
     items run in calls of one fixed shape and are bit-identical whatever runs beside them.
+    `artefacts` change the model, at most one of UNET and one of ADAPTER.
     """
 
     model: str
@@ -46,7 +39,7 @@ class Item:
     negative: Text = ""
     condition: Condition = field(default_factory=TextAlone)
     deterministic: bool = False
-    variant: Variant | None = None
+    artefacts: tuple[Artefact, ...] = ()
 
     @property
     def is_guided(self) -> bool:

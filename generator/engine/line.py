@@ -22,7 +22,7 @@ class Ticket:
     @property
     def group(self) -> Hashable:
         """Items of equal group share U-Net calls."""
-        return (self.item.model, self.item.variant, self.item.deterministic)
+        return (self.item.model, frozenset(self.item.artefacts), self.item.deterministic)
 
 
 Job = Callable[[], None]

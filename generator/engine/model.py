@@ -32,17 +32,15 @@ class Model:
         self.encoders = Encoders(self.pipeline, card, placement)
         self.autoencoder = Autoencoder(self.pipeline.vae, card, placement, settings.decode_batch)
         self.schedules = Schedules(self.pipeline.scheduler, card.name, placement.device)
-        constant = self.family.constant_inputs(card)
-        self.constant_inputs = {
-            name: tensor.to(self.device, self.dtype) for name, tensor in constant.items()
-        }
+        self.constant_inputs = self._constant_inputs()
         self._fixed_rows = settings.deterministic_rows
         self._predicting = RowLimit(_MOST_ROWS, "denoising")
 
-    def with_unet(self, unet: torch.nn.Module) -> "Model":
-        """Returns this model with another U-Net; everything else is shared."""
+    def with_unet(self, unet: torch.nn.Module, card: Card) -> "Model":
+        """Returns this model with another U-Net and its card; everything else is shared."""
         other = copy.copy(self)
-        other.unet = unet
+        other.unet, other.card = unet, card
+        other.constant_inputs = other._constant_inputs()
         return other
 
     def predict(self, latents: Tensor, times: Tensor, inputs: Inputs, *, fixed: bool) -> Tensor:
@@ -61,3 +59,7 @@ class Model:
         if fixed:
             return in_chunks(call, rows, self._fixed_rows, pad=True)
         return self._predicting.apply(call, rows)
+
+    def _constant_inputs(self) -> Inputs:
+        constant = self.family.constant_inputs(self.card)
+        return {name: tensor.to(self.device, self.dtype) for name, tensor in constant.items()}

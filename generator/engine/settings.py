@@ -33,7 +33,11 @@ class EngineSettings:
         least=1,
     )
     decode_batch: int = setting(8, "Images that are decoded in one call.", least=1)
-    max_variants: int = setting(2, "Fine-tuned U-Nets that are kept on the device.", least=1)
+    max_unets: int = setting(
+        2,
+        "U-Nets with artefacts in them that are kept on the device, beside the models' own.",
+        least=1,
+    )
     probe_timeout_seconds: float = setting(
         30.0, "How long the image may take that proves that images can be made.", least=0.001
     )

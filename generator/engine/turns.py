@@ -18,14 +18,12 @@ _log = logging.getLogger(__name__)
 class Turns:
     """Not thread-safe: the engine's worker owns it.
 
-    `open_model` returns the model that makes an item. At most `max_variants` fine-tuned U-Nets are
-    under way at a time, since no more are kept on the device.
+    `open_model` returns the model that makes an item. At most `max_unets` U-Nets with artefacts in
+    them are under way at a time, since no more are kept on the device.
     """
 
-    def __init__(
-        self, open_model: Callable[[Item], Model], *, most: int, max_variants: int
-    ) -> None:
-        self._open_model, self._most, self._max_variants = open_model, most, max_variants
+    def __init__(self, open_model: Callable[[Item], Model], *, most: int, max_unets: int) -> None:
+        self._open_model, self._most, self._max_unets = open_model, most, max_unets
         self._groups: dict[Hashable, Denoising] = {}
         self._order: deque[Hashable] = deque()
         self._is_crowded = False
@@ -37,19 +35,21 @@ class Turns:
     def rooms(self) -> Mapping[Hashable, int]:
         """Returns how many more items each group takes.
 
-        While a variant waits for one that leaves, the one that began first takes no newcomers.
+        While a changed model waits for another to leave, the one that began first takes no more.
         """
         rooms = {group: self._most - len(found) for group, found in self._groups.items()}
-        if self._is_crowded and (first := next(filter(None, map(_variant_of, self._groups)), None)):
-            rooms |= {group: 0 for group in rooms if _variant_of(group) == first}
+        if self._is_crowded and (
+            first := next(filter(None, map(_changed_model, self._groups)), None)
+        ):
+            rooms |= {group: 0 for group in rooms if _changed_model(group) == first}
         self._is_crowded = False
         return rooms
 
     def may_begin(self, ticket: Ticket, taken: Collection[Hashable]) -> bool:
         """Says whether the group of a ticket may begin beside those under way and `taken`."""
-        variants = {_variant_of(group) for group in (*self._groups, *taken)} - {None}
-        variant = _variant_of(ticket.group)
-        may = variant is None or variant in variants or len(variants) < self._max_variants
+        begun = {_changed_model(group) for group in (*self._groups, *taken)} - {None}
+        wanted = _changed_model(ticket.group)
+        may = wanted is None or wanted in begun or len(begun) < self._max_unets
         self._is_crowded |= not may
         return may
 
@@ -96,8 +96,8 @@ class Turns:
             self._order.remove(group)
 
 
-def _variant_of(group: Hashable) -> Hashable | None:
-    """Returns model and variant of a ticket's group; None without a variant."""
-    if not isinstance(group, tuple) or group[1] is None:
+def _changed_model(group: Hashable) -> Hashable | None:
+    """Returns model and artefacts of a ticket's group; None without artefacts."""
+    if not isinstance(group, tuple) or not group[1]:
         return None
     return group[:2]

@@ -15,10 +15,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from diffusion.embeddings import Text, TextArrays
+from diffusion.artefacts.facts import Artefact, Kind
+from diffusion.embeddings import LearnedText, Text, TextArrays, WordedText
 from diffusion.mixing import CaptionMix
 from generator.engine.conditions.registry import CONDITIONS
-from generator.engine.items import Item, Variant
+from generator.engine.items import Item
 
 MODEL = "diffusion"
 INPUT = "REQUEST"
@@ -48,7 +49,7 @@ def to_arrays(request: Request) -> dict[str, NDArray[Any]]:
         "expected": request.expected,
         "is_urgent": request.is_urgent,
         "condition": item.condition.name,
-        "variant": [item.variant.uri, item.variant.sha256] if item.variant else None,
+        "artefacts": [[one.uri, one.sha256, one.kind] for one in item.artefacts],
         **{name: getattr(item, name) for name in _PLAIN},
     }
     arrays = {
@@ -85,7 +86,7 @@ def _request(found: Arrays) -> Request:
         text=_under(_TEXT, found),
         negative=_under(_NEGATIVE, found),
         condition=CONDITIONS[plain["condition"]].from_arrays(_under(_CONDITION, found)),
-        variant=Variant(*plain["variant"]) if plain["variant"] else None,
+        artefacts=tuple(Artefact(u, s, Kind(k)) for u, s, k in plain["artefacts"]),
     )
     return Request(item, plain["expected"], plain["is_urgent"])
 
@@ -104,6 +105,6 @@ def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def _encoded(text: Text) -> TextArrays:
-    if isinstance(text, str | CaptionMix):
+    if isinstance(text, str | CaptionMix | WordedText | LearnedText):
         raise TypeError("a text must be encoded before it is sent")
     return text

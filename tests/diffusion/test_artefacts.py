@@ -93,6 +93,16 @@ def test_what_is_no_artefact_says_why(data, reason, words):
     assert (caught.value.field, caught.value.reason) == ("uri", reason)
 
 
+def test_a_file_whose_length_begins_as_a_pickle_does_is_read(facts):
+    lengths = []
+    for size in range(600):
+        data = write(dataclasses.replace(facts, class_name="c" * size), VECTORS)
+        if data[0] == 0x80:
+            lengths.append(size)
+            assert read(data, named(data))[0].class_name == "c" * size
+    assert lengths, "no header had such a length"
+
+
 def test_an_unknown_kind_is_refused(facts):
     data = write(facts, VECTORS).replace(b'\\"tokens\\"', b'\\"spells\\"')
     with pytest.raises(BadArtefact, match="spells"):

@@ -24,8 +24,8 @@ class CountingFamily:
         self.encoded = []
 
     def encode_texts(self, pipeline, prompts, device):
-        self.encoded += prompts
-        numbers = torch.tensor([float(len(prompt)) for prompt in prompts])
+        self.encoded += [prompt.text for prompt in prompts]
+        numbers = torch.tensor([float(len(prompt.text)) for prompt in prompts])
         return {
             TEXT: numbers[:, None, None].expand(-1, ROWS, WIDTH).clone(),
             "pooled": numbers[:, None],
@@ -59,7 +59,7 @@ def test_what_is_kept_is_bounded_and_what_is_asked_for_at_once_is_whole(encoders
     assert [float(one["pooled"]) for one in found] == [1, 2, 3, 4, 5, 6, 7]
     encoders.texts(["b"])
     assert encoders._bytes == sum(map(module._bytes_of, encoders._prompts.values())) == 3 * size
-    assert list(encoders._prompts) == ["a" * 6, "a" * 7, "b"]
+    assert [prompt.text for prompt in encoders._prompts] == ["a" * 6, "a" * 7, "b"]
     held = {
         t.untyped_storage().data_ptr(): t.untyped_storage()
         for one in encoders._prompts.values()

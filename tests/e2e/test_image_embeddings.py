@@ -28,9 +28,14 @@ SAMPLING = Sampling(steps=2, guidance_scale=3.0)
 
 
 @asynccontextmanager
-async def client_of(folder):
-    """The gateway's client of a real generator that serves the models of a folder."""
+async def client_of(folder, artefacts=None):
+    """The gateway's client of a real generator that serves the models of a folder.
+
+    `artefacts` are files by what comes after store:artefacts/ in their URIs.
+    """
     store = MemoryStore()
+    for name, data in (artefacts or {}).items():
+        store.put(f"artefacts/{name}", data)
     for seed, uri in enumerate((FIRST, SECOND)):
         store.put(to_key(uri), encode_png(picture(seed)))
     settings = GeneratorSettings(models_folder=folder, threads=1)

@@ -1,5 +1,6 @@
 """Methods and the plan: pure, keyed by content, one file per method."""
 
+import json
 import random
 from collections import Counter
 from dataclasses import replace
@@ -11,12 +12,17 @@ import torch
 from diffusion.mixing import CaptionMix
 from gateway import plan as plan_module
 from gateway.api.resources import Recipe
+from gateway.augment.fitting import texts_of
 from gateway.datasets.manifest import DatasetItem
+from gateway.digests import canonical
+from gateway.methods.artefacts import Artefact, ArtefactKind, Tuning
 from gateway.methods.base import (
     ClassMaterial,
     ConcatImage,
+    Draft,
     EmbeddingMix,
     MixedText,
+    Needs,
     PixelMix,
     PromptText,
     StartImage,
@@ -71,6 +77,52 @@ def test_every_method_says_what_it_does_where_it_is_from_and_in_which_range_its_
             assert parameter.parse(str(parameter.default)) == parameter.default
             if not isinstance(parameter.default, str):
                 assert f"in [{parameter.minimum:g}, {parameter.maximum:g}]" in parameter.description
+
+
+CAT = Artefact("store:learned/cat", "c" * 64, ArtefactKind.TOKENS)
+DOG = Artefact("store:learned/dog", "d" * 64, ArtefactKind.TOKENS)
+TUNED = Artefact("store:learned/unet", "e" * 64, ArtefactKind.UNET)
+
+
+class Learned:
+    """A method whose images are of what was learned for their class."""
+
+    id, description, source, model = "learned", "Learned.", "ours", "text"
+    needs = Needs(tuning=Tuning("textual_inversion"))
+    parameters = ()
+
+    def draft(self, slot, material, values):
+        return Draft(prompt="<it>", text=PromptText("<it>"), artefacts=material.artefacts)
+
+
+def learned_items(*artefacts):
+    recipe = Recipe(method="learned", images_per_class=2, seed=7)
+    plan = Plan("dataset-digest", recipe, Learned(), {}, "model-digest")
+    return items_of(plan, {"class_0": replace(material(0), artefacts=artefacts)})
+
+
+def test_what_was_learned_decides_over_ids_and_stands_in_the_lineage():
+    found = [learned_items(), learned_items(CAT), learned_items(DOG), learned_items(CAT, TUNED)]
+    assert len({item.item_id for items in found for item in items}) == 8
+    assert learned_items(TUNED, CAT)[0].item_id == found[3][0].item_id
+    moved = replace(CAT, uri="store:elsewhere")
+    assert learned_items(moved)[0].item_id == found[1][0].item_id, "the file is the same"
+    assert "artefacts" not in found[0][0].lineage
+    item = found[3][0]
+    assert item.artefacts == (CAT, TUNED)
+    assert json.loads(canonical(item.lineage))["artefacts"] == [
+        {"uri": "store:learned/cat", "sha256": "c" * 64, "kind": "TOKENS"},
+        {"uri": "store:learned/unet", "sha256": "e" * 64, "kind": "UNET"},
+    ]
+
+
+def test_prompts_are_counted_with_the_words_that_were_learned_for_them():
+    drafts = [
+        (None, Draft(text=PromptText("a <it>"), artefacts=(CAT, TUNED))),
+        (None, Draft(text=PromptText("a <it>"), artefacts=(DOG,))),
+        (None, Draft(text=PromptText("a dog"), artefacts=(TUNED,))),
+    ]
+    assert texts_of(drafts) == {((CAT,), "a <it>"), ((DOG,), "a <it>"), ((), "a dog")}
 
 
 def test_an_unknown_method_is_named_with_the_known_ones():

@@ -7,12 +7,12 @@ import time
 import pytest
 import torch
 
+from diffusion.artefacts.facts import Artefact, Kind
 from diffusion.errors import BadCondition
 from diffusion.registry import scan
 from generator.engine.conditions.concat import Concat
 from generator.engine.engine import Engine
 from generator.engine.errors import EngineClosed, QueueFull
-from generator.engine.items import Variant
 from generator.engine.line import Ticket, WaitingLine
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
@@ -48,18 +48,24 @@ def test_a_foreign_item_costs_a_full_batch_nothing_of_its_fill(tiny_folder, phot
 
 def test_more_fine_tuned_models_than_are_kept_take_turns_and_none_starves(tiny_folder):
     engine = Engine(scan(tiny_folder, ["text"]), EngineSettings())
-    turns = Turns(lambda item: engine._models["text"], most=2, max_variants=2)
+    turns = Turns(lambda item: engine._models["text"], most=2, max_unets=2)
     line = WaitingLine(100, 0.0)
 
     def ask(name):
-        line.put([Ticket(dataclasses.replace(TEXT, variant=Variant(name, name), steps=3))])
+        line.put(
+            [
+                Ticket(
+                    dataclasses.replace(TEXT, artefacts=(Artefact(name, name, Kind.UNET),), steps=3)
+                )
+            ]
+        )
 
     def turn():
         _, taken = line.take(turns.rooms(), 2, turns.may_begin)
         for group, tickets in taken.items():
             turns.admit(group, tickets)
         turns.step()
-        return [group[1].uri for group in taken]
+        return [artefact.uri for group in taken for artefact in group[1]]
 
     try:
         begun = []

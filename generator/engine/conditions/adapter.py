@@ -24,7 +24,7 @@ class Adapter(ImageEmbedding):
 
     name = "adapter"
     uses = SCALE
-    models = "models with an IP-Adapter in their folder"
+    models = "models with an IP-Adapter, in their folder or among the artefacts of the call"
 
     @classmethod
     async def from_pb(cls, message: Any, field: str, reader: Reader) -> Self:

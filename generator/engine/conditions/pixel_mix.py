@@ -30,7 +30,10 @@ class PixelMix(ImageEmbedding):
     noise_level: int = field(default=0, kw_only=True)
 
     uses = IMAGE_EMBEDDING
-    models = "models of mode 'unclip' and those with an IP-Adapter in their folder"
+    models = (
+        "models of mode 'unclip' and those with an IP-Adapter, in their folder or among the "
+        "artefacts of the call"
+    )
 
     @classmethod
     async def read(cls, message: Any, field: str, reader: Reader, mix: Mix, **how: Any) -> Self:

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from diffusion.artefacts.facts import Artefact, Kind
 from diffusion.errors import BadCondition, BrokenImage
 from generator.engine.conditions.concat import Concat
 from generator.engine.conditions.start import Start
 from generator.engine.conditions.text import TextAlone
 from generator.engine.conditions.unclip import Unclip
-from generator.engine.errors import QueueFull, UnknownVariant
-from generator.engine.items import Item, Variant
+from generator.engine.errors import QueueFull, UnknownArtefact
+from generator.engine.items import Item
 from generator.errors import translate
 from generator.triton.faults import from_text, to_text
 from generator.triton.signature import INPUT, Request, to_arrays, to_request
@@ -46,7 +47,9 @@ ITEMS = st.builds(
     negative=TEXTS,
     condition=CONDITIONS,
     deterministic=st.booleans(),
-    variant=st.one_of(st.none(), st.builds(Variant, st.text(max_size=30), st.just("ab" * 32))),
+    artefacts=st.lists(
+        st.builds(Artefact, st.text(max_size=30), st.just("ab" * 32), st.sampled_from(Kind))
+    ).map(tuple),
 )
 
 
@@ -65,7 +68,7 @@ def test_an_item_comes_back_as_it_was(item, is_urgent):
     found = to_request(to_arrays(Request(item, "these weights", is_urgent)))
     other = found.item
     assert (found.expected, found.is_urgent) == ("these weights", is_urgent)
-    for name in ("model", "seed", "steps", "guidance_scale", "deterministic", "variant"):
+    for name in ("model", "seed", "steps", "guidance_scale", "deterministic", "artefacts"):
         assert getattr(other, name) == getattr(item, name), name
     for ours, theirs in ((item.text, other.text), (item.negative, other.negative)):
         assert ours.keys() == theirs.keys()
@@ -100,7 +103,7 @@ def test_a_prompt_must_be_encoded_first():
         BadCondition("image.start.strength", "OUT_OF_RANGE", "the strength is above 0"),
         BrokenImage("all black"),
         QueueFull(7, 2, 8),
-        UnknownVariant("store:tunings/one.safetensors"),
+        UnknownArtefact("store:tunings/one.safetensors"),
         Exhausted("full", retry_after=3.5, metadata={"limit": "8"}),
         RuntimeError("a secret"),
     ],
