@@ -89,7 +89,7 @@ def test_items_with_other_scales_and_without_an_image_share_calls(engine, photo)
 async def test_callers_send_an_image_or_its_embedding(engine, store):
     async with serving(engine, store) as stub:
         model = (await models_of(stub))["sd"]
-        assert list(model.image_conditions) == ["adapter", "mixup", "start"]
+        assert list(model.image_conditions) == ["adapter", "cutmix", "mixup", "start"]
         encode = pb.EncodeImagesRequest(model="sd", image_uris=[PHOTO])
         [embedding] = (await stub.EncodeImages(encode, timeout=TIMEOUT)).embeddings
         assert list(embedding.shape) == [model.image_dimension]

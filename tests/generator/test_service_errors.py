@@ -109,7 +109,7 @@ async def test_a_mix_of_what_the_captions_do_not_have_is_named(stub):
             pb.ImageCondition(unclip=pb.UnclipImage(embedding=tensor(zeros(16), "e"))),
             "mode 'unclip'",
         ),
-        ("unclip", None, "needs the image condition 'mixup' or 'unclip'"),
+        ("unclip", None, "needs the image condition 'cutmix' or 'mixup' or 'unclip'"),
     ],
 )
 async def test_a_condition_that_does_not_fit_says_which_mode_takes_it(stub, model, image, words):
