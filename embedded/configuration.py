@@ -24,6 +24,7 @@ PARTS = {
     "captioner.model": "captioner",
     "generator.models_folder": "diffusion",
     "retriever.clip": "clip",
+    "trainer.models_folder": "diffusion",
 }
 _COMPUTING = ("captioner", "generator", "retriever", "trainer")
 _OWN = "the system that starts here has its own; use --gateway to talk to another"

@@ -153,7 +153,13 @@ class EmbeddedSystem:
         state = self.settings.state
         defaults: dict[str, dict[str, Any]] = {
             "retriever": {"cache": state / "retriever"},
-            "trainer": {"scratch": state / "trainer", "max_runs": _RUNS, "threads": 1},
+            "trainer": {
+                "scratch": state / "trainer",
+                "max_runs": _RUNS,
+                "threads": 1,
+                # What it tunes are the models that images are made with.
+                **_renamed(self._explicit, "generator.models_folder", "models_folder"),
+            },
             "gateway": {
                 "database_url": sqlite_url(state / "gateway.sqlite"),
                 "training_runs_in_flight": self._explicit.get("trainer.max_runs", _RUNS),
@@ -216,3 +222,8 @@ def _log_to(path: Path, level: str) -> None:
     handler = logging.FileHandler(path)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _renamed(values: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+    """Returns one value under another name; nothing if it is not there."""
+    return {name: values[key]} if key in values else {}

@@ -18,11 +18,11 @@ DESCRIPTIONS = {
     "prompter": "Writes prompts for classes: templates, WordNet, a language model.",
     "generator": "Makes images with diffusion models, from text, images and embeddings.",
     "retriever": "Finds images in pools with CLIP, and screens them.",
-    "trainer": "Trains and evaluates classifiers.",
+    "trainer": "Trains and evaluates classifiers, and tunes diffusion models.",
 }
 
 # What a service needs of the product besides what all share.
-ROOMS = {"generator": ("diffusion",)}
+ROOMS = {"generator": ("diffusion",), "trainer": ("diffusion",)}
 
 # Between what all need and what is a service's own, where models run.
 TORCH = """\
@@ -44,7 +44,12 @@ RUN {python} -m pip --python /opt/venv/bin/python install --quiet --no-compile \
         -x '/torch/.*(py312|/templates/)' {folder}"""
 
 # The small model that the service's own settings name, by its folder in models/nano.
-NANO = {"captioner": "captioner", "generator": "diffusion", "retriever": "clip"}
+NANO = {
+    "captioner": "captioner",
+    "generator": "diffusion",
+    "retriever": "clip",
+    "trainer": "diffusion",
+}
 
 
 def version() -> str:

@@ -1,8 +1,8 @@
 """Refuses runs whose test result would mean nothing: test images must stay unseen.
 
-Three ways lead a test image into training, and each is closed: a synthetic image made from an
-image outside the declared training subset, a synthetic or retrieved image that is a test image,
-and a test image among the real training images.
+Four ways lead a test image into training, and each is closed: a synthetic image made from an image
+outside the declared training subset, or with what was learned of one, a synthetic or retrieved
+image that is a test image, and a test image among the real training images.
 
 "Is" means the same file or the same pixels in the same size. Copies that were saved again, resized
 or cropped are looked for where images are imported, made and retrieved, and are not proven absent.
@@ -56,20 +56,29 @@ class Selection:
         return np.asarray(labels.to_numpy(), np.int64)
 
 
-def select(manifest: Manifest, train_item_ids: Sequence[str], synthetic: Images) -> Selection:
+def select(
+    manifest: Manifest,
+    train_item_ids: Sequence[str],
+    synthetic: Images,
+    field: str = "training_run",
+    *,
+    needs_test: bool = True,
+) -> Selection:
     """Chooses a run's images and refuses those that break the rules above.
+
+    `field` is what the request calls the run.
 
     Everything that the manifests alone can tell is checked here; equal pixels are checked by
     `check_pixels`. Raises InvalidArgument for unknown ids and Precondition for the rest.
     """
     images = manifest.images
-    train_rows = _training_rows(images, train_item_ids)
+    train_rows = _training_rows(images, train_item_ids, field)
     test_rows = _rows_of(images, "test")
-    if not len(train_rows) or not len(test_rows):
+    if not len(train_rows) or (needs_test and not len(test_rows)):
         part = "test" if len(train_rows) else "train"
         raise Precondition(
             f"the dataset has no image of the split {part!r}; import it again with both splits",
-            subject="training_run.manifest_uri",
+            subject=f"{field}.manifest_uri",
             reason="SPLIT_EMPTY",
         )
     train, test = images.take(pa.array(train_rows)), images.take(pa.array(test_rows))
@@ -88,11 +97,28 @@ def check_pixels(selection: Selection, train: Column, test: Column, synthetic: C
     _refuse_test_images(selection, test, pa.chunked_array([train, synthetic]))
 
 
+def check_learned(selection: Selection, tuning: str, learned_from: Column) -> None:
+    """Refuses images that were made with what a tuning learned of images that are not declared.
+
+    `learned_from` are item ids. Raises Precondition.
+    """
+    declared = selection.train.column("item_id")
+    outside = learned_from.filter(pc.invert(pc.is_in(learned_from, value_set=declared))).to_pylist()
+    if outside:
+        raise Precondition(
+            f"synthetic images were made with what {tuning} learned of {len(outside)} images "
+            f"outside the declared training subset: {_names(outside)}; make them with an artefact "
+            "that was learned of the images that train_item_ids names, or declare those images",
+            subject=tuning,
+            reason="LEARNED_OUTSIDE_TRAINING_SUBSET",
+        )
+
+
 def _rows_of(images: Images, split: str) -> Rows:
     return np.flatnonzero(pc.equal(images.column("split"), split).to_numpy())
 
 
-def _training_rows(images: Images, wanted: Sequence[str]) -> Rows:
+def _training_rows(images: Images, wanted: Sequence[str], field: str) -> Rows:
     if not wanted:
         return _rows_of(images, "train")
     ids: Column = pa.chunked_array([pa.array(wanted, pa.string())])
@@ -103,7 +129,7 @@ def _training_rows(images: Images, wanted: Sequence[str]) -> Rows:
         what = "not in the manifest" if unknown else "more than once"
         raise InvalidArgument(
             f"train_item_ids names items {what}: {_names(unknown or repeated)}",
-            field="training_run.train_item_ids",
+            field=f"{field}.train_item_ids",
         )
     splits = images.column("split").take(found)
     foreign = ids.filter(pc.not_equal(splits, "train")).to_pylist()

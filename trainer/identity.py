@@ -13,7 +13,8 @@ _TRAINING = (
     "imaging/*.py",
     "trainer/data/*.py",
     "trainer/training.py",
-    "trainer/jobs/*.py",
+    "trainer/jobs/base.py",
+    "trainer/jobs/classify.py",
     "trainer/distribution.py",
     "trainer/evaluation.py",
     "trainer/schedules.py",
@@ -21,6 +22,16 @@ _TRAINING = (
     "trainer/classifiers/*.toml",
     "trainer/policies/*.py",
     "trainer/strategies/*.py",
+)
+_TUNING = (
+    "imaging/*.py",
+    "diffusion/**/*.py",
+    "trainer/data/*.py",
+    "trainer/training.py",
+    "trainer/jobs/base.py",
+    "trainer/jobs/tune.py",
+    "trainer/distribution.py",
+    "trainer/tunings/**/*.py",
 )
 
 
@@ -34,6 +45,12 @@ def pixels_digest() -> str:
 def training_digest() -> str:
     """Stands for the code that turns a request into weights and a test result."""
     return _digest(_TRAINING)
+
+
+@cache
+def tuning_digest() -> str:
+    """Stands for the code that turns a request into artefacts."""
+    return _digest(_TUNING)
 
 
 def _digest(patterns: Iterable[str]) -> str:

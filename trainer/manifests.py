@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from servicekit.errors import Precondition
@@ -36,6 +37,10 @@ SYNTHETIC = pa.schema([*_SHARED, ("parents", pa.list_(pa.string()))])
 # What stands in for a column that a dataset's manifest lacks, or for an empty value.
 _DEFAULTS: Mapping[str, Any] = {"source": "", "width": 0, "height": 0}
 _PART = 4096
+# What a lineage says of an artefact; those of one image are of one tuning.
+_OF_TUNING = r'"uri":"store:(?P<tuning>tunings/[a-z0-9_-]+)/'
+# Its stubs know too few functions.
+_compute: Any = pyarrow.compute
 
 # A pyarrow table; its stubs know less of columns than is used of them.
 Images = Any
@@ -43,10 +48,14 @@ Images = Any
 
 @dataclass(frozen=True)
 class Manifest:
-    """Images, a row each with the columns of DATASET or SYNTHETIC, and the digest of the file."""
+    """Images, a row each with the columns of DATASET or SYNTHETIC, and the digest of the file.
+
+    `tunings` are the names of those with whose artefacts synthetic images were made, sorted.
+    """
 
     digest: str
     images: Images
+    tunings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,16 +88,32 @@ class Strings(Sequence[str]):
             yield from self[start : start + _PART]
 
 
-def read_dataset(store: ObjectStore, uri: str) -> Manifest:
-    """Reads a dataset manifest. Raises NotFound, or Precondition if it is not one."""
-    data = store.get(to_key(uri, "training_run.manifest_uri"))
+def read_dataset(store: ObjectStore, uri: str, field: str = "training_run") -> Manifest:
+    """Reads a dataset manifest. Raises NotFound, or Precondition if it is not one.
+
+    `field` is what the request calls the run that names it.
+    """
+    data = store.get(to_key(uri, f"{field}.manifest_uri"))
     return Manifest(hashlib.sha256(data).hexdigest(), _table(data, uri, DATASET, _DEFAULTS))
 
 
 def read_synthetic(store: ObjectStore, uri: str) -> Manifest:
     """Reads a manifest of synthetic images. Raises NotFound, or Precondition if it is not one."""
     data = store.get(to_key(uri, "training_run.synthetic_manifest_uri"))
-    return Manifest(hashlib.sha256(data).hexdigest(), _table(data, uri, SYNTHETIC, {}))
+    images = _table(data, uri, SYNTHETIC, {})
+    return Manifest(hashlib.sha256(data).hexdigest(), images, _tunings(data))
+
+
+def _tunings(data: bytes) -> tuple[str, ...]:
+    """The tunings whose artefacts the lineages name; a manifest without lineages has none."""
+    file = pq.ParquetFile(io.BytesIO(data))
+    if "lineage" not in file.schema_arrow.names:
+        return ()
+    found: set[str] = set()
+    for batch in file.iter_batches(columns=["lineage"], batch_size=_PART):
+        texts: Any = batch.column(0).cast(pa.string())
+        found |= set(_compute.extract_regex(texts, _OF_TUNING).field("tuning").unique().to_pylist())
+    return tuple(sorted(one for one in found if one))
 
 
 def _table(data: bytes, uri: str, schema: pa.Schema, defaults: Mapping[str, Any]) -> Images:

@@ -1,4 +1,4 @@
-"""Finds strategies, policies and jobs: every module of their folders is one.
+"""Finds strategies, policies, jobs and parts of tunings: each module of their folders is one.
 
 The server lists them without importing them, so it does not load torch: a recipe's id is its
 file name, its description the first line of its docstring, and its facts the upper-case literals
@@ -17,7 +17,10 @@ from typing import Literal
 
 from servicekit.registry import module_names
 
-Kind = Literal["strategies", "policies", "jobs"]
+Kind = Literal["strategies", "policies", "jobs", "texts", "networks"]
+
+# Of the parts of tunings.
+_FOLDERS: Mapping[str, str] = {"texts": "tunings/texts", "networks": "tunings/networks"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,14 @@ class Recipe:
 @cache
 def recipes(kind: Kind) -> Mapping[str, Recipe]:
     """The recipes of one folder by id, sorted."""
-    folder = Path(__file__).parent / kind
+    folder = Path(__file__).parent / _FOLDERS.get(kind, kind)
     return {name: _describe(folder / f"{name}.py") for name in module_names(folder)}
 
 
 def load(kind: Kind, recipe_id: str) -> ModuleType:
     """Imports a recipe's module. Raises KeyError for an unknown id."""
-    return importlib.import_module(f"trainer.{kind}.{recipes(kind)[recipe_id].id}")
+    folder = _FOLDERS.get(kind, kind).replace("/", ".")
+    return importlib.import_module(f"trainer.{folder}.{recipes(kind)[recipe_id].id}")
 
 
 def _describe(file: Path) -> Recipe:

@@ -73,10 +73,14 @@ class JobSpec:
 
     `job` is the kind of job, by its file in `jobs`. What the job reads lies in `folder`, and so
     does what comes out, and `checkpoint.safetensors`. `data_digest` stands for the content of all
-    that it reads, `code_digest` for the code that trains. `field` is what requests call the run.
+    that it reads, `code_digest` for the code that trains. `field` is what requests call the run,
+    and `of_machine` are the fields that nothing of what is learned depends on.
     """
 
     field: ClassVar[str] = "training_run"
+    of_machine: ClassVar[frozenset[str]] = frozenset(
+        {"folder", "threads", "checkpoint_seconds", "device", "loaders"}
+    )
 
     job: str
     folder: str
@@ -93,8 +97,7 @@ class JobSpec:
 
     def digest(self) -> str:
         """Stands for everything that the trained weights depend on; a checkpoint must match it."""
-        ignored = {"folder", "threads", "checkpoint_seconds", "device", "loaders"}
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ignored}
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in self.of_machine}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def write(self, path: Path) -> None:

@@ -16,13 +16,15 @@ from servicekit.operations import OperationRunner, Progress, Work
 from trainer import recipes
 from trainer.classifiers.table import classifiers
 from trainer.defaults import resolve, smallest_image
-from trainer.identity import training_digest
+from trainer.identity import training_digest, tuning_digest
 from trainer.messages.calls import CALLS, call_of
 from trainer.messages.training_runs import request_from_pb, run_to_pb
+from trainer.messages.tunings import methods_to_pb, tuning_request
 from trainer.runs import JobRequest
 from trainer.trainer import Step, Trainer
+from trainer.tunings.defaults import resolve_tuning
 
-_RUNS = "trainingRuns"
+_RUNS, _TUNINGS = "trainingRuns", "tunings"
 _PAGE_SIZE = 100
 
 
@@ -38,6 +40,12 @@ class TrainerService(rpc.TrainerServiceServicer):
     ) -> operations_pb2.Operation:
         run = f"{_RUNS}/{request.training_run_id}"
         return await self._start(run, resolve(request_from_pb(request.training_run)), request)
+
+    async def CreateTuning(
+        self, request: pb.CreateTuningRequest, context: grpc.aio.ServicerContext
+    ) -> operations_pb2.Operation:
+        run = f"{_TUNINGS}/{request.tuning_id}"
+        return await self._start(run, resolve_tuning(tuning_request(request.tuning)), request)
 
     async def _start(
         self, run: str, wanted: JobRequest, request: Message
@@ -109,6 +117,18 @@ class TrainerService(rpc.TrainerServiceServicer):
         runs = [await self._get(name) for name in names]
         return pb.ListTrainingRunsResponse(training_runs=runs, next_page_token=token)
 
+    async def GetTuning(
+        self, request: pb.GetTuningRequest, context: grpc.aio.ServicerContext
+    ) -> pb.Tuning:
+        return await self._get(request.name)
+
+    async def ListTunings(
+        self, request: pb.ListTuningsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListTuningsResponse:
+        names, token = await self._page(_TUNINGS, request.page_size, request.page_token)
+        tunings = [await self._get(name) for name in names]
+        return pb.ListTuningsResponse(tunings=tunings, next_page_token=token)
+
     async def WatchMetrics(
         self, request: pb.WatchMetricsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WatchMetricsResponse]:
@@ -124,6 +144,8 @@ class TrainerService(rpc.TrainerServiceServicer):
             classifiers=_classifiers_to_pb(),
             code_digest=training_digest(),
             device=await self._trainer.device_kind(),
+            tuning_methods=methods_to_pb(),
+            tuning_code_digest=tuning_digest(),
         )
 
     async def _get(self, name: str) -> Any:

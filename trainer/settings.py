@@ -7,6 +7,8 @@ from tempfile import gettempdir
 from servicekit.devices import DEVICES, MEANING
 from servicekit.settings import setting
 
+_NANO = Path(__file__).resolve().parent.parent / "models" / "nano" / "diffusion"
+
 
 @dataclass(frozen=True)
 class TrainerSettings:
@@ -15,6 +17,10 @@ class TrainerSettings:
     scratch: Path = setting(
         Path(gettempdir()) / "variegate-trainer",
         "Local folder for images and checkpoints; it may be lost at any time.",
+    )
+    models_folder: Path = setting(
+        _NANO,
+        "Holds a diffusers folder per model that can be tuned, as the generator's models folder.",
     )
     launcher: str = setting(
         "subprocess",

@@ -177,6 +177,7 @@ def test_what_a_process_writes_is_on_a_volume_that_it_may_write_to(name):
 @pytest.mark.parametrize("name", GPU)
 def test_models_are_read_from_a_volume_that_cannot_be_written_to(name):
     keys = {"CAPTIONER_MODEL", "GENERATOR_MODELS_FOLDER", "RETRIEVER_CLIP"}
+    keys |= {"TRAINER_MODELS_FOLDER"}
     seen = set()
     for _, workload, one, environ in processes(name):
         for key in keys & set(environ):

@@ -10,6 +10,9 @@ from trainer.data.leases import Lease
 from trainer.runs import JobRequest, JobResult, JobSpec
 from trainer.settings import TrainerSettings
 
+# Of a tuning, in the store: the images that it learned of.
+SOURCES = "sources.parquet"
+
 
 class RunKind(Protocol):
     """A kind of run, on the server's side. Its methods are synchronous and thread-safe.

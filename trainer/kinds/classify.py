@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,18 +15,20 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from servicekit.errors import InvalidArgument
+from servicekit.errors import InvalidArgument, NotFound
 from servicekit.storage import ObjectStore
 from trainer.data.cache import CachedImages, ImageCache
 from trainer.data.leases import Lease
 from trainer.data.seeds import key_of
 from trainer.defaults import with_image_size
-from trainer.guard import Selection, check_pixels, select
+from trainer.guard import Selection, check_learned, check_pixels, select
 from trainer.identity import training_digest
-from trainer.kinds.base import machine_values, run_folder
+from trainer.kinds.base import SOURCES, machine_values, run_folder
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
 from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
 from trainer.settings import TrainerSettings
+
+_log = logging.getLogger(__name__)
 
 # Of a worker's folder and of the store.
 _WEIGHTS, _CARD, _PREDICTIONS = "weights.safetensors", "card.json", "predictions.parquet"
@@ -95,7 +98,20 @@ class ClassifyKind:
                     field="training_run.synthetic_manifest_uri",
                 )
         selection = select(manifest, request.train_item_ids, synthetic.images)
+        for tuning in synthetic.tunings:
+            self._check_learned(selection, tuning)
         return ChosenImages(selection, manifest, synthetic)
+
+    def _check_learned(self, selection: Selection, tuning: str) -> None:
+        try:
+            data = self._store.get(f"{tuning}/{SOURCES}")
+        except NotFound:  # It was learned elsewhere, and nothing here can tell of what.
+            _log.warning(
+                "of which images %s learned cannot be told: it is of another store", tuning
+            )
+            return
+        ids = pq.read_table(io.BytesIO(data), columns=["item_id"]).column("item_id")
+        check_learned(selection, tuning, ids)
 
     def completed(self, request: RunRequest, images: ChosenImages) -> RunRequest:
         """Fills in the image size."""

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from servicekit.storage import ObjectStore
 from trainer.kinds.base import RunKind
 from trainer.kinds.classify import ClassifyKind
+from trainer.kinds.tune import TuneKind
 from trainer.settings import TrainerSettings
 
-KINDS: Mapping[str, type[RunKind]] = {kind.collection: kind for kind in (ClassifyKind,)}
+_KINDS: tuple[type[RunKind], ...] = (ClassifyKind, TuneKind)
+KINDS: Mapping[str, type[RunKind]] = {kind.collection: kind for kind in _KINDS}
 
 
 def type_of(run: str) -> type[RunKind]:

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 from variegate.trainer.v1 import trainer_pb2 as pb
 
-from trainer.messages import training_runs
+from trainer.messages import training_runs, tunings
 from trainer.trainer import Step
 
 
@@ -33,6 +33,9 @@ class Call:
 CALLS: Mapping[str, Call] = {
     "trainingRuns": Call(
         pb.CreateTrainingRunRequest, training_runs.run_to_pb, training_runs.metadata_to_pb
+    ),
+    "tunings": Call(
+        pb.CreateTuningRequest, tunings.tuning_to_pb, tunings.tuning_metadata, "tuning."
     ),
 }
 

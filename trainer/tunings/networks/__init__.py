@@ -1,0 +1,1 @@
+"""What is learned of a U-Net, one file each."""

@@ -1,0 +1,1 @@
+"""What stands for texts while something is learned, one file each."""
