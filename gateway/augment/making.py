@@ -172,6 +172,8 @@ class Making:
         needs = self.plan.method.needs
         if needs.prompt_strategy and not material.prompts:
             return False
+        if needs.tuning and not material.artefacts:
+            return False
         starts_from_images = needs.captions or needs.image_embeddings or needs.parents
         return bool(material.parents) or not starts_from_images
 

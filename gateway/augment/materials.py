@@ -11,10 +11,12 @@ from gateway.api.resources import Dataset, Recipe
 from gateway.augment.captions import caption
 from gateway.augment.fitting import size_notice, with_short_names
 from gateway.augment.prompting import with_prompts
+from gateway.augment.tuning import with_learned
 from gateway.context import Context
 from gateway.datasets import manifest
 from gateway.datasets.manifest import DatasetItem
 from gateway.durable.progress import Progress
+from gateway.methods.artefacts import CLASS
 from gateway.methods.base import ClassMaterial
 from gateway.plan import ModelInfo, Plan
 from servicekit.storage import to_key
@@ -41,7 +43,12 @@ async def collect(
     if plan.method.needs.prompt_strategy:
         called = {one.class_name: one.called for one in dataset.classes}
         called |= {name: material.display_name for name, material in materials.items()}
+        if plan.method.needs.tuning:  # Templates, into which the class comes later.
+            called = dict.fromkeys(called, CLASS)
         materials = await with_prompts(context, plan, materials, called, progress)
+    if plan.method.needs.tuning and model is not None:
+        uri = dataset.manifest_uri
+        materials = await with_learned(context, plan, model, uri, materials, progress)
     return materials
 
 

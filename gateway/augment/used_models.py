@@ -21,6 +21,7 @@ Models = Mapping[str, str]
 
 _CLIP, _SAFETY, _LIMITS = "CLIP", "safety classifier", "limits"
 _CAPTIONER, _LANGUAGE, _TRAINING = "captioner", "language model", "training code"
+_TUNING = "tuning code"
 
 
 def roles_of(method: Method) -> list[str]:
@@ -32,6 +33,8 @@ def roles_of(method: Method) -> list[str]:
         roles.append(_CAPTIONER)
     if method.needs.senses:
         roles.append(_LANGUAGE)
+    if method.needs.tuning:
+        roles.append(_TUNING)
     return roles
 
 
@@ -72,6 +75,8 @@ async def used_models(
         found[_CAPTIONER] = await clients.captioner.model()
     if _LANGUAGE in roles:
         found[_LANGUAGE] = await clients.prompter.language_model()
+    if _TUNING in roles:
+        found[_TUNING] = await clients.tunings.code_digest()
     if trains:
         found[_TRAINING] = await clients.trainer.code_digest()
     return found

@@ -20,7 +20,9 @@ METHODS = (
     "boomerang", "mvc", "cond_image", "cond_dropout",
     "cond_mixup", "cond_mixup_dropout", "cond_cutmix", "cond_cutmix_dropout",
     "cond_embed_mixup", "cond_embed_mixup_dropout",
-    "cond_embed_cutmix", "cond_embed_cutmix_dropout", "retrieval",
+    "cond_embed_cutmix", "cond_embed_cutmix_dropout",
+    "textual_inversion", "ft_conditioning", "ft_cluster_conditioning",
+    "imagic", "pseudoword_dm", "lora", "mvc+tuned", "retrieval",
 )  # fmt: skip
 # Strategies that use added images; "real" alone uses none.
 STRATEGIES = ("aux_bn", "combined", "half_half", "real", "rsp", "two_phase")

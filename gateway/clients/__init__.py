@@ -8,6 +8,7 @@ from gateway.clients.prompter import Prompter
 from gateway.clients.retriever import Retriever
 from gateway.clients.screener import Screener
 from gateway.clients.trainer import Trainer
+from gateway.clients.tunings import Tunings
 from gateway.settings import GatewaySettings
 
 
@@ -21,6 +22,7 @@ class Clients:
     retriever: Retriever
     screener: Screener
     trainer: Trainer
+    tunings: Tunings
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> "Clients":
@@ -32,6 +34,7 @@ class Clients:
             retriever=Retriever(settings),
             screener=Screener(settings),
             trainer=Trainer(settings),
+            tunings=Tunings(settings),
         )
 
     async def close(self) -> None:
@@ -43,5 +46,6 @@ class Clients:
             self.retriever,
             self.screener,
             self.trainer,
+            self.tunings,
         ):
             await client.close()

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from gateway.api.resources import ClassPrompts
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import Plain, seed_of
-from gateway.methods.artefacts import Artefact, Tuning
+from gateway.methods.artefacts import Artefact, Learned, Tuning
 from gateway.methods.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
 from gateway.methods.mixing.pixels import CutMix, MixUp
 from servicekit.errors import InvalidArgument
@@ -111,7 +111,7 @@ class ClassMaterial:
     image_dimension: int = 0
     display_name: str = ""
     problem: str = ""
-    artefacts: tuple[Artefact, ...] = ()
+    artefacts: tuple[Learned, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class MixingVisualConcepts:
     source = "MVC, section 3.2 and Algorithm 1"
     model = "pix2pix"
     needs = Needs(captions=True)
-    parameters = (
+    parameters: tuple[Parameter, ...] = (
         Parameter(
             name="coarse_steps",
             default=mvc.COARSE_STEPS,

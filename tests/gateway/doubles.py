@@ -58,6 +58,8 @@ class Trouble:
     token_limit: int = 77  # Of the text encoders; a word is a token.
     candidates: list[tuple[str, bool]] = field(default_factory=list)
     texts: list[object] = field(default_factory=list)  # The candidates as they were asked for.
+    diverging: set[str] = field(default_factory=set)  # Of these classes nothing can be learned.
+    tunings: dict[str, object] = field(default_factory=dict)  # What was asked for, by its id.
 
 
 class Captioner(captioner_pb2_grpc.CaptionerServiceServicer):
@@ -196,6 +198,12 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             finally:
                 trouble.waiting -= 1
 
+    def _digest(self, request):
+        """As the real one does: a model that artefacts change has a digest of its own."""
+        own = hashlib.sha256(f"{request.model}{self.trouble.model}".encode()).hexdigest()
+        changes = sorted(one.sha256 for one in request.artefacts)
+        return hashlib.sha256(" ".join([own, *changes]).encode()).hexdigest() if changes else own
+
     def _store_image(self, request, item):
         content = item.SerializeToString(deterministic=True).replace(item.item_id.encode(), b"")
         made_by = f"{request.model}{self.trouble.model}".encode()
@@ -210,9 +218,7 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
             sha256=hashlib.sha256(data).hexdigest(),
             width=16,
             height=16,
-            model_digest=hashlib.sha256(
-                f"{request.model}{self.trouble.model}".encode()
-            ).hexdigest(),
+            model_digest=self._digest(request),
             cached=not fresh,
             steps=request.sampling.steps or 3,
             guidance_scale=(
@@ -221,6 +227,18 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
                 else 2.0
             ),
         )
+
+
+# How many artefacts of which kinds a tuning method makes.
+TUNED = {
+    "textual_inversion": {"TOKENS": 1},
+    "pseudoword_dm": {"TOKENS": 1, "UNET": 1},
+    "ft_conditioning": {"CONDITIONING": 1},
+    "ft_cluster_conditioning": {"CONDITIONING": 5},
+    "imagic": {"CONDITIONING": 1, "UNET": 1},
+    "lora": {"UNET": 1},
+    "pix2pix": {"UNET": 1},
+}
 
 
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):
@@ -237,6 +255,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
             classifiers=[recipe(id="cnn4")],
             code_digest="double",
             device=self.trouble.device,
+            tuning_code_digest="double",
         )
 
     async def PlanTrainingRun(self, request, context):
@@ -264,6 +283,27 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
             run.result.classes.add(class_name=name, accuracy=accuracy, test_image_count=2)
         operation = operations_pb2.Operation(name="operations/run", done=True)
         operation.response.Pack(run)
+        return operation
+
+    async def CreateTuning(self, request, context):
+        """Learns nothing, and says so in files of the right names."""
+        tuning = request.tuning
+        self.trouble.tunings[request.tuning_id] = trainer_pb2.Tuning.FromString(
+            tuning.SerializeToString()
+        )
+        if tuning.class_names[0] in self.trouble.diverging:
+            raise Precondition("the loss is not finite", subject="", reason="LOSS_NOT_FINITE")
+        for kind, count in TUNED[tuning.method].items():
+            for number in range(count):
+                uri, data = f"store:tunings/{request.tuning_id}/{kind}-{number}", b"learned"
+                self.store.put(uri.removeprefix("store:"), data)
+                learned = tuning.result.artefacts.add(checkpoint="validation", image_count=3)
+                learned.artefact.uri, learned.artefact.kind = uri, f"ARTEFACT_KIND_{kind}"
+                learned.artefact.sha256 = hashlib.sha256(uri.encode()).hexdigest()
+                learned.word = f"<{tuning.class_names[0]}>" if kind == "TOKENS" else ""
+        tuning.result.base_validation_loss, tuning.result.validation_loss = 1.0, 0.5
+        operation = operations_pb2.Operation(name="operations/tuning", done=True)
+        operation.response.Pack(tuning)
         return operation
 
     def _filled_in(self, run):

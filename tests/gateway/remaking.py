@@ -7,10 +7,13 @@ manifest of the dataset has.
 import json
 
 import numpy as np
+from variegate.artefacts.v1 import artefacts_pb2 as artefacts_pb
 from variegate.generator.v1 import generator_pb2 as pb
 
 from gateway.clients.tensors import to_array, to_tensor
 from gateway.methods.mixing.embedding import Dropout, EmbedCutMix, EmbedMixUp
+
+_OF_TEXT = (artefacts_pb.ARTEFACT_KIND_TOKENS, artefacts_pb.ARTEFACT_KIND_CONDITIONING)
 
 
 async def request_of(row, uris, stub):
@@ -23,11 +26,19 @@ async def request_of(row, uris, stub):
         await _set_image(item.image, row, lineage, parents, stub)
     if not row["prompt"]:
         item.ClearField("text")
+    artefacts = [_artefact(**one) for one in lineage.get("artefacts", ())]
+    if of_text := [one for one in artefacts if one.kind in _OF_TEXT]:
+        item.text.artefacts.extend(of_text)
     request = pb.GenerateImagesRequest(model=row["model"], items=[item], output_uri="store:again")
+    request.artefacts.extend(one for one in artefacts if one.kind not in _OF_TEXT)
     request.sampling.steps = row["steps"]
     request.sampling.guidance_scale = row["guidance_scale"]
     request.sampling.deterministic = lineage["deterministic"]
     return request
+
+
+def _artefact(uri, sha256, kind, **others):
+    return artefacts_pb.Artefact(uri=uri, sha256=sha256, kind=f"ARTEFACT_KIND_{kind}")
 
 
 def _set_text(text, row, lineage):

@@ -20,7 +20,12 @@ from tests.gateway.remaking import request_of
 from tests.gateway.system import open_system, rows_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-MAKING = [method.id for method in all_methods().values() if not method.needs.pool]
+# What methods learn first is made again in tests/e2e/test_tuned.py.
+MAKING = [
+    method.id
+    for method in all_methods().values()
+    if not method.needs.pool and method.needs.tuning is None
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
