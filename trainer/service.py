@@ -138,14 +138,16 @@ class TrainerService(rpc.TrainerServiceServicer):
     async def ListRecipes(
         self, request: pb.ListRecipesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListRecipesResponse:
+        # By the files of the code, which takes a moment.
+        digests = await asyncio.to_thread(lambda: (training_digest(), tuning_digest()))
         return pb.ListRecipesResponse(
             strategies=_recipes_to_pb("strategies"),
             policies=_recipes_to_pb("policies"),
             classifiers=_classifiers_to_pb(),
-            code_digest=training_digest(),
+            code_digest=digests[0],
             device=await self._trainer.device_kind(),
             tuning_methods=methods_to_pb(),
-            tuning_code_digest=tuning_digest(),
+            tuning_code_digest=digests[1],
         )
 
     async def _get(self, name: str) -> Any:
