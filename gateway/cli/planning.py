@@ -51,11 +51,13 @@ class Plan:
     @property
     def training_seconds(self) -> float | None:
         """What training the classifiers takes; None if the pace is not known."""
-        one = self.training
-        if not one.training_run_count or not one.images_per_second:
-            return None if one.training_run_count else 0.0
-        images = one.training.step_count * one.training.batch_size
-        return one.training_run_count * images / one.images_per_second
+        spent = 0.0
+        for one in self.training.trainings:
+            if not one.images_per_second:
+                return None
+            images = one.run_count * one.training.step_count * one.training.batch_size
+            spent += images / one.images_per_second
+        return spent
 
     @property
     def seconds(self) -> float | None:
@@ -123,8 +125,9 @@ def lines(dataset: pb.Dataset, plan: Plan) -> list[str]:
     found = [text + (f", {left:,} file{'s'[: left != 1]} left out" if left else "")]
     for name, one in plan.estimates.items():
         found.append(f"         {_made(name, one, plan.times)}")
-    if plan.training.training_run_count:
-        found.append(f"         {_trained(plan.training)}")
+    found += [f"         {_trained(one)}" for one in plan.training.trainings]
+    if plan.training.cell_count:
+        found.append(f"shared   {_shared(plan.training)}")
     seconds, trained = plan.seconds, plan.training_seconds
     spent = "not known before the first images" if seconds is None else f"about {clock(seconds)}"
     if trained is None:
@@ -135,10 +138,17 @@ def lines(dataset: pb.Dataset, plan: Plan) -> list[str]:
     return found
 
 
-def _trained(one: pb.PlanStudyResponse) -> str:
+def _shared(one: pb.PlanStudyResponse) -> str:
+    text = f"{one.cell_count:,} cells (rows times seeds): {one.training_run_count:,} classifiers, "
+    text += f"{one.augmentation_count:,} sets of images; what several cells need is made once"
+    return text
+
+
+def _trained(one: pb.StudyTraining) -> str:
     training = one.training
-    text = f"{one.training_run_count:,} classifiers to train: {training.classifier}, "
-    text += f"{training.step_count:,} steps of {training.batch_size} images of "
+    text = f"{one.run_count:,} classifier{'s'[: one.run_count != 1]} to train: "
+    text += training.classifier + (f" with {training.policy}" if training.policy else "")
+    text += f", {training.step_count:,} steps of {training.batch_size} images of "
     text += f"{training.image_size} x {training.image_size} pixels"
     text += machines(training.node_count, training.gpus_per_node)
     if one.measured_image_count:
@@ -262,6 +272,8 @@ def _document(plan: Plan, room: list[Disk]) -> dict[str, Any]:
             for name, one in plan.estimates.items()
         ],
         "training_count": plan.training.training_run_count,
+        "cell_count": plan.training.cell_count,
+        "augmentation_count": plan.training.augmentation_count,
         "training_seconds": None if trained is None else round(trained, 1),
         "image_count": plan.image_count,
         "made_count": plan.made_count,

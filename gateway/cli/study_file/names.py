@@ -27,9 +27,11 @@ def name_of(node: yaml.Node, errors: Errors, kind: str, known: Known | None) -> 
     name = text(node, errors, f"a {kind}")
     if name is None or known is None:
         return name
-    if name not in known.trains[kind]:
-        errors.add(node, f"there is no {kind} {name!r}.{nearest(name, known.trains[kind])}")
-    elif kind == "strategy" and name == recipes.WITHOUT_ADDED:
+    try:
+        recipes.check(known.trains, **{kind: name})
+    except CliError as error:
+        errors.add(node, f"{error.message[:1].lower()}{error.message[1:]}")
+    if kind == "strategy" and name == recipes.WITHOUT_ADDED:
         errors.add(
             node, f"the strategy {name!r} uses no added images; the baseline is trained anyway."
         )

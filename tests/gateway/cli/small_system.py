@@ -150,11 +150,18 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
             classifier="cnn4", step_count=300, batch_size=64, image_size=32
         )
         pace = self.training_pace
-        return pb.PlanStudyResponse(
-            training_run_count=len(study.seeds) * (1 + len(study.arms)),
+        count = len(study.seeds) * (1 + len(study.arms))
+        one = pb.StudyTraining(
             training=training,
+            run_count=count,
             images_per_second=pace,
             measured_image_count=200 * (pace > 0),
+        )
+        return pb.PlanStudyResponse(
+            training_run_count=count,
+            trainings=[one],
+            cell_count=count,
+            augmentation_count=len(study.seeds) * len({arm.method for arm in study.arms}),
         )
 
     async def ListTrainingRecipes(self, request, context):
