@@ -66,8 +66,8 @@ def _download(model: str, revision: str) -> Path:
         path = snapshot_download(model, revision=revision or None, allow_patterns=list(_FILES))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise Precondition(
-            f"the captioner's model {model} is neither a folder nor a model that the hub gives us; "
-            "set CAPTIONER_MODEL to a folder or a hub id",
+            f"the captioner's model {model} is neither a folder nor a model that the hub gives "
+            "access to; set CAPTIONER_MODEL to a folder or a hub id",
             subject=model,
             reason="MODEL_MISSING",
         ) from error

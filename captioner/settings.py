@@ -24,7 +24,7 @@ class CaptionerSettings:
     )
     max_batch: int = setting(16, "Most images in one call of the model.", least=1)
     max_wait_ms: float = setting(
-        8.0, "Longest that a lone request waits for company, in milliseconds.", least=0
+        8.0, "Longest that a lone request waits for others to batch with, in milliseconds.", least=0
     )
     max_queue: int = setting(256, "Most requests that wait; more are refused.", least=1)
     stream_window: int = setting(32, "Images of one stream that are worked on at a time.", least=1)

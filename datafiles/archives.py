@@ -63,7 +63,7 @@ class Archive:
         """Raises ReadError unless the end mark follows: tarfile takes damage for the end."""
         self._file.seek(offset)
         if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("the mark of the end is missing")
+            raise tarfile.ReadError("the end-of-archive marker is missing")
 
 
 def _left_out(name: str, one: tarfile.TarInfo) -> RejectedFile:
@@ -72,5 +72,5 @@ def _left_out(name: str, one: tarfile.TarInfo) -> RejectedFile:
     elif one.issparse():
         what = "is stored with holes; pack it without --sparse"
     else:
-        what = "is no file; take it out of the archive"
+        what = "is not a file; remove it from the archive"
     return RejectedFile(name, "NOT_A_FILE", f"{name} {what}")

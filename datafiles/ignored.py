@@ -1,4 +1,4 @@
-"""Files and folders that systems and programs put among images, and that nobody means to give."""
+"""Files and folders that systems and programs put among images: part of no data set."""
 
 # Compared without regard to case.
 _NAMES = frozenset(

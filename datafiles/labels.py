@@ -50,13 +50,13 @@ def label_of(value: object, names: Sequence[str] = (), *, is_name: bool = False)
             if math.isnan(value):
                 return Label()
             if math.isinf(value) or value != int(value):
-                raise _bad(f"the label {value} is no whole number")
+                raise _bad(f"the label {value} is not a whole number")
             return _numbered(int(value), names)
         case bytes() | bytearray() | memoryview():
             return label_of(read_text(bytes(value)), names, is_name=is_name)
         case str():
             return _of_text(value, names, is_name)
-    raise _bad(f"the label is a {type(value).__name__}; one class an image is taken")
+    raise _bad(f"the label is a {type(value).__name__}; one class per image is read")
 
 
 def _of_text(text: str, names: Sequence[str], is_name: bool) -> Label:

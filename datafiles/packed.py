@@ -53,4 +53,4 @@ def packing_of(path: str, start: bytes = b"") -> str:
         shlex.quote(path), shlex.quote(folder or "unpacked")
     )
     what = f"a tar {kind.what}" if is_tar else kind.what
-    return f"is {what}, which is not read packed; unpack it ({command}) and give what comes of it"
+    return f"is {what}, which has to be unpacked first; unpack it ({command}) and give the result"

@@ -100,7 +100,7 @@ class Sample(Generic[T]):
         """Returns why a sample without an image is left out."""
         if self.has("label", "notes", "caption"):
             return RejectedFile(self.name, "NO_IMAGE", f"{self.name} has no image beside it")
-        return RejectedFile(self.name, "UNKNOWN_SUFFIX", f"{self.name} is no image by its name")
+        return RejectedFile(self.name, "UNKNOWN_SUFFIX", f"{self.name} is not an image by its name")
 
 
 def samples(
@@ -240,7 +240,7 @@ def _leave_out(
         if member is photograph:
             continue
         if is_beside(suffix):
-            reason, what = "NOT_A_PHOTOGRAPH", f"is by its name no photograph ({suffix})"
+            reason, what = "NOT_A_PHOTOGRAPH", f"is not a photograph by its name ({suffix})"
         elif photograph is None:
             reason, what = "AMBIGUOUS_IMAGE", "is one of several images that may be the photograph"
         else:

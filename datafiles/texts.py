@@ -1,4 +1,4 @@
-"""Reads texts and JSON that nobody vouches for: whatever goes wrong is one file's fault."""
+"""Reads untrusted texts and JSON: whatever goes wrong concerns one file only."""
 
 import codecs
 import json
@@ -47,7 +47,7 @@ def read_json(data: bytes) -> dict[str, Any]:
         )
         raise Unreadable("BAD_JSON", why) from error
     if not isinstance(found, dict):
-        raise Unreadable("BAD_JSON", "is no JSON object; write {...}")
+        raise Unreadable("BAD_JSON", "is not a JSON object; write {...}")
     return found
 
 

@@ -139,7 +139,7 @@ def _chosen(environ: Mapping[str, str], choices: Choices) -> Iterator[tuple[str,
 
 
 def _check_models(source: str, folder: Path) -> None:
-    """A folder that lacks a part would be completed with models that nobody asked for."""
+    """A folder that lacks a part would be completed with models that were not asked for."""
     for key, part in PARTS.items():
         if not (folder / part).is_dir():
             raise SettingsError(

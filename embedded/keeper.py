@@ -15,7 +15,7 @@ from servicekit.server import Service
 _MOST, _WITHIN = 5, 600.0
 _log = logging.getLogger(__name__)
 
-# Returns a service that looks after its server.
+# Returns a service that supervises its server.
 Keep = Callable[[Service], Service]
 
 
@@ -68,7 +68,7 @@ class Keeper:
         return is_well
 
     def close(self) -> None:
-        """Ends the server for good."""
+        """Ends the server permanently."""
         with self._changing:
             self._is_closed = True
             self.server.stop()
@@ -90,6 +90,6 @@ class Keeper:
             self._restarts.append(self.clock())
             times = f"{len(self._restarts)} of at most {_MOST} times in {_WITHIN / 60:.0f} minutes"
             name, log = self.server.name, self.server.log
-            _log.warning("%s does not work and is started anew, %s; see %s", name, times, log)
+            _log.warning("%s does not work; it is restarted, %s; see %s", name, times, log)
             self.server.kill()
             self.server.launch()

@@ -149,7 +149,7 @@ class EmbeddedSystem:
         return keep(service) if keep else service
 
     def _defaults(self, name: str) -> dict[str, Any]:
-        """Returns what differs from a service alone where nobody set it."""
+        """Returns what differs from a stand-alone service where it was not set."""
         state = self.settings.state
         defaults: dict[str, dict[str, Any]] = {
             "retriever": {"cache": state / "retriever"},

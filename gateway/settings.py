@@ -35,7 +35,7 @@ class GatewaySettings:
     )
     executor_id: str = setting(
         "gateway-0",
-        "Names this process among the gateways of a PostgreSQL database; a log says who is who.",
+        "Name of this process among the gateways of a PostgreSQL database, as logs give it.",
     )
     lease_seconds: float = setting(
         30.0,
@@ -44,9 +44,9 @@ class GatewaySettings:
         least=1,
     )
     shard_size: int = setting(32, "Images that are made and written down at a time.", least=1)
-    training_runs_in_flight: int = setting(1, "Most classifiers that train at once.", least=1)
+    training_runs_in_flight: int = setting(1, "Most classifiers that train at a time.", least=1)
     patience_seconds: float = setting(
-        120.0, "How long a service that is away or full is asked again.", least=0
+        120.0, "For how long calls to a service that is unreachable or full are repeated.", least=0
     )
     call_seconds: float = setting(900.0, "Longest that one call may last.", least=0.001)
     max_unsafe_score: float = setting(

@@ -12,7 +12,7 @@ from gateway.study.studying import run_study
 
 async def do(context: Context, subject: str) -> None:
     """Does the work that was asked for under a name, unless it is done: of two gateways that were
-    asked at once, or one after the other at its very end, one finds that there is nothing to do."""
+    asked at once, or one after another at its very end, one finds that there is nothing to do."""
     if await asyncio.to_thread(context.catalog.finished, subject) is not None:
         return
     context.progress.pop(subject, None)

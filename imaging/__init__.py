@@ -1,1 +1,1 @@
-"""Reading images that nobody vouches for, writing them, and telling copies apart."""
+"""Reading untrusted images, writing images, and telling copies apart."""

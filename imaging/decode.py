@@ -151,7 +151,7 @@ def _check_size(image: Image.Image, name: str, limits: Limits) -> None:
 def _turn(image: Image.Image) -> tuple[Image.Transpose | None, str]:
     try:
         return turn_of(image), ""
-    except Exception:  # Pillow parses what nobody vouches for; see above.
+    except Exception:  # Pillow parses untrusted bytes; see above.
         return None, "orientation cannot be read: taken as it is stored"
 
 

@@ -1,4 +1,4 @@
-"""Metadata that nobody vouches for: read where it can be, cut out where it breaks a file."""
+"""Untrusted metadata: read where it can be, cut out where it breaks a file."""
 
 import struct
 

@@ -17,7 +17,7 @@ from retriever.searching import Found
 from retriever.tables import NUMBER
 from servicekit.errors import InvalidArgument
 
-# What the proto promises for scores that nobody asked for.
+# What the proto promises for scores that were not asked for.
 _NO_UNSAFE_SCORE, _NO_CLIP_SCORE = -1.0, -2.0
 _MOST_SHARDS, _MOST_REASONS, _LONGEST = 100, 100, 1024
 

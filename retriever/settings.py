@@ -23,7 +23,9 @@ class RetrieverSettings:
     device: str = setting("auto", MEANING, limits=DEVICES)
     max_batch: int = setting(32, "Texts or images in one pass through CLIP.", least=1)
     max_wait_ms: float = setting(
-        4.0, "Longest that a lone text or image waits for company, in milliseconds.", least=0
+        4.0,
+        "Longest that a lone text or image waits for others to batch with, in milliseconds.",
+        least=0,
     )
     max_queue: int = setting(1024, "Most texts and images that wait; more are refused.", least=1)
     index: str = setting(

@@ -170,4 +170,4 @@ def _fail(future: "Future[R]", error: Exception) -> None:
     try:
         future.set_exception(error)
     except InvalidStateError:
-        return  # Its caller cancelled it; nobody waits for the error.
+        return  # Its caller cancelled it; no one waits for the error.

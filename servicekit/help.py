@@ -10,9 +10,9 @@ from servicekit.settings import describe
 def help_of(settings: type[Any], server_settings: type[Any], name: str) -> str:
     """Returns what the service is for, and every setting with type, default and meaning."""
     meaning = (
-        f"Run the {name} until SIGTERM or Ctrl-C. It listens on {address_of(name)} unless it is "
-        "told otherwise, and takes its settings from the environment. A wrong one ends it at its "
-        "start, with a sentence and exit code 2."
+        f"Run the {name} until SIGTERM or Ctrl-C. It listens on {address_of(name)} unless told "
+        "otherwise, and takes its settings from the environment. With a wrong one it ends at "
+        "start-up, says why, and exits with code 2."
     )
     return "\n\n".join(
         (

@@ -135,7 +135,7 @@ class OperationRunner:
         if (await asyncio.to_thread(self._store.get, key)).decode() != digest:
             raise AlreadyExists(
                 f"{name.removeprefix('operations/')} exists with another request; choose another "
-                "id or ask for what it was made for",
+                "id or repeat the request that it was made for",
                 resource=name,
                 reason="DIFFERENT_REQUEST",
             )

@@ -32,7 +32,7 @@ class Run:
     """Runs `work` from now on. `write` keeps an operation; `forget` is called at the very end.
 
     Only this object's own task writes, one operation after the other, so what a thread of
-    cancelled work still reports reaches nobody.
+    cancelled work still reports is dropped.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Returns the results of all coroutines, which run at the same time, in order.
 
     Where one fails the others are cancelled and waited for before its error is raised;
-    `asyncio.gather` would leave them running, with nobody to hear of what they do.
+    `asyncio.gather` would leave them running, and nothing would learn how they end.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -40,7 +40,7 @@ async def to_its_end(
         while not thread.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({thread})
-        with suppress(Exception):  # Nobody is left to hear of it.
+        with suppress(Exception):  # No caller is left to tell.
             thread.result()
         raise
 

@@ -82,7 +82,7 @@ def trace_calls(service: str, endpoint: str, environ: Mapping[str, str]) -> None
 
 
 def _end_in_time(send_rest: Callable[[], None], give_up: Callable[[], None]) -> None:
-    """Lets the end of the process send what is left, and give up if nobody takes it.
+    """Lets the end of the process send what is left, and give up if it is not accepted.
 
     The exporter itself would try for half a minute, longer than a pod is given.
     """

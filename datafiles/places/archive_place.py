@@ -24,7 +24,7 @@ def check_unpacked(place: Place, field: str) -> None:
         with place.open() as file:
             start = file.read(MARK_BYTES)
     except OSError:
-        return  # Whoever reads it says why.
+        return  # The reader of the file reports why.
     if why := packing_of(place.uri.rpartition("/")[2], start):
         raise InvalidArgument(f"{place.uri} {why}", field=field, reason="PACKED")
 

@@ -1,7 +1,7 @@
 """What the folders of a place are: splits, classes, or one folder around everything.
 
 It is decided on the listing alone, so the command line and the gateway decide alike. A split has a
-name of `role_of` and holds classes; where names and contents do not say the same, nobody guesses.
+name of `role_of` and holds classes; where names and contents disagree, nothing is guessed.
 """
 
 import re
@@ -117,7 +117,7 @@ def _splits(root: Folder, name: str) -> tuple[str, dict[str, str], list[str]]:
         if len(splits) < len(named):
             raise _unclear(place, splits, f"several folders for one split: {_listed(named)}")
         if here.images:
-            notes.append(f"{place}: {here.images} images that lie in no split are not used")
+            notes.append(f"{place}: {here.images} images outside the splits are not used")
         if here.tables:
             notes.append(f"{place}: {_listed(here.tables)} beside the splits is not used")
         return path, splits, notes
@@ -127,7 +127,7 @@ def _splits(root: Folder, name: str) -> tuple[str, dict[str, str], list[str]]:
     if rest:
         what = f"{_listed(named)}, which look like splits, beside {_listed(rest)}"
     else:
-        what = f"{_listed(named)}, which are called like splits but hold images themselves"
+        what = f"{_listed(named)}, which are named like splits but hold images themselves"
         if here.tables:
             what += f"; if {_listed(here.tables)} tells their classes, each needs one of its own"
     raise _unclear(place, splits, what)

@@ -92,7 +92,7 @@ def _real_path(uri: str, field: str) -> Path:
     parts = urlsplit(uri)
     if parts.scheme == "file" and (parts.query or parts.fragment):
         raise InvalidArgument(
-            f"{uri!r} is cut at its ? or #; write them as %3F and %23 (and % as %25)",
+            f"{uri!r} is cut off at its ? or #; write them as %3F and %23 (and % as %25)",
             field=field,
             reason="BAD_URI",
         )

@@ -125,7 +125,7 @@ def _follow(
         if not links.follow:
             return RejectedFile(path, "BAD_LINK", f"{path} is a link to a folder; {_REMEDY}")
         if (facts.st_dev, facts.st_ino) in chain:
-            message = f"{path} is a link to a folder that it lies in; remove it"
+            message = f"{path} is a link to a folder that contains it; remove it"
             return RejectedFile(path, "BAD_LINK", message)
         return None
     if special_kind(facts.st_mode):

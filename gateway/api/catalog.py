@@ -1,4 +1,4 @@
-"""Datasets, augmentations and studies in the object store: what was asked for, and what came of it.
+"""Datasets, augmentations and studies in the object store: what was asked for, and what was made.
 
 Each resource has objects below its name: `request.json` and `times.json`, written before work
 starts, and `resource.json`, written when the work is done. They outlive the process and its
@@ -58,7 +58,7 @@ class Catalog:
             return Times()
 
     def finish(self, resource: Resource) -> None:
-        """Writes down what came of it, once: what another gateway has finished stays."""
+        """Records the finished resource, once: what another gateway has finished stays."""
         if self._store.exists(f"{resource.name}/{_RESOURCE}"):
             return
         times = replace(self.times(resource.name), ended=time.time())
@@ -132,13 +132,14 @@ def _different(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Alr
         then, now = old.get("models", {}), new.get("models", {})
         roles = [role for role in sorted({*then, *now}) if then.get(role) != now.get(role)]
         return AlreadyExists(
-            f"{name} was made with other models than those that serve now (another "
+            f"{name} was made with other models than those in use now (another "
             f"{', another '.join(roles)}); choose another id",
             resource=name,
             reason="DIFFERENT_MODELS",
         )
     return AlreadyExists(
-        f"{name} exists with another request; choose another id, or ask for what it was made for",
+        f"{name} exists with another request; choose another id, or repeat the request "
+        "that it was made for",
         resource=name,
         reason="DIFFERENT_REQUEST",
     )

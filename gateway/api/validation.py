@@ -145,7 +145,7 @@ def _check_pool_names(study: Study, dataset: Dataset) -> None:
     named, field = study.pool_class_names, "study.pool_class_names"
     if named and not study.pool_uri:
         raise InvalidArgument(
-            "classes of a pool are named, and there is no pool; give pool_uri",
+            "pool_class_names is set but there is no pool; give pool_uri",
             field=field,
             reason="POOL_REQUIRED",
         )

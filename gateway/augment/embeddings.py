@@ -1,6 +1,6 @@
 """Embeddings of images: made once in canonical batches, kept in the store.
 
-A batch is made of the same members in the same order whoever asks, so its bits are the same on
+A batch is made of the same members in the same order for every caller, so its bits are the same on
 every run, and what is made of it has the same keys.
 """
 

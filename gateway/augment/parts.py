@@ -57,7 +57,7 @@ class Parts:
         pending: list[pa.Table] = []
         for table in _merged(heads):
             pending.append(table.select(self._written.names))
-            del table  # Nobody but who asked holds a group while it is written.
+            del table  # Only the caller holds a group while it is written.
             while sum(map(len, pending)) >= GROUP:
                 rows = pa.concat_tables(pending)
                 pending = [rows.slice(GROUP)]

@@ -36,7 +36,7 @@ def read_rejections(store: ObjectStore, uri: str, field: str = "rejections_uri")
     except (pa.ArrowException, OSError, IndexError) as error:
         why = str(error).splitlines()[0] if str(error) else "it has no such column"
         raise InvalidArgument(
-            f"{uri} is no parquet file with a text column {_COLUMN}: {why}",
+            f"{uri} is not a parquet file with a text column {_COLUMN}: {why}",
             field=field,
             reason="BAD_REJECTIONS",
         ) from error

@@ -105,7 +105,7 @@ def choose(
 def _is_clear(differences: Array) -> bool:
     """Says whether one sense is nearer than another, given the difference at each image."""
     if len(differences) < 2:
-        return False  # nobody knows how other images scatter
+        return False  # it is not known how other images scatter
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5
     return float(differences.mean()) >= max(LEAST_MARGIN, _errors(len(differences)) * error)
 

@@ -37,7 +37,7 @@ class ShardMaker:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     async def make(self, items: Sequence[Item], shard: Shard) -> list[Outcome]:
-        """Returns one outcome per item, in order; `shard` is told of the stages."""
+        """Returns one outcome per item, in order; `shard` is told the stages."""
         if any(map(_is_embedded, items)):
             requests = await together(self._request(item) for item in items)
         else:  # Nothing is waited for, and a task would cost more than the request.

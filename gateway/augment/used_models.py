@@ -99,8 +99,8 @@ async def check_models(context: Context, resource: Augmentation | Study) -> None
     )
     if changed := differences(resource.models, now):
         raise Precondition(
-            f"{resource.name} was begun with other models: {changed}. Start the services with "
-            "those again to go on with it, or ask for it under another id",
+            f"{resource.name} was started with other models: {changed}. Start the services with "
+            "those again to go on with it, or make it under another id",
             subject=resource.name,
             reason="MODELS_CHANGED",
         )

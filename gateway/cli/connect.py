@@ -81,14 +81,14 @@ def _nothing_runs(state: Path) -> CliError:
         return CliError(
             f"The system of process {holder} in {state} is starting, or ending.",
             exit_code=4,
-            remedy="Ask again in a moment.",
+            remedy="Try again in a moment.",
             reason="NOT_READY",
         )
     return CliError(
         f"No system is running in {state}.",
         exit_code=3,
         remedy="Name one with --gateway HOST:PORT, or start one with `variegate up`. A run "
-        "that was stopped goes on when its command is given again.",
+        "that was stopped resumes when its command is repeated.",
         reason="NOT_RUNNING",
     )
 
@@ -143,7 +143,8 @@ def _tell_what_it_keeps(common: Common, say: Callable[[str], None]) -> None:
     """A system elsewhere was set up by who started it. Raises CliError if options say otherwise."""
     if chosen := common.chosen():
         raise CliError(
-            f"{chosen[0]} sets up a system that starts here, and {common.gateway} runs already.",
+            f"{chosen[0]} configures a system that is started here, but {common.gateway} is "
+            "already running.",
             remedy=f"Leave {chosen[0]} out, or set it where that system is started.",
             reason="SETTINGS_OF_ANOTHER",
         )
@@ -166,7 +167,7 @@ def _refuse_other_settings(common: Common, running: Running) -> None:
 
 def _other_settings(common: Common, running: Running, name: str, value: str, has: str) -> CliError:
     return CliError(
-        f"{name} should be {value}, and the system that runs in {common.state} (process "
+        f"{name} should be {value}, but the system running in {common.state} (process "
         f"{running.pid}) was started with {has}.",
         exit_code=3,
         remedy="Stop that system, leave the setting out, or use another --state.",

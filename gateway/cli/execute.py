@@ -155,7 +155,7 @@ def _of_disk(error: OSError) -> CliError:
         Path.cwd()
     except OSError:
         return CliError(
-            "The current folder does not exist any more.",
+            "The current folder no longer exists.",
             exit_code=3,
             remedy="Change to one that does, and run the command again.",
             reason="NO_CURRENT_FOLDER",

@@ -77,7 +77,7 @@ def manifest_of(place: Path) -> Path:
     _check_unpacked(place, str(place))
     what = "it has no manifest.parquet" if place.exists() else "it does not exist"
     raise CliError(
-        f"{place} is no output of `variegate augment`: {what}.",
+        f"{place} is not an output of `variegate augment`: {what}.",
         exit_code=3,
         remedy="Give the folder that was its --out, or the manifest.parquet in it.",
         reason="NO_MANIFEST",
@@ -219,7 +219,7 @@ def _check_unpacked(path: Path, text: str) -> None:
         with open_regular(path) as file:
             why = packing_of(text, file.read(MARK_BYTES))
     except OSError:
-        return  # Whoever reads it says why.
+        return  # The reader of the file reports why.
     if why:
         raise _packed(text, why)
 

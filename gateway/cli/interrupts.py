@@ -3,8 +3,8 @@
 The command is first asked to end in good order. What may keep it are threads that decode, train or
 wait for a disk, and the services' own grace; none of them is worth waiting for, since everything
 that is finished is on disk and nothing there is ever half-written, not even by `kill -9`. So a
-thread is told of the signal as well, and ends the process when its time is up. A second Ctrl-C ends
-it at once.
+thread is notified of the signal as well, and ends the process when its time is up. A second Ctrl-C
+ends it at once.
 """
 
 import os

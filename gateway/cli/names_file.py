@@ -35,14 +35,14 @@ def read_names(file: str | None) -> dict[str, str]:
         with open_regular(path) as opened:
             text = opened.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _error(f"{path} is not a text in UTF-8 (byte {error.start}).") from error
+        raise _error(f"{path} is not UTF-8 text (byte {error.start}).") from error
     except OSError as error:
         raise _error(f"{path} cannot be read: {error.strerror or error}.") from error
     names: dict[str, str] = {}
     for place, key, name in _pairs(path, text):
         key, name = clean_name(key), clean_name(name)
         if not key or not name:
-            raise _error(f"{path}, {place}: a class and what it is called are needed.")
+            raise _error(f"{path}, {place}: a class and a name for it are needed.")
         if len(name) > LONGEST:
             raise _error(f"{path}, {place}: the name of {key!r} has more than {LONGEST} letters.")
         if names.setdefault(key, name) != name:
@@ -58,7 +58,7 @@ def read_numbers(file: str | None) -> dict[int, str]:
     for key in names:
         if not (key.isascii() and key.isdigit()) or int(key) >= 2**32:
             raise CliError(
-                f"{file}: {key!r} is not a number of a class.",
+                f"{file}: {key!r} is not a class number.",
                 remedy="Write a line such as '3 = cat' for each number in the pool.",
             )
     return {int(key): name for key, name in names.items()}
@@ -87,7 +87,7 @@ def _of_json(path: Path, text: str) -> Pairs:
             case [str(synset), str(name)]:
                 yield f"key {key!r}", synset, name.replace("_", " ")
             case _:
-                raise _error(f"{path}, key {key!r}: the name is not a text.")
+                raise _error(f"{path}, key {key!r}: the name is not a string.")
 
 
 def _of_table(path: Path, lines: Iterable[str], separator: str) -> Pairs:

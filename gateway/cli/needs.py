@@ -14,7 +14,7 @@ _STUDY = 24
 @dataclass(frozen=True)
 class Needs:
     """Names of resources. `unfinished` ones are needed as well; `gone` are the notes of outputs
-    that are no more."""
+    that no longer exist."""
 
     needed: frozenset[str]
     free: frozenset[str]
@@ -30,7 +30,7 @@ def needs_of(state: Path, *, everything: bool) -> Needs:
     known = list(records(state))
     gone = [one for one in known if not one.is_wanted]
     wanted = {one.resource for one in known if one.is_wanted and (one.out or not everything)}
-    # A probe of the pace is nobody's output.
+    # A probe of the speed is no output.
     lost = {one.resource for one in gone} - wanted | {n for n in names if n.endswith("-probe")}
     wanted |= unfinished
     runs = [name for name in names if "/augmentations/" in name or name.startswith("studies/")]

@@ -16,7 +16,7 @@ def _address(value: str | None) -> str | None:
     host, _, port = value.rpartition(":")
     is_plain = ("://" not in host and host.count(":") == 0) or host[:1] + host[-1:] == "[]"
     if not host or not port.isdecimal() or int(port) > 65535 or not (is_plain or "://" in host):
-        raise typer.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051.")
+        raise typer.BadParameter(f"{value!r} is not HOST:PORT, such as 127.0.0.1:50051.")
     return value
 
 
@@ -145,10 +145,10 @@ Plan = Annotated[
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", help="Do not ask, and begin even if the disk seems to be too small."),
+    typer.Option("--yes", help="Do not ask, and start even if the disk seems too small."),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout; progress on stderr.")
+    bool, typer.Option("--json", help="Print one JSON document on stdout, and progress on stderr.")
 ]
 Gateway = Annotated[
     str | None,

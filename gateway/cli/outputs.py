@@ -67,7 +67,7 @@ def claim(place: Place, *, resume: bool, overwrite: bool) -> None:
         shutil.rmtree(out)
     elif marker is not None and (changed := _changed(marker.get("models", {}), place.models)):
         raise _exists(
-            f"{out} holds the output of this very command with other models: another {changed}.",
+            f"{out} holds the output of this same command with other models: another {changed}.",
             "Use the same models to go on with it, --overwrite to replace it, or another --out.",
         )
     _write(place, "running")
@@ -138,7 +138,7 @@ def _check(out: Path, run: str, *, resume: bool, overwrite: bool) -> None:
         return
     if same:
         raise _exists(
-            f"{out} holds the finished output of this very command.",
+            f"{out} holds the finished output of this same command.",
             "Use --resume to see its summary again, --overwrite to replace it, or another --out.",
         )
     what = "an unfinished run" if running else "the output of a run"

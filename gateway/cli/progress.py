@@ -128,7 +128,7 @@ class PlainView:
         print(escaped(text, lines=True), file=sys.stderr, flush=True)
 
     def ask(self, question: str) -> bool:
-        """Nobody reads this: a job that nobody watches is not kept waiting."""
+        """There is no terminal: a job that nobody watches is not kept waiting."""
         return True
 
 

@@ -1,7 +1,8 @@
 """Which process holds a state folder, what it runs, and where its services listen.
 
-Whoever starts the embedded system publishes it: `variegate up`, for all commands beside it, and
-every other command for `status` and `cancel` only, since such a system ends with its command.
+The process that starts the embedded system publishes it: `variegate up`, for all commands
+beside it, and every other command for `status` and `cancel` only, since such a system ends with
+its command.
 """
 
 import fcntl

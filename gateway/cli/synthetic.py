@@ -52,8 +52,8 @@ def store_synthetic(
 ) -> Added:
     """Puts the images of all places, and one manifest of them, into the store.
 
-    Only what a folder still holds is used: whoever deletes an image from it does not train on it,
-    and whoever moves one to the folder of another class trains on it as that class. Of equal files
+    Only what a folder still holds is used: an image deleted from it is not trained on,
+    and an image moved to the folder of another class is trained on as that class. Of equal files
     the first is used. Raises CliError for a place that is no output of `augment`, that was made
     from other images than those of the dataset, or holds none of its images, and for an image that
     two places, or two folders of one, give to two classes.
@@ -128,7 +128,7 @@ def _read(manifest: Path) -> Any:
     lacking = [name for name in _COLUMNS if name not in table.column_names]
     if lacking:
         raise CliError(
-            f"{manifest} is no manifest of `variegate augment`: it has no column {lacking[0]}.",
+            f"{manifest} is not a manifest of `variegate augment`: it has no column {lacking[0]}.",
             exit_code=3,
             reason="NO_MANIFEST",
         )

@@ -163,7 +163,7 @@ def recipe_line(training: dict[str, Any]) -> str:
 
 
 def machines(node_count: int, gpus_per_node: int) -> str:
-    """What trains together, at the end of a line; "" where nobody asked."""
+    """What trains together, for the end of a line; "" where it was not asked for."""
     text = f" on {node_count} machines" if node_count > 1 else ""
     if gpus_per_node:
         text += f" with {gpus_per_node} GPU{'s' if gpus_per_node > 1 else ''}"

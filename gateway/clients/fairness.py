@@ -30,10 +30,10 @@ class _Turn(Generic[P]):
 class FairQueue(Generic[P]):
     """Lets callers in when `find` has a place for their size.
 
-    Whose turn it is waits for room and nobody overtakes it, however small. Within a job turns come
-    in the order of arrival; jobs that wait side by side get the same number of items (self-clocked
-    fair queueing, Golestani 1994): a turn's tag is what its job has been given before it, and what
-    has been given is forgotten when a job has nothing left to ask for.
+    The one whose turn it is waits for room, and none overtakes it, however small. Within a job
+    turns come in the order of arrival; jobs that wait side by side get the same number of items
+    (self-clocked fair queueing, Golestani 1994): a turn's tag is what its job has been given before
+    it, and what has been given is forgotten when a job has nothing left to ask for.
     """
 
     def __init__(self, find: Callable[[int], P | None]) -> None:

@@ -1,4 +1,4 @@
-"""What the generator is told of the image that an image is made from."""
+"""The messages that tell the generator which image an image is made from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

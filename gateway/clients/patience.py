@@ -15,7 +15,7 @@ from servicekit.errors import ServiceError, from_rpc_error
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
-# What passes sooner is nobody's concern.
+# Shorter waits are not worth reporting.
 SILENT_SECONDS = 5.0
 
 
@@ -51,7 +51,7 @@ def note_waits(waits: Waits) -> None:
 class Patience:
     """Waits between attempts, as long as `service` asks for or ever longer, up to a limit.
 
-    Any success starts the limit anew. Whoever shows the work's progress is told (`note_waits`).
+    Any success restarts the limit. Whoever shows the work's progress is told (`note_waits`).
     """
 
     def __init__(self, seconds: float, service: str) -> None:

@@ -58,9 +58,9 @@ class Replicas(Generic[S]):
     """Follows the replicas behind a target. Opened on first use, in the loop that uses it.
 
     A replica is called by a stub that `stub_of` makes of its channel. It is ready while its health
-    service says so. One that drains or dies gets no more calls; one whose address is gone is closed
-    when its last call has ended. `capacity_of` asks one what it works on at once, in the units of
-    the calls' sizes.
+    service says so. One that drains or dies gets no further calls; one whose address is gone is
+    closed when its last call has ended. `capacity_of` asks one what it works on at once, in the
+    units of the calls' sizes.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Screener:
         self.replicas = Replicas(target, service, rpc.RetrieverServiceStub, _one_call)
 
     async def check(self, retriever: pb.Models) -> None:
-        """Raises Precondition if what screens has other models than the retriever.
+        """Raises Precondition if the screeners have other models than the retriever.
 
         Its vectors and scores are compared with the retriever's.
         """
@@ -43,7 +43,7 @@ class Screener:
         )
         if found != retriever:
             raise Precondition(
-                f"the retriever has the models {_described(retriever)}, and what screens has "
+                f"the retriever has the models {_described(retriever)}, and the screeners have "
                 f"{_described(found)}; start both with the same, or leave GATEWAY_SCREENER empty",
                 subject="GATEWAY_SCREENER",
                 reason="SCREENER_DIFFERS",

@@ -82,7 +82,7 @@ def display_names(
 
 
 def readable(class_name: str) -> str:
-    """Returns what a class is called where nobody knows synsets or the other classes."""
+    """Returns what a class is called where neither synsets nor the other classes are known."""
     return display_names([class_name])[class_name].text
 
 
@@ -91,7 +91,7 @@ def warnings_of(names: Mapping[str, DisplayName]) -> list[str]:
     warnings = []
     if opaque := [name for name, made in names.items() if made.is_opaque]:
         warnings.append(
-            f"{len(opaque)} of {len(names)} class names say nothing to a model: {_some(opaque)}; "
+            f"{len(opaque)} of {len(names)} class names mean nothing to a model: {_some(opaque)}; "
             f"give --names FILE with a line for each, such as '{opaque[0]} = fire truck'"
         )
     if cut := [name for name, made in names.items() if made.is_cut]:

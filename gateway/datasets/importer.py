@@ -223,5 +223,5 @@ def _parallel(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
         while window := list(islice(iterator, _WINDOW)):
             yield from pool.map(function, window)
     finally:
-        # Whoever stops the import does not wait for the rest of the window.
+        # Stopping the import does not wait for the rest of the window.
         pool.shutdown(cancel_futures=True)

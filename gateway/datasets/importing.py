@@ -18,7 +18,7 @@ async def run_import(context: Context, dataset: Dataset) -> None:
 
     def report(stage: str, done: int, total: int) -> None:
         if stopped.is_set():
-            raise Cancelled("the import was stopped; the same request goes on with it")
+            raise Cancelled("the import was stopped; repeating the request continues it")
         progress.set(stage, done, total, "images")
 
     def read() -> Dataset:
@@ -34,6 +34,6 @@ async def run_import(context: Context, dataset: Dataset) -> None:
     try:
         await step("import", work)
     finally:
-        # A thread cannot be interrupted, and whoever ends the process waits for it.
+        # A thread cannot be interrupted, and the end of the process waits for it.
         stopped.set()
     progress.finish()

@@ -22,7 +22,7 @@ class ClassNames:
         """Returns the entry with the name of its class as `clean_name` spells it."""
         name = clean_name(entry.class_name)
         if not name:
-            message = f"{entry.path}: the name of its class cannot be seen; rename the class"
+            message = f"{entry.path}: the name of its class is invisible; rename the class"
             return RejectedFile(entry.path, "NO_CLASS", message)
         if escaped(name) != name:
             message = f"{entry.path}: the name of its class holds control characters; rename it"
@@ -37,7 +37,7 @@ class ClassNames:
             if others:
                 shown = ", ".join(map(ascii, others))
                 what = "is also written" if name in written else "is written"
-                verb = "they are one class" if len(written) > 1 else "it is read so"
+                verb = "they are one class" if len(written) > 1 else "it is read as that"
                 yield f"the class {name!r} {what} {shown}; {verb}"
         alike: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self.spellings):

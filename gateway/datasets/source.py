@@ -53,7 +53,7 @@ def source_of(place: Place, field: str, chosen: Chosen) -> Source:
         if kind.fits(place, chosen):
             return kind
     raise InvalidArgument(
-        f"{place.uri} is neither of {', '.join(kinds)}; give a folder with a folder per class, "
+        f"{place.uri} is none of {', '.join(kinds)}; give a folder with a folder per class, "
         "images with a metadata.csv (file_name, label), a folder of .tar or .parquet files, or one "
         "such file",
         field=field,

@@ -6,9 +6,9 @@ is a coroutine that may do anything as long as everything that takes time or may
 a `step`: the result of a step is written down, and after the death of the process the handler runs
 again from its first line while finished steps answer from the record.
 
-The work belongs to the gateway that runs it. Once that lives no more (see `Peers`), whichever other
-one finds out puts the work back into DBOS's queue, which hands it to one of them; that begins when
-nobody holds the subject. What the former owner still wants to write down is refused by DBOS, since
+The work belongs to the gateway that runs it. Once that gateway is dead (see `Peers`), any other
+that finds out puts the work back into DBOS's queue, which hands it to one of them; that begins when
+no gateway holds the subject. What the former owner still tries to record is refused by DBOS, since
 each hand-over gives a run another token that all writes are checked against.
 
 The records of work that is done are deleted: what it made is in the object store. Those of failed
@@ -140,7 +140,7 @@ class Durable:
         await self._peers.leave()
 
     async def _keep(self) -> None:
-        """Stops all work once this gateway lives no more, and begins a new life."""
+        """Stops all work once this gateway has lost its lease, and starts again."""
         while True:
             why = await self._peers.kept()
             _log.error("this gateway stops its work, which others may take over: %s", why)
@@ -152,7 +152,7 @@ class Durable:
                 except ServiceError as error:
                     _log.warning("%s", error.message)
                 except Exception:  # Whatever it is, the next try may find it gone.
-                    _log.exception("this gateway cannot begin anew")
+                    _log.exception("this gateway cannot start again")
                 await asyncio.sleep(_PAUSE)
             _log.warning("this gateway works again")
 
@@ -168,12 +168,12 @@ class Durable:
                     await self._peers.note()
                     await self._take_over()
             except ServiceError as error:
-                _log.warning("the other gateways are looked after later: %s", error.message)
+                _log.warning("checking the other gateways is put off: %s", error.message)
             except Exception:  # It must go on whatever happens.
-                _log.exception("the other gateways are looked after later")
+                _log.exception("checking the other gateways is put off")
 
     async def _take_over(self) -> None:
-        """Puts the work of gateways that live no more back into the queue of all.
+        """Puts the work of dead gateways back into the shared queue.
 
         Which live is asked after what is open: who is seen to have work has begun to live before.
         """
@@ -198,7 +198,7 @@ class Durable:
         if run.is_open:
             if not self._runs.failure(subject, run.id) and not await self._is_outdated(run):
                 return
-            # It ended, and the database had no room to say so; or nobody can go on with it.
+            # It ended, and the database had no room to say so; or no gateway can continue it.
             await DBOS.cancel_workflow_async(run.id)
         known = self._runs.failure(subject, run.id)
         goes_on = run.version == VERSION and (known or await outcome_of(run)).may_go_on
@@ -210,7 +210,7 @@ class Durable:
             try:  # With the steps that were finished.
                 await DBOS.fork_workflow_async(run.id, _EVERY_STEP, application_version=VERSION)
             except IntegrityError:
-                _log.info("another gateway was asked to go on with %s as well, and does", subject)
+                _log.info("another gateway was also asked to continue %s, and does", subject)
 
     async def _is_outdated(self, run: Run) -> bool:
         """Says whether a run is of a version that no gateway has that lives."""
@@ -241,7 +241,7 @@ class Durable:
         return self._runs.are_of(subject)
 
     async def cancel(self, subject: str) -> None:
-        """Stops the work, whoever does it; what it had finished stays."""
+        """Stops the work, on any gateway; what it had finished stays."""
         with self._engine.answers():
             run = await newest_run(subject)
             if run.is_open:
@@ -281,7 +281,9 @@ class Durable:
                         await self._peers.forget(subject)
         except (ServiceError, RecordedError) as error:
             # They are deleted at the next launch.
-            _log.warning("the records of %s stay for now: %s", subject, str(error).splitlines()[0])
+            _log.warning(
+                "the records of %s are kept for now: %s", subject, str(error).splitlines()[0]
+            )
         finally:
             self._done.discard(subject)
 

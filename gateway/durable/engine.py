@@ -68,8 +68,8 @@ class Engine:
     def answers(self) -> Iterator[None]:
         """Raises Unavailable while there is no DBOS to ask, and what the database fails with."""
         away = Unavailable(
-            "this gateway has lost its database for a while and begins anew; ask again, nothing "
-            "that was finished is lost",
+            "this gateway has lost its database for a while and starts again; repeat the request, "
+            "nothing that was finished is lost",
             reason="GATEWAY_RESTARTING",
         )
         if not self.is_open:

@@ -1,4 +1,4 @@
-"""The object store as work sees it: nothing is written for a gateway that lives no more.
+"""The object store as work sees it: nothing is written for a gateway that has lost its lease.
 
 The store itself cannot tell a former owner's writes from those of the gateway that took its work
 over. Most keys are digests of what they hold, so that both write the same; the few that are written
@@ -18,12 +18,12 @@ class FencedStore:
         self._store, self._holds = store, holds
 
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
-        """Raises Unavailable for a gateway that lives no more."""
+        """Raises Unavailable for a gateway that has lost its lease."""
         self._check(key)
         return self._store.put(key, data, overwrite=overwrite)
 
     def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
-        """Raises Unavailable for a gateway that lives no more, also if it ends on the way."""
+        """Raises Unavailable for a gateway that has lost its lease, also if it loses it midway."""
 
         def checked() -> Iterator[bytes]:
             for chunk in chunks():
@@ -52,7 +52,7 @@ class FencedStore:
         return self._store.list(prefix)
 
     def delete(self, key: str) -> None:
-        """Raises Unavailable for a gateway that lives no more."""
+        """Raises Unavailable for a gateway that has lost its lease."""
         self._check(key)
         self._store.delete(key)
 
@@ -62,7 +62,7 @@ class FencedStore:
     def _check(self, key: str) -> None:
         if not self._holds():
             raise Unavailable(
-                f"this gateway's lease is over, so {key} is not written any more; another gateway "
-                "goes on with the work",
+                f"this gateway's lease has expired, so {key} is no longer written; another gateway "
+                "continues the work",
                 reason="LEASE_LOST",
             )

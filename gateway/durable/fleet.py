@@ -1,9 +1,9 @@
 """What several gateways agree on in their PostgreSQL: who lives, and who works on what.
 
-A gateway lives as long as it has a row in `lease`. It renews the row; whoever finds one that has
-run out deletes it, and a row that is gone cannot be renewed: no gateway comes back from the dead
-under the same id, so that what was decided over a dead one stays right however late it is done.
-Only the database's clock is asked, and each statement is a transaction of its own, which a process
+A gateway lives as long as it has a row in `lease`. It renews the row; any gateway that finds one
+that has run out deletes it, and a row that is gone cannot be renewed: no gateway comes back from
+the dead under the same id, so what was decided about a dead one stays right however late it is done.
+Only the database's clock counts, and each statement is a transaction of its own, which a process
 that is frozen in the middle cannot hold open.
 """
 
@@ -83,7 +83,7 @@ class Fleet:
         return bool(self._run(_RENEW, me=me, seconds=seconds))
 
     def leave(self, me: str) -> None:
-        """Ends, so that nobody waits for it."""
+        """Ends, so that no gateway waits for it."""
         self._run(_LEAVE, me=me)
 
     def bury(self) -> list[str]:
@@ -95,7 +95,7 @@ class Fleet:
         return {row[0]: row[1] for row in self._run(_LIVING)}
 
     def claim(self, me: str, subject: str, claim: str) -> bool:
-        """Says whether the work on a subject is this gateway's now, and nobody else's.
+        """Says whether the work on a subject is this gateway's now, and no other's.
 
         `claim` is a text that is used once: who holds it is asked for under that.
         """
@@ -114,7 +114,7 @@ class Fleet:
         return b"".join(bytes(row[0]) for row in self._run(_PROGRESS, subject=subject))
 
     def forget(self, subject: str) -> None:
-        """Deletes what is known of work that nobody does."""
+        """Deletes what is recorded about work that no gateway does."""
         self._run(_FORGET, subject=subject)
 
     def close(self) -> None:

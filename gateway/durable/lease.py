@@ -1,8 +1,8 @@
 """The life of one gateway among several on PostgreSQL: a lease that it renews.
 
-Nobody takes its work over before the lease has run out by the database's clock, and it stops its
+No other takes its work over before the lease has run out by the database's clock, and it stops its
 own work before that by its own: a renewal counts from before it was asked for, and only for a part
-of its time. Where nobody turned the clock for a while, frozen or asleep, the work stops as soon as
+of its time. Where the clock stood still for a while, frozen or asleep, the work stops as soon as
 the process turns again, and what it still tries to write down is refused by the database.
 """
 

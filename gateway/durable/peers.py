@@ -34,13 +34,13 @@ class Peers(Protocol):
         """Returns the version of each gateway that lives, by its id."""
 
     def claimed(self, subject: str) -> AbstractAsyncContextManager[None]:
-        """Waits until nobody else works on the subject, and lets nobody within the block."""
+        """Waits until no other gateway works on the subject; keeps the others out in the block."""
 
     async def note(self) -> None:
         """Tells the others how far one's own work is."""
 
     async def progress(self, subject: str) -> bytes | None:
-        """Returns what was told of a subject; None if nobody but this process could know."""
+        """Returns what was reported of a subject; None if only this process could know."""
 
     async def forget(self, subject: str) -> None:
         """Deletes what was told of a subject."""
@@ -66,7 +66,7 @@ class Alone:
 
     async def kept(self) -> str:
         await asyncio.Event().wait()
-        raise AssertionError("nobody can take it away")
+        raise AssertionError("a lone gateway keeps its work")
 
     def holds(self) -> bool:
         return True

@@ -53,7 +53,7 @@ class Progress:
         self.done, self.total = done, total
 
     def fail(self, item_id: str, message: str) -> None:
-        """Counts an item that failed for good."""
+        """Counts an item that failed permanently."""
         self.failed += 1
         self.failures.append((item_id, message))
 

@@ -56,7 +56,7 @@ async def newest_run(subject: str) -> Run:
 
 
 async def open_runs() -> list[Run]:
-    """Returns all runs that have not ended, whoever does them."""
+    """Returns all runs that have not ended, on any gateway."""
     found = await DBOS.list_workflows_async(
         name=WORKFLOW, status=_OPEN, load_input=False, load_output=False
     )
@@ -86,7 +86,7 @@ async def outcome_of(run: Run) -> State:
     if run.is_open:
         return State("running")
     if run.status == _CANCELLED:
-        error = Cancelled("cancelled; the same request goes on with it")
+        error = Cancelled("cancelled; repeating the request continues it")
         return State("failed", error, run.ended)
     if run.status != DONE:
         message = "the work failed; the gateway's log has the trace"

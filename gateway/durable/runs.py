@@ -47,7 +47,7 @@ class Runs:
         except _LOST as error:
             cancelled = isinstance(error, dbos_error.DBOSWorkflowCancelledError)
             why = "it was cancelled" if cancelled else "another gateway has taken it over"
-            _log.warning("the work on %s ends here, and writes no more: %s", subject, why)
+            _log.warning("the work on %s ends here and writes nothing further: %s", subject, why)
             # DBOS would wait for what another makes of it.
             raise asyncio.CancelledError from None
         except Exception as error:

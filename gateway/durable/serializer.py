@@ -45,7 +45,7 @@ def _check_keys(data: Any) -> None:
     if isinstance(data, dict):
         for key in data:
             if not isinstance(key, str):
-                raise TypeError(f"a step's result has the key {key!r}, which is no text")
+                raise TypeError(f"a step's result has the key {key!r}, which is not a string")
         data = data.values()
     elif not isinstance(data, _NESTED):
         return

@@ -107,7 +107,7 @@ def _unfolded(row: Row) -> Row:
 def _renamed(folders: Collection[tuple[str, str]]) -> list[str]:
     """Says which classes have folders of other names."""
     return [
-        f"the class {name!r} is in the folder {folder!r}, as no folder can have its name"
+        f"the class {name!r} is in the folder {folder!r}, since no folder can have its name"
         for name, folder in sorted(folders)
         if folder and folder != name and not folder.endswith(".tar")
     ]

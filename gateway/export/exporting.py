@@ -104,9 +104,9 @@ def _check_out(out: Path, mark: str, *, overwrite: bool, resume: bool) -> None:
     file = out / ".manifest.sha256"
     if resume and file.is_file() and file.read_text() == mark:
         return
-    what = "holds something else than an export of this augmentation" if resume else "exists"
+    what = "holds something other than an export of this augmentation" if resume else "exists"
     raise Precondition(
-        f"{out} {what}; use --resume to go on with the same export, --overwrite to write over it, "
+        f"{out} {what}; use --resume to continue the same export, --overwrite to write over it, "
         "or choose another folder",
         subject=str(out),
         reason="OUTPUT_EXISTS",

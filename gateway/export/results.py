@@ -197,7 +197,9 @@ class StudyResults:
         document = json.loads(text)
         schema = document.pop("schema", None) if isinstance(document, dict) else None
         if schema != SCHEMA:
-            raise ValueError(f"This is no results file: its schema is {schema!r}, not {SCHEMA!r}.")
+            raise ValueError(
+                f"This is not a results file: its schema is {schema!r}, not {SCHEMA!r}."
+            )
         document.pop("best", None)
         dataset = DatasetSummary(**_tuples(document.pop("dataset")))
         rows = tuple(_row(row) for row in document.pop("rows"))

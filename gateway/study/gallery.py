@@ -91,7 +91,7 @@ def build_gallery(
 ) -> Gallery:
     """Picks pictures from the first augmentation of every arm.
 
-    Children come from the manifest in order of their item ids, so nobody chooses them: good
+    Children come from the manifest in order of their item ids, so they are not hand-picked: good
     and bad images alike. With many methods or classes fewer are shown, never a larger file.
     """
     dataset = Manifest(store, dataset_manifest_uri)

@@ -28,7 +28,7 @@ def how_to_make_it_again(
         *(f"--param {name}={value}" for name, value in sorted(augmentation.arm.parameters.items())),
     ]
     if row.get("source") == "retrieved":
-        how = "It was found in the pool, not made: the same search of the same pool finds it again."
+        how = "It was found in the pool, not made; searching the same pool again finds it."
         command.append("--pool POOL.parquet")
     else:
         how = (

@@ -237,7 +237,7 @@ class Studying:
                 raise
             return {"failure": error.message}
         except asyncio.CancelledError:
-            # When the gateway ends, the run goes on and is found again; nobody waits for it here.
+            # When the gateway ends, the run continues and is found again; here it is not awaited.
             if not self.context.closing.is_set():
                 await trainer.cancel(wanted.run_id)
             raise

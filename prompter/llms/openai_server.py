@@ -131,7 +131,7 @@ class OpenAiLanguageModel:
             return str(completion.choices[0].message.content or "")
         except (AttributeError, LookupError, TypeError) as error:
             said = repr(completion)[:80]
-            message = f"answers nonsense, no chat completion but {said}"
+            message = f"does not answer with a chat completion but with {said}"
             raise self._unavailable(message, "NONSENSE") from error
 
     def _refused(self, error: "APIStatusError") -> ServiceError:

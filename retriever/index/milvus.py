@@ -53,7 +53,7 @@ class MilvusServer:
     def _translate(self, error: Any) -> Exception:
         if error.code == _NO_COLLECTION:
             return Precondition(
-                f"Milvus at {self.uri} does not have this index's vectors any more "
+                f"Milvus at {self.uri} no longer has this index's vectors "
                 f"({error.message}); make the index again under another id",
                 subject=self.uri,
                 reason="COLLECTION_MISSING",

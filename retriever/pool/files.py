@@ -36,7 +36,7 @@ class FilesShard:
                 check_size(store.size(member.where))
                 return store.get(member.where)
             except NotFound as error:
-                raise Unreadable("MISSING", "is not in the store any more") from error
+                raise Unreadable("MISSING", "is no longer in the store") from error
 
         folder = folder_of(sample.name.removeprefix(to_uri(self.prefix.rstrip("/")) + "/"))
         image_uri = sample.image.name if sample.image else ""

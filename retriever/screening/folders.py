@@ -31,8 +31,8 @@ class CachedFolders:
     """The folders below `root`, of `most_bytes` in all, apart from those that are in use.
 
     A folder that is in use is locked (flock, shared), and its time is that of its last use. One
-    that is removed is locked by whoever removes it and renamed first, so it is there whole or not
-    at all.
+    that is removed is locked by the process that removes it and renamed first, so it is there whole
+    or not at all.
     """
 
     def __init__(self, root: Path, most_bytes: int) -> None:

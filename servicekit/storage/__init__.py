@@ -45,8 +45,8 @@ def open_store(url: str) -> ObjectStore:
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/":
         if parts.query or parts.fragment:
             raise InvalidArgument(
-                f"{url!r} is cut at its ? or #; in a file: URL write them as %3F and %23, and % as "
-                "%25",
+                f"{url!r} is cut off at its ? or #; in a file: URL write them as %3F and %23, "
+                "and % as %25",
                 field="store",
                 reason="BAD_STORE",
             )

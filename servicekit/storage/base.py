@@ -68,7 +68,7 @@ class ObjectStore(Protocol):
         """Removes the key; a no-op if it does not exist."""
 
     def link(self, key: str, seconds: int) -> str:
-        """Returns a URL by which whoever has it may read the object, at most 7 days (604,800
+        """Returns a URL by which anyone who has it may read the object, at most 7 days (604,800
         seconds) long; "" from a store that has no such URLs."""
 
 
@@ -121,4 +121,4 @@ def delete_many(store: ObjectStore, keys: Sequence[str], workers: int = 8) -> No
 def check_store(store: ObjectStore) -> None:
     """Raises the ServiceError that keeps the store from being read, such as a missing bucket."""
     with suppress(NotFound):
-        store.get("health")  # Nobody puts it there: only the way to it matters.
+        store.get("health")  # It need not exist: only the way to it is tested.

@@ -86,9 +86,9 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
     if unknown or not options.get("endpoint") or not bucket:
         raise _bad(f"there is no option {unknown[0]!r}: {_FORM}" if unknown else _FORM)
     if not _BUCKET.fullmatch(bucket):
-        raise _bad(f"{bucket!r} is no bucket name; it has 3 to 63 of a-z, 0-9, - and .")
+        raise _bad(f"{bucket!r} is not a bucket name; it has 3 to 63 of a-z, 0-9, - and .")
     if not _ENDPOINT.fullmatch(options["endpoint"]):
-        raise _bad(f"{options['endpoint']!r} is no endpoint; write HOST:PORT")
+        raise _bad(f"{options['endpoint']!r} is not an endpoint; write HOST:PORT")
     style = options.get("style", "path")
     if style not in ("path", "virtual"):
         raise _bad(f"style is {style!r}; it is path or virtual")
@@ -104,7 +104,9 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
             credentials=provider,
         )
     except ValueError as error:
-        raise _bad(f"{options['endpoint']!r} is no endpoint: {error}; write HOST:PORT") from error
+        raise _bad(
+            f"{options['endpoint']!r} is not an endpoint: {error}; write HOST:PORT"
+        ) from error
     if style == "virtual":
         client.enable_virtual_style_endpoint()
     else:
@@ -134,7 +136,7 @@ def _pool(options: Mapping[str, str], connections: int) -> urllib3.PoolManager:
     try:
         ssl.create_default_context(cafile=authorities)
     except (OSError, ssl.SSLError) as error:
-        raise _bad(f"{authorities} is no file of certificates in PEM form: {error}") from error
+        raise _bad(f"{authorities} is not a PEM file of certificates: {error}") from error
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=5, read=60),
         maxsize=connections,

@@ -82,4 +82,4 @@ def test_a_killed_run_leaves_whole_folders_and_goes_on(variegate, photographs, t
     assert sorted(path.name for path in (out / "real").iterdir()) == ["seed-0", "seed-1", "seed-2"]
     assert (out / "results.json").exists()
     again = variegate(*command)
-    assert again.code == 3 and "finished output of this very command" in again.err
+    assert again.code == 3 and "finished output of this same command" in again.err

@@ -84,7 +84,7 @@ def test_a_name_that_says_nothing_is_opaque_and_a_warning_says_what_to_do(class_
     made = display_names([class_name, "cat"], SYNSETS)
     assert made[class_name].is_opaque and not made["cat"].is_opaque
     [warning] = warnings_of(made)
-    assert warning.startswith(f"1 of 2 class names say nothing to a model: {class_name!r}")
+    assert warning.startswith(f"1 of 2 class names mean nothing to a model: {class_name!r}")
     assert f"give --names FILE with a line for each, such as '{class_name} = fire truck'" in warning
 
 
@@ -190,7 +190,7 @@ async def test_names_that_say_nothing_are_warnings_of_the_dataset(tmp_path):
     async with open_system(tmp_path / "state", tmp_path) as system:
         dataset = await imported(system, tmp_path)
     assert [text for text in dataset.warnings if "say nothing" in text] == [
-        "1 of 3 class names say nothing to a model: '7'; give --names FILE with a line for each, "
+        "1 of 3 class names mean nothing to a model: '7'; give --names FILE with a line for each, "
         "such as '7 = fire truck'"
     ]
 

@@ -44,7 +44,7 @@ async def test_retrieval_searches_no_further_than_one_search_goes_and_says_so(fo
         asked = system.doubles["retriever"].asked
     assert asked == [20, 20], "a search that finds nothing new is not made"
     assert {one.reason for one in made.result.shortfalls} == {
-        "of the 20 nearest images of the pool no more survived the filters"
+        "of the 20 nearest images of the pool no others passed the filters"
     }
 
 

@@ -56,7 +56,7 @@ def _clean(state: Path, everything: bool, dry_run: bool, yes: bool, json: bool) 
     from gateway.cli.spare import clearance
 
     if not is_state(state):
-        what = "is no state folder" if state.exists() else "does not exist"
+        what = "is not a state folder" if state.exists() else "does not exist"
         raise CliError(
             f"{state} {what}.",
             exit_code=3,
@@ -87,7 +87,7 @@ def _clean(state: Path, everything: bool, dry_run: bool, yes: bool, json: bool) 
 
 
 def _ask(found: "Clearance", json: bool) -> None:
-    """Shows what is free and asks. Raises CliError where nobody can answer, or if it is no."""
+    """Shows what is free and asks. Raises CliError without a terminal, or if the answer is no."""
     import sys
 
     from gateway.cli.failures import CliError
@@ -142,7 +142,9 @@ def _print(console: "Console", found: "Clearance") -> None:
     for out in sorted({one.out for one in found.gone}):
         console.print(f"  {escaped(out)} is gone, or holds the output of another run", markup=False)
     if found.unfinished_count:
-        console.print(f"  kept: {found.unfinished_count} unfinished, with all they may have made")
+        console.print(
+            f"  kept: {found.unfinished_count} unfinished, with everything that they may have made"
+        )
 
 
 def _bytes(size: int) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def _checked_name(name: str | None) -> str | None:
     if name is not None and not re.fullmatch("[a-z][a-z0-9_-]{0,63}", name):
         raise typer.BadParameter(
-            f"{name!r} is no name of a dataset: at most 64 of a-z, 0-9, - and _, a letter first."
+            f"{name!r} is not a dataset name: use at most 64 of a-z, 0-9, - and _, a letter first."
         )
     return name
 

@@ -239,7 +239,7 @@ def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bo
     if args.pool:
         inputs.pool_file(args.pool)
     elif args.pool_names:
-        raise CliError("--pool-names is about a pool.", remedy="Give --pool as well.")
+        raise CliError("--pool-names needs a pool.", remedy="Give --pool as well.")
     outputs.apart(run_options.out, *inputs.local_paths(args.source, args.test))
     for strategy in args.strategies:
         recipes.check_strategy(strategy, has_added=True)

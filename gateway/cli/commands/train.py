@@ -120,9 +120,7 @@ def train(
 
 def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
     if taken and args.kept is None:
-        raise CliError(
-            "--resume and --overwrite are about an --out.", remedy="Give --out DIR as well."
-        )
+        raise CliError("--resume and --overwrite need an --out.", remedy="Give --out DIR as well.")
     check_tested(check_folders(args.source, args.test, args.reading), args.source)
     for place in args.synthetic:
         manifest_of(place)

@@ -68,7 +68,7 @@ async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int
     for root in roots:
         if not root.is_dir():
             raise CliError(
-                f"The import root {root} is not a folder that is there.",
+                f"The import root {root} is not an existing folder.",
                 exit_code=3,
                 remedy="Name one with --import-root DIR.",
                 reason="IMPORT_ROOT_MISSING",

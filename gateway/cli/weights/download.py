@@ -32,7 +32,7 @@ def download(source: Source, file: RemoteFile, place: Path, progress: Progress) 
             return digests.sha256
         part.unlink()
         if not is_last:
-            progress.say(f"{file.name} is not what its digest says; fetching it anew")
+            progress.say(f"{file.name} is not what its digest says; fetching it again")
     raise Precondition(
         f"{file.name} has the SHA-256 {digests.sha256}, and not {_wanted(file)}, twice in a row; "
         "correct the digest in the list, or the file at its source",
@@ -94,7 +94,7 @@ def no_room(place: Path, size: int) -> Exhausted:
     """The error for a disk that has no room for so many bytes."""
     return Exhausted(
         f"the disk of {place.parent} is full; {place.name.removesuffix(PART)} has {size:,} bytes. "
-        "Make room or enlarge the volume, and run the same command again: it goes on there",
+        "Make room or enlarge the volume, and run the same command again: it resumes there",
         reason="DISK_FULL",
     )
 

@@ -56,9 +56,9 @@ def fetch(model: WantedModel, into: Path, told: Told) -> Fetched:
     if record is not None and record.answers(model):
         damaged = record.damaged(place)
         if not damaged:
-            progress.say("is there and whole; nothing to fetch")
+            progress.say("is complete; nothing to fetch")
             return Fetched(model.folder, record.digest, record.version, 0)
-        progress.say(f"{', '.join(damaged)} damaged or missing; fetching anew")
+        progress.say(f"{', '.join(damaged)} damaged or missing; fetching them again")
         take_back(place, stage)
     source = _source(model.source)
     listing = _checked(source.listing(model.patterns), model)
@@ -202,8 +202,8 @@ def _unusable(model: WantedModel, what: str) -> Precondition:
 
 def _wrong(model: WantedModel, made: Record) -> Precondition:
     return Precondition(
-        f"{model.source} is whole and has the sha256 {made.digest}, and not {model.digest}, which "
-        "the list wants; correct one of them",
+        f"{model.source} is complete and has the sha256 {made.digest}, but the list says "
+        f"{model.digest}; correct one of them",
         subject=model.folder,
         reason="WRONG_DIGEST",
     )

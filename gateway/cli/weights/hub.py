@@ -102,14 +102,15 @@ class HubSource:
         if isinstance(error, GatedRepoError):
             return _denied(
                 f"{what} is given only to those who accepted its terms: accept them at "
-                f"{constants.ENDPOINT}/{self._repository}, and set HF_TOKEN to a token of theirs",
+                f"{constants.ENDPOINT}/{self._repository}, and set HF_TOKEN to a token of "
+                "such an account",
                 what,
             )
         if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
             # A hub answers 401 for a model that does not exist, too.
             return _denied(
-                f"the hub {constants.ENDPOINT} gives nobody {what} ({status}): correct its name, "
-                "or, if it is private, set HF_TOKEN to a token that may read it",
+                f"the hub {constants.ENDPOINT} refuses access to {what} ({status}): correct its "
+                "name, or, if it is private, set HF_TOKEN to a token that may read it",
                 what,
             )
         if status in _PASSING:

@@ -1,4 +1,4 @@
-"""How far the fetching of a model is, in lines: it runs for hours where nobody looks."""
+"""How far the fetching of a model is, in lines: it runs for hours, unattended."""
 
 import threading
 import time

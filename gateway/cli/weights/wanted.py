@@ -36,7 +36,7 @@ class WantedModel:
 
 
 def read_list(path: Path) -> tuple[WantedModel, ...]:
-    """Returns the models of a list. Raises InvalidArgument for one that is not to be understood."""
+    """Returns the models of a list. Raises InvalidArgument for one that cannot be understood."""
     try:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -45,7 +45,7 @@ def read_list(path: Path) -> tuple[WantedModel, ...]:
         raise _bad(f"the list {path} is neither YAML nor JSON: {error}") from error
     entries = document.get("models") if isinstance(document, dict) else None
     if not isinstance(entries, list) or set(document) != {"models"}:
-        raise _bad(f"the list {path} holds no list `models:` alone; write\n{EXAMPLE}")
+        raise _bad(f"the list {path} has to hold one list, `models:`; write\n{EXAMPLE}")
     models = tuple(
         _model(entry, f"{path}: models[{number}]") for number, entry in enumerate(entries)
     )
@@ -55,7 +55,7 @@ def read_list(path: Path) -> tuple[WantedModel, ...]:
 
 def _model(entry: Any, where: str) -> WantedModel:
     if not isinstance(entry, dict):
-        raise _bad(f"{where} is no mapping; write\n{EXAMPLE}")
+        raise _bad(f"{where} is not a mapping; write\n{EXAMPLE}")
     if unknown := sorted(map(str, set(entry) - set(_KEYS))):
         raise _bad(f"{where} has a key {unknown[0]!r}; known are {', '.join(_KEYS)}")
     for key in ("folder", "source"):

@@ -1,4 +1,4 @@
-"""The work of `variegate augment`: ask the gateway, fetch the images, say what came of it."""
+"""The work of `variegate augment`: ask the gateway, fetch the images, report the result."""
 
 import asyncio
 from pathlib import Path

@@ -41,7 +41,7 @@ class FolderSource:
             class_name, slash, _ = found.partition("/")
             if not slash:
                 yield RejectedFile(
-                    found, "NO_CLASS", f"{found} lies in no class folder; move it into one"
+                    found, "NO_CLASS", f"{found} is in no class folder; move it into one"
                 )
                 continue
             filled.add(class_name)

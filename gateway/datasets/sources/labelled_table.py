@@ -71,7 +71,7 @@ def _refused(place: Place, path: str, field: str) -> Iterator[None]:
 def _tables(place: Place, chosen: Chosen) -> list[str]:
     """Returns the tables beside the images that tell their classes, of the first name that has any.
 
-    Those that should and cannot are among them, so that whoever reads them says why.
+    Those that should and cannot are among them, so that their reader reports why.
     """
     paths = [one for one in place.files() if isinstance(one, str)]
     beside = [one for one in paths if "/" not in one and (is_text_table(one) or is_table(one))]
@@ -172,8 +172,8 @@ class _Reading:
             what += f"{' and ' if what else ''}classes (--label-column, label_column)"
         raise Unreadable(
             "COLUMNS_MISSING",
-            f"has the columns {columns}; say which names the {what}, or call them file_name and "
-            "label. Take the table away if the folders are the classes",
+            f"has the columns {columns}; say which one names the {what}, or call them file_name "
+            "and label. Take the table away if the folders are the classes",
         )
 
     def _take(
@@ -188,7 +188,7 @@ class _Reading:
             path = files.find(row.get(name))
             if path is None:
                 shown = str(row.get(name))[:200]
-                raise Unreadable("FILE_MISSING", f"names {shown!r}, which is not there")
+                raise Unreadable("FILE_MISSING", f"names {shown!r}, which does not exist")
         except Unreadable as error:
             return error
         before = self.classes.get(path)

@@ -84,7 +84,7 @@ def _found(
     span = image.where
     if not facts.label.text or (facts.problems and not facts.label.name):
         # What cannot be read might have named the number.
-        why = "; what could tell it cannot be used" if facts.problems else ""
+        why = "; the files that could name it cannot be used" if facts.problems else ""
         message = f"{image.name} has no class{why}; add class_name to its .json, or a .cls"
         if "/" in image.name.removeprefix(f"{shard or place.uri.rpartition('/')[2]}/"):
             message += "; if its folder is the class, unpack the archive"

@@ -75,7 +75,7 @@ def test_clean_touches_no_folder_that_is_no_state(variegate, photos):
     before = sorted(photos.rglob("*"))
     answer = variegate("clean", "--state", photos, "--all", "--yes")
     assert answer.code == 3
-    assert "is no state folder" in answer.err
+    assert "is not a state folder" in answer.err
     assert sorted(photos.rglob("*")) == before
 
 

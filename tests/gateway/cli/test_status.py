@@ -33,7 +33,7 @@ def test_status_breaks_no_name_however_narrow_the_terminal_is(variegate, gateway
 
 
 def test_status_tells_cancelled_from_failed_and_for_how_long_it_went_on(variegate, gateway):
-    gateway.failure = Cancelled("cancelled; the same request goes on with it")
+    gateway.failure = Cancelled("cancelled; repeating the request continues it")
     gateway.operation("operations/cancelled", pb.Augmentation())
     gateway.failure = Internal("it broke")
     gateway.operation("operations/failed", pb.Augmentation())

@@ -59,7 +59,7 @@ def test_a_model_comes_whole_and_a_second_run_reads_it_and_fetches_nothing(uploa
     assert made.fetched_bytes == sum(map(len, MODEL.values()))
     again = fetch(replace(model, digest=made.digest), tmp_path, said.append)
     assert again == replace(made, fetched_bytes=0)
-    assert said[-1] == "clip: is there and whole; nothing to fetch"
+    assert said[-1] == "clip: is complete; nothing to fetch"
 
 
 def test_a_damaged_file_is_found_and_it_alone_comes_anew(upload, said, tmp_path):
@@ -69,7 +69,7 @@ def test_a_damaged_file_is_found_and_it_alone_comes_anew(upload, said, tmp_path)
     file.write_bytes(b"[]")  # Of the same size.
     assert fetch(model, tmp_path, said.append).fetched_bytes == 2
     assert file.read_bytes() == b"{}"
-    assert "clip: open_clip_config.json damaged or missing; fetching anew" in said
+    assert "clip: open_clip_config.json damaged or missing; fetching them again" in said
 
 
 def test_a_part_of_another_version_is_given_up_for_the_wanted_one(upload, said, tmp_path):
@@ -82,7 +82,7 @@ def test_a_part_of_another_version_is_given_up_for_the_wanted_one(upload, said, 
     place = tmp_path / "clip"
     assert (place / "open_clip_model.safetensors").read_bytes() == MODEL[part.stem]
     assert not (place / "of_another.json").exists()
-    assert any("is not what its digest says; fetching it anew" in line for line in said)
+    assert any("is not what its digest says; fetching it again" in line for line in said)
 
 
 def test_another_version_takes_the_place_of_one_that_was_whole_until_then(upload, said, tmp_path):
