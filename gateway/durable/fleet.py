@@ -2,7 +2,7 @@
 
 A gateway lives as long as it has a row in `lease`. It renews the row; any gateway that finds one
 that has run out deletes it, and a row that is gone cannot be renewed: no gateway comes back from
-the dead under the same id, so what was decided about a dead one stays right however late it is done.
+the dead under the same id, so a decision about a dead one stays right, however late it is made.
 Only the database's clock counts, and each statement is a transaction of its own, which a process
 that is frozen in the middle cannot hold open.
 """
