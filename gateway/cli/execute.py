@@ -121,14 +121,14 @@ async def _run(
 
 
 def _translate(error: Exception) -> CliError:
-    from gateway.cli.remedies import remedy_of
+    from gateway.cli.remedies import remedy_of, with_options
     from servicekit.errors import ServiceError
     from servicekit.settings import SettingsError
 
     if isinstance(error, SettingsError):
         failure = CliError(_sentence(str(error)), reason="BAD_SETTING")
     elif isinstance(error, ServiceError):
-        message = error.message
+        message = with_options(error.message)
         if message.partition(" ")[0].isalpha():  # It may begin with a URI or a name.
             message = message[:1].upper() + message[1:]
         failure = CliError(

@@ -140,6 +140,25 @@ class Replicas(Generic[S]):
                 self._queue.leave(replica, size)
                 await self._close_if_gone(replica)
 
+    async def call_each(self, attempt: Callable[[S], Awaitable[T]], patience: Patience) -> list[T]:
+        """Returns what `attempt` returns at every replica that can be reached, at least one.
+
+        One that cannot be reached now is left out; what is an answer and an error is raised.
+        """
+        found = [await self.call(1, attempt, patience)]
+        others = [one for one in self._replicas.values() if not one.is_gone]
+        for answer in await asyncio.gather(
+            *(attempt(one.stub) for one in others), return_exceptions=True
+        ):
+            if isinstance(answer, grpc.aio.AioRpcError):
+                if not is_passing(trouble := from_rpc_error(answer)):
+                    raise trouble from answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found.append(answer)
+        return found
+
     def _failed(self, replica: Replica[S]) -> bool:
         """Lets a replica rest whose call failed; says whether another one is ready."""
         loop = asyncio.get_running_loop()

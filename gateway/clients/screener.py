@@ -30,24 +30,26 @@ class Screener:
         self.replicas = Replicas(target, service, rpc.RetrieverServiceStub, _one_call)
 
     async def check(self, retriever: pb.Models) -> None:
-        """Raises Precondition if the screeners have other models than the retriever.
+        """Raises Precondition if any screener has other models than the retriever.
 
-        Its vectors and scores are compared with the retriever's.
+        Its vectors and scores are compared with the retriever's. A screener that joins later is
+        asked when the next piece of work begins.
         """
         if not self._is_apart:
             return
-        found = await self.replicas.call(
-            1,
+        answers = await self.replicas.call_each(
             lambda stub: stub.GetModels(pb.GetModelsRequest(), timeout=self._seconds),
             self._patience(),
         )
-        if found != retriever:
-            raise Precondition(
-                f"the retriever has the models {_described(retriever)}, and the screeners have "
-                f"{_described(found)}; start both with the same, or leave GATEWAY_SCREENER empty",
-                subject="GATEWAY_SCREENER",
-                reason="SCREENER_DIFFERS",
-            )
+        for found in answers:
+            if found != retriever:
+                raise Precondition(
+                    f"the retriever has the models {_described(retriever)}, and a screener has "
+                    f"{_described(found)}; start all with the same, or leave GATEWAY_SCREENER "
+                    "empty",
+                    subject="GATEWAY_SCREENER",
+                    reason="SCREENER_DIFFERS",
+                )
 
     async def embed_images(self, image_uris: Sequence[str]) -> Vectors:
         """Returns CLIP's unit vectors [n, d] of images, in order."""

@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 import pytest
 from variegate.captioner.v1 import captioner_pb2, captioner_pb2_grpc
 from variegate.prompter.v1 import prompter_pb2_grpc
-from variegate.retriever.v1 import retriever_pb2_grpc
+from variegate.retriever.v1 import retriever_pb2, retriever_pb2_grpc
 
 from gateway.clients import Clients
 from gateway.clients import replicas as module
+from gateway.clients.patience import Patience
 from gateway.clients.screener import Screener
 from gateway.clients.verdicts import Candidate
 from gateway.settings import GatewaySettings
@@ -199,3 +200,21 @@ async def test_a_screener_with_other_models_than_the_retriever_is_refused(place,
             await clients.screener.check(await clients.retriever.models())
     finally:
         await clients.close()
+
+
+async def test_one_screener_of_many_with_other_models_is_found(place, screeners):
+    client = Screener(GatewaySettings(retriever="127.0.0.1:1", screener=place.target))
+    try:
+        models = await client.replicas.call(1, models_of, Patience(10, "screener"))
+        await client.check(models)
+        for odd in screeners:
+            odd.encoder = "another-clip"
+            with pytest.raises(Precondition, match="a screener has 'another-clip'"):
+                await client.check(models)
+            odd.encoder = models.encoder
+    finally:
+        await client.close()
+
+
+def models_of(stub):
+    return stub.GetModels(retriever_pb2.GetModelsRequest(), timeout=10)
