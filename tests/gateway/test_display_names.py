@@ -189,7 +189,7 @@ async def test_retrieval_searches_by_the_one_name(tmp_path):
 async def test_names_that_say_nothing_are_warnings_of_the_dataset(tmp_path):
     async with open_system(tmp_path / "state", tmp_path) as system:
         dataset = await imported(system, tmp_path)
-    assert [text for text in dataset.warnings if "say nothing" in text] == [
+    assert [text for text in dataset.warnings if "mean nothing" in text] == [
         "1 of 3 class names mean nothing to a model: '7'; give --names FILE with a line for each, "
         "such as '7 = fire truck'"
     ]

@@ -115,7 +115,7 @@ def test_an_existing_folder_is_refused_until_told_what_to_do(store, tmp_path):
 
 def test_resuming_onto_something_else_is_refused(store, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(Precondition, match="something else"):
+    with pytest.raises(Precondition, match="something other"):
         export_augmentation(store, "store:m.parquet", tmp_path, resume=True)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
@@ -185,7 +185,7 @@ def test_an_export_in_shards_is_the_same_every_time_and_goes_on(store, tmp_path,
 
 def test_one_format_is_not_resumed_as_another(store, tmp_path):
     export_augmentation(store, "store:m.parquet", tmp_path / "out")
-    with pytest.raises(Precondition, match="something else"):
+    with pytest.raises(Precondition, match="something other"):
         export_augmentation(
             store, "store:m.parquet", tmp_path / "out", form="webdataset", resume=True
         )

@@ -77,7 +77,7 @@ def two_steps(made):
             made.append(what)
             return 8
 
-        made.append(await step("first", lambda: note("first again")))
+        made.append(await step("first", lambda: note("first one again")))
         made.append(await step("second", lambda: note("second")))
 
     return work
@@ -103,7 +103,7 @@ async def test_a_gateway_that_ends_leaves_its_work_at_once(database_url):
         await began.wait()
     async with launched(database_url, two_steps(made)) as found:
         await until(is_over(found))
-    assert made == ["first again", 8, "second", 8]
+    assert made == ["first one again", 8, "second", 8]
 
 
 async def test_work_outlives_a_crash_of_the_database(postgres, database_url):
@@ -169,7 +169,7 @@ async def test_without_its_database_a_gateway_stops_before_others_may_take_over(
         await until(has_stopped)
         assert ended in ([], [True]), "interrupted, not cancelled"
         assert not found.holds(), "and what it still writes is refused"
-        with pytest.raises(Unavailable, match="ask again"):
+        with pytest.raises(Unavailable, match="repeat the request"):
             await found.cancel(SUBJECT)
         crashed.set()
         await asyncio.to_thread(postgres.start)

@@ -29,7 +29,7 @@ async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):
     assert all(not row["parents"] for row in rows)
     assert all_.result.accepted_count == 40
     assert all_.result.shortfalls
-    assert all("survived the filters" in s.reason for s in all_.result.shortfalls)
+    assert all("passed the filters" in s.reason for s in all_.result.shortfalls)
 
 
 async def test_retrieval_searches_no_further_than_one_search_goes_and_says_so(folders, monkeypatch):

@@ -215,9 +215,9 @@ def test_tls_to_a_plain_server_says_which_option_to_set(seaweed):
         ("s3://pets?endpoint=h:1&secure=maybe", "secure is 'maybe'"),
         ("s3://pets?endpoint=h:1&style=round", "style is 'round'"),
         ("s3://pets?endpoint=h:1&patience=long", "patience is 'long'"),
-        ("s3://pets?endpoint=h:1&ca=/not/there.pem", "/not/there.pem is no file of certificates"),
-        ("s3://pets?endpoint=http://h:1", "is no endpoint"),
-        ("s3://pets?endpoint=ht!tp", "'ht!tp' is no endpoint"),
+        ("s3://pets?endpoint=h:1&ca=/not/there.pem", "/not/there.pem is not a PEM file of certificates"),
+        ("s3://pets?endpoint=http://h:1", "is not an endpoint"),
+        ("s3://pets?endpoint=ht!tp", "'ht!tp' is not an endpoint"),
         ("s3://pets?endpoint=h:99999", "'h:99999' is no endpoint"),
     ],
 )

@@ -30,7 +30,7 @@ def test_a_current_folder_that_was_deleted_is_told(tmp_path, words):
         assert done.returncode == 0
     else:
         assert done.returncode == 3, done.stderr
-        assert "does not exist" in done.stderr or "No system" in done.stderr
+        assert "no longer exists" in done.stderr or "No system" in done.stderr
 
 
 @pytest.mark.parametrize("words", [["methods"], ["methods", "--json"], ["--help"]], ids=" ".join)

@@ -82,7 +82,7 @@ def test_clean_touches_no_folder_that_is_no_state(variegate, photos):
 def test_an_import_root_that_is_not_there_is_refused(variegate):
     answer = variegate("up", "--import-root", "nowhere")
     assert answer.code == 3
-    assert "nowhere is not a folder" in answer.err
+    assert "nowhere is not an existing folder" in answer.err
 
 
 @pytest.mark.parametrize("address", ["nix", "127.0.0.1:99999", "a:b:c", ":::", "host:", ":50051"])
@@ -90,7 +90,7 @@ def test_an_import_root_that_is_not_there_is_refused(variegate):
 def test_an_address_that_is_none_is_refused_as_it_was_written(variegate, flag, address):
     answer = variegate("status", flag, address)
     assert answer.code == 2
-    assert f"{address!r} is no HOST:PORT" in answer.err
+    assert f"{address!r} is not HOST:PORT" in answer.err
 
 
 def test_a_dataset_has_a_name_that_can_be_a_name(variegate, photos):

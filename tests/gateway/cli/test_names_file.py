@@ -40,7 +40,7 @@ def test_every_form_says_what_a_class_is_called(tmp_path, file, text):
         ("a.txt", b"tench", "line 1: 'tench' has no '='"),
         ("a.txt", b"cat = \n", "line 1: a class and what it is called are needed"),
         ("a.txt", b"a = cat\na = dog\n", "line 2: 'a' is called 'cat' already"),
-        ("a.txt", b"\xff\xfe", "not a text in UTF-8"),
+        ("a.txt", b"\xff\xfe", "not UTF-8 text"),
         ("a.txt", b"# nothing\n", "names no class"),
         ("a.txt", b"a = " + b"x" * 300, "more than 256 letters"),
         ("a.csv", b"7,maillot,tank suit", "line 1: there are 3 columns"),

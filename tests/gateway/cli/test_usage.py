@@ -238,5 +238,5 @@ def test_packed_files_are_refused_wherever_images_are_given(variegate, photos, t
     ):
         answer = variegate(*map(str, arguments))
         assert answer.code == 3, answer.err
-        assert "which is not read packed" in answer.err
+        assert "which has to be unpacked first" in answer.err
         assert "Unpack it (" in answer.err

@@ -147,7 +147,7 @@ def test_results_json_comes_back_equal_and_is_the_same_bytes(sample):
 
 
 def test_another_json_file_is_refused():
-    with pytest.raises(ValueError, match="no results file"):
+    with pytest.raises(ValueError, match="not a results file"):
         StudyResults.from_json('{"schema": "other"}')
 
 

@@ -25,9 +25,9 @@ def test_a_list_is_yaml_or_json(tmp_path):
     ("text", "words"),
     [
         ("models: [", "neither YAML nor JSON"),
-        ("- a", "holds no list `models:` alone"),
-        ("models: []\nmodel: []", "holds no list `models:` alone"),
-        ("models: [a]", r"models\[0\] is no mapping"),
+        ("- a", "has to hold one list, `models:`"),
+        ("models: []\nmodel: []", "has to hold one list, `models:`"),
+        ("models: [a]", r"models\[0\] is not a mapping"),
         ("models: [{folder: a}]", r"models\[0\] has no source"),
         ("models: [{folder: a, source: s, sha: 1}]", "has a key 'sha'; known are folder, source"),
         ("models: [{folder: /a, source: s}]", "folder is '/a'; it is one such as captioner"),
