@@ -90,6 +90,6 @@ class Keeper:
             self._restarts.append(self.clock())
             times = f"{len(self._restarts)} of at most {_MOST} times in {_WITHIN / 60:.0f} minutes"
             name, log = self.server.name, self.server.log
-            _log.warning("%s does not work; it is restarted, %s; see %s", name, times, log)
+            _log.warning("%s does not work and is restarted, %s; see %s", name, times, log)
             self.server.kill()
             self.server.launch()

@@ -78,7 +78,7 @@ def test_an_option_cannot_set_up_a_system_that_runs_elsewhere(variegate, photogr
         "augment", photographs / "train", "--gateway", "127.0.0.1:1", "--device", "cpu"
     )
     assert done.code == 2
-    assert "--device sets up a system that starts here" in done.err
+    assert "--device configures a system that is started here" in done.err
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ async def test_a_triton_that_was_killed_makes_images_again(tmp_path, monkeypatch
     assert not processes_of("triton")
     # Of a stub that died Triton may have started another itself.
     log = (tmp_path / "state" / "variegate.log").read_text()
-    assert "started anew, 1 of at most 5 times in 10 minutes" in log
+    assert "restarted, 1 of at most 5 times in 10 minutes" in log
 
 
 @pytest.mark.servers
@@ -79,7 +79,7 @@ def test_a_job_whose_triton_dies_goes_on_and_loses_nothing(
     assert process.returncode == 0, err
     rows = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
     assert len({row["item_id"] for row in rows}) == len(rows) == 90
-    assert "started anew, 1 of" in (tmp_path / ".variegate" / "variegate.log").read_text()
+    assert "restarted, 1 of" in (tmp_path / ".variegate" / "variegate.log").read_text()
 
 
 class Mortal:

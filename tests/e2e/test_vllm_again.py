@@ -59,4 +59,4 @@ async def test_a_vllm_that_was_killed_writes_again(tmp_path, monkeypatch):
             assert len(await prompts_again(stub)) == 2
     log = (tmp_path / "state" / "variegate.log").read_text()
     for times in (1, 2):
-        assert f"vLLM does not work and is started anew, {times} of at most 5 times" in log
+        assert f"vLLM does not work and is restarted, {times} of at most 5 times" in log

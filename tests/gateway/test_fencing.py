@@ -111,7 +111,7 @@ async def test_a_gateway_that_lives_no_more_writes_nothing_into_the_store():
     assert fenced.put("a", b"1") and fenced.get("a") == b"1"
     lives = False
     for write in (lambda: fenced.put("a", b"2", overwrite=True), lambda: fenced.delete("a")):
-        with pytest.raises(Unavailable, match="lease is over, so a is not written"):
+        with pytest.raises(Unavailable, match="lease has expired, so a is no longer written"):
             write()
     assert store.get("a") == b"1" == fenced.get("a")
 

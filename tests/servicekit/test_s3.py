@@ -210,15 +210,18 @@ def test_tls_to_a_plain_server_says_which_option_to_set(seaweed):
     [
         ("s3://b", "s3://BUCKET.endpoint="),
         ("s3://?endpoint=h:1", "s3://BUCKET.endpoint="),
-        ("s3://My_Pets?endpoint=h:1", "'My_Pets' is no bucket name"),
+        ("s3://My_Pets?endpoint=h:1", "'My_Pets' is not a bucket name"),
         ("s3://pets?endpoint=h:1&safe=no", "no option 'safe'"),
         ("s3://pets?endpoint=h:1&secure=maybe", "secure is 'maybe'"),
         ("s3://pets?endpoint=h:1&style=round", "style is 'round'"),
         ("s3://pets?endpoint=h:1&patience=long", "patience is 'long'"),
-        ("s3://pets?endpoint=h:1&ca=/not/there.pem", "/not/there.pem is not a PEM file of certificates"),
+        (
+            "s3://pets?endpoint=h:1&ca=/not/there.pem",
+            "/not/there.pem is not a PEM file",
+        ),
         ("s3://pets?endpoint=http://h:1", "is not an endpoint"),
         ("s3://pets?endpoint=ht!tp", "'ht!tp' is not an endpoint"),
-        ("s3://pets?endpoint=h:99999", "'h:99999' is no endpoint"),
+        ("s3://pets?endpoint=h:99999", "'h:99999' is not an endpoint"),
     ],
 )
 def test_bad_options_are_named(url, said):

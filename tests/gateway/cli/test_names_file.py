@@ -38,7 +38,7 @@ def test_every_form_says_what_a_class_is_called(tmp_path, file, text):
     ("file", "data", "words"),
     [
         ("a.txt", b"tench", "line 1: 'tench' has no '='"),
-        ("a.txt", b"cat = \n", "line 1: a class and what it is called are needed"),
+        ("a.txt", b"cat = \n", "line 1: a class and a name for it are needed"),
         ("a.txt", b"a = cat\na = dog\n", "line 2: 'a' is called 'cat' already"),
         ("a.txt", b"\xff\xfe", "not UTF-8 text"),
         ("a.txt", b"# nothing\n", "names no class"),
@@ -46,7 +46,7 @@ def test_every_form_says_what_a_class_is_called(tmp_path, file, text):
         ("a.csv", b"7,maillot,tank suit", "line 1: there are 3 columns"),
         ("a.csv", b"7", "there are 1 columns"),
         ("a.json", b"[1]", "not a JSON object"),
-        ("a.json", b'{"a": 3}', "key 'a': the name is not a text"),
+        ("a.json", b'{"a": 3}', "key 'a': the name is not a string"),
         ("a.json", b"{", "is not JSON"),
         ("a.json", b"[" * 200_000, "is not JSON"),
     ],
@@ -79,5 +79,5 @@ def test_numbers_of_a_pool_are_read_alike_and_nothing_but_numbers(tmp_path):
     assert read_numbers(str(path)) == {3: "cat", 5: "dog"}
     assert read_numbers(None) == {}
     path.write_text("3 = cat\nfive = dog\n")
-    with pytest.raises(CliError, match="'five' is not a number of a class"):
+    with pytest.raises(CliError, match="'five' is not a class number"):
         read_numbers(str(path))

@@ -1,4 +1,4 @@
-"""Lists of models that are not to be understood say where, and what to write."""
+"""Lists of models that cannot be understood say where, and what to write."""
 
 import pytest
 
