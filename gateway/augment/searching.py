@@ -263,7 +263,7 @@ class Searching:
 
     def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
         made = output.counts.made
-        reason = f"of the {count} nearest images of the pool no more survived the filters"
+        reason = f"of the {count} nearest images of the pool no others passed the filters"
         reason += f"; {left_out}" if left_out else ""
         return [
             Shortfall(name, self.plan.wanted(material), made[name], material.problem or reason)
