@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TypeVar
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from servicekit.errors import InvalidArgument
 from trainer import recipes
-from trainer.classifiers.table import Classifier, classifiers
+from trainer.classifiers.table import TIMM, Classifier, classifier_of, classifiers, timm_names
 from trainer.runs import RunRequest
 
 _STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
@@ -28,7 +29,7 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     """
     has_synthetic = bool(request.synthetic_manifest_uri) or planned_count > 0
     strategy = request.strategy or (_STRATEGY if has_synthetic else "real")
-    classifier = _known(classifiers(), "classifier", request.classifier or _CLASSIFIER)
+    classifier = _classifier(request.classifier or _CLASSIFIER)
     _known(recipes.recipes("policies"), "policy", request.policy or _POLICY)
     _check_sizes(request, classifier)
     recipe = _known(recipes.recipes("strategies"), "strategy", strategy)
@@ -47,6 +48,7 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
             "or use the strategy 'combined'",
             field="training_run.strategy",
         )
+    _check_test_sets(request)
     return replace(
         request,
         strategy=strategy,
@@ -66,7 +68,7 @@ def with_image_size(request: RunRequest, sides: NDArray[np.int64]) -> RunRequest
     """
     if request.image_size:
         return request
-    classifier = classifiers()[request.classifier]
+    classifier = classifier_of(request.classifier)
     known = sides[sides > 0]
     wanted = int(np.median(known)) if len(known) else _IMAGE_SIZE
     wanted = min(wanted, classifier.usual_image)
@@ -76,6 +78,21 @@ def with_image_size(request: RunRequest, sides: NDArray[np.int64]) -> RunRequest
 def smallest_image(classifier: Classifier) -> int:
     """The smallest image size that a classifier can take, in pixels."""
     return max(_SMALLEST_IMAGE, classifier.smallest_image)
+
+
+def _classifier(wanted: str) -> Classifier:
+    if not wanted.startswith(f"{TIMM}:"):
+        return _known(classifiers(), "classifier", wanted)
+    try:
+        return classifier_of(wanted)
+    except KeyError:
+        network = wanted.removeprefix(f"{TIMM}:")
+        close = ", ".join(get_close_matches(network, timm_names(), 3))
+        raise InvalidArgument(
+            f"timm has no network {network!r}; {f'it has {close}' if close else 'see its list'}",
+            field="training_run.classifier",
+            reason="UNKNOWN_CLASSIFIER",
+        ) from None
 
 
 def _check_sizes(request: RunRequest, classifier: Classifier) -> None:
@@ -112,6 +129,19 @@ def _check_fit(request: RunRequest, strategy: recipes.Recipe, classifier: Classi
             field="training_run.strategy",
             reason="NO_BATCH_NORM",
         )
+    if request.freeze and not request.initial_weights_uri:
+        raise InvalidArgument(
+            "freeze keeps all but the last layer as initial_weights_uri has it; give that as well",
+            field="training_run.initial_weights_uri",
+            reason="FIELD_REQUIRED",
+        )
+    if request.freeze and strategy.needs_batch_norm:
+        raise InvalidArgument(
+            f"the strategy {strategy.id!r} trains batch norms, which freeze keeps as they are; "
+            "leave one of them out",
+            field="training_run.freeze",
+            reason="FREEZE_UNFIT",
+        )
     shares, batch = request.machines * request.processes, request.batch_size or _BATCH_SIZE
     if batch // shares < strategy.smallest_batch:
         raise InvalidArgument(
@@ -119,6 +149,17 @@ def _check_fit(request: RunRequest, strategy: recipes.Recipe, classifier: Classi
             f"strategy {strategy.id!r} needs {strategy.smallest_batch} and more",
             field="training_run.batch_size",
             reason="FIELD_OUT_OF_RANGE",
+        )
+
+
+def _check_test_sets(request: RunRequest) -> None:
+    names = [one.name for one in request.test_sets]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InvalidArgument(
+            f"two test sets are called {repeated[0]!r}; give each a name of its own",
+            field="training_run.test_sets",
+            reason="NAME_TAKEN",
         )
 
 

@@ -85,16 +85,37 @@ def select(
     selection = Selection(_classes(images), train, test, synthetic, train_rows, test_rows)
     _check_labels(selection)
     _check_parents(selection)
-    _refuse_test_images(selection, test.column("sha256"), _joined(train, synthetic, "sha256"))
+    used = _joined(train, synthetic, "sha256")
+    _refuse_test_images(selection, test, test.column("sha256"), used)
     return selection
 
 
-def check_pixels(selection: Selection, train: Column, test: Column, synthetic: Column) -> None:
+def check_test_set(selection: Selection, name: str, images: Images) -> None:
+    """Refuses a test set of other classes, or with a training image. Raises Precondition."""
+    known = set(selection.class_names)
+    unknown = sorted(set(images.column("class_name").unique().to_pylist()) - known)
+    if unknown or not len(images):
+        what = f"has classes that the dataset lacks: {_names(unknown)}" if unknown else "is empty"
+        raise Precondition(
+            f"the test set {name!r} {what}; give images of the dataset's classes, in folders of "
+            "the same names",
+            subject="training_run.test_sets",
+            reason="UNKNOWN_CLASS" if unknown else "TEST_SET_EMPTY",
+        )
+    used = _joined(selection.train, selection.synthetic, "sha256")
+    _refuse_test_images(selection, images, images.column("sha256"), used)
+
+
+def check_pixels(
+    selection: Selection, train: Column, synthetic: Column, tests: Sequence[tuple[Images, Column]]
+) -> None:
     """Refuses training images with the very pixels of a test image, whatever their file.
 
-    The arrays are pixel digests in the order of the selection. Raises Precondition.
+    The columns are pixel digests, in the order of the selection; `tests` are the test images and
+    those of further test sets, each with their digests. Raises Precondition.
     """
-    _refuse_test_images(selection, test, pa.chunked_array([train, synthetic]))
+    for images, digests in tests:
+        _refuse_test_images(selection, images, digests, pa.chunked_array([train, synthetic]))
 
 
 def check_learned(selection: Selection, tuning: str, learned_from: Column) -> None:
@@ -185,13 +206,13 @@ def _check_parents(selection: Selection) -> None:
         )
 
 
-def _refuse_test_images(selection: Selection, test: Column, used: Column) -> None:
-    """`test` are digests of the test images, `used` those of all training images."""
-    twins = pc.index_in(used, value_set=test)
+def _refuse_test_images(selection: Selection, test: Images, digests: Column, used: Column) -> None:
+    """`digests` are those of the test images, `used` those of all training images."""
+    twins = pc.index_in(used, value_set=digests)
     mask = twins.is_valid()
     ids = selection.training_ids.filter(mask).to_pylist()
     if ids:
-        tests = selection.test.column("item_id").take(twins.filter(mask)).to_pylist()
+        tests = test.column("item_id").take(twins.filter(mask)).to_pylist()
         pairs = zip(ids, tests, strict=True)
         named = _names([f"{item_id} = test image {test_id}" for item_id, test_id in pairs])
         raise Precondition(

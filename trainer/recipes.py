@@ -51,6 +51,11 @@ class Recipe:
         """The fewest images of a batch, of each process, that the strategy can train on."""
         return int(str(self.facts.get("SMALLEST_BATCH", 2)))
 
+    def sees_whole(self, image_size: int) -> bool:
+        """Whether the policy changes whole pictures at this size, and not their middle squares."""
+        least = self.facts.get("WHOLE_FROM")
+        return least is not None and image_size >= int(str(least))
+
 
 @cache
 def recipes(kind: Kind) -> Mapping[str, Recipe]:

@@ -7,12 +7,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import fsum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from trainer.classifiers.table import classifiers
+from trainer.classifiers.table import classifier_of
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,14 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class TestSet:
+    """Images that a classifier is tested on besides the dataset's own test images."""
+
+    name: str
+    manifest_uri: str
+
+
+@dataclass(frozen=True)
 class RunRequest(JobRequest):
     """What a classifier trains on and how. The fields are those of the proto's TrainingRun."""
 
@@ -119,6 +127,15 @@ class RunRequest(JobRequest):
     policy: str = ""
     classifier: str = ""
     image_size: int = 0
+    test_sets: tuple[TestSet, ...] = ()
+    initial_weights_uri: str = ""
+    freeze: bool = False
+
+    @classmethod
+    def of_json(cls, data: bytes) -> Self:
+        values = _with_tuples(json.loads(data))
+        test_sets = tuple(TestSet(**one) for one in values.get("test_sets", ()))
+        return cls(**{**values, "test_sets": test_sets})
 
 
 @dataclass(frozen=True)
@@ -131,25 +148,20 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
-class RunResult(JobResult):
-    """The test results of a finished run.
+class Scores:
+    """What a classifier makes of some test images. All shares are from 0 to 1.
 
-    `confusion[i][j]` counts the test images of class i that were taken for class j, in the order
-    of `classes`. `final_loss` is the mean training loss of the last 50 steps.
+    `confusion[i][j]` counts the images of class i that were taken for class j, in the order of
+    `classes`. `top5_accuracy` is None where there are no more than five classes.
+    `calibration_error` is `evaluation.calibration_error`. Results of older versions have neither.
     """
 
     accuracy: float
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
-    real_image_count: int
-    synthetic_image_count: int
     test_image_count: int
-    seconds: float
-    final_loss: float
-    weights_uri: str = ""
-    card_uri: str = ""
-    metrics_uri: str = ""
-    predictions_uri: str = ""
+    top5_accuracy: float | None = field(default=None, kw_only=True)
+    calibration_error: float | None = field(default=None, kw_only=True)
 
     @property
     def balanced_accuracy(self) -> float:
@@ -157,11 +169,35 @@ class RunResult(JobResult):
         known = [score.accuracy for score in self.classes if score.accuracy is not None]
         return fsum(known) / len(known)
 
+
+@dataclass(frozen=True)
+class TestSetScores(Scores):
+    """Scores on a further test set."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class RunResult(JobResult, Scores):
+    """The test results of a finished run: scores on the dataset's test images, and more.
+
+    `final_loss` is the mean training loss of the last 50 steps.
+    """
+
+    real_image_count: int
+    synthetic_image_count: int
+    seconds: float
+    final_loss: float
+    weights_uri: str = ""
+    card_uri: str = ""
+    metrics_uri: str = ""
+    predictions_uri: str = ""
+    test_sets: tuple[TestSetScores, ...] = ()
+
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        classes = tuple(_score(**score) for score in values["classes"])
-        confusion = tuple(tuple(row) for row in values["confusion"])
-        return cls(**{**values, "classes": classes, "confusion": confusion})
+        sets = tuple(TestSetScores(**_scores(one)) for one in values.get("test_sets", ()))
+        return cls(**_scores(values) | {"test_sets": sets})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +210,16 @@ class RunSpec(JobSpec):
     policy: str
     classifier: str
     image_size: int
+    initial_weights: str = ""
+    """The SHA-256 of the file `initial.safetensors` of the folder; "" is without."""
+    freeze: bool = False
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""
-        recipe = ("strategy", "policy", "step_count", "batch_size", "learning_rate")
-        classifier = classifiers()[self.classifier]
+        names = ["strategy", "policy", "step_count", "batch_size", "learning_rate"]
+        if self.initial_weights:
+            names += ["initial_weights", "freeze"]
+        classifier = classifier_of(self.classifier)
         return {
             "classifier": self.classifier,
             "library": classifier.library,
@@ -188,7 +229,7 @@ class RunSpec(JobSpec):
             # Of pixels in 0 to 1, in the words of torchvision's Normalize.
             "normalisation": {"mean": classifier.mean, "std": classifier.std},
             # A seed is text, since many readers of JSON round numbers of 64 bits.
-            "recipe": {name: getattr(self, name) for name in recipe} | {"seed": str(self.seed)},
+            "recipe": {name: getattr(self, name) for name in names} | {"seed": str(self.seed)},
             "data_digest": self.data_digest,
             "code_digest": self.code_digest,
         }
@@ -197,6 +238,12 @@ class RunSpec(JobSpec):
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with tuples in place of the lists that JSON knows."""
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def _scores(values: Mapping[str, Any]) -> dict[str, Any]:
+    classes = tuple(_score(**score) for score in values["classes"])
+    confusion = tuple(tuple(row) for row in values["confusion"])
+    return {**values, "classes": classes, "confusion": confusion}
 
 
 def _score(class_name: str, accuracy: float | None, test_image_count: int) -> ClassScore:

@@ -14,7 +14,7 @@ from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.operations import OperationRunner, Progress, Work
 from trainer import recipes
-from trainer.classifiers.table import classifiers
+from trainer.classifiers.table import any_of_timm, classifiers
 from trainer.defaults import resolve, smallest_image
 from trainer.identity import training_digest, tuning_digest
 from trainer.messages.calls import CALLS, call_of
@@ -189,5 +189,5 @@ def _classifiers_to_pb() -> list[pb.Recipe]:
             smallest_image_size=smallest_image(classifier),
             usual_image_size=classifier.usual_image,
         )
-        for classifier in classifiers().values()
+        for classifier in (*classifiers().values(), any_of_timm())
     ]

@@ -89,7 +89,7 @@ class Trainer:
         kind = self._classify
         images = await asyncio.to_thread(kind.choose, request)
         request = kind.completed(request, images)
-        entries = images.cache_entries(request.image_size, planned_count)
+        entries = images.cache_entries(request, planned_count)
         self._launcher.check(request, entries)
         pace = await asyncio.to_thread(self._paces.get, kind.pace_key(request))
         return Plan(request, sum(entries.values()), pace)

@@ -182,14 +182,16 @@ class TrainingRecipe:
     image_size: int = 0
     node_count: int = 0
     gpus_per_node: int = 0
+    initial_weights_uri: str = ""
+    freeze: bool = False
 
     def plain(self) -> dict[str, str | int | float]:
         """The recipe by name. Who did not ask for several processes is not told of them.
 
         Several come to the same result but for rounding, so that it is theirs alone.
         """
-        several = {"node_count": self.node_count, "gpus_per_node": self.gpus_per_node}
-        return {name: value for name, value in vars(self).items() if several.get(name, 1)}
+        newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze")
+        return {k: v for k, v in vars(self).items() if v or k not in newer}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def training_from_pb(message: pb.TrainingRecipe) -> TrainingRecipe:
         image_size=message.image_size,
         node_count=message.node_count,
         gpus_per_node=message.gpus_per_node,
+        initial_weights_uri=message.initial_weights_uri,
+        freeze=message.freeze,
     )
 
 

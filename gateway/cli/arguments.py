@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.cli import inputs
+from gateway.cli.initial_weights import RANDOM, Weights
+from gateway.cli.test_sets import TestSets
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,13 @@ class TrainingRecipe:
     image_size: int = 0
     node_count: int = 0
     gpus_per_node: int = 0
+    weights: Weights = RANDOM
+    freeze: bool = False
+
+    def values(self) -> dict[str, Any]:
+        """The fields of the messages that ask for it."""
+        values = {name: value for name, value in vars(self).items() if name != "weights"}
+        return values | {"initial_weights_uri": self.weights.uri}
 
 
 @dataclass(frozen=True)
@@ -107,10 +117,17 @@ class TrainArguments:
     refuse_leaks: bool = False
     reading: inputs.Reading = inputs.USUAL
     kept: OutputOptions | None = None
+    test_sets: TestSets = ()
+
+    def places(self) -> list[str | None]:
+        """The places of all images that are imported."""
+        return [self.source, self.test, *(place for _, place in self.test_sets)]
 
     def run_id(self) -> str:
         """The id of the run, wherever it is kept."""
         args = {name: value for name, value in vars(self).items() if name != "kept"}
+        if not self.test_sets:
+            del args["test_sets"]  # Who has none keeps the ids that there were.
         return inputs.run_id("train", args)
 
 

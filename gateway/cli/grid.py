@@ -34,7 +34,7 @@ def study_of(
     # Rows that take all images come first, so that what they share is there.
     ordered = sorted(counts, reverse=True)
     several = len(args.policies) > 1, len(args.classifiers) > 1
-    training = pb.TrainingRecipe(**vars(args.training))
+    training = pb.TrainingRecipe(**args.training.values())
     if not several[0]:
         training.policy = args.policies[0]
     if not several[1]:

@@ -143,6 +143,8 @@ def run_id(name: str, args: Mapping[str, object]) -> str:
     if isinstance(added := args.get("synthetic"), tuple):
         folders = [manifest_of(place).parent for place in added]
         places["synthetic"] = [entry for folder in folders for entry in _listing(str(folder))]
+    if isinstance(tests := args.get("test_sets"), tuple):
+        places["test_sets"] = [[name, *_listing(place)] for name, place in tests]
     return named_digest(name, {**args, **places})
 
 
@@ -199,7 +201,9 @@ def _plain(value: object) -> object:
     new changes no id of those who leave it out."""
     if not is_dataclass(value):
         return str(value)
-    given = {one.name: (getattr(value, one.name), one.default) for one in fields(value)}
+    given = {
+        one.name: (getattr(value, one.name), one.default) for one in fields(value) if one.compare
+    }
     return {name: chosen for name, (chosen, usual) in given.items() if chosen != usual}
 
 

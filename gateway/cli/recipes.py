@@ -29,7 +29,12 @@ STRATEGIES = ("aux_bn", "combined", "half_half", "real", "rsp", "two_phase")
 WITHOUT_ADDED = "real"
 WITH_ADDED = tuple(strategy for strategy in STRATEGIES if strategy != WITHOUT_ADDED)
 POLICIES = ("autoaugment", "none", "randaugment", "resized_crop", "standard")
-CLASSIFIERS = ("cnn4", "resnet18", "resnet50", "wrn_28_10", "wrn_28_2")
+CLASSIFIERS = (
+    "cnn4", "efficientnet_b0", "efficientnet_b3", "resnet18", "resnet50", "resnext50", "vit_b_16",
+    "wrn_28_10", "wrn_28_2", "wrn_50_2",
+)  # fmt: skip
+# Of a classifier that the trainer looks up in a library.
+_TIMM = "timm:"
 
 OWN: Mapping[str, Sequence[str]] = {
     "strategy": STRATEGIES,
@@ -46,7 +51,7 @@ def choices(names: Iterable[str]) -> str:
 def check(known: Mapping[str, Sequence[str]], **asked: str) -> None:
     """Raises CliError for a name that the trainer does not have; "" means its default."""
     for kind, name in asked.items():
-        if name and name not in known[kind]:
+        if name and name not in known[kind] and not name.startswith(_TIMM):
             raise unknown(kind, name, known[kind], listing=f"They are the values of --{kind}.")
 
 

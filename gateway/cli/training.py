@@ -32,11 +32,14 @@ class Lesson:
     image_size: int = 0
     node_count: int = 0
     gpus_per_node: int = 0
+    initial_weights_uri: str = ""
+    freeze: bool = False
+    test_sets: tuple[dict[str, str], ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The lesson by name, as ids have it: newer fields count where they are set."""
-        several = {"node_count": self.node_count, "gpus_per_node": self.gpus_per_node}
-        return {name: value for name, value in vars(self).items() if several.get(name, 1)}
+        newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze", "test_sets")
+        return {name: value for name, value in vars(self).items() if value or name not in newer}
 
 
 class EachRun(Protocol):
@@ -139,7 +142,7 @@ def _plan_line(plan: pb.PlanTrainingRunResponse, seeds: int) -> str:
 
 def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
     """How a run is trained, for people and --json."""
-    several = {"node_count": run.node_count, "gpus_per_node": run.gpus_per_node}
+    newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze")
     return {
         "classifier": run.classifier,
         "policy": run.policy,
@@ -147,7 +150,7 @@ def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
         "batch_size": run.batch_size,
         "learning_rate": float(f"{run.learning_rate:.7g}"),
         "image_size": run.image_size,
-        **{name: count for name, count in several.items() if count},
+        **{name: getattr(run, name) for name in newer if getattr(run, name)},
     }
 
 
@@ -159,6 +162,9 @@ def recipe_line(training: dict[str, Any]) -> str:
         f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
         f"{training['learning_rate']:g}"
     )
+    if training.get("initial_weights_uri"):
+        line += ", the last layer alone" if training.get("freeze") else ""
+        line += f", from {training['initial_weights_uri']}"
     return line + machines(training.get("node_count", 0), training.get("gpus_per_node", 0))
 
 

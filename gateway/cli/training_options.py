@@ -6,6 +6,20 @@ import typer
 
 from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
 
+Weights = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="Start from these weights of the same classifier: a .safetensors file, a folder with "
+        "model.safetensors (a run's of `train --out`), or store:KEY. The last layer is new where "
+        "it has another number of classes.",
+        show_default="random weights",
+    ),
+]
+Freeze = Annotated[
+    bool, typer.Option("--freeze", help="Train the last layer alone; needs --weights.")
+]
+
 
 def _not_one(value: int) -> int:
     if value == 1:
@@ -15,7 +29,11 @@ def _not_one(value: int) -> int:
 
 Classifier = Annotated[
     str,
-    typer.Option(metavar=choices(CLASSIFIERS), help="What is trained.", show_default="cnn4"),
+    typer.Option(
+        metavar=choices((*CLASSIFIERS, "timm:NAME")),
+        help="What is trained; timm:NAME is any network of timm.",
+        show_default="cnn4",
+    ),
 ]
 Policy = Annotated[
     str,

@@ -22,7 +22,7 @@ _GIVEN = {
         f"training_run.{name}": f"training.{name}"
         for name in (
             "strategy", "policy", "classifier", "step_count", "batch_size", "learning_rate",
-            "image_size", "node_count", "gpus_per_node",
+            "image_size", "node_count", "gpus_per_node", "initial_weights_uri", "freeze",
         )
     },
 }  # fmt: skip

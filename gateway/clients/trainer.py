@@ -176,4 +176,6 @@ def _recipe(run: pb.TrainingRun) -> TrainingRecipe:
         image_size=run.image_size,
         node_count=run.node_count,
         gpus_per_node=run.gpus_per_node,
+        initial_weights_uri=run.initial_weights_uri,
+        freeze=run.freeze,
     )

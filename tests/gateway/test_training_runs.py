@@ -163,7 +163,7 @@ async def small_cache(root):
     ("study", "field", "words"),
     [
         (wanted(image_size=64), "", "0.01 GB, and the trainer's cache holds 0.002 GB"),
-        (wanted("half"), "study.arms[1].strategy", "combined, half_half, real"),
+        (wanted("half"), "study.arms[1].strategy", "aux_bn, combined, half_half, real, rsp"),
         (wanted("real"), "study.arms[1].strategy", "uses no synthetic images"),
         (
             wanted(policy="hard"),
@@ -173,7 +173,7 @@ async def small_cache(root):
         (
             wanted(classifier="vgg"),
             "study.training.classifier",
-            "known are cnn4, resnet18",
+            "known are cnn4, efficientnet_b0",
         ),
         (wanted(batch_size=1), "study.training.batch_size", "2 to 4096"),
         (wanted(node_count=2), "", "trains each run in one process of its own"),

@@ -113,6 +113,31 @@ def test_encoded_images_have_the_very_pixels_of_decoded_ones(mixed, tmp_path, mo
         np.testing.assert_array_equal(images[0].read(row), images[1].read(row))
 
 
+def test_whole_pictures_are_kept_beside_squares_and_their_squares_are_the_same(mixed, tmp_path):
+    store, uris = mixed
+    sizes = [Image.open(io.BytesIO(store.get(uri.removeprefix("store:")))).size for uri in uris]
+    cache, lease = ImageCache(store, tmp_path, 10**9), Lease()
+    whole = np.arange(len(uris)) < 6
+    squares = cache.cached("d", uris, 24, lease)
+    wholes = cache.cached("d", uris, 24, lease, whole)
+    assert wholes.pixels == squares.pixels and wholes.path != squares.path
+    images = [open_images(one.path, 24) for one in (squares, wholes)]
+    for row, (width, height) in enumerate(sizes):
+        read = images[1].read_whole(row)
+        if width * height <= 4 * 24 * 24:
+            assert read.shape == (height, width, 3)
+        elif whole[row]:
+            assert 1.9 * 24 * 24 < read.shape[0] * read.shape[1] <= 2 * 24 * 24
+            assert read.shape[1] / read.shape[0] == pytest.approx(width / height, rel=0.05)
+        else:
+            assert read.shape == (24, 24, 3)
+        if not (whole[row] and width > 100):
+            np.testing.assert_array_equal(images[1].read(row), images[0].read(row))
+    lease.release()
+    taken = sum(file.stat().st_size for file in wholes.path.iterdir())
+    assert taken <= ImageCache.bytes_of(len(uris), 24, has_whole=True)
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves its file open
 def test_shards_are_such_as_webdataset_reads(mixed, tmp_path, monkeypatch):
     store, uris = mixed

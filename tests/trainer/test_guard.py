@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from servicekit.errors import InvalidArgument, Precondition
-from trainer.guard import check_pixels
+from trainer.guard import check_pixels, check_test_set
 from trainer.guard import select as select_images
 from trainer.manifests import DATASET, SYNTHETIC, Manifest
 
@@ -87,8 +87,11 @@ def test_a_file_in_both_splits_is_refused_if_it_is_trained_on():
 def test_equal_pixels_are_refused_whatever_the_file():
     chosen = select(ALL, ["t0", "t1"], [made()])
 
-    def check(*digests):
-        check_pixels(chosen, *(pa.array([one.encode() for one in part]) for part in digests))
+    def check(train, test, synthetic):
+        train, test, synthetic = (
+            pa.array([one.encode() for one in part]) for part in (train, test, synthetic)
+        )
+        check_pixels(chosen, train, synthetic, [(chosen.test, test)])
 
     check(["p0", "p1"], ["q0", "q1"], ["r0"])
     with pytest.raises(Precondition, match="s0 = test image e1"):
@@ -112,3 +115,31 @@ def test_a_class_that_the_dataset_lacks_is_refused():
 def test_a_dataset_without_one_split_is_refused(split):
     with pytest.raises(Precondition, match=split):
         select([row for row in ALL if row["split"] != split], [], [])
+
+
+def drawing(name="d0", **values):
+    return pa.Table.from_pylist([item(name, 1, "train", "drawn") | values], DATASET)
+
+
+def test_a_further_test_set_may_lack_classes_but_have_no_others():
+    chosen = select(ALL, [], [made()])
+    check_test_set(chosen, "sketch", drawing())
+    with pytest.raises(Precondition, match=r"'sketch' has classes .* zebra") as caught:
+        check_test_set(chosen, "sketch", drawing(class_name="zebra"))
+    assert caught.value.reason == "UNKNOWN_CLASS"
+    with pytest.raises(Precondition, match="'sketch' is empty"):
+        check_test_set(chosen, "sketch", drawing()[:0])
+
+
+@pytest.mark.parametrize("sha256", ["ts1", "s0"])
+def test_a_further_test_set_holds_no_training_image(sha256):
+    chosen = select(ALL, [], [made()])
+    with pytest.raises(Precondition, match="= test image d0") as caught:
+        check_test_set(chosen, "sketch", drawing(sha256=sha256))
+    assert caught.value.reason == "TEST_IMAGE_IN_TRAINING"
+
+
+def test_a_further_test_set_has_the_pixels_of_no_training_image():
+    same, none = pa.array([b"p"]), pa.array([], pa.binary())
+    with pytest.raises(Precondition, match="t0 = test image d0"):
+        check_pixels(select(ALL, ["t0"], []), same, none, [(drawing(), same)])

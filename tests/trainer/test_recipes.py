@@ -12,7 +12,9 @@ from trainer.classifiers.table import classifiers
 
 POLICIES = list(recipes.recipes("policies"))
 # wrn_28_10 is the network of wrn_28_2 at another width, and takes its time to be made.
-CLASSIFIERS = sorted(set(classifiers()) - {"wrn_28_10"})
+# Those of timm are in test_weights.
+OF_TIMM = {one.id for one in classifiers().values() if one.library == "timm"}
+CLASSIFIERS = sorted(set(classifiers()) - {"wrn_28_10"} - OF_TIMM)
 
 
 def image(side: int = 32) -> torch.Tensor:
@@ -51,6 +53,23 @@ def test_standard_only_moves_and_flips():
     assert ((steps == 1).all(1) | flipped).all()
     assert 16 < int(flipped.sum()) < 48
     assert len(set(changed[:, 0].tolist())) > 4
+
+
+@pytest.mark.parametrize("policy", ["standard", "randaugment", "autoaugment", "resized_crop"])
+def test_a_policy_sees_all_of_a_wide_picture_at_the_sizes_of_imagenet(policy):
+    recipe = recipes.recipes("policies")[policy]
+    assert recipe.sees_whole(224) and recipe.sees_whole(32) == (policy == "resized_crop")
+    create = recipes.load("policies", policy).create(128)
+    picture = torch.zeros(3, 128, 512, dtype=torch.uint8)
+    picture[:, :, :32] = 255  # which no square of its middle holds
+    torch.manual_seed(0)
+    seen = [create(picture) for _ in range(60)]
+    assert {tuple(one.shape) for one in seen} == {(3, 128, 128)}
+    assert any(one.float().mean() > 10 for one in seen)
+
+
+def test_no_policy_means_the_middle_square():
+    assert not recipes.recipes("policies")["none"].sees_whole(1024)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

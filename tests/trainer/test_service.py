@@ -199,9 +199,9 @@ async def test_an_id_belongs_to_one_run(client, fails):
 @pytest.mark.parametrize(
     ("run", "field", "said"),
     [
-        ({"strategy": "magic"}, "strategy", "combined, half_half, real, two_phase"),
+        ({"strategy": "magic"}, "strategy", "aux_bn, combined, half_half, real, rsp, two_phase"),
         ({"policy": "magic"}, "policy", "none, "),
-        ({"classifier": "magic"}, "classifier", "cnn4, resnet18, resnet50"),
+        ({"classifier": "magic"}, "classifier", "cnn4, efficientnet_b0"),
         ({"strategy": "two_phase"}, "synthetic_manifest_uri", "needs synthetic images"),
         ({"strategy": "real", "synthetic_manifest_uri": SYNTHETIC}, "strategy", "combined"),
         ({"image_size": 8}, "image_size", "'cnn4' takes 16 to 1024"),

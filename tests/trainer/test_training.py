@@ -100,7 +100,7 @@ def test_a_class_without_test_images_has_no_accuracy_and_counts_in_no_mean(spec)
 
 def test_balanced_accuracy_is_the_mean_over_classes_not_over_images():
     scores = (ClassScore("a", 0.9, 90), ClassScore("b", 0.1, 10), ClassScore("c", None, 0))
-    result = RunResult(0.82, scores, (), 1, 0, 100, 1.0, 0.5)
+    result = RunResult(0.82, scores, (), 100, 1, 0, 1.0, 0.5)
     assert result.balanced_accuracy == pytest.approx(0.5)
 
 

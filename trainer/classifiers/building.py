@@ -57,7 +57,18 @@ def _torchvision(classifier: Classifier, class_count: int) -> nn.Module:
     return network
 
 
+def _timm(classifier: Classifier, class_count: int) -> nn.Module:
+    declare_missing_operators()
+    import timm
+
+    network: nn.Module = timm.create_model(
+        classifier.network, pretrained=False, num_classes=class_count, **classifier.arguments
+    )
+    return network
+
+
 _LIBRARIES: dict[str, Callable[[Classifier, int], nn.Module]] = {
     "own": _own,
     "torchvision": _torchvision,
+    "timm": _timm,
 }

@@ -1,15 +1,22 @@
 """The table of classifiers: what a run can name, as data that a server reads without torch."""
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from trainer.schedules import SCHEDULES, Schedule
 
 TABLE = Path(__file__).parent / "classifiers.toml"
+TIMM = "timm"
+# Of a run's folder: the weights that it starts from.
+INITIAL = "initial.safetensors"
+# How timm registers a function that builds a network.
+_ENTRY = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 
 Channels = tuple[float, float, float]
 
@@ -27,14 +34,14 @@ class OptimizerChoice:
 class Classifier:
     """One row: a network, the pixels that it takes, and how it is trained.
 
-    `library` is "own" (`networks.py` here) or "torchvision", which builds `network` with the
-    `arguments`. Image sizes are in pixels. `mean` and `std` are those of the channels, of pixels in
-    0 to 1.
+    `library` is "own" (`networks.py` here), "torchvision" or "timm", which builds `network` with
+    the `arguments`. Image sizes are in pixels. `mean` and `std` are those of the channels, of
+    pixels in 0 to 1.
     """
 
     id: str
     description: str
-    library: Literal["own", "torchvision"]
+    library: Literal["own", "torchvision", "timm"]
     network: str
     smallest_image: int
     usual_image: int
@@ -52,8 +59,38 @@ class Classifier:
 @cache
 def classifiers() -> Mapping[str, Classifier]:
     """All rows by id, sorted."""
-    rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))
-    return {name: _row(name, rows[name]) for name in sorted(rows)}
+    rows = _rows()
+    return {name: _row(name, rows[name]) for name in sorted(rows) if name != TIMM}
+
+
+def any_of_timm() -> Classifier:
+    """The row that stands for "timm:NAME"."""
+    return replace(_row(TIMM, _rows()[TIMM]), id=f"{TIMM}:NAME")
+
+
+def classifier_of(name: str) -> Classifier:
+    """The classifier of an id: a row, or "timm:NAME" for any network of timm. Raises KeyError."""
+    if not name.startswith(f"{TIMM}:"):
+        return classifiers()[name]
+    network = name.removeprefix(f"{TIMM}:")
+    if network not in timm_names():
+        raise KeyError(name)
+    return replace(_row(name, _rows()[TIMM]), network=network)
+
+
+@cache
+def timm_names() -> frozenset[str]:
+    """The networks that timm can build, as its source tells: to import it is to load torch."""
+    found = find_spec(TIMM)
+    places = found.submodule_search_locations if found else None
+    folders = [Path(place) / "models" for place in places or ()]
+    sources = (file.read_text("utf-8") for folder in folders for file in folder.glob("*.py"))
+    return frozenset(name for source in sources for name in _ENTRY.findall(source))
+
+
+@cache
+def _rows() -> dict[str, Any]:
+    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
 
 
 def _row(name: str, values: dict[str, Any]) -> Classifier:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from imaging.decode import ImageRejected, decode
 from imaging.hashing import pixel_sha256
@@ -62,24 +63,33 @@ class ImageCache:
         self._filling = threading.Lock()
 
     @staticmethod
-    def bytes_of(count: int, size: int) -> int:
-        """The bytes of an entry of `count` images, at most."""
-        return keepers.bytes_of(count, size) + _HEADER_BYTES + count * _DIGEST_BYTES
+    def bytes_of(count: int, size: int, has_whole: bool = False) -> int:
+        """The bytes of an entry of `count` images, or of some whole ones, at most."""
+        return keepers.bytes_of(count, size, has_whole) + _HEADER_BYTES + count * _DIGEST_BYTES
 
-    def cached(self, digest: str, uris: Sequence[str], size: int, lease: Lease) -> CachedImages:
+    def cached(
+        self,
+        digest: str,
+        uris: Sequence[str],
+        size: int,
+        lease: Lease,
+        whole: NDArray[np.bool_] | None = None,
+    ) -> CachedImages:
         """Returns the images behind `uris`, decoding them unless the cache has `digest`.
 
-        The shorter side is scaled to `size` pixels and the longer cut at both ends. They stay until
+        The shorter side is scaled to `size` pixels and the longer cut at both ends. `whole`, which
+        has to follow from the digest, says of which the rest is kept as well, [N]. They stay until
         `lease` is released. Raises Precondition naming the images that are missing or cannot be
         decoded, Exhausted if the disk is full, and Cancelled soon after the lease was given up.
         """
-        entry = self._folder / f"{digest}-{size}-{pixels_digest()[:8]}"
+        kind = "" if whole is None else "-whole"
+        entry = self._folder / f"{digest}-{size}{kind}-{pixels_digest()[:8]}"
         while not self._filling.acquire(timeout=_PATIENCE_SECONDS):
             lease.check()
         try:
             while not lease.take(entry):
-                self._make_room(self.bytes_of(len(uris), size))
-                self._fill(entry, uris, size, lease)
+                self._make_room(self.bytes_of(len(uris), size, whole is not None))
+                self._fill(entry, uris, size, lease, whole)
         finally:
             self._filling.release()
         now = time.time_ns()
@@ -90,13 +100,20 @@ class ImageCache:
         )
         return CachedImages(entry / PIXELS if (entry / PIXELS).exists() else entry, pixels)
 
-    def _fill(self, entry: Path, uris: Sequence[str], size: int, wanted: Lease) -> None:
+    def _fill(
+        self,
+        entry: Path,
+        uris: Sequence[str],
+        size: int,
+        wanted: Lease,
+        whole: NDArray[np.bool_] | None,
+    ) -> None:
         staging, lease = self._folder / f".{uuid.uuid4().hex}", Lease()
         try:
             staging.mkdir(parents=True)
             (staging / LOCK).touch()
             lease.take(staging)
-            np.save(staging / _DIGESTS, self._decode(uris, size, staging, wanted))
+            np.save(staging / _DIGESTS, self._decode(uris, size, staging, wanted, whole))
             if not entry.exists():  # Another process may have been faster.
                 staging.rename(entry)
         except OSError as error:
@@ -111,10 +128,18 @@ class ImageCache:
             lease.release()
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _decode(self, uris: Sequence[str], size: int, folder: Path, wanted: Lease) -> np.ndarray:
+    def _decode(
+        self,
+        uris: Sequence[str],
+        size: int,
+        folder: Path,
+        wanted: Lease,
+        whole: NDArray[np.bool_] | None,
+    ) -> np.ndarray:
         """Keeps the images in `folder` and returns the digests, uint8 [N, 32]."""
         digests = np.empty((len(uris), _DIGEST_BYTES), np.uint8)
-        keeper = keepers.keeper(folder, len(uris), size)
+        keeper = keepers.keeper(folder, len(uris), size, whole is not None)
+        kinds = np.zeros(len(uris), np.bool_) if whole is None else whole
         bad: list[str] = []
         count = 0
         with closing(keeper), ThreadPoolExecutor(_THREADS, "decode") as pool:
@@ -122,7 +147,8 @@ class ImageCache:
                 wanted.check()
                 chunk = uris[start : start + _CHUNK]
                 prepare = partial(_prepared, keeper)
-                for prepared in pool.map(prepare, chunk, self._read(chunk)):
+                parts = kinds[start : start + _CHUNK].tolist()
+                for prepared in pool.map(prepare, chunk, self._read(chunk), parts):
                     if isinstance(prepared, ImageRejected):
                         bad.append(prepared.message)
                     elif not bad:
@@ -160,13 +186,15 @@ class ImageCache:
                 total -= sizes[path]
 
 
-def _prepared(keeper: keepers.Keeper, uri: str, data: bytes) -> tuple[Any, bytes] | ImageRejected:
+def _prepared(
+    keeper: keepers.Keeper, uri: str, data: bytes, is_whole: bool
+) -> tuple[Any, bytes] | ImageRejected:
     """What to keep of a file, and the digest of its pixels; or why it cannot be read."""
     try:
         decoded = decode(data, uri)
     except ImageRejected as error:
         return error
-    return keeper.prepared(data, decoded), bytes.fromhex(pixel_sha256(decoded.image))
+    return keeper.prepared(data, decoded, is_whole), bytes.fromhex(pixel_sha256(decoded.image))
 
 
 def _unreadable(bad: Sequence[str]) -> Precondition:

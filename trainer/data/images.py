@@ -26,6 +26,9 @@ class Images(Protocol):
     def read(self, row: int) -> Pixels:
         """The pixels of one, uint8 [size, size, 3]; not to be written to."""
 
+    def read_whole(self, row: int) -> Pixels:
+        """The pixels of one, uint8 [H, W, 3], as far as they are kept: at least its square."""
+
 
 class DecodedImages:
     """Images that are kept as pixels, uint8 [N, size, size, 3] in a .npy file."""
@@ -37,6 +40,9 @@ class DecodedImages:
         return len(self._pixels)
 
     def read(self, row: int) -> Pixels:
+        return self._pixels[row]
+
+    def read_whole(self, row: int) -> Pixels:
         return self._pixels[row]
 
 
@@ -57,12 +63,17 @@ class EncodedImages:
         return len(self._index)
 
     def read(self, row: int) -> Pixels:
+        return np.asarray(fit(self._image(row), self._size))
+
+    def read_whole(self, row: int) -> Pixels:
+        return np.asarray(self._image(row))
+
+    def _image(self, row: int) -> Image.Image:
         shard, offset, length = self._index[row].tolist()
         if shard not in self._open:
             self._open[shard] = os.open(self._folder / shard_name(shard), os.O_RDONLY)
         data = os.pread(self._open[shard], length, offset)
-        image = decode_image(data, f"image {row} of {self._folder}")
-        return np.asarray(fit(image, self._size))
+        return decode_image(data, f"image {row} of {self._folder}")
 
     def __del__(self) -> None:
         for descriptor in self._open.values():
@@ -79,9 +90,17 @@ class Chosen:
         return sum(len(rows) for _, rows in self._parts)
 
     def read(self, row: int) -> Pixels:
+        images, place = self._place(row)
+        return images.read(place)
+
+    def read_whole(self, row: int) -> Pixels:
+        images, place = self._place(row)
+        return images.read_whole(place)
+
+    def _place(self, row: int) -> tuple[Images, int]:
         for images, rows in self._parts:
             if row < len(rows):
-                return images.read(int(rows[row]))
+                return images, int(rows[row])
             row -= len(rows)
         raise IndexError(row)
 

@@ -8,6 +8,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.lib.format import open_memmap
+from PIL import Image
 
 from imaging.decode import Decoded
 from trainer.data.images import INDEX, PIXELS, fit, shard_name
@@ -18,6 +19,9 @@ DECODED_BYTES = 512 * 1024 * 1024
 _SHARD_BYTES = 1024 * 1024 * 1024
 # A file of more pixels than so many of its squares is not worth being decoded in every pass.
 _LARGEST_SCALE = 4
+# A picture that is kept whole is scaled down to so many squares, about what 256 is to 224, and of
+# one that is longer than so many times its width the middle is kept.
+_WHOLE_SCALE, _LONGEST = 2, 8
 _BLOCK = tarfile.BLOCKSIZE
 _NPY_HEADER, _INDEX_ROW = 128, 24
 
@@ -25,8 +29,8 @@ _NPY_HEADER, _INDEX_ROW = 128, 24
 class Keeper(Protocol):
     """Takes images in order. `prepared` may be called from any thread, and in any order."""
 
-    def prepared(self, data: bytes, decoded: Decoded) -> Any:
-        """What `add` is to keep of a file and of the image that it holds."""
+    def prepared(self, data: bytes, decoded: Decoded, is_whole: bool) -> Any:
+        """What `add` is to keep of a file and of the image that it holds: all, or its square."""
 
     def add(self, prepared: Any) -> None:
         """Keeps the next image."""
@@ -35,9 +39,9 @@ class Keeper(Protocol):
         """Ends the writing, in whichever state it is."""
 
 
-def keeper(folder: Path, count: int, size: int) -> Keeper:
-    """What keeps `count` images of a size in a folder."""
-    kind = PixelKeeper if is_kept_decoded(count, size) else ShardKeeper
+def keeper(folder: Path, count: int, size: int, has_whole: bool) -> Keeper:
+    """What keeps `count` images of a size in a folder, or some of them whole."""
+    kind = PixelKeeper if is_kept_decoded(count, size) and not has_whole else ShardKeeper
     return kind(folder, count, size)
 
 
@@ -46,13 +50,14 @@ def is_kept_decoded(count: int, size: int) -> bool:
     return count * 3 * size * size <= DECODED_BYTES
 
 
-def bytes_of(count: int, size: int) -> int:
-    """The bytes that a keeper takes for `count` images of a size, at most."""
+def bytes_of(count: int, size: int, has_whole: bool) -> int:
+    """The bytes that a keeper takes for `count` images of a size, or whole ones, at most."""
     square = 3 * size * size
-    if is_kept_decoded(count, size):
+    if is_kept_decoded(count, size) and not has_whole:
         return _NPY_HEADER + count * square
     # A PNG that cannot be compressed has a byte more for each row of pixels, and its headers.
-    largest = square + size + square // 500 + 300
+    pixels, rows = (_WHOLE_SCALE * square, 4 * size) if has_whole else (square, size)
+    largest = pixels + rows + pixels // 500 + 300
     each = 2 * _BLOCK + largest + _INDEX_ROW
     return _NPY_HEADER + count * each + 2 * _BLOCK * (1 + count * each // _SHARD_BYTES)
 
@@ -65,7 +70,7 @@ class PixelKeeper:
         self._next = 0
         self._pixels = _allocate(folder / PIXELS, (count, size, size, 3))
 
-    def prepared(self, data: bytes, decoded: Decoded) -> Any:
+    def prepared(self, data: bytes, decoded: Decoded, is_whole: bool) -> Any:
         return np.asarray(fit(decoded.image, self._size))
 
     def add(self, prepared: Any) -> None:
@@ -79,8 +84,8 @@ class PixelKeeper:
 class ShardKeeper:
     """Keeps encoded files in tar files, as WebDataset does, with an index for `EncodedImages`.
 
-    A file that is small enough stays as it is. Of others the square is kept, without loss, which
-    takes less room and less time in every pass.
+    A file that is small enough stays as it is. Of others the square is kept, or the whole scaled
+    down, without loss, which takes less room and less time in every pass.
     """
 
     def __init__(self, folder: Path, count: int, size: int) -> None:
@@ -90,12 +95,14 @@ class ShardKeeper:
         self._index = _allocate(folder / INDEX, (count, 3), np.int64)
         self._file: IO[bytes] = (folder / shard_name(0)).open("wb")
 
-    def prepared(self, data: bytes, decoded: Decoded) -> Any:
+    def prepared(self, data: bytes, decoded: Decoded, is_whole: bool) -> Any:
         image, square = decoded.image, self._size**2
-        if image.width * image.height <= _LARGEST_SCALE * square and len(data) <= 3 * square:
+        most = 3 * square * (_WHOLE_SCALE if is_whole else 1)
+        if image.width * image.height <= _LARGEST_SCALE * square and len(data) <= most:
             return data, decoded.suffix
         buffer = io.BytesIO()
-        fit(image, self._size).save(buffer, "PNG", compress_level=1)
+        kept = _whole(image, _WHOLE_SCALE * square) if is_whole else fit(image, self._size)
+        kept.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue(), "png"
 
     def add(self, prepared: Any) -> None:
@@ -118,6 +125,18 @@ class ShardKeeper:
     def _end_shard(self) -> None:
         with self._file as file:
             file.write(bytes(2 * _BLOCK))
+
+
+def _whole(image: Image.Image, most: int) -> Image.Image:
+    """The image with at most so many pixels, and not longer than `_LONGEST` times its width."""
+    width, height = image.size
+    longest = _LONGEST * min(width, height)
+    left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+    box = (left, top, left + min(width, longest), top + min(height, longest))
+    width, height = box[2] - left, box[3] - top
+    scale = min(1.0, (most / (width * height)) ** 0.5)
+    size = (max(1, int(width * scale)), max(1, int(height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, box)
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap:

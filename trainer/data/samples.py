@@ -4,10 +4,10 @@ Every sample is changed with a seed of its own, of the run, the image and the ti
 it depends neither on the other samples of its batch nor on how many processes make batches.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ class RunImages:
     real_count: int
     test: Images
     test_labels: NDArray[np.int64]
+    test_sets: tuple[tuple[str, Images, NDArray[np.int64]], ...] = ()
+    """Further images to test with, by name, and their labels."""
 
 
 def read_images(folder: Path, size: int) -> RunImages:
@@ -52,7 +54,8 @@ def read_images(folder: Path, size: int) -> RunImages:
 
     It holds the place of each part (`real_path`, `synthetic_path`), the rows of it (`train_rows`,
     `test_rows`, `synthetic_rows`), labels (`train_labels`, with the synthetic ones last, and
-    `test_labels`) and `keys`, in the order of `train_labels`.
+    `test_labels`) and `keys`, in the order of `train_labels`. Of further test sets it holds
+    `test_set_names`, `test_set_paths`, and `test_set_0_labels` and so on of all their images.
     """
     rows = dict(np.load(folder / ROWS))
     real = open_images(Path(str(rows["real_path"])), size)
@@ -67,15 +70,34 @@ def read_images(folder: Path, size: int) -> RunImages:
         real_count=len(rows["train_rows"]),
         test=Chosen((real, rows["test_rows"])),
         test_labels=rows["test_labels"],
+        test_sets=tuple(
+            (str(name), open_images(Path(str(path)), size), rows[f"test_set_{number}_labels"])
+            for number, (name, path) in enumerate(_pairs(rows))
+        ),
     )
 
 
+def _pairs(rows: Mapping[str, Any]) -> Iterable[tuple[Any, Any]]:
+    names = rows.get("test_set_names", ())
+    return zip(names, rows["test_set_paths"], strict=True) if len(names) else ()
+
+
 class TrainingBatches:
-    """The share of a process in the batch of every step, with the policy's changes."""
+    """The share of a process in the batch of every step, with the policy's changes.
+
+    `sees_whole` gives the policy whole pictures and not their squares.
+    """
 
     def __init__(
-        self, images: RunImages, strategy: Strategy, policy: Policy, share: Share, seed: int
+        self,
+        images: RunImages,
+        strategy: Strategy,
+        policy: Policy,
+        share: Share,
+        seed: int,
+        sees_whole: bool = False,
     ) -> None:
+        self._read = images.train.read_whole if sees_whole else images.train.read
         self._images = images
         self._strategy = strategy
         self._policy = policy
@@ -102,7 +124,7 @@ class TrainingBatches:
         """The pixels of one sample, uint8 [H, W, 3]."""
         seed = seed_of(self._seed, number, int(self._images.keys[row]))
         torch.default_generator.manual_seed(seed)
-        pixels = torch.from_numpy(self._images.train.read(row).copy())
+        pixels = torch.from_numpy(self._read(row).copy())
         return self._policy(pixels.permute(2, 0, 1)).permute(1, 2, 0)
 
 

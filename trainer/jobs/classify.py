@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer import recipes
 from trainer.checkpoints import save_weights
 from trainer.classifiers.building import Normaliser, build, create_optimizer
-from trainer.classifiers.table import Classifier, classifiers
+from trainer.classifiers.table import INITIAL, Classifier, classifier_of
+from trainer.classifiers.weights import check_size, freeze, load_weights
+from trainer.data.images import Images
 from trainer.data.loading import load, process_count
 from trainer.data.samples import Batch, PlainBatches, RunImages, TrainingBatches, read_images
 from trainer.distribution import Share, with_whole_batch_norm
-from trainer.evaluation import class_scores, confusion_matrix, predict
-from trainer.runs import RunResult, RunSpec
+from trainer.evaluation import Predictions, predict, scores_of
+from trainer.runs import RunResult, RunSpec, TestSetScores
 from trainer.strategies.base import Sources, Strategy
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.npz"
@@ -35,9 +37,11 @@ class Classify:
     def __init__(self, spec: RunSpec, share: Share, device: torch.device) -> None:
         self._spec, self._share, self._device = spec, share, device
         self._images = read_images(Path(spec.folder), spec.image_size)
-        self._classifier = classifier = classifiers()[spec.classifier]
+        self._classifier = classifier = classifier_of(spec.classifier)
         self._strategy = _strategy(spec, classifier, self._images)
-        network = build(classifier, len(spec.class_names))
+        network = _network(spec, classifier)
+        # Of a frozen network what stays in the mode for testing.
+        self._frozen = freeze(network) if spec.freeze else []
         self.model = with_whole_batch_norm(self._strategy.adapt(network), share)
         self.model.to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -48,8 +52,12 @@ class Classify:
     def batches(self, first_step: int) -> Iterator[Batch]:
         """This process's share of each, made ahead."""
         spec, share = self._spec, self._share
+        for module in self._frozen:
+            module.eval()
         policy = recipes.load("policies", spec.policy).create(spec.image_size)
-        made = TrainingBatches(self._images, self._strategy, policy, share, spec.seed)
+        made = TrainingBatches(
+            self._images, self._strategy, policy, share, spec.seed, self._sees_whole()
+        )
         steps, size = range(first_step, spec.step_count), spec.batch_size // share.count
         processes = self._processes(len(steps) * size, size)
         return load(made, steps, processes, pinned=self._device.type == "cuda")
@@ -82,28 +90,37 @@ class Classify:
     def finish(self, losses: tuple[float, ...], seconds: float) -> RunResult:
         """Tests the classifier, and keeps its weights and predictions."""
         spec, images = self._spec, self._images
-        predicted, confidences = self._predict()
-        np.savez(Path(spec.folder) / PREDICTIONS, labels=predicted, confidences=confidences)
+        predicted = self._predict(images.test)
+        np.savez(
+            Path(spec.folder) / PREDICTIONS,
+            labels=predicted.labels,
+            confidences=predicted.confidences,
+        )
         weights = self._strategy.weights(self.model)
         save_weights(Path(spec.folder) / WEIGHTS, weights, spec.card())
-        matrix = confusion_matrix(images.test_labels, predicted, len(spec.class_names))
         return RunResult(
-            accuracy=float(matrix.trace() / matrix.sum()),
-            classes=class_scores(matrix, spec.class_names),
-            confusion=tuple(tuple(row) for row in matrix.tolist()),
+            **scores_of(images.test_labels, predicted, spec.class_names),
             real_image_count=images.real_count,
             synthetic_image_count=len(images.labels) - images.real_count,
-            test_image_count=len(images.test_labels),
             seconds=seconds,
             final_loss=float(np.mean(losses)),
+            test_sets=tuple(self._test(*one) for one in images.test_sets),
         )
 
-    def _predict(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        batches = PlainBatches(self._images.test)
-        processes = self._processes(len(self._images.test), batches.size)
+    def _test(self, name: str, images: Images, labels: NDArray[np.int64]) -> TestSetScores:
+        scores = scores_of(labels, self._predict(images), self._spec.class_names)
+        return TestSetScores(name=name, **scores)
+
+    def _predict(self, images: Images) -> Predictions:
+        batches = PlainBatches(images)
+        processes = self._processes(len(images), batches.size)
         pinned = self._device.type == "cuda"
         loaded = load(batches, range(len(batches)), processes, pinned)
         return predict(self.model, loaded, self._normalised, self._device)
+
+    def _sees_whole(self) -> bool:
+        recipe = recipes.recipes("policies")[self._spec.policy]
+        return recipe.sees_whole(self._spec.image_size)
 
     def _processes(self, image_count: int, batch_size: int) -> int:
         """Beside a GPU all processors load; else most of them train."""
@@ -120,6 +137,15 @@ class Classify:
 def create(spec: RunSpec, share: Share, device: torch.device) -> Classify:
     """The job of this process."""
     return Classify(spec, share, device)
+
+
+def _network(spec: RunSpec, classifier: Classifier) -> nn.Module:
+    network = build(classifier, len(spec.class_names))
+    if classifier.library == "timm":
+        check_size(network, spec.classifier, spec.image_size)
+    if spec.initial_weights:
+        load_weights(network, Path(spec.folder) / INITIAL)
+    return network
 
 
 def _strategy(spec: RunSpec, classifier: Classifier, images: RunImages) -> Strategy:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,13 +15,15 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from servicekit.errors import InvalidArgument, NotFound
-from servicekit.storage import ObjectStore
+from servicekit.errors import InvalidArgument, NotFound, Precondition
+from servicekit.storage import ObjectStore, to_key
+from trainer import recipes
+from trainer.classifiers.table import INITIAL
 from trainer.data.cache import CachedImages, ImageCache
 from trainer.data.leases import Lease
 from trainer.data.seeds import key_of
 from trainer.defaults import with_image_size
-from trainer.guard import Selection, check_learned, check_pixels, select
+from trainer.guard import Selection, check_learned, check_pixels, check_test_set, select
 from trainer.identity import training_digest
 from trainer.kinds.base import SOURCES, machine_values, run_folder
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
@@ -37,6 +39,7 @@ _WEIGHTS, _CARD, _PREDICTIONS = "weights.safetensors", "card.json", "predictions
 _TESTED, _PREDICTED = "tested.parquet", "predictions.npz"
 # Its stubs know too few functions.
 _compute: Any = pyarrow.compute
+Mask = NDArray[np.bool_]
 _TESTED_COLUMNS = ["item_id", "source", "class_name"]
 
 
@@ -47,6 +50,7 @@ class ChosenImages:
     selection: Selection
     manifest: Manifest
     synthetic: Manifest
+    test_sets: tuple[Manifest, ...] = ()
 
     @property
     def sides(self) -> NDArray[np.int64]:
@@ -55,18 +59,25 @@ class ChosenImages:
         sides = _compute.min_element_wise(train.column("width"), train.column("height"))
         return np.asarray(sides.to_numpy(), np.int64)
 
-    def cache_entries(self, size: int, planned_count: int = 0) -> dict[str, int]:
+    def cache_entries(self, request: RunRequest, planned_count: int = 0) -> dict[str, int]:
         """What a run of these images, and of some planned ones, needs in the cache: bytes by name.
 
         The whole dataset is decoded, whichever of its images a run uses.
         """
+        size, sees_whole = request.image_size, _sees_whole(request)
         parts = {self.manifest.digest: len(self.manifest)}
         if planned_count:
             parts["planned"] = planned_count
         if len(self.synthetic):
             parts[self.synthetic.digest] = len(self.synthetic)
-        return {
-            f"{digest}-{size}": ImageCache.bytes_of(count, size) for digest, count in parts.items()
+        entries = {
+            f"{digest}-{size}{'-whole' if sees_whole else ''}": ImageCache.bytes_of(
+                count, size, sees_whole
+            )
+            for digest, count in parts.items()
+        }
+        return entries | {
+            f"{one.digest}-{size}": ImageCache.bytes_of(len(one), size) for one in self.test_sets
         }
 
 
@@ -100,7 +111,12 @@ class ClassifyKind:
         selection = select(manifest, request.train_item_ids, synthetic.images)
         for tuning in synthetic.tunings:
             self._check_learned(selection, tuning)
-        return ChosenImages(selection, manifest, synthetic)
+        test_sets = tuple(read_dataset(self._store, one.manifest_uri) for one in request.test_sets)
+        for asked, test_set in zip(request.test_sets, test_sets, strict=True):
+            check_test_set(selection, asked.name, test_set.images)
+        if request.initial_weights_uri:
+            self._check_weights(request.initial_weights_uri)
+        return ChosenImages(selection, manifest, synthetic, test_sets)
 
     def _check_learned(self, selection: Selection, tuning: str) -> None:
         try:
@@ -119,23 +135,35 @@ class ClassifyKind:
 
     def cache_entries(self, request: RunRequest, images: ChosenImages) -> Mapping[str, int]:
         """The whole of the dataset and of the synthetic images."""
-        return images.cache_entries(request.image_size)
+        return images.cache_entries(request)
 
     def prepare(self, run: str, request: RunRequest, images: ChosenImages, lease: Lease) -> RunSpec:
         """Decodes all images of the manifests, and has equal pixels refused."""
         selection, size = images.selection, request.image_size
-        real = self._cached(images.manifest, size, lease)
-        synthetic = self._cached(images.synthetic, size, lease) if len(images.synthetic) else None
+        whole, whole_made = _whole(request, images)
+        real = self._cached(images.manifest, size, lease, whole)
+        synthetic = None
+        if len(images.synthetic):
+            synthetic = self._cached(images.synthetic, size, lease, whole_made)
+        test_sets = [self._cached(one, size, lease) for one in images.test_sets]
         check_pixels(
             selection,
             real.pixels.take(selection.train_rows),
-            real.pixels.take(selection.test_rows),
             synthetic.pixels if synthetic else real.pixels[:0],
+            [
+                (selection.test, real.pixels.take(selection.test_rows)),
+                *((one.images, cached.pixels) for one, cached in _pairs(images, test_sets)),
+            ],
         )
         spec = self._spec(run, request, images)
         folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_rows(folder, selection, real, synthetic)
+        if request.initial_weights_uri:
+            data = self._store.get(to_key(request.initial_weights_uri))
+            spec = replace(spec, initial_weights=hashlib.sha256(data).hexdigest())
+            (folder / INITIAL).write_bytes(data)
+        names = [one.name for one in request.test_sets]
+        _write_rows(folder, images, real, synthetic, test_sets, names)
         pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / _TESTED)
         return spec
 
@@ -166,12 +194,24 @@ class ClassifyKind:
             sizes += [request.node_count, request.gpus_per_node]
         return [request.classifier, request.policy, *sizes]
 
-    def _cached(self, manifest: Manifest, size: int, lease: Lease) -> CachedImages:
+    def _check_weights(self, uri: str) -> None:
+        if not self._store.exists(to_key(uri, "training_run.initial_weights_uri")):
+            raise Precondition(
+                f"there are no weights {uri} in the store; give the weights_uri of a run, or put a "
+                "safetensors file there",
+                subject=uri,
+                reason="WEIGHTS_MISSING",
+            )
+
+    def _cached(
+        self, manifest: Manifest, size: int, lease: Lease, whole: Mask | None = None
+    ) -> CachedImages:
         uris = Strings(manifest.images.column("image_uri"))
-        return self._cache.cached(manifest.digest, uris, size, lease)
+        return self._cache.cached(manifest.digest, uris, size, lease, whole)
 
     def _spec(self, run: str, request: RunRequest, images: ChosenImages) -> RunSpec:
         data = [images.manifest.digest, images.synthetic.digest, *request.train_item_ids]
+        data += [part for one in images.test_sets for part in ("test set", one.digest)]
         data_digest = hashlib.sha256("\n".join(data).encode()).hexdigest()
         return RunSpec(
             folder=str(run_folder(self._settings, run, data_digest)),
@@ -186,15 +226,43 @@ class ClassifyKind:
             learning_rate=request.learning_rate,
             seed=request.seed,
             image_size=request.image_size,
+            freeze=request.freeze,
             **machine_values(self._settings),
         )
 
 
+def _sees_whole(request: RunRequest) -> bool:
+    return recipes.recipes("policies")[request.policy].sees_whole(request.image_size)
+
+
+def _whole(request: RunRequest, images: ChosenImages) -> tuple[Mask | None, Mask | None]:
+    """Which real and which synthetic images are kept whole; None for none: a test sees squares."""
+    if not _sees_whole(request):
+        return None, None
+    is_train = _compute.equal(images.manifest.images.column("split"), "train")
+    return np.asarray(is_train.to_numpy(), np.bool_), np.ones(len(images.synthetic), np.bool_)
+
+
+def _pairs(
+    images: ChosenImages, cached: Sequence[CachedImages]
+) -> Iterable[tuple[Manifest, CachedImages]]:
+    return zip(images.test_sets, cached, strict=True)
+
+
 def _write_rows(
-    folder: Path, selection: Selection, real: CachedImages, synthetic: CachedImages | None
+    folder: Path,
+    images: ChosenImages,
+    real: CachedImages,
+    synthetic: CachedImages | None,
+    test_sets: Sequence[CachedImages],
+    names: Sequence[str],
 ) -> None:
+    selection, labels = images.selection, images.selection.labels
     ids = Strings(selection.training_ids)
-    labels = [selection.labels(images) for images in (selection.train, selection.synthetic)]
+    further: dict[str, Any] = {
+        f"test_set_{number}_labels": labels(one.images)
+        for number, one in enumerate(images.test_sets)
+    }
     np.savez(
         folder / "rows.npz",
         real_path=str(real.path),
@@ -202,9 +270,12 @@ def _write_rows(
         train_rows=selection.train_rows,
         test_rows=selection.test_rows,
         synthetic_rows=np.arange(len(selection.synthetic), dtype=np.int64),
-        train_labels=np.concatenate(labels),
+        train_labels=np.concatenate([labels(selection.train), labels(selection.synthetic)]),
         keys=np.fromiter(map(key_of, ids), np.uint64, len(ids)),
-        test_labels=selection.labels(selection.test),
+        test_labels=labels(selection.test),
+        test_set_names=np.array(names, np.str_),
+        test_set_paths=np.array([str(one.path) for one in test_sets], np.str_),
+        **further,
     )
 
 

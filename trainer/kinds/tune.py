@@ -116,8 +116,8 @@ class TuneKind:
         check_pixels(
             selection,
             cached.pixels.take(selection.train_rows),
-            cached.pixels.take(selection.test_rows),
             cached.pixels[:0],
+            [(selection.test, cached.pixels.take(selection.test_rows))],
         )
         chosen = images.images
         spec = self._spec(run, request, images, _data_digest(chosen, len(images.train)))

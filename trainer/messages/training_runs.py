@@ -2,7 +2,7 @@
 
 from variegate.trainer.v1 import trainer_pb2 as pb
 
-from trainer.runs import RunRequest, RunResult
+from trainer.runs import RunRequest, RunResult, Scores, TestSet
 from trainer.trainer import Step
 
 
@@ -22,6 +22,9 @@ def request_from_pb(run: pb.TrainingRun) -> RunRequest:
         image_size=run.image_size,
         node_count=run.node_count,
         gpus_per_node=run.gpus_per_node,
+        test_sets=tuple(TestSet(one.name, one.manifest_uri) for one in run.test_sets),
+        initial_weights_uri=run.initial_weights_uri,
+        freeze=run.freeze,
     )
 
 
@@ -42,24 +45,18 @@ def run_to_pb(name: str, request: RunRequest, result: RunResult | None) -> pb.Tr
         image_size=request.image_size,
         node_count=request.node_count,
         gpus_per_node=request.gpus_per_node,
+        test_sets=[pb.TestSet(**vars(one)) for one in request.test_sets],
+        initial_weights_uri=request.initial_weights_uri,
+        freeze=request.freeze,
         result=result_to_pb(result) if result is not None else None,
     )
 
 
 def result_to_pb(result: RunResult) -> pb.TestResult:
     """The proto of a test result."""
-    classes = [
-        pb.ClassResult(
-            class_name=score.class_name,
-            accuracy=score.accuracy,
-            test_image_count=score.test_image_count,
-            predicted_counts=counts,
-        )
-        for score, counts in zip(result.classes, result.confusion, strict=True)
-    ]
     return pb.TestResult(
         accuracy=result.accuracy,
-        classes=classes,
+        classes=_classes(result),
         real_image_count=result.real_image_count,
         synthetic_image_count=result.synthetic_image_count,
         test_image_count=result.test_image_count,
@@ -70,7 +67,33 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         card_uri=result.card_uri,
         metrics_uri=result.metrics_uri,
         predictions_uri=result.predictions_uri,
+        top5_accuracy=result.top5_accuracy,
+        calibration_error=result.calibration_error,
+        test_sets=[
+            pb.TestSetResult(
+                name=one.name,
+                accuracy=one.accuracy,
+                classes=_classes(one),
+                test_image_count=one.test_image_count,
+                balanced_accuracy=one.balanced_accuracy,
+                top5_accuracy=one.top5_accuracy,
+                calibration_error=one.calibration_error,
+            )
+            for one in result.test_sets
+        ],
     )
+
+
+def _classes(scores: Scores) -> list[pb.ClassResult]:
+    return [
+        pb.ClassResult(
+            class_name=score.class_name,
+            accuracy=score.accuracy,
+            test_image_count=score.test_image_count,
+            predicted_counts=counts,
+        )
+        for score, counts in zip(scores.classes, scores.confusion, strict=True)
+    ]
 
 
 def metadata_to_pb(step: Step) -> pb.CreateTrainingRunMetadata:

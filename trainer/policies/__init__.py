@@ -1,7 +1,8 @@
 """Image policies: random changes of training images, one file each.
 
 Each has `create(size)`, which returns a transform of torchvision: a uint8 image [3, size, size] to
-one of the same shape. It draws from torch's default generator, which is seeded for every image.
+one of the same shape. One with `WHOLE_FROM` gets whole pictures [3, H, W] from that size on. It
+draws from torch's default generator, which is seeded for every image.
 """
 
 from models.torchvision_cpu import declare_missing_operators

@@ -6,6 +6,7 @@ from torchvision.transforms import v2
 from trainer.policies import standard
 
 SOURCE = "MVC section 4; Cubuk et al., RandAugment"
+WHOLE_FROM = 128  # as the standard policy
 
 
 def create(size: int) -> Module:

@@ -1,9 +1,10 @@
-"""A random part of the image, from a quarter of it on, scaled to its size, and a random flip."""
+"""A random part of the whole picture, from a quarter of it on, and a random flip."""
 
 from torch.nn import Module
 from torchvision.transforms import v2
 
 SOURCE = "Szegedy et al., Going Deeper with Convolutions (from 8 % on)"
+WHOLE_FROM = 0
 
 
 def create(size: int) -> Module:

@@ -1,6 +1,7 @@
 """`variegate study`: methods compared on the same images, budget and seeds."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
+from gateway.cli.initial_weights import weights_of
 from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
 from gateway.cli.study_file.flags import check_alone, check_folder_given, is_study_file, of_file
@@ -128,6 +130,8 @@ def study(
     image_size: training_options.ImageSize = 0,
     nodes: training_options.Nodes = 0,
     gpus_per_node: training_options.GpusPerNode = 0,
+    weights: training_options.Weights = "",
+    freeze: training_options.Freeze = False,
     demo: Demo = False,
     full: Full = False,
     preview: Preview = 0,
@@ -162,7 +166,7 @@ def study(
     run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes)
     training = TrainingRecipe(
         step_count=train_steps, batch_size=batch_size, learning_rate=learning_rate,
-        image_size=image_size, node_count=nodes, gpus_per_node=gpus_per_node,
+        image_size=image_size, node_count=nodes, gpus_per_node=gpus_per_node, freeze=freeze,
     )  # fmt: skip
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
@@ -175,8 +179,9 @@ def study(
             args = StudyArguments(
                 source or "", test or "", pool, shots,
                 tuple((name, {}) for name in inputs.names(methods or _METHODS)), (strategy,),
-                (per_class or 100,), tuple(range(seeds or 3)), training, deterministic,
-                check_safety, "study", inputs.parameters(param), (policy,), (classifier,),
+                (per_class or 100,), tuple(range(seeds or 3)),
+                replace(training, weights=weights_of(weights)), deterministic, check_safety,
+                "study", inputs.parameters(param), (policy,), (classifier,),
                 display_names=read_names(names), refuse_leaks=refuse_leaks, reading=reading,
                 pool_names=read_numbers(pool_names),
             )  # fmt: skip

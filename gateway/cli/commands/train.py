@@ -1,5 +1,6 @@
 """`variegate train`: how good a classifier the images give, with and without the new ones."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,9 @@ from gateway.cli.arguments import OutputOptions, TrainArguments, TrainingRecipe
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
+from gateway.cli.initial_weights import weights_of
 from gateway.cli.inputs import Reading, import_roots, local_paths, manifest_of
+from gateway.cli.test_sets import split_tests
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -54,9 +57,32 @@ Out = Annotated[
 ]
 
 
+Tests = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--test",
+        metavar="DIR|NAME=DIR",
+        help="Test images, in the same form; by default those of a folder test (or val) in FOLDER. "
+        "With a NAME they are a further test set, such as drawings of the same classes, reported "
+        "beside the other and used for nothing else; repeatable.",
+        show_default=False,
+    ),
+]
+Images = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER", help="Your images, in any form that augment takes.", show_default=False
+    ),
+]
+List = Annotated[
+    bool,
+    typer.Option("--list", help="List strategies, policies and classifiers; train nothing."),
+]
+
+
 def train(
-    source: options.Source,
-    test: options.Test = None,
+    source: Images = "",
+    test: Tests = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
     image_column: options.ImageColumn = "",
@@ -74,6 +100,8 @@ def train(
     image_size: training_options.ImageSize = 0,
     nodes: training_options.Nodes = 0,
     gpus_per_node: training_options.GpusPerNode = 0,
+    weights: training_options.Weights = "",
+    freeze: training_options.Freeze = False,
     compare: Compare = True,
     out: Out = None,
     resume: options.Resume = False,
@@ -83,6 +111,7 @@ def train(
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
     device: options.Device = "",
+    listing: List = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -90,38 +119,60 @@ def train(
 
     $ variegate train ./my-images --test ./my-test-images
     $ variegate train ./my-images --test ./my-test-images --synthetic ./augmented --out ./trained
+    $ variegate train --list
     """
     common = options.Common(gateway, trainer, store, state, json, debug, device=device)
+    if listing:
+        execute(common, _list)
     training = TrainingRecipe(
-        policy, classifier, steps, batch_size, learning_rate, image_size, nodes, gpus_per_node
-    )
-    added = tuple(synthetic or ())
-    args = TrainArguments(
-        source, test, added, strategy, seeds, shots, training, compare, refuse_leaks,
-        Reading(layout, follow_links, image_column, label_column),
-        OutputOptions(out, resume, overwrite) if out else None,
+        policy, classifier, steps, batch_size, learning_rate, image_size, nodes, gpus_per_node,
+        freeze=freeze,
     )  # fmt: skip
-    taken = resume or overwrite
+    added = tuple(synthetic or ())
 
-    def check() -> None:
+    def prepare() -> TrainArguments:
+        plain, test_sets = split_tests(test or [])
+        args = TrainArguments(
+            _needed(source), plain, added, strategy, seeds, shots,
+            replace(training, weights=weights_of(weights)), compare, refuse_leaks,
+            Reading(layout, follow_links, image_column, label_column),
+            OutputOptions(out, resume, overwrite) if out else None, test_sets,
+        )  # fmt: skip
         if not gateway:
-            outputs.apart_from_state(state, out, *local_paths(source, test))
-        _check(args, own=not trainer, taken=taken)
+            outputs.apart_from_state(state, out, *local_paths(*args.places()))
+        _check(args, own=not trainer, taken=resume or overwrite)
+        return args
 
-    checked(common, check)
+    args = checked(common, prepare)
 
     async def work(session: "Session") -> Outcome:
         from gateway.cli.work import train
 
         return await train.run(session, args)
 
-    execute(common, work, roots=import_roots(source, test, reading=args.reading))
+    execute(common, work, roots=import_roots(*args.places(), reading=args.reading))
+
+
+async def _list(session: "Session") -> Outcome:
+    from gateway.cli.work import train_list
+
+    return await train_list.run(session)
+
+
+def _needed(source: str) -> str:
+    if not source:
+        raise CliError(
+            "There are no images to train on.", remedy="Give FOLDER, or --list.", exit_code=2
+        )
+    return source
 
 
 def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
     if taken and args.kept is None:
         raise CliError("--resume and --overwrite need an --out.", remedy="Give --out DIR as well.")
     check_tested(check_folders(args.source, args.test, args.reading), args.source)
+    for _, test_place in args.test_sets:
+        check_folders(test_place, None, args.reading)
     for place in args.synthetic:
         manifest_of(place)
     if own:
@@ -134,6 +185,6 @@ def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
         )
     recipes.check_strategy(args.strategy, has_added=bool(args.synthetic))
     if kept := args.kept:
-        sources = local_paths(args.source, args.test)
+        sources = local_paths(*args.places())
         outputs.apart(kept.out, *sources, *(place.resolve() for place in args.synthetic))
         outputs.check(kept.out, args.run_id(), resume=kept.resume, overwrite=kept.overwrite)

@@ -1,5 +1,6 @@
 """The work of `variegate study`: ask the gateway, fetch the files, show the table."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> Outcome:
     """Says the plan, runs the study and writes results.json and report.html."""
     out = run_options.out
-    session.connection.need_store()
+    store = session.connection.need_store()
+    await asyncio.to_thread(args.training.weights.put, store)
     known = await methods_of(session)
     offered = await session.call(session.gateway.ListTrainingRecipes, _RECIPES)
     if args.file:  # Checked again by what this system has, each fault at its line.

@@ -29,6 +29,8 @@ async def run(session: Session, args: TrainArguments) -> Outcome:
     training = args.training
     if args.kept:
         session.connection.need_store()
+    if training.weights.file:
+        await asyncio.to_thread(training.weights.put, session.connection.need_store())
     offered = await recipes_of(session)
     known = recipes.of_trainer(offered)
     recipes.check(
@@ -54,7 +56,8 @@ async def run(session: Session, args: TrainArguments) -> Outcome:
     # The code trains; another gives another classifier, as other models give other images.
     code = {"trainer": code_of(offered)}
     place = outputs.Place(args.kept.out, args.run_id(), code) if args.kept else None
-    plain = Lesson(dataset.manifest_uri, **vars(training))
+    test_sets = await _test_sets(session, args)
+    plain = Lesson(dataset.manifest_uri, test_sets=test_sets, **training.values())
     lessons = [("real", plain)] if added is None or args.compare else []
     if added is not None:
         lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=args.strategy)
@@ -73,6 +76,15 @@ async def run(session: Session, args: TrainArguments) -> Outcome:
         keeper.finish(document)
         outputs.finish(place, dataset=dataset.name)
     return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
+
+
+async def _test_sets(session: Session, args: TrainArguments) -> tuple[dict[str, str], ...]:
+    sets = []
+    for name, place in args.test_sets:
+        # All of its images are tested on, whichever split their folders make of them.
+        found = await import_images(session, place, None, 0, reading=args.reading)
+        sets.append({"name": name, "manifest_uri": found.manifest_uri})
+    return tuple(sets)
 
 
 def _keeper(
@@ -110,6 +122,35 @@ def _row(strategy: str, runs: list[Any]) -> dict[str, Any]:
         "synthetic_image_count": first.result.synthetic_image_count,
         "test_image_count": first.result.test_image_count,
         "training": settings_of(first),
+        **_measured(runs),
+    }
+
+
+def _measured(runs: list[Any]) -> dict[str, Any]:
+    """What is known of calibration, of the five likeliest classes and of further test sets."""
+    found: dict[str, Any] = {}
+    results = [run.result for run in runs]
+    for name in ("top5_accuracy", "calibration_error"):
+        if all(result.HasField(name) for result in results):
+            found[name] = mean([getattr(result, name) for result in results])
+    sets = {
+        one.name: [result.test_sets[at] for result in results]
+        for at, one in enumerate(results[0].test_sets)
+    }
+    if sets:
+        found["test_sets"] = {name: _test_set(of_seeds) for name, of_seeds in sets.items()}
+    return found
+
+
+def _test_set(of_seeds: list[Any]) -> dict[str, Any]:
+    accuracies = [one.accuracy for one in of_seeds]
+    return {
+        "accuracies": accuracies,
+        "mean_accuracy": mean(accuracies),
+        "standard_error": standard_error(accuracies),
+        "mean_balanced_accuracy": mean([one.balanced_accuracy for one in of_seeds]),
+        "calibration_error": mean([one.calibration_error for one in of_seeds]),
+        "test_image_count": of_seeds[0].test_image_count,
     }
 
 
@@ -136,7 +177,8 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
         console.print(escape(_source(source)))
     rows = document["rows"]
     unequal = len({count for count in rows[0]["class_test_counts"] if count}) > 1
-    extra = ("balanced %",) if unequal else ()
+    sets = tuple(rows[0].get("test_sets", {}))
+    extra = (*(("balanced %",) if unequal else ()), *(f"{name} %" for name in sets))
     right = ("accuracy %", *extra, "images")
     shown = table("", *right, "each seed", right=right)
     for row in rows:
@@ -146,6 +188,9 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
         if unequal:
             figures = row["mean_balanced_accuracy"], row["balanced_standard_error"]
             cells.append(plus_minus(*figures))
+        for name in sets:
+            one = row["test_sets"][name]
+            cells.append(plus_minus(one["mean_accuracy"], one["standard_error"]))
         shown.add_row(escape(row["strategy"]), *cells, str(count), each)
     console.print(shown)
     classes = table("class", *(row["strategy"] for row in rows))
@@ -156,6 +201,12 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
         )
     console.print(classes)
     console.print(escape(recipe_line(rows[-1]["training"])), style="dim")
+    for row in rows:
+        if "calibration_error" in row:
+            text = f"{row['strategy']}: calibration error {percent(row['calibration_error'])} %"
+            if "top5_accuracy" in row:
+                text += f", among the five likeliest {percent(row['top5_accuracy'])} %"
+            console.print(escape(text), style="dim")
     if "gain" in document:
         console.print(_gain(document, ""))
         if unequal:

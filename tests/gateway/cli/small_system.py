@@ -218,6 +218,8 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
                 continue
             result.classes.add(class_name=name, accuracy=result.accuracy, test_image_count=1)
         result.balanced_accuracy = result.accuracy
+        for one in run.test_sets:
+            result.test_sets.add(name=one.name, accuracy=result.accuracy / 2, test_image_count=7)
         self.runs[run.name] = run
         return self.gateway.operation(f"operations/{request.training_run_id}", run)
 

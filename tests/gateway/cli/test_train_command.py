@@ -135,6 +135,53 @@ def test_machines_reach_the_trainer_are_shown_and_are_part_of_what_a_run_is(trai
     assert "node_count" not in Lesson("store:m").plain()
 
 
+def test_further_test_sets_are_imported_and_shown_beside_the_main_one(train, gateway, photos):
+    ids = set()
+    for option in ([], ["--test", f"sketch={photos}"]):
+        answer = train("--steps", 7, "--seeds", 1, "--json", *option)
+        assert answer.code == 0, answer.err
+        ids.add(gateway.requests[-1].training_run_id)
+    [asked] = gateway.requests[-1].training_run.test_sets
+    assert asked.name == "sketch" and len(ids) == 2
+    [row] = answer.document["rows"]
+    assert row["test_sets"]["sketch"]["test_image_count"] == 7
+    assert row["test_sets"]["sketch"]["mean_accuracy"] == pytest.approx(row["mean_accuracy"] / 2)
+    assert "sketch %" in train("--test", f"sketch={photos}").out
+
+
+def test_test_sets_that_are_not_clear_are_refused(train, photos):
+    answer = train("--test", photos)
+    assert answer.code != 0 and "--test is given 2 times without a name" in answer.err
+    answer = train("--test", f"a={photos}", "--test", f"a={photos}")
+    assert "Two test sets are called a" in answer.err
+    assert "no-such-folder" in train("--test", "a=no-such-folder").err
+
+
+def test_weights_go_into_the_store_and_others_are_another_run(train, gateway, tmp_path):
+    file, ids = tmp_path / "model.safetensors", set()
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        answer = train("--weights", tmp_path, "--freeze", "--seeds", 1, "--json")
+        assert answer.code == 0, answer.err
+        run = gateway.requests[-1].training_run
+        ids.add(gateway.requests[-1].training_run_id)
+        store = DirectoryStore(tmp_path / "objects")
+        assert store.get(run.initial_weights_uri.removeprefix("store:")) == content
+        assert run.freeze
+    assert len(ids) == 2
+    assert "There are no weights" in train("--weights", "gone.safetensors").err
+    (tmp_path / "model.pth").write_bytes(b"")
+    assert "no .safetensors file" in train("--weights", tmp_path / "model.pth").err
+
+
+def test_a_list_shows_what_a_run_can_name(train):
+    answer = train("--list")
+    assert answer.code == 0, answer.err
+    assert all(name in answer.out for name in ("two_phase", "standard", "resnet50"))
+    document = train("--list", "--json").document
+    assert [one["id"] for one in document["classifiers"]] == ["cnn4", "resnet50"]
+
+
 @pytest.mark.parametrize("option", ["strategy", "policy", "classifier"])
 def test_what_the_trainer_does_not_have_is_told_before_anything_is_trained(train, gateway, option):
     before = len(gateway.requests)

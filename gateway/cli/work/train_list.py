@@ -1,0 +1,37 @@
+"""The work of `variegate train --list`: what a run can name."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from gateway.cli.execute import Outcome
+from gateway.cli.session import Session
+from gateway.cli.tables import table
+from gateway.cli.training import recipes_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_KINDS = ("strategies", "policies", "classifiers")
+
+
+async def run(session: Session) -> Outcome:
+    """Asks the trainer."""
+    offered = await recipes_of(session)
+    document: dict[str, Any] = {
+        kind: [_document(one) for one in getattr(offered, kind)] for kind in _KINDS
+    }
+    return Outcome(document, lambda console: _print(console, document))
+
+
+def _document(recipe: Any) -> dict[str, Any]:
+    return {"id": recipe.id, "description": recipe.description, "source": recipe.source}
+
+
+def _print(console: "Console", document: dict[str, Any]) -> None:
+    for kind, title in zip(_KINDS, ("strategy", "policy", "classifier"), strict=True):
+        shown = table(title, "what it is", "from")
+        for one in document[kind]:
+            cells = (one["description"], one["source"])
+            shown.add_row(f"[bold]{escape(one['id'])}[/bold]", *(escape(cell) for cell in cells))
+        console.print(shown)
