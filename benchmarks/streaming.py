@@ -6,8 +6,8 @@ it is killed, as the kernel kills what takes too much memory, and started again.
 is exported, and put into a report. Time is CPU time of the gateway, so that what else the machine
 does is not in it. The ratio is that of the bound over what was measured, of whichever is worst.
 
-What a method and size gave is kept below .work/streaming until all is measured, so that a run that was
-cut off goes on there. Figures of another commit, or of changed files, are never used.
+What a method and size gave is kept below .work/streaming until all is measured, so that a run that
+was cut off goes on there. Figures of another commit, or of changed files, are never used.
 """
 
 import asyncio
