@@ -60,7 +60,7 @@ class System:
         request = pb.CreateAugmentationRequest(
             parent=parent, augmentation_id=augmentation_id, augmentation=augmentation
         )
-        return await self.stub.CreateAugmentation(request, timeout=10)
+        return await self.stub.CreateAugmentation(request, timeout=60)
 
     async def augment(self, augmentation_id="a1", parent="datasets/pets", **fields):
         return await self.finish(await self.start(augmentation_id, parent, **fields))
