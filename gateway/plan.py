@@ -150,6 +150,8 @@ class Plan:
             "deterministic": self.recipe.deterministic,
             **draft.lineage,
         }
+        if self.recipe.negative_prompt:
+            lineage["negative_prompt"] = self.recipe.negative_prompt
         more: list[Plain] = []
         if draft.artefacts:
             # By their digests alone: the same file under another name makes the same image.
@@ -172,11 +174,14 @@ class Plan:
     ) -> str:
         """Returns the id of an item: the digest of everything that determines it."""
         recipe = self.recipe
+        how: list[Plain] = [self.method.id, dict(self.values), recipe.steps, recipe.guidance_scale]
+        if recipe.negative_prompt:  # Without one the id is what it was before there were any.
+            how.append(recipe.negative_prompt)
         return digest(
             self.dataset_digest,
             class_name,
             list(parents),
-            [self.method.id, dict(self.values), recipe.steps, recipe.guidance_scale],
+            how,
             prompt,
             seed,
             self.model_digest,

@@ -128,6 +128,7 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
         rejections_uri=recipe.rejections_uri,
         class_counts=dict(recipe.class_counts),
         fill_up=recipe.fill_up,
+        negative_prompt=recipe.negative_prompt,
         models=augmentation.models,
     )
     if result := augmentation.result:
@@ -174,6 +175,7 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
         rejections_uri=message.rejections_uri,
         class_counts=dict(message.class_counts),
         fill_up=message.fill_up,
+        negative_prompt=message.negative_prompt,
     )
     result = None
     if message.HasField("result"):

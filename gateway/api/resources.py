@@ -81,6 +81,7 @@ class Recipe:
     rejections_uri: str = ""
     class_counts: Mapping[str, int] = field(default_factory=dict)
     fill_up: bool = False
+    negative_prompt: str = ""
 
     def count_of(self, class_name: str, real_count: int) -> int:
         """Accepted images to make of a class with so many training images, in all."""

@@ -167,6 +167,22 @@ def _check_guidance(method: Method, recipe: Recipe) -> None:
             field="augmentation.guidance_scale",
             reason="NO_GUIDANCE",
         )
+    scale = recipe.guidance_scale
+    if not recipe.negative_prompt:
+        return
+    why = ""
+    if not method.model:
+        why = f"{method.id} makes no images"
+    elif method.needs.no_guidance:
+        why = f"{method.id} denoises without guidance"
+    elif scale is not None and scale <= 1:
+        why = f"with guidance_scale {scale:g} there is no guidance"
+    if why:
+        raise InvalidArgument(
+            f"negative_prompt has no effect, since {why}; leave it out",
+            field="augmentation.negative_prompt",
+            reason="NO_GUIDANCE",
+        )
 
 
 def _check_arm(arm: StudyArm, number: int, pool_uri: str, dataset: Dataset) -> None:

@@ -62,8 +62,15 @@ class Making:
 
         def prompts() -> set[Worded]:
             spread = range(0, len(slots), max(len(slots) // MOST_TEXTS, 1))
-            return texts_of(self.plan.drafts(map(slots.__getitem__, spread), self.materials))
+            texts = texts_of(self.plan.drafts(map(slots.__getitem__, spread), self.materials))
+            return texts | ({((), negative)} if negative else set())
 
+        negative, scale = self.plan.recipe.negative_prompt, self.plan.recipe.guidance_scale
+        if negative and scale is None and self.model.default_guidance_scale <= 1:
+            self.progress.notice(
+                f"warning: the negative prompt has no effect: the model {self.model.name!r} is not "
+                "guided by default; --guidance 5 or the like does"
+            )
         return await look_at_lengths(self.context, self.model, prompts, self.progress)
 
     async def _checked(self, slots: Sequence[Slot]) -> Sample | None:
@@ -116,7 +123,7 @@ class Making:
             model=self.model,
             embeddings=Embeddings(self.context, self.model),
             materials=self.materials,
-            sampling=Sampling(recipe.steps, guidance, recipe.deterministic),
+            sampling=Sampling(recipe.steps, guidance, recipe.deterministic, recipe.negative_prompt),
             protected_manifest_uri=self.protected_manifest_uri,
             checked=checked,
             job=self.job,

@@ -32,6 +32,7 @@ class AugmentArguments:
     reading: inputs.Reading = inputs.USUAL
     class_counts: dict[str, int] = field(default_factory=dict)
     fill_up: bool = False
+    negative_prompt: str = ""
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -47,7 +48,7 @@ class AugmentArguments:
 
     def _values(self) -> dict[str, object]:
         """What ids are made of, which newer options do not change for who has none."""
-        newer = ("class_counts", "fill_up")
+        newer = ("class_counts", "fill_up", "negative_prompt")
         return {name: v for name, v in vars(self).items() if v or name not in newer}
 
 

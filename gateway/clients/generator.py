@@ -49,11 +49,15 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class Sampling:
-    """What holds for all images. `steps` 0 and `guidance_scale` None are the model's defaults."""
+    """What holds for all images. `steps` 0 and `guidance_scale` None are the model's defaults.
+
+    Without a `negative_prompt` guidance leads away from the null text.
+    """
 
     steps: int = 0
     guidance_scale: float | None = None
     deterministic: bool = False
+    negative_prompt: str = ""
 
     def request(
         self, model: str, items: Sequence[pb.Item], artefacts: Sequence[Artefact]
@@ -175,7 +179,7 @@ class Generator:
         """
         of_models: dict[tuple[Artefact, ...], list[pb.Item]] = {}
         for wanted in requests:
-            of_models.setdefault(wanted.of_model, []).append(_item(wanted, model))
+            of_models.setdefault(wanted.of_model, []).append(_item(wanted, model, sampling))
         most = await self.replicas.largest_call(ITEMS_PER_CALL, self._patience())
         packs = [
             (artefacts, pack)
@@ -243,11 +247,13 @@ def pack_items(items: Sequence[pb.Item], most: int = ITEMS_PER_CALL) -> list[lis
     return packs
 
 
-def _item(wanted: ImageRequest, model: ModelInfo) -> pb.Item:
+def _item(wanted: ImageRequest, model: ModelInfo, sampling: Sampling) -> pb.Item:
     item = pb.Item(item_id=wanted.item_id, seed=wanted.seed)
     of_text = [one for one in wanted.artefacts if one.kind.is_of_text]
     if wanted.text is not None or of_text:
         set_text(item.text, wanted.text, of_text)
+    if sampling.negative_prompt:
+        item.negative.prompt = sampling.negative_prompt
     if wanted.image is not None:
         set_condition(item.image, wanted.image, model, wanted.artefacts)
     return item

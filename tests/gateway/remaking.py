@@ -24,6 +24,8 @@ async def request_of(row, uris, stub):
     _set_text(item.text, row, lineage)
     if parents:
         await _set_image(item.image, row, lineage, parents, stub)
+    if negative := lineage.get("negative_prompt"):
+        item.negative.prompt = negative
     if not row["prompt"]:
         item.ClearField("text")
     artefacts = [_artefact(**one) for one in lineage.get("artefacts", ())]

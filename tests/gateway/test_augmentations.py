@@ -355,3 +355,18 @@ async def test_counts_of_nothing_that_can_be_made_are_refused(folders):
             error = from_rpc_error(caught.value)
             assert error.code.name == "INVALID_ARGUMENT" and words in error.message
             assert error.field.startswith(f"augmentation.{field}")
+
+
+async def test_a_negative_prompt_where_nothing_is_guided_is_refused(folders):
+    root, train, _ = folders
+    cases = [
+        ({"method": "boomerang"}, "boomerang denoises without guidance"),
+        ({"method": "simple", "guidance_scale": 1.0}, "with guidance_scale 1 there is no guidance"),
+        ({"method": "retrieval"}, "retrieval makes no images"),
+    ]
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train)
+        for fields, words in cases:
+            with pytest.raises(grpc.aio.AioRpcError, match=words) as caught:
+                await system.start(negative_prompt="blurred", **fields)
+            assert from_rpc_error(caught.value).field == "augmentation.negative_prompt"

@@ -46,18 +46,27 @@ async def system(tmp_path_factory):
         await channel.close()
 
 
+async def row_of(system, name, **fields):
+    """The one row of an augmentation."""
+    fields = {"images_per_class": 1, "class_names": ["cat"], "steps": 2, "seed": 5, **fields}
+    made = await system.augment(name.replace("+", "_"), deterministic=True, **fields)
+    [row] = rows_of(system.store, made.result.manifest_uri)
+    return row
+
+
 @pytest.mark.parametrize("method", MAKING)
 async def test_a_row_of_the_manifest_is_enough_to_make_its_image_again(system, method):
-    made = await system.augment(
-        method.replace("+", "_"),
-        method=method,
-        images_per_class=1,
-        class_names=["cat"],
-        steps=2,
-        deterministic=True,
-        seed=5,
-    )
-    [row] = rows_of(system.store, made.result.manifest_uri)
+    await check_again(system, await row_of(system, method, method=method))
+
+
+async def test_so_it_is_with_a_negative_prompt_which_changes_image_and_id(system):
+    plain = await row_of(system, "plain", method="simple")
+    row = await row_of(system, "negative", method="simple", negative_prompt="a dark picture")
+    assert row["item_id"] != plain["item_id"] and row["sha256"] != plain["sha256"]
+    await check_again(system, row)
+
+
+async def check_again(system, row):
     request = await request_of(row, system.uris, system.generator)
     [answer] = [one async for one in system.generator.GenerateImages(request, timeout=60)]
     assert answer.image.sha256 == row["sha256"] and answer.image.uri != row["image_uri"]

@@ -55,6 +55,10 @@ Guidance = Annotated[
         metavar="X", min=0.0, max=30.0, help="Guidance scale; the model's own by default."
     ),
 ]
+Negative = Annotated[
+    str,
+    typer.Option("--negative-prompt", metavar="TEXT", help="What no image is to show."),
+]
 Format = Annotated[
     str,
     typer.Option(
@@ -100,6 +104,7 @@ def augment(
     seed: Seed = 0,
     steps: Steps = 0,
     guidance: Guidance = None,
+    negative: Negative = "",
     param: options.Parameters = None,
     classes: Classes = None,
     pool: options.Pool = None,
@@ -138,7 +143,7 @@ def augment(
             source, test, shots, method, amount.each, seed, steps, guidance, pool, deterministic,
             check_safety, only, inputs.parameters(param), read_names(names),
             refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
-            amount.of_classes, amount.fill_up,
+            amount.of_classes, amount.fill_up, negative,
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *inputs.local_paths(source, test))

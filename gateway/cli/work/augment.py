@@ -99,6 +99,7 @@ def _to_pb(args: AugmentArguments, pool_uri: str) -> pb.Augmentation:
         check_safety=args.check_safety,
         class_counts=args.class_counts,
         fill_up=args.fill_up,
+        negative_prompt=args.negative_prompt,
     )
 
 

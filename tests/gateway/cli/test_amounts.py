@@ -53,8 +53,10 @@ def test_the_gateway_is_asked_for_them(
     variegate, gateway, photos, at, options, each, counts, names, fills
 ):
     gateway.augmentation_result = pb.AugmentationResult()  # Nothing is made, so it ends early.
-    variegate("augment", photos, *options, "--out", "new", *at)
+    more = ("--negative-prompt", "blurred", "--out", "new")
+    variegate("augment", photos, *options, *more, *at)
     [request] = [r for r in gateway.requests if isinstance(r, pb.CreateAugmentationRequest)]
     wanted = request.augmentation
     assert (wanted.images_per_class, dict(wanted.class_counts)) == (each, counts)
+    assert wanted.negative_prompt == "blurred"
     assert (list(wanted.class_names), wanted.fill_up) == (names, fills)
