@@ -38,9 +38,13 @@ class AugmentArguments:
         """The method and its parameters, to be checked."""
         return [(self.method, self.parameters)]
 
-    def run_id(self, models: Mapping[str, str]) -> str:
-        """The id of the run with the models that the system has, by role."""
-        return inputs.run_id(self.method, {**self._values(), "models": dict(models)})
+    def run_id(self, models: Mapping[str, str], review: str = "") -> str:
+        """The id of the run with the models that the system has, by role.
+
+        `review` is the digest of what a person rejected.
+        """
+        reviewed = {"review": review} if review else {}
+        return inputs.run_id(self.method, {**self._values(), "models": dict(models), **reviewed})
 
     def output_id(self, form: str) -> str:
         """What an output folder belongs to: a command, in a format."""

@@ -18,14 +18,20 @@ def check_format(form: str) -> None:
 
 
 async def export(
-    session: "Session", manifest_uri: str, dataset_uri: str, out: Path, form: str
+    session: "Session",
+    manifest_uri: str,
+    dataset_uri: str,
+    out: Path,
+    form: str,
+    *,
+    replaces: bool = False,
 ) -> tuple[str, ...]:
     """Writes an augmentation of a dataset in a format, with its manifest; whole files there stay.
 
     Returns what is worth a note, such as a class whose folder has another name; it is also said.
 
     The folder is claimed (`outputs.claim`), so what it holds is this run's: the marker alone, or
-    an export that was stopped, which goes on.
+    an export that was stopped, which goes on. With `replaces` it may be one of another manifest.
     """
     from gateway.export import export_augmentation
 
@@ -41,6 +47,7 @@ async def export(
         form=form,
         resume=begun,
         overwrite=not begun,
+        replaces=begun and replaces,
     )
     for note in summary.notes:
         session.view.say(f"note: {note}")

@@ -18,6 +18,7 @@ from gateway.cli.commands.doctor import doctor
 from gateway.cli.commands.fetch import fetch
 from gateway.cli.commands.import_ import import_
 from gateway.cli.commands.methods import methods
+from gateway.cli.commands.review import review
 from gateway.cli.commands.serve import CONTEXT as SERVE_CONTEXT
 from gateway.cli.commands.serve import serve
 from gateway.cli.commands.status import status
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "augment": augment,
     "train": train,
     "study": study,
+    "review": review,
     "methods": methods,
     "import": import_,
     "fetch": fetch,

@@ -4,6 +4,8 @@ A run writes `.variegate.json` into its output first, and marks it finished last
   no such folder, or empty     starts
   the same run, unfinished     goes on, with or without --resume
   the same run, finished       --resume answers at once; --overwrite does it again
+  the same, and a person       goes on: what was rejected since is replaced
+    rejected images of it
   a preview                    replaced
   the same, with other models  --overwrite only
   another run's output         --overwrite only
@@ -20,6 +22,7 @@ from typing import Any
 
 from datafiles.places.opening import special_kind
 from gateway.cli.failures import CliError
+from gateway.cli.review.log import LOG, read_review
 
 MARKER = ".variegate.json"
 
@@ -64,7 +67,7 @@ def claim(place: Place, *, resume: bool, overwrite: bool) -> None:
     check(out, place.command, resume=resume, overwrite=overwrite)
     marker = _read(out)
     if (overwrite or _is_preview(out)) and out.is_dir() and any(out.iterdir()):
-        shutil.rmtree(out)
+        _empty(out, keeps_review=not overwrite)
     elif marker is not None and (changed := _changed(marker.get("models", {}), place.models)):
         raise _exists(
             f"{out} holds the output of this same command with other models: another {changed}.",
@@ -76,6 +79,23 @@ def claim(place: Place, *, resume: bool, overwrite: bool) -> None:
 def is_output(folder: Path) -> bool:
     """Says whether variegate made the folder."""
     return _read(folder) is not None
+
+
+def is_finished(out: Path) -> bool:
+    """Says whether the folder holds a whole output."""
+    return (_read(out) or {}).get("state") == "finished"
+
+
+def is_reviewed(out: Path) -> bool:
+    """Says whether other images of a finished output are rejected than when it was made."""
+    marker = _read(out) or {}
+    return is_finished(out) and read_review(out).digest != marker.get("review", "")
+
+
+def source_of(folder: Path) -> Path | None:
+    """Returns where the images are that an output was made from; None if that is not known."""
+    source = (_read(folder) or {}).get("source")
+    return Path(source) if isinstance(source, str) and source else None
 
 
 def finish(place: Place, **facts: Any) -> None:
@@ -134,7 +154,7 @@ def _check(out: Path, run: str, *, resume: bool, overwrite: bool) -> None:
     if overwrite or _is_preview(out):
         return
     same, running = marker.get("run") == run, marker.get("state") == "running"
-    if same and (running or resume):
+    if same and (running or resume or is_reviewed(out)):
         return
     if same:
         raise _exists(
@@ -150,6 +170,19 @@ def _check(out: Path, run: str, *, resume: bool, overwrite: bool) -> None:
 
 def _is_preview(out: Path) -> bool:
     return bool((_read(out) or {}).get("preview"))
+
+
+def _empty(out: Path, *, keeps_review: bool) -> None:
+    """Empties a folder of variegate's. What a person decided on a preview counts for the run."""
+    # The marker stays, too: a process that is killed here leaves a folder that is still ours.
+    kept = {MARKER, LOG} if keeps_review else {MARKER}
+    for path in out.iterdir():
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _exists(message: str, remedy: str) -> CliError:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 from gateway.cli.failures import CliError
 from gateway.cli.inputs import manifest_of
 from gateway.cli.output_pictures import Picture, by_digest
+from gateway.cli.review.log import read_review
 from servicekit.storage import ObjectStore, to_key, to_uri
 
 # The counts of a Source.
 _COUNTS = ("used_count", "copy_count", "missing_count", "moved_count", "unfiled_count",
-           "added_count")  # fmt: skip
+           "added_count", "rejected_count")  # fmt: skip
 # What the trainer needs of a manifest; others differ between methods and versions.
 _COLUMNS = ("item_id", "image_uri", "sha256", "label", "class_name", "source", "parents")
 
@@ -26,8 +27,8 @@ class Source:
     its manifest that it no longer holds.
 
     Of those used, `moved_count` were moved to the folder of another class, which is theirs now.
-    Left out are `unfiled_count` that were moved to where no class is, and `added_count` images that
-    the manifest does not name.
+    Left out are `unfiled_count` that were moved to where no class is, `added_count` images that the
+    manifest does not name, and `rejected_count` that a person rejected in a review of any folder.
     """
 
     place: str
@@ -37,6 +38,7 @@ class Source:
     moved_count: int = 0
     unfiled_count: int = 0
     added_count: int = 0
+    rejected_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def store_synthetic(
 
     rows: dict[str, dict[str, Any]] = {}
     known = _dataset(store, dataset_manifest_uri) if dataset_manifest_uri else None
-    sources = [_add(store, place, rows, known) for place in places]
+    rejected = {one for place in places for one in read_review(manifest_of(place).parent).rejected}
+    sources = [_add(store, place, rows, known, rejected) for place in places]
     columns: dict[str, Any] = {name: [row[name] for row in rows.values()] for name in _COLUMNS}
     columns["label"] = pa.array(columns["label"], pa.int32())
     columns["parents"] = pa.array(columns["parents"], pa.list_(pa.string()))
@@ -79,6 +82,7 @@ def _add(
     place: Path,
     rows: dict[str, dict[str, Any]],
     known: tuple[dict[str, int], set[str]] | None,
+    rejected: Set[str],
 ) -> Source:
     """Adds the rows of a place to `rows`, by the digest of their files."""
     manifest = manifest_of(place)
@@ -93,6 +97,9 @@ def _add(
     for row in own:
         found, first = files.get(row["sha256"], []), rows.get(row["sha256"])
         class_name = filing.class_of(row, found)
+        if row["sha256"] in rejected:
+            count["rejected_count"] += 1
+            continue
         if found and class_name is None:
             count["unfiled_count"] += 1
             continue
@@ -156,9 +163,11 @@ def _added_count(files: Mapping[str, Sequence[Picture]], named: set[str]) -> int
 def _source(place: Path, count: Mapping[str, int]) -> Source:
     if not count["used_count"] and not count["copy_count"]:
         lost = f": {count['unfiled_count']} lie in no folder of a class"
+        lost = lost if count["unfiled_count"] else ""
+        if count["rejected_count"]:
+            lost += f"; a person rejected {count['rejected_count']}"
         raise CliError(
-            f"{place} holds none of the images of its manifest"
-            f"{lost if count['unfiled_count'] else ''}.",
+            f"{place} holds none of the images of its manifest{lost}.",
             exit_code=3,
             remedy="Give the folder as `variegate augment` wrote it; images may be deleted from it "
             "or moved to the folders of other classes.",

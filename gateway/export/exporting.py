@@ -45,6 +45,7 @@ def export_augmentation(
     form: str = "imagefolder",
     overwrite: bool = False,
     resume: bool = False,
+    replaces: bool = False,
 ) -> ExportSummary:
     """Writes the images of an augmentation manifest into OUT, in the format `form`.
 
@@ -53,12 +54,14 @@ def export_augmentation(
     `dataset_uri` is the manifest of the dataset that the images were made from. Every file appears
     whole or not at all, and the manifest last, so that a folder with a manifest is complete. Raises
     Precondition if OUT exists with anything in it: `resume` goes on with an export of the same
-    manifest, `overwrite` writes over whatever is there (it deletes nothing else). Raises
+    manifest, `overwrite` writes over whatever is there (it deletes nothing else), `replaces` writes
+    into an export of another manifest and keeps images that are whole; shards are taken for whole,
+    so those of the other manifest must be gone. Raises
     InvalidArgument for an unknown format.
     """
     chosen = _format(form)
     mark = f"{sha256_of_object(store, to_key(manifest_uri))} {form} {_VERSION}"
-    _check_out(out, mark, overwrite=overwrite, resume=resume)
+    _check_out(out, mark, overwrite=overwrite or replaces, resume=resume)
     origin = origin_of(Manifest(store, dataset_uri)) if dataset_uri else Origin()
     manifest = Manifest(store, manifest_uri)
     layout = chosen.layout(manifest.groups("class_name", "image_uri"))

@@ -11,11 +11,12 @@ from gateway.cli import outputs, planning, steps
 from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.contact_sheet import images_of, write_sheet
 from gateway.cli.execute import Outcome
-from gateway.cli.exporting import export
 from gateway.cli.failures import SHORTFALL, CliError
+from gateway.cli.inputs import local_path
 from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import table
+from gateway.cli.work.reviewed import Reviewed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,10 +38,13 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
         reading=args.reading,
     )
     steps.check_classes(args.class_names, dataset)
-    run_id = args.run_id(models)
+    out = run_options.out
+    reviewed = Reviewed.of(out, drops=run_options.overwrite)
+    review = reviewed.review
+    run_id = args.run_id(models, review.digest)
     wanted = _to_pb(args, pool_uri)
     wanted.preview_count = run_options.preview
-    out = run_options.out
+    wanted.rejections_uri = await reviewed.store(session)
     plan = planning.Plan(
         {args.method: await planning.estimate(session, dataset.name, wanted, run_id)}
     )
@@ -49,10 +53,35 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     if run_options.plan:
         return planning.outcome(dataset, plan, room)
     place = outputs.Place(out, run_options.output_id(args.output_id(run_options.form)), models)
-    asks = not outputs.is_begun(place)
+    asks = not outputs.is_begun(place) and not outputs.is_reviewed(out)
     await planning.agree(session, dataset, plan, room, yes=run_options.yes, asks=asks)
-    outputs.claim(place, resume=run_options.resume, overwrite=run_options.overwrite)
+    reviewed.say(session)
+    with reviewed.alone():
+        outputs.claim(place, resume=run_options.resume, overwrite=run_options.overwrite)
     own_id = run_id + (f"-{run_options.preview}" if run_options.preview else "")
+    made = await _make(session, dataset, own_id, wanted)
+    with reviewed.alone():
+        notes = await reviewed.export(session, made, dataset, run_options.form)
+    document = {**_document(dataset, made, out), "notes": list(notes)}
+    facts: dict[str, Any] = {
+        "augmentation": made.name,
+        "accepted": made.result.accepted_count,
+        "source": str(local_path(args.source) or ""),
+        "review": review.digest,
+    }
+    if run_options.preview:
+        sheet = await asyncio.to_thread(_write_sheet, session, made, out)
+        document["contact_sheet"] = list(map(str, sheet))
+        facts["preview"] = run_options.preview
+    outputs.finish(place, **facts)
+    code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
+    return Outcome(document, lambda console: _print(console, document), code)
+
+
+async def _make(
+    session: Session, dataset: pb.Dataset, own_id: str, wanted: pb.Augmentation
+) -> pb.Augmentation:
+    """Has the images made. Raises CliError if none was accepted."""
     request = pb.CreateAugmentationRequest(
         parent=dataset.name, augmentation_id=own_id, augmentation=wanted
     )
@@ -66,18 +95,7 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
             remedy="Look at the reasons; other --param values, --guidance or --steps may help.",
             reason="NOTHING_MADE",
         )
-    notes = await export(
-        session, made.result.manifest_uri, dataset.manifest_uri, out, run_options.form
-    )
-    document = {**_document(dataset, made, out), "notes": list(notes)}
-    facts = {"augmentation": made.name, "accepted": made.result.accepted_count}
-    if run_options.preview:
-        sheet = await asyncio.to_thread(_write_sheet, session, made, out)
-        document["contact_sheet"] = list(map(str, sheet))
-        facts["preview"] = run_options.preview
-    outputs.finish(place, **facts)
-    code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
-    return Outcome(document, lambda console: _print(console, document), code)
+    return made
 
 
 def _write_sheet(session: Session, made: pb.Augmentation, out: Path) -> list[Path]:

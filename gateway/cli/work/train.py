@@ -225,6 +225,8 @@ def _source(source: dict[str, Any]) -> str:
         text += f", {source['moved_count']:,} moved by hand take the class of their new folder"
     if source["unfiled_count"]:
         text += f", {source['unfiled_count']:,} that were moved to no class's folder left out"
+    if source["rejected_count"]:
+        text += f", {source['rejected_count']:,} that a person rejected left out"
     if source["added_count"]:
         text += f", {source['added_count']:,} that its manifest does not name left out"
     return text
