@@ -1,7 +1,11 @@
 """Which images a folder holds for training and to test with: told before anything is started."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from gateway.cli.failures import CliError
-from gateway.cli.inputs import Reading, local_path, source_uri
+from gateway.cli.foreign import is_foreign
+from gateway.cli.inputs import Reading, local_path, manifest_of, source_uri
 
 
 def check_folders(train: str, test: str | None, reading: Reading) -> bool:
@@ -40,6 +44,15 @@ def check_folders(train: str, test: str | None, reading: Reading) -> bool:
         return TEST in parts
     except InvalidArgument as error:
         raise CliError(f"{error.message}.".replace("..", "."), reason=error.reason) from error
+
+
+def check_added(places: Sequence[Path], reading: Reading) -> None:
+    """Raises CliError for a place that is neither an output of variegate's nor one of images."""
+    for place in places:
+        if not is_foreign(place):
+            manifest_of(place)
+        else:
+            check_folders(str(place), None, reading)
 
 
 def check_tested(is_tested: bool, source: str) -> None:

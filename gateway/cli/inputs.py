@@ -141,7 +141,8 @@ def run_id(name: str, args: Mapping[str, object]) -> str:
         if args.get(place)
     }
     if isinstance(added := args.get("synthetic"), tuple):
-        folders = [manifest_of(place).parent for place in added]
+        # Of a manifest that was named itself the folder counts.
+        folders = [one.parent if one.suffix.lower() == ".parquet" else one for one in added]
         places["synthetic"] = [entry for folder in folders for entry in _listing(str(folder))]
     if isinstance(tests := args.get("test_sets"), tuple):
         places["test_sets"] = [[name, *_listing(place)] for name, place in tests]

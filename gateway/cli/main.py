@@ -17,6 +17,7 @@ from gateway.cli.commands.clean import clean
 from gateway.cli.commands.doctor import doctor
 from gateway.cli.commands.fetch import fetch
 from gateway.cli.commands.import_ import import_
+from gateway.cli.commands.merge import merge
 from gateway.cli.commands.methods import methods
 from gateway.cli.commands.review import review
 from gateway.cli.commands.serve import CONTEXT as SERVE_CONTEXT
@@ -45,6 +46,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "study": study,
     "review": review,
+    "merge": merge,
     "methods": methods,
     "import": import_,
     "fetch": fetch,

@@ -10,9 +10,9 @@ from gateway.cli import options, outputs, recipes, training_options
 from gateway.cli.arguments import OutputOptions, TrainArguments, TrainingRecipe
 from gateway.cli.execute import Outcome, checked, execute
 from gateway.cli.failures import CliError
-from gateway.cli.folders import check_folders, check_tested
+from gateway.cli.folders import check_added, check_folders, check_tested
 from gateway.cli.initial_weights import weights_of
-from gateway.cli.inputs import Reading, import_roots, local_paths, manifest_of
+from gateway.cli.inputs import Reading, import_roots, local_paths
 from gateway.cli.test_sets import split_tests
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 Synthetic = Annotated[
     list[Path] | None,
-    typer.Option(metavar="DIR", help="Output of `variegate augment` to add; repeatable."),
+    typer.Option(
+        metavar="DIR",
+        help="Images to add: an output of `variegate augment` or `merge`, or a folder per class of "
+        "another tool; repeatable.",
+    ),
 ]
 Strategy = Annotated[
     str,
@@ -150,7 +154,11 @@ def train(
 
         return await train.run(session, args)
 
-    execute(common, work, roots=import_roots(*args.places(), reading=args.reading))
+    execute(
+        common,
+        work,
+        roots=import_roots(*args.places(), *map(str, args.synthetic), reading=args.reading),
+    )
 
 
 async def _list(session: "Session") -> Outcome:
@@ -173,8 +181,7 @@ def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
     check_tested(check_folders(args.source, args.test, args.reading), args.source)
     for _, test_place in args.test_sets:
         check_folders(test_place, None, args.reading)
-    for place in args.synthetic:
-        manifest_of(place)
+    check_added(args.synthetic, args.reading)
     if own:
         training = args.training
         recipes.check(

@@ -40,7 +40,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Query:
     """Which images are asked for: of a class (its number), on which this was decided, with a score
     from `least` to `most`. They come by class, with the worst of the score `score_number` first,
     after the image `after`.
@@ -78,19 +78,19 @@ class Catalogue:
     def __len__(self) -> int:
         return sum(counts.total() for counts in self.counts)
 
-    def images(self, wish: Wish) -> tuple[list[Shown], int]:
+    def images(self, query: Query) -> tuple[list[Shown], int]:
         """Returns some of the images that are asked for, and how many there are in all."""
-        where, values = self._where(wish)
-        score = f"k{wish.score_number}"
+        where, values = self._where(query)
+        score = f"k{query.score_number}"
         total = self._all(f"SELECT COUNT(*) FROM images WHERE {where}", values)[0][0]
-        if wish.after is not None:
+        if query.after is not None:
             where += (
                 f" AND (class, {score}, id) > (SELECT class, {score}, id FROM images WHERE id = ?)"
             )
-            values = [*values, wish.after]
+            values = [*values, query.after]
         rows = self._all(
             f"SELECT * FROM images WHERE {where} ORDER BY class, {score}, id LIMIT ?",
-            [*values, min(wish.count, MOST_IMAGES)],
+            [*values, min(query.count, MOST_IMAGES)],
         )
         return [self._shown(row) for row in rows], int(total)
 
@@ -120,13 +120,13 @@ class Catalogue:
                 self.counts[class_number][Decision(before)] -= 1
                 self.counts[class_number][decision] += 1
 
-    def _where(self, wish: Wish) -> tuple[str, list[Any]]:
+    def _where(self, query: Query) -> tuple[str, list[Any]]:
         parts, values = ["TRUE"], list[Any]()
         conditions: Mapping[str, Any] = {
-            "class = ?": wish.class_number,
-            "decision = ?": wish.decision and wish.decision.value,
-            f"s{wish.score_number} >= ?": wish.least,
-            f"s{wish.score_number} <= ?": wish.most,
+            "class = ?": query.class_number,
+            "decision = ?": query.decision and query.decision.value,
+            f"s{query.score_number} >= ?": query.least,
+            f"s{query.score_number} <= ?": query.most,
         }
         for condition, value in conditions.items():
             if value is not None:
@@ -172,14 +172,14 @@ class Catalogue:
 
     def _counted(self) -> list[Counter[Decision]]:
         counts: list[Counter[Decision]] = [Counter() for _ in self.classes]
-        query = "SELECT class, decision, COUNT(*) FROM images GROUP BY class, decision"
-        for number, decision, count in self._all(query, []):
+        sql = "SELECT class, decision, COUNT(*) FROM images GROUP BY class, decision"
+        for number, decision, count in self._all(sql, []):
             counts[number][Decision(decision)] = count
         return counts
 
-    def _all(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _all(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._database.execute(query, values).fetchall()
+            return self._database.execute(sql, values).fetchall()
 
     def _shown(self, row: Sequence[Any]) -> Shown:
         number, item_id, sha256, class_number, file_name, decision, *scores = row

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.review.catalogue import Catalogue, Shown, Wish
+from gateway.cli.review.catalogue import Catalogue, Query, Shown
 from gateway.cli.review.log import Decision, Entry, ReviewLog
 from gateway.cli.review.pictures import Pictures
 
@@ -36,9 +36,9 @@ class Desk:
         every = self.catalogue.counts
         return {one.value: sum(counts[one] for counts in every) for one in Decision}
 
-    def images(self, wish: Wish) -> dict[str, Any]:
+    def images(self, query: Query) -> dict[str, Any]:
         """Some images, and how many there are of their kind."""
-        images, total = self.catalogue.images(wish)
+        images, total = self.catalogue.images(query)
         return {"images": list(map(self._document, images)), "total": total}
 
     def details(self, number: int) -> dict[str, Any]:

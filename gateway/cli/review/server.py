@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from gateway.cli.review.catalogue import MOST_IMAGES, Wish
+from gateway.cli.review.catalogue import MOST_IMAGES, Query
 from gateway.cli.review.desk import Desk
 from gateway.cli.review.log import Decision
 from gateway.cli.review.pictures import LARGE, THUMB, NoPicture
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         if place == "api/summary":
             return self._send_json(desk.summary())
         if place == "api/images":
-            return self._send_json(desk.images(_wish(self._query(), desk)))
+            return self._send_json(desk.images(_query_of(self._query(), desk)))
         kind, *numbers = place.split("/")
         values = [int(one) for one in numbers if one.isascii() and one.isdecimal()]
         if len(values) != len(numbers) or not values:
@@ -209,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _wish(query: Mapping[str, str], desk: Desk) -> Wish:
+def _query_of(query: Mapping[str, str], desk: Desk) -> Query:
     """Returns what a query asks for. Raises Refused for what is none."""
     number, real = partial(_number, query, int), partial(_number, query, float)
     score, decision = query.get("score", ""), query.get("decision", "")
@@ -218,7 +218,7 @@ def _wish(query: Mapping[str, str], desk: Desk) -> Wish:
         raise Refused(HTTPStatus.BAD_REQUEST, f"There is no score {score!r}.")
     if decision and decision not in [one.value for one in Decision]:
         raise Refused(HTTPStatus.BAD_REQUEST, f"There is no decision {decision!r}.")
-    return Wish(
+    return Query(
         class_number=number("class"),
         decision=Decision(decision) if decision else None,
         score_number=names.index(score) if score else 0,

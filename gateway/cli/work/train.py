@@ -11,6 +11,7 @@ from variegate.gateway.v1.gateway_pb2 import Dataset
 from gateway.cli import outputs, recipes
 from gateway.cli.arguments import TrainArguments
 from gateway.cli.execute import Outcome
+from gateway.cli.foreign import import_foreign
 from gateway.cli.session import Session
 from gateway.cli.steps import import_images, shortfall
 from gateway.cli.synthetic import Added, store_synthetic
@@ -48,8 +49,9 @@ async def run(session: Session, args: TrainArguments) -> Outcome:
     added = None
     if args.synthetic:
         store = session.connection.need_store()
+        foreign = await import_foreign(session, args.synthetic, args.reading)
         added = await asyncio.to_thread(
-            store_synthetic, store, args.synthetic, dataset.manifest_uri
+            store_synthetic, store, args.synthetic, dataset.manifest_uri, foreign
         )
         for source in added.sources:
             session.view.say(_source(asdict(source)))
@@ -217,6 +219,8 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
 
 def _source(source: dict[str, Any]) -> str:
     text = f"{source['place']}: {source['used_count']:,} images added"
+    if source["is_external"]:
+        text += " (external: no lineage)"
     if source["copy_count"]:
         text += f", {source['copy_count']:,} copies of others left out"
     if source["missing_count"]:
@@ -227,8 +231,11 @@ def _source(source: dict[str, Any]) -> str:
         text += f", {source['unfiled_count']:,} that were moved to no class's folder left out"
     if source["rejected_count"]:
         text += f", {source['rejected_count']:,} that a person rejected left out"
+    if source["original_count"]:
+        text += f", {source['original_count']:,} training images among them left out"
     if source["added_count"]:
-        text += f", {source['added_count']:,} that its manifest does not name left out"
+        why = "of its test split" if source["is_external"] else "that its manifest does not name"
+        text += f", {source['added_count']:,} {why} left out"
     return text
 
 

@@ -10,21 +10,31 @@ from PIL import Image
 
 
 def write_output(
-    folder, counts, *, parent_files=None, lineage="{}", is_sharded=False, is_empty=False, **columns
+    folder,
+    counts,
+    *,
+    first=0,
+    ids_from=None,
+    parent_files=None,
+    lineage="{}",
+    is_sharded=False,
+    is_empty=False,
 ):
     """A folder with a manifest and images, `counts` of each class; `is_empty` leaves out images.
 
-    The last image of a class has no CLIP score.
+    Images are of other colours for another `first`, and have ids of their own, unless `ids_from`
+    says otherwise. The last image of a class has no CLIP score.
     """
-    rows, number = [], 0
+    rows, number = [], first
+    shift = 0 if ids_from is None else ids_from - first
     for label, (name, count) in enumerate(counts.items()):
         for index in range(count):
             data = b"" if is_empty else _png((number % 256, 50 * label, number // 256))
-            place = f"{'000000.tar' if is_sharded else name}/item{number}.png"
+            place = f"{'000000.tar' if is_sharded else name}/item{number + shift}.png"
             digest = hashlib.sha256(data or str(number).encode()).hexdigest()
             rows.append(
                 {
-                    "item_id": f"item{number}",
+                    "item_id": f"item{number + shift}",
                     "sha256": digest,
                     "class_name": name,
                     "label": label,
@@ -38,7 +48,6 @@ def write_output(
                     "parents": [f"p{n}" for n in range(len((parent_files or [[""]])[0]))],
                     "parent_files": (parent_files or [["a.png"]])[0],
                     "lineage": lineage,
-                    **columns,
                 }
             )
             if not is_empty:

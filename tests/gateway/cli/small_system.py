@@ -47,6 +47,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.untested = set()
         # Each item is of the split train, so that made images may have it for a parent.
         self.manifest_uri = ""
+        self.manifests = {}
         self.models = {"CLIP": "clip@1", "diffusion model pix2pix": "1"}
 
     async def ListModels(self, request, context):
@@ -90,12 +91,16 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
             ]
         )
 
+    def manifest_of(self, uri):
+        """The manifest of a folder that was put there for it, or that of all others."""
+        return self.manifests.get(uri.rpartition("/")[2], self.manifest_uri)
+
     async def ImportDataset(self, request, context):
         self.requests.append(request)
         dataset = pb.Dataset(
             name=f"datasets/{request.dataset_id}",
             source=request.source,
-            manifest_uri=self.manifest_uri,
+            manifest_uri=self.manifest_of(request.source.train_uri),
             classes=[
                 pb.DatasetClass(class_name="cat", label=0, train_count=2, test_count=1),
                 pb.DatasetClass(

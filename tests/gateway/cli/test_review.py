@@ -286,13 +286,13 @@ def test_many_images_are_paged_and_no_page_holds_all(tmp_path):
     folder = write_output(tmp_path / "many", counts={"a": 15_000, "b": 15_000}, is_empty=True)
     desk = Desk(folder, folder / "manifest.parquet", None)
     seen, after = 0, None
-    from gateway.cli.review.catalogue import Wish
+    from gateway.cli.review.catalogue import Query
 
     for _ in range(3):
-        found = desk.images(Wish(after=after, count=10_000))
+        found = desk.images(Query(after=after, count=10_000))
         assert len(found["images"]) == 200 and found["total"] == 30_000
         after, seen = found["images"][-1]["number"], seen + 200
-    last = desk.images(Wish(class_number=1, count=60, least=0.9))
+    last = desk.images(Query(class_number=1, count=60, least=0.9))
     assert all(one["class_name"] == "b" for one in last["images"])
     assert desk.details(29_999)["number"] == 29_999
 
