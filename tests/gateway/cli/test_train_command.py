@@ -101,7 +101,7 @@ def test_an_image_with_two_classes_is_refused(train, tmp_path):
     rewrite(tmp_path / "second", class_name=["dog [x]"] * 4)
     answer = train("--synthetic", "new", "--synthetic", "second")
     assert answer.code == 3
-    assert "is 'dog [x]' there and 'cat' in another --synthetic" in answer.err
+    assert "is 'dog [x]' there and 'cat' in new" in answer.err
 
 
 def test_every_setting_reaches_the_trainer_and_is_shown(train, gateway):
