@@ -264,7 +264,7 @@ def test_one_output_is_reviewed_once_at_a_time(output, variegate):
 
 def test_what_is_no_output_is_refused(variegate, photos):
     answer = variegate("review", photos)
-    assert answer.code == 3 and "is no output of `variegate augment`" in answer.err
+    assert answer.code == 3 and "is not an output of `variegate augment`" in answer.err
 
 
 def test_a_decision_that_cannot_be_written_is_not_taken(output, monkeypatch):
