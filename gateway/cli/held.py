@@ -78,8 +78,8 @@ def read_output(
 ) -> Holding:
     """Reads what an output holds. `classes` are labels of classes that it may not have itself.
 
-    Raises CliError for a place that is not an output, and for an image that lies in the folders of two
-    classes.
+    Raises CliError for a place that is not an output, and for an image that lies in the folders of
+    two classes.
     """
     manifest = manifest_of(place)
     table = read_manifest(manifest)
