@@ -4,7 +4,9 @@ import pytest
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
 from servicekit.channels import open_channel
+from servicekit.operations import OperationRunner
 from servicekit.server import running
+from servicekit.storage import MemoryStore
 from tests.seaweed import Seaweed
 from tests.servicekit.echo import DESCRIPTOR, echo
 
@@ -32,3 +34,13 @@ async def channel(server):
 @pytest.fixture
 def stub(channel):
     return rpc.CaptionerServiceStub(channel)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def runner(store):
+    return OperationRunner(store, "retriever")

@@ -16,6 +16,8 @@ from variegate.gateway.v1 import gateway_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2_grpc
 
 from gateway.cli.main import main
+from servicekit.storage import DirectoryStore
+from tests.gateway.cli.made import put_augmentation, put_dataset
 from tests.gateway.cli.small_system import Gateway, Operations, Trainer
 from tests.tests_ports import free_port
 
@@ -97,3 +99,13 @@ def at(gateway, tmp_path):
     """The options of the running system."""
     store = (tmp_path / "store").as_uri()
     return ["--gateway", gateway.target, "--store", store]
+
+
+@pytest.fixture
+def made(gateway, tmp_path):
+    """The arguments that lead to a gateway whose augmentation exists."""
+    store = DirectoryStore(tmp_path / "objects")
+    gateway.augmentation_result.manifest_uri = put_augmentation(store)
+    gateway.manifest_uri = put_dataset(store)
+    gateway.augmentation_result.seconds["generate"] = 1.5
+    return ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri()]

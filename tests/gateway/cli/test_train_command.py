@@ -14,13 +14,12 @@ from gateway.cli.inputs import named_digest
 from gateway.cli.tables import plus_minus
 from gateway.cli.training import Lesson
 from servicekit.storage import DirectoryStore
-from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
 from trainer.classifiers.table import classifiers
 from trainer.recipes import recipes as of_trainer
 
 
 @pytest.fixture
-def train(variegate, gateway, made, photos):  # noqa: F811
+def train(variegate, gateway, made, photos):
     """Runs `train` with one finished output of augment, in the folder "new"."""
     assert variegate("augment", photos, "--out", "new", *made).code == 0
     command = ["train", photos, "--test", photos, "--trainer", gateway.target, *made]
