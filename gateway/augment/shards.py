@@ -66,7 +66,7 @@ class ShardMaker:
             if isinstance(image, MadeImage) and image.model_digest != expected:
                 raise Precondition(
                     f"the generator's model {self.model.name!r} was {expected} and is now "
-                    f"{image.model_digest}; start it with the first again, or ask under another id",
+                    f"{image.model_digest}; start it with the first one again, or use another id",
                     subject=self.model.name,
                     reason="MODELS_CHANGED",
                 )

@@ -49,10 +49,10 @@ def read_study(
     if values.get("budget") == "passes" and not training.get("step_count"):
         errors.add(root, "the budget 'passes' needs the baseline's steps: 'training: {steps: N}'.")
     errors.raise_any()
-    return _wish(path, values, training, data=data, test=test, pool=pool)
+    return _arguments_of(path, values, training, data=data, test=test, pool=pool)
 
 
-def _wish(
+def _arguments_of(
     path: Path, values: dict[str, Any], training: dict[str, Any], *, data: str, test: str, pool: str
 ) -> StudyArguments:
     def place(name: str, given: str) -> str:
