@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from gateway.clients.tunings import Tuned, TuningWish
+from gateway.clients.tunings import Tuned, TuningRequest
 from gateway.context import Context
 from gateway.digests import digest
 from gateway.durable.progress import Progress
@@ -39,10 +39,12 @@ async def with_learned(
     groups = [tuple(with_images)] if not need.per_class else [(n,) for n in with_images]
     code = await step("tuning code", context.clients.tunings.code_digest)
     progress.start("tune", len(groups), "tunings")
-    wishes = [_wish(plan, model, manifest_uri, [materials[n] for n in names]) for names in groups]
+    requests = [
+        _request(plan, model, manifest_uri, [materials[n] for n in names]) for names in groups
+    ]
     results = await steps(
         "tune",
-        [partial(_tuned, context, wish, plan.dataset_digest, model, code) for wish in wishes],
+        [partial(_tuned, context, wanted, plan.dataset_digest, model, code) for wanted in requests],
         begin=AtMost(lambda: context.settings.training_runs_in_flight).begin,
         done=lambda number, _: progress.advance(1),
     )
@@ -66,11 +68,11 @@ def _artefact(plain: Mapping[str, Any]) -> Learned:
     return Learned(**{**plain, "kind": ArtefactKind(plain["kind"])})
 
 
-def _wish(
+def _request(
     plan: Plan, model: ModelInfo, manifest_uri: str, materials: Sequence[ClassMaterial]
-) -> TuningWish:
+) -> TuningRequest:
     templates = dict.fromkeys(prompt for one in materials for prompt in one.prompts)
-    return TuningWish(
+    return TuningRequest(
         manifest_uri=manifest_uri,
         train_item_ids=plan.recipe.train_item_ids,
         method=_need_of(plan).id,
@@ -85,14 +87,14 @@ def _wish(
 
 
 async def _tuned(
-    context: Context, wish: TuningWish, dataset_digest: str, model: ModelInfo, code: str
+    context: Context, wanted: TuningRequest, dataset_digest: str, model: ModelInfo, code: str
 ) -> dict[str, Any]:
     """Returns what came of one tuning, as plain data."""
-    said = {name: value for name, value in asdict(wish).items() if name != "manifest_uri"}
+    said = {name: value for name, value in asdict(wanted).items() if name != "manifest_uri"}
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
     tuning_id = f"t{digest('tuning', dataset_digest, model.digest, code, plain)[:40]}"
     try:
-        return _plain(await context.clients.tunings.tune(tuning_id, wish, lambda *_: None))
+        return _plain(await context.clients.tunings.tune(tuning_id, wanted, lambda *_: None))
     except Precondition as error:
         if error.reason not in _OF_ONE_CLASS:
             raise

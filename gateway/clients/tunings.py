@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TuningWish:
+class TuningRequest:
     """Something to learn of the images of classes. Meanings as in variegate.trainer.v1.Tuning."""
 
     manifest_uri: str
@@ -75,7 +75,7 @@ class Tunings:
         )
         return f"{answer.tuning_code_digest} {answer.device}".strip()
 
-    async def tune(self, tuning_id: str, wish: TuningWish, on_steps: OnSteps) -> Tuned:
+    async def tune(self, tuning_id: str, wanted: TuningRequest, on_steps: OnSteps) -> Tuned:
         """Learns, or finds what was learned under this id. Raises ServiceError."""
 
         def look(operation: operations_pb2.Operation) -> None:
@@ -83,7 +83,7 @@ class Tunings:
             if operation.metadata.Unpack(progress):
                 on_steps(progress.done_step_count, progress.total_step_count)
 
-        request = pb.CreateTuningRequest(tuning_id=tuning_id, tuning=pb.Tuning(**vars(wish)))
+        request = pb.CreateTuningRequest(tuning_id=tuning_id, tuning=pb.Tuning(**vars(wanted)))
         done = await finish(
             self._operations,
             lambda: self._stub.CreateTuning(request, timeout=60),

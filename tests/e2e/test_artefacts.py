@@ -53,7 +53,7 @@ async def test_every_kind_is_used_and_only_what_changes_the_model_divides_calls(
         [vector] = await client.encode_images("mine", [FIRST])
         image = ImageEmbedding(vector, 0)
         unet, adapter = artefact["UNET"], artefact["ADAPTER"]
-        wishes = [
+        requests = [
             ImageRequest("plain", 1, "a <cat>", None),
             ImageRequest("word", 1, "a <cat>", None, (artefact["TOKENS"],)),
             ImageRequest("learned", 1, None, None, (artefact["CONDITIONING"],)),
@@ -61,17 +61,17 @@ async def test_every_kind_is_used_and_only_what_changes_the_model_divides_calls(
             ImageRequest("both", 1, "a <cat>", None, (unet, artefact["TOKENS"])),
             ImageRequest("adapter", 1, "a <cat>", image, (adapter,)),
         ]
-        made = await client.generate(model, wishes, SAMPLING)
+        made = await client.generate(model, requests, SAMPLING)
         counts, _ = await client.count_tokens("mine", ["<cat>"], [artefact["TOKENS"]])
         wrong = replace(unet, sha256="0" * 64)
         refused = await client.generate(
             model, [ImageRequest("wrong", 1, "a", None, (wrong,))], SAMPLING
         )
-    assert len({image.sha256 for image in made.values()}) == len(wishes)
+    assert len({image.sha256 for image in made.values()}) == len(requests)
     assert calls[:3] == [([], 3), (["UNET"], 2), (["ADAPTER"], 1)]
     assert {
-        name: image.model_digest == model.digest_with(wish.artefacts)
-        for wish, (name, image) in zip(wishes, made.items(), strict=True)
+        name: image.model_digest == model.digest_with(wanted.artefacts)
+        for wanted, (name, image) in zip(requests, made.items(), strict=True)
     } == dict.fromkeys(made, True)
     assert made["word"].model_digest == model.digest != made["unet"].model_digest
     assert counts == [4]
