@@ -289,10 +289,11 @@ async def test_metrics_are_streamed_while_the_run_trains_and_a_stream_can_go_on(
 
 async def test_recipes_are_described(client):
     recipes = await client.trainer.ListRecipes(pb.ListRecipesRequest(), timeout=30)
-    assert [r.id for r in recipes.strategies] == ["combined", "half_half", "real", "two_phase"]
+    strategies = ["aux_bn", "combined", "half_half", "real", "rsp", "two_phase"]
+    assert [r.id for r in recipes.strategies] == strategies
     every = [*recipes.strategies, *recipes.policies, *recipes.classifiers]
     assert all(recipe.description.endswith(".") for recipe in every)
-    assert [r.needs_synthetic for r in recipes.strategies] == [True, True, False, True]
+    assert [r.needs_synthetic for r in recipes.strategies] == [one != "real" for one in strategies]
     assert recipes.device == kind_of_device("auto", "TRAINER_DEVICE")
     sizes = {r.id: (r.smallest_image_size, r.usual_image_size) for r in recipes.classifiers}
     assert (sizes["cnn4"], sizes["resnet50"]) == ((16, 64), (64, 224))
