@@ -159,6 +159,13 @@ class StudyResults:
         """The row of real images only."""
         return next(row for row in self.rows if row.method == BASELINE)
 
+    @property
+    def is_grid(self) -> bool:
+        """True if rows differ in policy, classifier, number of images or steps."""
+        rows = self.rows
+        varied = any(row.policy or row.classifier or row.images_per_class for row in rows)
+        return varied or self.counts_passes
+
     def baseline_of(self, row: ResultRow) -> ResultRow:
         """The row of real images only that a row is compared with."""
         setting = (row.policy, row.classifier)

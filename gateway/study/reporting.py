@@ -1,4 +1,4 @@
-"""The end of a study: results.json, report.html and the study's rows."""
+"""The end of a study: results.json, report.html, STUDY.md and the study's rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +15,7 @@ from gateway.study import (
     build_results,
     render_report,
 )
+from gateway.study.summary import summary_of
 from servicekit.storage import to_uri
 
 
@@ -42,14 +43,15 @@ def write_report(
     files = {
         f"{study.name}/results.json": results.to_json(),
         f"{study.name}/report.html": render_report(results, gallery),
+        f"{study.name}/STUDY.md": summary_of(study, results),
     }
     for key, text in files.items():
         context.store.put(key, text.encode(), overwrite=True)
-    results_uri, report_uri = map(to_uri, files)
+    uris = map(to_uri, files)
     context.catalog.finish(
         replace(
             study,
-            result=StudyResult(_rows(results), results_uri, report_uri, failures=tuple(failed)),
+            result=StudyResult(_rows(results), *uris, failures=tuple(failed)),
         )
     )
 

@@ -105,12 +105,21 @@ async def test_a_row_whose_images_cannot_be_made_is_reported_and_the_others_go_o
         system.trouble.refuses_captions = True
         arms = ("simple", "mvc", {"method": "mvc", "strategy": "two_phase"})
         study, results = await finished(system, study_of(arms=arms))
+        summary = system.store.get(to_key(study.result.summary_uri)).decode()
     assert [row.method for row in study.result.rows] == ["baseline", "simple"]
     failed = [(one.label, one.seed, one.stage) for one in study.result.failures]
     assert failed == [
         (label, seed, "images") for label in ("mvc", "mvc (two_phase)") for seed in (1, 2)
     ]
     assert any("mvc, seed 1 failed" in note for note in results["notes"])
+    for words in (
+        "- mvc, seed 1 (images): ",
+        "| simple | combined | 6 | 2 | ",
+        f"digest `{results['dataset']['digest']}`",
+        '"seeds": [',
+        "double-captioner",
+    ):
+        assert words in summary, words
 
 
 async def test_a_classifier_that_fails_costs_its_cell_and_the_row_keeps_its_other_seeds(folders):

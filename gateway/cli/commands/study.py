@@ -74,7 +74,7 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Folder of results.json and report.html.",
+        help="Folder of results.json, report.html and STUDY.md.",
         show_default="out/study, or out/demo with --demo",
     ),
 ]

@@ -1,6 +1,7 @@
 """The work of `variegate study`: ask the gateway, fetch the files, show the table."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> Outcome:
-    """Says the plan, runs the study and writes results.json and report.html."""
+    """Says the plan, runs the study and writes results.json, report.html and STUDY.md."""
     out = run_options.out
     store = session.connection.need_store()
     await asyncio.to_thread(args.training.weights.put, store)
@@ -64,7 +65,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
         plan = await study_preview.plan(session, request, run_options.preview)
     else:
         plan = await _plan(session, request)
-    # Only results.json and report.html leave the store.
+    # Only the report and its like leave the store.
     room = planning.disks(session, plan, out, is_folder=True, exports=False)
     if run_options.plan:
         return planning.outcome(dataset, plan, room)
@@ -79,6 +80,10 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     study = await session.finished(operation, pb.Study())
     await fetch(session, study.result.results_uri, out / "results.json")
     await fetch(session, study.result.report_uri, out / "report.html")
+    if study.result.summary_uri:  # A gateway of before has none.
+        await fetch(session, study.result.summary_uri, out / "STUDY.md")
+    if args.file:
+        await asyncio.to_thread(shutil.copyfile, args.file, out / "study.yaml")
     outputs.finish(place, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
     is_short = bool(results.failures) or any(row.shortfalls for row in results.rows)

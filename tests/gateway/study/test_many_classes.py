@@ -10,10 +10,10 @@ from gateway.api.resources import ClassPrompts
 from gateway.augment.recognition import ClassRecognition
 from gateway.augment.rows import Row, write_rows
 from gateway.augment.senses import Sense, SenseChoice
+from gateway.export.results import DatasetSummary
 from gateway.study import (
     Arm,
     AugmentationRecord,
-    DatasetSummary,
     StudySpec,
     build_gallery,
     build_results,

@@ -1,0 +1,103 @@
+"""STUDY.md: what another person needs to repeat a study, and what came of it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from importlib.metadata import version
+
+from gateway.api.resources import Study
+from gateway.export.results import ResultRow, StudyResults
+from gateway.study.report.words import chance, error, interval, percent, points, seconds
+
+_WORSE = 5  # Classes that are named in a row.
+
+
+def summary_of(study: Study, results: StudyResults) -> str:
+    """Returns the text of STUDY.md; equal studies and results give equal bytes."""
+    return "\n".join([*_head(study, results), *_table(results), *_classes(results), *_end(results)])
+
+
+def _head(study: Study, results: StudyResults) -> Iterator[str]:
+    dataset = results.dataset
+    yield f"# {results.study}\n"
+    yield (
+        f"{len(dataset.class_names):,} classes, {sum(dataset.train_counts):,} training and "
+        f"{sum(dataset.test_counts):,} test images; {len(results.rows)} rows, seeds "
+        f"{', '.join(map(str, results.seeds))}.\n"
+    )
+    yield "## How to repeat it\n"
+    yield f"- variegate {version('variegate')}"
+    yield f"- data set `{dataset.name}`, digest `{dataset.digest}`"
+    yield from (f"- {role}: `{value}`" for role, value in sorted(study.models.items()))
+    yield from (f"- {name}: {value}" for name, value in sorted(results.machine.items()))
+    yield (
+        "\nThe same images, the same models (their digests are above) and the request below, to "
+        "the gateway's CreateStudy, give the same rows; `variegate study` with the same file or "
+        "flags sends it. `deterministic` says whether images are the same to the bit whatever the "
+        "batching.\n"
+    )
+    request = json.dumps(asdict(replace(study, result=None)), indent=1, sort_keys=True)
+    yield f"```json\n{request}\n```\n"
+
+
+def _table(results: StudyResults) -> Iterator[str]:
+    yield "## Results\n"
+    yield (
+        "| row | strategy | images added | seeds | accuracy % | gain, points | 95 % interval | "
+        "p, Holm | seconds an image | seconds a point |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for row in results.rows:
+        yield f"| {' | '.join(_cells(results, row))} |"
+    budget = (
+        "Rows with more images take more steps; `matched` takes as many on real images alone."
+        if results.counts_passes
+        else "All rows take equally many steps, so the baseline sees as many images as each does."
+    )
+    yield (
+        "\n± is the standard error over the seeds. Gains are paired by seed with the baseline of "
+        "the same policy and classifier; the interval is Student's t; p is corrected for the "
+        f"{len(results.methods)} rows that are methods. {budget}\n"
+    )
+
+
+def _cells(results: StudyResults, row: ResultRow) -> list[str]:
+    is_base = row is results.baseline_of(row)
+    gain = f"{points(row.gain)} ± {error(row.gain_standard_error)}"
+    costs = (row.seconds_per_image, row.seconds_per_point)
+    return [
+        row.label.replace("|", "\\|"),
+        row.strategy or "real",
+        f"{row.added_image_count:,}",
+        str(len(row.accuracies)),
+        f"{percent(row.mean_accuracy)} ± {error(row.standard_error)}",
+        "" if is_base else gain,
+        "" if is_base else interval(row.gain_interval),
+        "" if row.is_reference else chance(row.p_holm),
+        *("" if cost is None else seconds(cost) for cost in costs),
+    ]
+
+
+def _classes(results: StudyResults) -> Iterator[str]:
+    yield "## Classes that got worse\n"
+    for row in results.methods:
+        gains = [(one.gain, one.class_name) for one in row.classes if one.gain is not None]
+        worse = sorted((gain, name) for gain, name in gains if points(gain).startswith("−"))
+        named = ", ".join(f"{name} {points(gain)}" for gain, name in worse[:_WORSE])
+        more = f" and {len(worse) - _WORSE} more" if len(worse) > _WORSE else ""
+        yield f"- {row.label}: {named + more if worse else 'none'}"
+    yield ""
+
+
+def _end(results: StudyResults) -> Iterator[str]:
+    yield "## What failed or fell short\n"
+    lines = [
+        f"- {one.label}, seed {one.seed} ({one.stage}): {one.message}" for one in results.failures
+    ]
+    lines += [f"- {row.label}: {text}" for row in results.rows for text in row.shortfalls]
+    yield from lines or ["Nothing."]
+    told = {f"{one.label}, seed {one.seed} failed: {one.message}" for one in results.failures}
+    if notes := [note for note in results.notes if note not in told]:
+        yield "\n## Notes\n"
+        yield from (f"- {note}" for note in notes)
+    yield ""
