@@ -47,11 +47,11 @@ def write_report(
     }
     for key, text in files.items():
         context.store.put(key, text.encode(), overwrite=True)
-    uris = map(to_uri, files)
+    results_uri, report_uri, summary_uri = map(to_uri, files)
     context.catalog.finish(
         replace(
             study,
-            result=StudyResult(_rows(results), *uris, failures=tuple(failed)),
+            result=StudyResult(_rows(results), results_uri, report_uri, summary_uri, tuple(failed)),
         )
     )
 
