@@ -25,6 +25,8 @@ _IN_FILE = {
     "image_size": "training: {image_size: N}",
     "nodes": "training: {nodes: N}",
     "gpus_per_node": "training: {gpus_per_node: N}",
+    "weights": "training: {weights: PLACE}",
+    "freeze": "training: {freeze: true}",
     "deterministic": "deterministic",
     "check_safety": "check_safety",
     "refuse_leaks": "refuse_leaks",

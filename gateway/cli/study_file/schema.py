@@ -9,6 +9,7 @@ import yaml
 
 from gateway.cli.arguments import Expected, StudyArguments, TrainingRecipe
 from gateway.cli.failures import CliError
+from gateway.cli.initial_weights import weights_of
 from gateway.cli.study_file.names import Known, method_of, name_of
 from gateway.cli.study_file.nodes import Errors, fields, flag, items, nearest, number, root_of, text
 
@@ -52,15 +53,21 @@ def read_study(
     return _arguments_of(path, values, training, data=data, test=test, pool=pool)
 
 
+def _place(path: Path, written: str) -> str:
+    """A place of the file at `path`: relative to its folder, or a URI as it is."""
+    is_uri = ":" in written.partition("/")[0]
+    return written if is_uri else str(path.parent / Path(written).expanduser())
+
+
 def _arguments_of(
     path: Path, values: dict[str, Any], training: dict[str, Any], *, data: str, test: str, pool: str
 ) -> StudyArguments:
     def place(name: str, given: str) -> str:
         written = str(values.get(name, ""))
-        if given or not written or ":" in written.partition("/")[0]:
-            return given or written
-        return str(path.parent / Path(written).expanduser())
+        return given or (written and _place(path, written))
 
+    if "weights" in training:
+        training["weights"] = weights_of(_place(path, training["weights"]))
     return StudyArguments(
         source=place("data", data),
         test=place("test", test),
@@ -158,6 +165,8 @@ def _training(node: yaml.Node, errors: Errors) -> dict[str, Any]:
         name: partial(whole, low=low, high=high, what=name) for name, (low, high) in ranges.items()
     }
     readers["learning_rate"] = lambda one: number(one, errors, "learning_rate", float, 1e-9, 10)
+    readers["freeze"] = lambda one: flag(one, errors, "freeze")
+    readers["weights"] = lambda one: text(one, errors, "weights")
     values = fields(node, errors, "training", readers)
     return {names.get(name, name): value for name, value in values.items()}
 
