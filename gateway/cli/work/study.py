@@ -78,18 +78,23 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
-    await fetch(session, study.result.results_uri, out / "results.json")
-    await fetch(session, study.result.report_uri, out / "report.html")
-    if study.result.summary_uri:  # A gateway of before has none.
-        await fetch(session, study.result.summary_uri, out / "STUDY.md")
-    if args.file:
-        await asyncio.to_thread(shutil.copyfile, args.file, out / "study.yaml")
+    await _fetch(session, args, study.result, out)
     outputs.finish(place, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
     is_short = bool(results.failures) or any(row.shortfalls for row in results.rows)
     code = SHORTFALL if is_short else steps.shortfall(dataset)
     document = _document(results, study.name, out)
     return Outcome(document, lambda console: _print(console, results, out), code)
+
+
+async def _fetch(session: Session, args: StudyArguments, result: pb.StudyResult, out: Path) -> None:
+    """Writes what came of the study, and the file that asked for it."""
+    await fetch(session, result.results_uri, out / "results.json")
+    await fetch(session, result.report_uri, out / "report.html")
+    if result.summary_uri:  # A gateway of before has none.
+        await fetch(session, result.summary_uri, out / "STUDY.md")
+    if args.file:
+        await asyncio.to_thread(shutil.copyfile, args.file, out / "study.yaml")
 
 
 def _check_expected(session: Session, args: StudyArguments, classes: int, images: int) -> None:
