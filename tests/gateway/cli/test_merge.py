@@ -17,7 +17,6 @@ from PIL import Image
 from gateway.cli.review.log import Decision, Entry, ReviewLog
 from servicekit.storage import DirectoryStore, to_uri
 from tests.gateway.cli.outputs import write_output
-from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
 from tests.gateway.cli.test_train_command import trained_on
 
 
@@ -186,7 +185,7 @@ def theirs(photos, tmp_path):
 
 
 @pytest.fixture
-def system(made):  # noqa: F811
+def system(made):
     return made
 
 

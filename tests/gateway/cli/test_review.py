@@ -23,12 +23,11 @@ from gateway.cli.review.log import LOG, Decision, ReviewLog, read_review, review
 from gateway.cli.review.record import record
 from gateway.cli.review.server import ReviewServer
 from tests.gateway.cli.outputs import write_output
-from tests.gateway.cli.test_commands import made  # noqa: F401  (a fixture)
 from tests.gateway.cli.test_train_command import trained_on
 
 
 @pytest.fixture
-def system(made):  # noqa: F811
+def system(made):
     return made
 
 
