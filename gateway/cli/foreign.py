@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli.held import HeldImage, Holding
-from servicekit.storage import ObjectStore, to_key
 
 if TYPE_CHECKING:
     from gateway.cli.inputs import Reading
     from gateway.cli.session import Session
+    from servicekit.storage import ObjectStore
 
 _COLUMNS = ("item_id", "image_uri", "sha256", "label", "class_name")
 
@@ -53,7 +53,7 @@ async def import_foreign(
 
 
 def read_foreign(
-    store: ObjectStore,
+    store: "ObjectStore",
     place: Path,
     manifest_uri: str,
     source: str,
@@ -66,6 +66,8 @@ def read_foreign(
     added.
     """
     import pyarrow.parquet as pq
+
+    from servicekit.storage import to_key
 
     table = pq.read_table(io.BytesIO(store.get(to_key(manifest_uri))), columns=[*_COLUMNS, "split"])
     images, counts = [], Counter[str]()

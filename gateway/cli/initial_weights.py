@@ -3,9 +3,12 @@
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.cli.failures import CliError
-from servicekit.storage import ObjectStore, to_key, to_uri
+
+if TYPE_CHECKING:
+    from servicekit.storage import ObjectStore
 
 # Of a folder of a hub, and of one that `train --out` writes.
 _FILE = "model.safetensors"
@@ -19,8 +22,10 @@ class Weights:
     uri: str = ""
     file: Path | None = field(default=None, compare=False)
 
-    def put(self, store: ObjectStore) -> None:
+    def put(self, store: "ObjectStore") -> None:
         """Puts the file into the store."""
+        from servicekit.storage import to_key
+
         if self.file and not store.exists(to_key(self.uri)):
             store.put(to_key(self.uri), self.file.read_bytes())
 
@@ -52,4 +57,6 @@ def weights_of(text: str) -> Weights:
         )
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    from servicekit.storage import to_uri
+
     return Weights(to_uri(f"weights/{digest}.safetensors"), file)
