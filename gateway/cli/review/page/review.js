@@ -17,7 +17,8 @@ async function call(place, body) {
     return null;
   }
   if (!answer.ok) { say(document_.error); return null; }
-  say("");
+  // What is only looked at tells nothing of the last decision, whose error stays.
+  if (body !== undefined) say("");
   return document_;
 }
 
