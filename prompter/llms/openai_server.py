@@ -122,7 +122,9 @@ class OpenAiLanguageModel:
         except openai.APIConnectionError as error:
             raise self._unavailable("cannot be reached", "UNREACHABLE") from error
         except (openai.OpenAIError, ValueError) as error:
-            raise self._unavailable(f"answers nonsense: {error}", "NONSENSE") from error
+            raise self._unavailable(
+                f"does not answer with a chat completion: {error}", "NONSENSE"
+            ) from error
         return self._content(completion)
 
     def _content(self, completion: Any) -> str:
@@ -131,7 +133,7 @@ class OpenAiLanguageModel:
             return str(completion.choices[0].message.content or "")
         except (AttributeError, LookupError, TypeError) as error:
             said = repr(completion)[:80]
-            message = f"does not answer with a chat completion but with {said}"
+            message = f"does not answer with a chat completion: {said}"
             raise self._unavailable(message, "NONSENSE") from error
 
     def _refused(self, error: "APIStatusError") -> ServiceError:

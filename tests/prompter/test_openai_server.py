@@ -89,15 +89,11 @@ async def test_the_next_question_says_what_was_wrong_with_the_last_reply(http_mo
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (
-            (200, b"<html>Welcome to nginx</html>"),
-            Unavailable,
-            "does not answer with a chat completion",
-        ),
-        ((200, b'{"hello": "world"}'), Unavailable, "with a chat completion but"),
-        ((200, b"[]"), Unavailable, "with a chat completion but"),
-        ((200, b""), Unavailable, "with a chat completion but"),
-        ((200, b'{"choices": []}'), Unavailable, "with a chat completion but"),
+        ((200, b"<html>Welcome to nginx</html>"), Unavailable, "a chat completion: "),
+        ((200, b'{"hello": "world"}'), Unavailable, "a chat completion: "),
+        ((200, b"[]"), Unavailable, "a chat completion: "),
+        ((200, b""), Unavailable, "a chat completion: "),
+        ((200, b'{"choices": []}'), Unavailable, "a chat completion: "),
         ((503, b"{}"), Unavailable, "503"),
         ((429, b"{}"), Exhausted, "429"),
         ((404, b'{"error": {"message": "no model m"}}'), Precondition, "PROMPTER_LLM=http"),
