@@ -15,7 +15,7 @@ def check_fits(facts: Facts, tensors: Mapping[str, Tensor], uri: str, card: Card
     """Raises BadArtefact unless the artefact at `uri` was made for this model.
 
     Of TOKENS and CONDITIONING all shapes are checked. Those of UNET and ADAPTER are checked where
-    they are put into a U-Net, see `state_with` and `attach_adapter`.
+    they are put into a U-Net, see `read_change` and `attach_adapter`.
     """
     if facts.base and facts.base != card.digest:
         raise BadArtefact(

@@ -4,6 +4,7 @@ They are frogs, and called airplanes: so few images would teach nothing more to 
 their class, and a few steps teach much to one that is told another.
 """
 
+import copy
 import dataclasses
 import hashlib
 import itertools
@@ -16,7 +17,7 @@ import torch
 
 from diffusion.artefacts.facts import Artefact, Kind
 from diffusion.artefacts.files import read
-from diffusion.artefacts.unet import state_with
+from diffusion.artefacts.unet import read_change
 from diffusion.card import read_card
 from imaging.decode import decode_image
 from trainer.distribution import Share
@@ -215,9 +216,11 @@ def test_a_low_rank_change_gives_what_was_learned_once_it_is_merged(tuned):
     [(_, tensors)] = learned(done, "unet")
     assert all(".lora_" in name for name in tensors)
     unet = tuned("ft_conditioning").job.setting.pipeline.unet  # of the same model, and as it is
-    merged = state_with(unet, tensors, "store:it")
-    own = unet.state_dict()
-    assert merged and all(not torch.equal(value, own[name]) for name, value in merged.items())
+    change, own = read_change(unet, tensors, "store:it"), unet.state_dict()
+    merged = copy.deepcopy(unet)
+    change.apply(merged)
+    differs = {name for name, value in merged.state_dict().items() if (value != own[name]).any()}
+    assert differs and differs == set(change.loras)
 
 
 class Interrupted(Exception):

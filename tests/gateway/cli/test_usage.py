@@ -181,12 +181,6 @@ def test_the_demo_takes_no_folder(variegate, photos):
     assert "--demo brings its own photographs" in answer.err
 
 
-def test_training_on_a_folder_that_augment_did_not_write_is_refused(variegate, photos):
-    answer = variegate("train", photos, "--test", photos, "--synthetic", photos)
-    assert answer.code == 3
-    assert "manifest.parquet" in answer.err
-
-
 def test_a_strategy_without_images_to_add_is_refused(variegate, photos):
     answer = variegate("train", photos, "--test", photos, "--strategy", "two_phase")
     assert answer.code == 2
