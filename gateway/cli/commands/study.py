@@ -173,7 +173,11 @@ def study(
     def prepare() -> StudyArguments:
         if source and is_study_file(source):
             check_alone(context, Path(source))
-            args = of_file(Path(source), data, test, pool, own=not gateway)
+            args = replace(
+                of_file(Path(source), data, test, pool, own=not gateway),
+                display_names=read_names(names), reading=reading,
+                pool_names=read_numbers(pool_names),
+            )  # fmt: skip
         else:
             check_folder_given(data)
             args = StudyArguments(

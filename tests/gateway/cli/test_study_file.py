@@ -167,6 +167,21 @@ def test_a_study_file_leads_to_the_study_that_its_flags_do(variegate, gateway, p
     assert by_file.images_per_class == 7 and by_file.training.step_count == 9
 
 
+def test_how_images_are_read_and_called_is_said_beside_a_study_file(
+    variegate, gateway, photos, tmp_path
+):
+    file, names = tmp_path / "study.yaml", tmp_path / "names.csv"
+    file.write_text("methods: mvc\n")
+    names.write_text("cat,house cat\n")
+    at = ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri(), "--plan"]
+    given = ["--data", photos, "--test", photos, "--names", names, "--layout", "classes"]
+    answer = variegate("study", file, *given, *at)
+    assert answer.code == 0, answer.err
+    source = next(one.source for one in gateway.requests if hasattr(one, "source"))
+    assert dict(source.display_names) == {"cat": "house cat"}
+    assert source.layout == pb.FOLDER_LAYOUT_CLASSES
+
+
 def test_flags_that_say_what_the_file_says_are_refused(variegate, photos, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text("methods: mvc\n")
