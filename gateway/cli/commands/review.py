@@ -48,7 +48,7 @@ def review(
     """Accept and reject images on a local page, until it is finished or Ctrl-C.
 
     Each decision is written at once, into review.jsonl beside the manifest.
-    Rejected images are left out by train, merge and study, and replaced
+    Rejected images are left out by train and merge, and replaced
     when the augment command of the output is given again.
 
     $ variegate review ./augmented
@@ -123,7 +123,7 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
     )
     if rejected:
         console.print(
-            "  train, merge and study leave the rejected ones out; the output's own augment "
+            "  train and merge leave the rejected ones out; the output's own augment "
             "command replaces them",
             style="dim",
         )
