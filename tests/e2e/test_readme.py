@@ -10,7 +10,7 @@ FEWER_STEPS = {"augment": [], "train": ["--steps", "20"], "study": ["--train-ste
 
 
 def tour() -> list[str]:
-    section = (ROOT / "README.md").read_text().split("## Your own images")[1].split("\n## ")[0]
+    section = (ROOT / "README.md").read_text().split("## Your own images")[1].split("\n##")[0]
     [block] = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     return block.strip().splitlines()
 

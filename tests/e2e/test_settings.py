@@ -11,7 +11,7 @@ from servicekit.settings import SettingsError
 @pytest.fixture
 def models(tmp_path) -> Path:
     for part in PARTS.values():
-        (tmp_path / "models" / part).mkdir(parents=True)
+        (tmp_path / "models" / part).mkdir(parents=True, exist_ok=True)
     return tmp_path / "models"
 
 
@@ -46,6 +46,7 @@ def test_a_flag_sets_every_service_that_it_concerns(models):
         "RETRIEVER_CLIP": str(models / "clip"),
         "RETRIEVER_DEVICE": "cpu",
         "TRAINER_DEVICE": "cpu",
+        "TRAINER_MODELS_FOLDER": str(models / "diffusion"),
     }
 
 

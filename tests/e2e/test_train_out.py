@@ -50,12 +50,12 @@ def test_the_weights_give_the_stored_predictions_again(variegate, photographs, t
         classifier = classifiers()[card["classifier"]]
         model = build(classifier, len(card["class_names"]))
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        labels, shares = predict(
-            model, [torch.from_numpy(images)], Normaliser(classifier, CPU), CPU
-        )
-        named = [card["class_names"][label] for label in labels]
+        found = predict(model, [torch.from_numpy(images)], Normaliser(classifier, CPU), CPU)
+        named = [card["class_names"][label] for label in found.labels]
         assert named == [row["predicted_class_name"] for row in rows]
-        np.testing.assert_allclose(shares, [row["confidence"] for row in rows], atol=1e-4)
+        np.testing.assert_allclose(
+            found.confidences, [row["confidence"] for row in rows], atol=1e-4
+        )
         _, *table = csv.reader((folder / "confusion.csv").read_text("utf-8").splitlines())
         counts = np.array([row[1:] for row in table], int)
         assert counts.sum() == len(rows) == 30

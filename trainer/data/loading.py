@@ -59,10 +59,18 @@ def load(batches: Batches[_Made], numbers: range, processes: int, pinned: bool) 
         signal.signal(signal.SIGCHLD, handler)
     try:
         yield from made
-    except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
+    except (RuntimeError, EOFError, ConnectionError) as error:
+        if not processes or not _is_of_the_killed(error):
             raise
         raise MemoryError("a process that loads images was killed") from error
+
+
+def _is_of_the_killed(error: Exception) -> bool:
+    if isinstance(error, RuntimeError):
+        return "exited unexpectedly" in str(error)
+    # One that dies while it hands a batch over is known by the end of the connection alone; errors
+    # of the batches themselves say that they were caught in a process.
+    return not str(error).startswith("Caught ")
 
 
 def process_count(wanted: int, image_count: int, batch_bytes: int, most: int) -> int:
