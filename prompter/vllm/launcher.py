@@ -25,6 +25,7 @@ CONTEXT_TOKENS, SEQUENCES = 2048, 32
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 10.0
 _TAIL_LINES = 15
+_CPU = Path("/proc/cpuinfo")
 
 
 class LocalVllm:
@@ -164,6 +165,7 @@ def _arguments(folder: Path, model: str, port: int) -> list[str]:
         *("--model", str(folder), "--served-model-name", model),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--max-model-len", str(CONTEXT_TOKENS), "--enforce-eager"),
+        *("--dtype", _dtype(_CPU.read_text() if _CPU.exists() else "")),
         # On a CPU, the engine of 0.32.0 dies of a seeded request whose prompt is read in parts
         # ("CPU Generator does not use offset"), so there is room to read all prompts whole.
         *("--max-num-seqs", str(SEQUENCES)),
@@ -171,6 +173,15 @@ def _arguments(folder: Path, model: str, port: int) -> list[str]:
         # No tokens for white space between the parts of a JSON reply.
         *("--structured-outputs-config", json.dumps(_JSON)),
     ]
+
+
+def _dtype(cpu: str) -> str:
+    """Returns the dtype of weights: the model's own, unless the processor multiplies it slowly.
+
+    `cpu` is what /proc/cpuinfo says. Without AVX-512, x86-64 has no fast product of bfloat16.
+    """
+    flags = cpu.split()
+    return "float32" if "avx2" in flags and "avx512f" not in flags else "auto"
 
 
 def _free_port(port: int) -> int:
