@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.families.registry import family_of
 from diffusion.fixed_shapes import ENCODER_ROWS, in_chunks
 from diffusion.pixels import to_tensor
@@ -21,7 +21,7 @@ class Autoencoder:
     Up to `rows` images are decoded in one call.
     """
 
-    def __init__(self, vae: Any, card: Card, placement: Placement, rows: int) -> None:
+    def __init__(self, vae: Any, card: ModelCard, placement: Placement, rows: int) -> None:
         self._vae, self._card, self._placement, self._rows = vae, card, placement, rows
         self._family = family_of(card.pipeline, card.name)
         self._dtype = self._family.vae_dtype(vae, placement.dtype)

@@ -16,7 +16,7 @@ ADAPTED = (IMAGE_EMBEDDING, SCALE)
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """A model: what it takes and what it makes.
 
     `digest` is the SHA-256 of its weights and configuration, in hexadecimal. `text_shapes` are
@@ -57,7 +57,7 @@ class Card:
         return tokens, width
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path) -> ModelCard:
     """Reads the card of a diffusers folder, and `variegate.json` for the defaults if it is there.
 
     Raises BrokenModel with a sentence if a file is missing or damaged, or no family serves it.
@@ -82,7 +82,7 @@ def read_card(path: Path) -> Card:
     variant = folder.weights_variant([*parts, ENCODER] if with_encoder else parts)
     side = int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
     image_encoder = own.get("image_encoder") or folder.part_id(ENCODER) if vision else ""
-    return Card(
+    return ModelCard(
         name=folder.name,
         folder=path,
         mode=family.mode,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import (
     FloatArray,
     Inputs,
@@ -34,7 +34,7 @@ _CACHED_BYTES = 512 * 2**20
 class Encoders:
     """The encoders of a pipeline on one device. Not thread-safe: one thread owns them."""
 
-    def __init__(self, pipeline: Any, card: Card, placement: Placement) -> None:
+    def __init__(self, pipeline: Any, card: ModelCard, placement: Placement) -> None:
         self.card = card
         self._pipeline = pipeline
         self._device, self._dtype = placement.device, placement.dtype
@@ -115,7 +115,7 @@ def _bytes_of(inputs: Inputs) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in inputs.values())
 
 
-def load_encoders(card: Card, placement: Placement) -> Encoders:
+def load_encoders(card: ModelCard, placement: Placement) -> Encoders:
     """Loads the encoders alone. Raises BrokenModel."""
     return Encoders(load_pipeline(card, placement, without=("unet", "vae")), card, placement)
 

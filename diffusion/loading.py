@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BrokenModel
 from diffusion.families.registry import family_of
 from diffusion.folder import ModelFolder
@@ -15,7 +15,7 @@ from diffusion.placement import Placement
 from models.torchvision_cpu import declare_missing_operators
 
 
-def load_pipeline(card: Card, placement: Placement, *, without: tuple[str, ...] = ()) -> Any:
+def load_pipeline(card: ModelCard, placement: Placement, *, without: tuple[str, ...] = ()) -> Any:
     """Returns the pipeline of a model on its device; parts named in `without` are not loaded.
 
     Raises BrokenModel with diffusers' own words.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion.card import Card, read_card
+from diffusion.card import ModelCard, read_card
 from diffusion.errors import BrokenModel, UnknownModel
 
 _log = logging.getLogger(__name__)
@@ -15,10 +15,10 @@ _log = logging.getLogger(__name__)
 class Registry:
     """The usable models by name, and why others are not."""
 
-    cards: Mapping[str, Card]
+    cards: Mapping[str, ModelCard]
     refused: Mapping[str, BrokenModel]
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> ModelCard:
         """Returns the card. Raises UnknownModel naming the known ones, or BrokenModel."""
         if name in self.cards:
             return self.cards[name]
@@ -40,7 +40,7 @@ def scan(folder: Path, names: Sequence[str] = ()) -> Registry:
     for name in names:
         if name not in known:
             raise UnknownModel(name, known)
-    cards: dict[str, Card] = {}
+    cards: dict[str, ModelCard] = {}
     refused: dict[str, BrokenModel] = {}
     for path in found:
         if names and path.name not in names:

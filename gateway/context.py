@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.api.catalog import Catalog
 from gateway.clients import Clients
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.settings import GatewaySettings
 from servicekit.storage import ObjectStore
 
@@ -21,9 +21,9 @@ class Context:
     catalog: Catalog
     clients: Clients
     settings: GatewaySettings
-    progress: dict[str, Progress] = field(default_factory=dict)
+    progress: dict[str, WorkProgress] = field(default_factory=dict)
     closing: threading.Event = field(default_factory=threading.Event)
 
-    def begin(self, subject: str) -> Progress:
+    def begin(self, subject: str) -> WorkProgress:
         """Returns fresh progress of a subject."""
-        return self.progress.setdefault(subject, Progress())
+        return self.progress.setdefault(subject, WorkProgress())

@@ -28,7 +28,7 @@ _TOGETHER = 256
 
 
 @dataclass(frozen=True)
-class ModelInfo:
+class GeneratorModel:
     """A model of the generator, as ListModels gives it.
 
     `image_conditions` are the fields of its ImageCondition that it takes. `engine` is what of the

@@ -9,7 +9,7 @@ from diffusion.artefacts.checks import check_fits
 from diffusion.artefacts.errors import BadArtefact
 from diffusion.artefacts.facts import Artefact, Kind
 from diffusion.artefacts.files import read
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import LearnedText
 from diffusion.words import Word
 from generator.engine.changed_models import Fetch
@@ -58,20 +58,20 @@ class TextArtefacts:
         self._reading: dict[_Key, asyncio.Task[Learned]] = {}
         self._bytes = 0
 
-    async def word(self, artefact: Artefact, field: str, card: Card) -> Word:
+    async def word(self, artefact: Artefact, field: str, card: ModelCard) -> Word:
         """Returns the word of TOKENS. Raises UnknownArtefact, or InvalidArgument for `field` if
         the artefact is damaged or not of this model."""
         learned = await self._learned(artefact, field, card)
         assert isinstance(learned, Word)
         return learned
 
-    async def conditioning(self, artefact: Artefact, field: str, card: Card) -> LearnedText:
+    async def conditioning(self, artefact: Artefact, field: str, card: ModelCard) -> LearnedText:
         """Returns what CONDITIONING puts in place of a text. Raises as `word` does."""
         learned = await self._learned(artefact, field, card)
         assert isinstance(learned, LearnedText)
         return learned
 
-    async def _learned(self, artefact: Artefact, field: str, card: Card) -> Learned:
+    async def _learned(self, artefact: Artefact, field: str, card: ModelCard) -> Learned:
         key = (card.name, artefact.kind, artefact.sha256)
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -96,7 +96,7 @@ class TextArtefacts:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= _size(oldest)
 
-    def _read(self, artefact: Artefact, card: Card) -> Learned:
+    def _read(self, artefact: Artefact, card: ModelCard) -> Learned:
         facts, tensors = read(self._fetch(artefact.uri), artefact)
         check_fits(facts, tensors, artefact.uri, card)
         if artefact.kind == Kind.CONDITIONING:

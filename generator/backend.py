@@ -6,7 +6,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray, TextArrays
 from diffusion.registry import Registry
 from generator.engine.items import Item, Made
@@ -25,10 +25,10 @@ class Backend(Protocol):
         """The models, and why others are not."""
 
     @property
-    def cards(self) -> Mapping[str, Card]:
+    def cards(self) -> Mapping[str, ModelCard]:
         """The models by name."""
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> ModelCard:
         """Returns a model. Raises UnknownModel or BrokenModel."""
 
     def signature(self, *, deterministic: bool) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import LearnedText, Text, WordedText
 from diffusion.families.base import TEXT
 from diffusion.mixing import CaptionMix
@@ -36,7 +36,7 @@ class Stored:
     is_cached: bool
 
 
-def key_of(item: Item, card: Card, signature: str, prefix: str) -> str:
+def key_of(item: Item, card: ModelCard, signature: str, prefix: str) -> str:
     """Returns the object key of an item: PREFIX/ab/DIGEST.png.
 
     What is not read, such as the negative text without guidance, does not count.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from variegate.generator.v1 import generator_pb2 as pb
 
 from diffusion.artefacts.facts import Artefact
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import DiffusionError
 from generator.artefacts import artefact_from_pb
 from generator.backend import Backend
@@ -48,7 +48,7 @@ class Refused:
     error: ServiceError
 
 
-def sampling_of(request: pb.GenerateImagesRequest, card: Card) -> Sampling:
+def sampling_of(request: pb.GenerateImagesRequest, card: ModelCard) -> Sampling:
     """Fills in the model's defaults.
 
     Raises InvalidArgument or BadCondition naming an artefact that a call of the model cannot have.

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray
 from diffusion.pixels import fit
 from generator import tensors
@@ -23,7 +23,7 @@ class CallReader:
 
     def __init__(
         self,
-        card: Card,
+        card: ModelCard,
         backend: Backend,
         store: ObjectStore,
         room: asyncio.Semaphore,

@@ -11,7 +11,7 @@ from PIL import Image
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray
 from diffusion.families.base import POOLED_TEXT, TEXT
 from diffusion.fixed_shapes import ENCODER_ROWS
@@ -43,7 +43,7 @@ _MOST_BYTES = 4 * 1024 * 1024 - 65536
 class _Call:
     """What the answers of one call share."""
 
-    card: Card
+    card: ModelCard
     sampling: Sampling
 
 
@@ -220,7 +220,7 @@ def _answer(
     return pb.GenerateImagesResponse(item_id=order.item_id, image=image)
 
 
-def _model(card: Card) -> pb.Model:
+def _model(card: ModelCard) -> pb.Model:
     return pb.Model(
         name=card.name,
         mode=card.mode,
@@ -251,7 +251,7 @@ def _refuse_duplicates(item_ids: Sequence[str]) -> None:
         first[item_id] = number
 
 
-def _refuse_too_many(prompt_count: int, card: Card) -> None:
+def _refuse_too_many(prompt_count: int, card: ModelCard) -> None:
     tokens, width = card.text_shape
     most = _MOST_BYTES // (tokens * width * 4 + sum(card.text_shapes.get(POOLED_TEXT, ())) * 4)
     if prompt_count > most:

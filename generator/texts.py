@@ -6,7 +6,7 @@ from variegate.artefacts.v1 import artefacts_pb2
 from variegate.generator.v1 import generator_pb2 as pb
 
 from diffusion.artefacts.facts import Artefact, Kind
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import Text, WordedText
 from diffusion.families.base import POOLED_TEXT, TEXT
 from diffusion.mixing import CaptionMix
@@ -32,7 +32,10 @@ async def text_from_pb(text: pb.TextCondition, field: str, reader: CallReader) -
 
 
 async def words_from_pb(
-    messages: Iterable[artefacts_pb2.Artefact], field: str, card: Card, artefacts: TextArtefacts
+    messages: Iterable[artefacts_pb2.Artefact],
+    field: str,
+    card: ModelCard,
+    artefacts: TextArtefacts,
 ) -> list[Word]:
     """Returns the words of artefacts of the kind TOKENS. Raises as `text_from_pb` does."""
     found = _artefacts(messages, field)
@@ -52,7 +55,9 @@ def _artefacts(messages: Iterable[artefacts_pb2.Artefact], field: str) -> Mappin
     return {own: artefact_from_pb(message, own) for own, message in named.items()}
 
 
-async def _words(artefacts: Mapping[str, Artefact], card: Card, read: TextArtefacts) -> list[Word]:
+async def _words(
+    artefacts: Mapping[str, Artefact], card: ModelCard, read: TextArtefacts
+) -> list[Word]:
     words: dict[str, Word] = {}
     for field, artefact in artefacts.items():
         word = await read.word(artefact, field, card)

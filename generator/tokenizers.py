@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.words import Word, count_tokens, is_known, prompt_of
 
 FOLDER = "tokenizer"
@@ -21,7 +21,7 @@ class Tokenizers:
         self._lock = threading.Lock()
         self._tokenizers: dict[Path, Any] = {}
 
-    def count(self, card: Card, texts: Sequence[str], words: Sequence[Word] = ()) -> list[int]:
+    def count(self, card: ModelCard, texts: Sequence[str], words: Sequence[Word] = ()) -> list[int]:
         """Returns the tokens of each text with its begin and end, had the encoder no limit.
 
         Pseudo-words in the texts count as many as they have vectors.
@@ -30,12 +30,12 @@ class Tokenizers:
             tokenizer = self._of(card)
             return [count_tokens(tokenizer, prompt_of(text, words)) for text in texts]
 
-    def know(self, card: Card, word: str) -> bool:
+    def know(self, card: ModelCard, word: str) -> bool:
         """Says whether a word is one token already."""
         with self._lock:
             return is_known(self._of(card), word)
 
-    def _of(self, card: Card) -> Any:
+    def _of(self, card: ModelCard) -> Any:
         tokenizer = self._tokenizers.get(card.folder)
         if tokenizer is None:
             from transformers import AutoTokenizer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from prompter.asking import ask
 from prompter.guides import PICTURES
 from prompter.llm import LanguageModel, Reply, Task
-from prompter.plan import Plan
+from prompter.plan import Combinations
 from prompter.strategy import Prompt, read_lines, seed_of, seeded_random
 from prompter.styles import name_styles
 from prompter.subject import Subject, with_article
@@ -46,7 +46,7 @@ class PictureStrategy:
             raise ValueError(f"{self.id} prompts need a language model")
         styles = await name_styles(subject, seed, llm, deadline) if self.styles else [PHOTO]
         lists = [styles, *(_words(name, subject) for name in _SCENE if self.scenes)]
-        plan = Plan(lists, seeded_random(subject.class_name, self.id, seed, "plan"))
+        plan = Combinations(lists, seeded_random(subject.class_name, self.id, seed, "plan"))
         writer = _Writer(subject, (self.id, seed), llm, plan)
         for start in range(0, count, llm.chunk):
             size = llm.chunk if llm.whole_chunks else min(llm.chunk, count - start)
@@ -58,7 +58,7 @@ class _Writer:
     """Writes one request's prompts and remembers them, so that none says what another does."""
 
     def __init__(
-        self, subject: Subject, seed: tuple[str, int], llm: LanguageModel, plan: Plan
+        self, subject: Subject, seed: tuple[str, int], llm: LanguageModel, plan: Combinations
     ) -> None:
         self._subject, self._seed, self._llm, self._plan = subject, seed, llm, plan
         self._written: dict[int, frozenset[str]] = {}

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 
 
-class Plan:
+class Combinations:
     """Combination i of a seeded plan: one word of each list.
 
     Each list is shuffled and cycled through, so that every place comes once before any comes twice,

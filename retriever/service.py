@@ -20,7 +20,7 @@ from retriever.screening.protected import ProtectedLibrary
 from retriever.screening.safety import safety_id
 from retriever.searching import Searcher
 from servicekit.errors import InvalidArgument, Unavailable
-from servicekit.operations import OperationRunner, Progress
+from servicekit.operations import OperationRunner, RunProgress
 from servicekit.storage import ObjectStore, to_key
 
 # gRPC's limit of a message is 4 MiB; a little is left for framing.
@@ -105,7 +105,7 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
         if record is not None and record.pool_uri == request.pool_uri:
             check_encoder(record, parts.embedder.encoder_id)
 
-        async def work(progress: Progress) -> pb.Index:
+        async def work(progress: RunProgress) -> pb.Index:
             def report(done: BuildProgress) -> None:
                 progress.update(messages.to_metadata(done))
 

@@ -24,7 +24,7 @@ from servicekit.errors import (
     Precondition,
     to_status,
 )
-from servicekit.runs import Progress, Run, Work
+from servicekit.runs import Run, RunProgress, Work
 from servicekit.storage import ObjectStore
 
 _PAGE_SIZE, _LARGEST_PAGE = 100, 1000
@@ -33,7 +33,7 @@ _CLOSING_SECONDS = 3.0
 # Kept from the caller's deadline, so that the answer arrives before it.
 _MARGIN_SECONDS = 0.2
 
-__all__ = ["OperationRunner", "OperationsServicer", "Progress", "Work", "wait_for"]
+__all__ = ["OperationRunner", "OperationsServicer", "RunProgress", "Work", "wait_for"]
 
 
 class OperationRunner:

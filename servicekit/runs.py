@@ -14,7 +14,7 @@ _SAVE_EVERY_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Progress:
+class RunProgress:
     """Where running work reports its metadata."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Progress:
         self.latest = metadata
 
 
-Work = Callable[[Progress], Awaitable[Message]]
+Work = Callable[[RunProgress], Awaitable[Message]]
 
 
 class Run:
@@ -46,7 +46,7 @@ class Run:
         self.name = name
         self.is_cancelled = False
         self._service, self._write, self._forget = service, write, forget
-        self._progress = Progress()
+        self._progress = RunProgress()
         self._saved: Message | None = None
         self._is_interrupted = False
         self._work = asyncio.create_task(_call(work, self._progress), name=name)
@@ -116,7 +116,7 @@ class Run:
         return operation
 
 
-def _call(work: Work, progress: Progress) -> Coroutine[Any, Any, Message]:
+def _call(work: Work, progress: RunProgress) -> Coroutine[Any, Any, Message]:
     async def call() -> Message:
         return await work(progress)
 

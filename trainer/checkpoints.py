@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunState:
     """How far a run is: steps done, seconds trained, and the losses of the latest steps.
 
     `reports` are the metrics so far: each has "step" and "values", by name. Of the steps since the
@@ -33,7 +33,7 @@ class Progress:
 
 
 def save(
-    path: Path, spec_digest: str, model: Module, optimizer: Optimizer, progress: Progress
+    path: Path, spec_digest: str, model: Module, optimizer: Optimizer, progress: RunState
 ) -> None:
     """Replaces the checkpoint at `path` in one step; a crash leaves the old or the new one."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -43,22 +43,22 @@ def save(
     _write(path, tensors, {"facts": json.dumps(facts)})
 
 
-def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -> Progress:
+def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -> RunState:
     """Loads the checkpoint at `path` into model and optimiser and returns its progress.
 
     Without a checkpoint, with a damaged one, or with that of another spec, nothing is loaded and
     the run starts anew.
     """
     if not path.exists():
-        return Progress()
+        return RunState()
     try:
         with safe_open(str(path), framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
             if facts.get("spec") != spec_digest:
-                return Progress()
+                return RunState()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:  # the machine went down before the file reached the disk
-        return Progress()
+        return RunState()
     model.load_state_dict(_under("model.", tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer.", tensors).items():
@@ -67,7 +67,7 @@ def restore(path: Path, spec_digest: str, model: Module, optimizer: Optimizer) -
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     kept = facts["progress"]
     lists = {name: tuple(kept[name]) for name in ("recent_losses", "sums", "reports")}
-    return Progress(**{**kept, **lists})
+    return RunState(**{**kept, **lists})
 
 
 def read_step(path: Path, spec_digest: str) -> int:

@@ -12,7 +12,7 @@ from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 
 from servicekit.errors import InvalidArgument, NotFound
-from servicekit.operations import OperationRunner, Progress, Work
+from servicekit.operations import OperationRunner, RunProgress, Work
 from trainer import recipes
 from trainer.classifiers.table import any_of_timm, classifiers
 from trainer.defaults import resolve, smallest_image
@@ -21,7 +21,7 @@ from trainer.messages.calls import CALLS, call_of
 from trainer.messages.training_runs import request_from_pb, run_to_pb
 from trainer.messages.tunings import methods_to_pb, tuning_request
 from trainer.runs import JobRequest
-from trainer.trainer import Step, Trainer
+from trainer.trainer import Trainer, TrainingProgress
 from trainer.tunings.defaults import resolve_tuning
 
 _RUNS, _TUNINGS = "trainingRuns", "tunings"
@@ -78,8 +78,8 @@ class TrainerService(rpc.TrainerServiceServicer):
     def _work(self, run: str, wanted: JobRequest, *, is_found: bool = False) -> Work:
         call = call_of(run)
 
-        async def work(progress: Progress) -> Message:
-            def on_step(step: Step) -> None:
+        async def work(progress: RunProgress) -> Message:
+            def on_step(step: TrainingProgress) -> None:
                 progress.update(call.metadata(step))
 
             result = await self._trainer.train(run, wanted, on_step, is_found=is_found)

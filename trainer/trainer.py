@@ -16,7 +16,7 @@ from trainer.settings import TrainerSettings
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingProgress:
     """Progress of a run."""
 
     done: int
@@ -25,7 +25,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a run would take: its request with the defaults filled in, room in the cache, pace."""
 
     request: RunRequest
@@ -33,7 +33,7 @@ class Plan:
     pace: Pace
 
 
-OnStep = Callable[[Step], None]
+OnStep = Callable[[TrainingProgress], None]
 
 
 class Trainer:
@@ -81,7 +81,7 @@ class Trainer:
         await asyncio.to_thread(self._history.add, run, request, call)
         return request
 
-    async def plan(self, request: RunRequest, planned_count: int) -> Plan:
+    async def plan(self, request: RunRequest, planned_count: int) -> TrainingPlan:
         """Checks a training run as `admit` does, with synthetic images that are not made yet.
 
         Nothing is kept. Raises InvalidArgument or Precondition.
@@ -92,7 +92,7 @@ class Trainer:
         entries = images.cache_entries(request, planned_count)
         self._launcher.check(request, entries)
         pace = await asyncio.to_thread(self._paces.get, kind.pace_key(request))
-        return Plan(request, sum(entries.values()), pace)
+        return TrainingPlan(request, sum(entries.values()), pace)
 
     async def train(
         self, run: str, request: JobRequest, on_step: OnStep, *, is_found: bool = False
@@ -107,13 +107,13 @@ class Trainer:
             result = await asyncio.to_thread(self._history.result, run)
             if result is not None:
                 return result
-            on_step(Step(0, request.step_count, 0.0))
+            on_step(TrainingProgress(0, request.step_count, 0.0))
             for metrics in await asyncio.to_thread(self._history.metrics, run):
                 log.append(metrics)
 
             def on_report(report: Report) -> None:
                 log.append(Metrics(report.step, report.values))
-                on_step(Step(report.step, request.step_count, report.images_per_second))
+                on_step(TrainingProgress(report.step, request.step_count, report.images_per_second))
 
             if not is_found:
                 await self._launcher.start(run, request)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from servicekit.devices import find_device
 from trainer import recipes
-from trainer.checkpoints import Progress, read_step, restore, save
+from trainer.checkpoints import RunState, read_step, restore, save
 from trainer.distribution import joined, share_newest
 from trainer.jobs.base import Job
 from trainer.runs import JobSpec
@@ -92,7 +92,7 @@ class _Steps:
         self._reported_at = self._saved_at = time.monotonic()
         self._fresh = 0  # steps since the last report, or since the start if that is later
 
-    def run(self, progress: Progress) -> Progress:
+    def run(self, progress: RunState) -> RunState:
         """Does the steps that are left."""
         spec, job = self._spec, self._job
         report_every = max(1, spec.step_count // _REPORTS)
@@ -119,7 +119,7 @@ class _Steps:
                 break
         return progress
 
-    def _read(self, progress: Progress, unread: list[Tensor]) -> Progress:
+    def _read(self, progress: RunState, unread: list[Tensor]) -> RunState:
         losses = progress.recent_losses
         sums = progress.sums or (0.0,) * (len(self._job.metrics) - 1)
         for number, (loss, *others) in enumerate(torch.stack(unread).tolist(), 1):
@@ -135,7 +135,7 @@ class _Steps:
             unreported=progress.unreported + len(unread),
         )
 
-    def _report(self, progress: Progress) -> Progress:
+    def _report(self, progress: RunState) -> RunState:
         count, now = progress.unreported, time.monotonic()
         loss = float(np.mean(progress.recent_losses[-count:]))
         means = (loss, *(total / count for total in progress.sums))
@@ -147,7 +147,7 @@ class _Steps:
         self._reported_at, self._fresh = now, 0
         return replace(progress, reports=(*progress.reports, report), sums=(), unreported=0)
 
-    def _save(self, progress: Progress) -> None:
+    def _save(self, progress: RunState) -> None:
         path = Path(self._spec.folder) / CHECKPOINT
         save(path, self._spec.digest(), self._job.model, self._job.optimizer, progress)
         self._emit({"event": "checkpoint", "step": progress.step})

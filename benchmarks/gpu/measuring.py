@@ -16,7 +16,7 @@ from diffusion.errors import BrokenImage
 from diffusion.registry import Registry, scan
 from generator.engine.engine import Engine
 from generator.engine.items import Item
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 from generator.engine.settings import EngineSettings
 
 GUIDANCE = 5.0
@@ -76,7 +76,7 @@ def _engine_figures(bench: _Bench, rate: float) -> dict[str, Any]:
 
 def _model_figures(bench: _Bench) -> dict[str, Any]:
     shape = bench.shape
-    model = Model(bench.registry.card(shape.name), bench.settings)
+    model = LoadedModel(bench.registry.card(shape.name), bench.settings)
     most = shape.batch_sizes[-1]
     items = [item(shape, seed, shape.steps) for seed in range(most)]
     with torch.inference_mode():

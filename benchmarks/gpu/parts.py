@@ -11,12 +11,12 @@ from benchmarks.gpu.work import seconds, synchronise
 from generator.engine.denoising import Denoising
 from generator.engine.items import Item
 from generator.engine.line import Ticket
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 
 _FEW = 10
 
 
-def step_seconds(model: Model, items: Sequence[Item]) -> tuple[float, float]:
+def step_seconds(model: LoadedModel, items: Sequence[Item]) -> tuple[float, float]:
     """Returns what the host spends on a step, and on a step whose U-Net costs nothing.
 
     The device is not waited for in a step, so that its own time is not in it as long as it has
@@ -27,7 +27,7 @@ def step_seconds(model: Model, items: Sequence[Item]) -> tuple[float, float]:
         return whole, _host_seconds(model, items)
 
 
-def decode_seconds(model: Model, items: Sequence[Item]) -> tuple[float, float]:
+def decode_seconds(model: LoadedModel, items: Sequence[Item]) -> tuple[float, float]:
     """Returns how long decoding takes of making all items, and how long all takes."""
     spent = []
     decode = model.autoencoder.decode
@@ -42,7 +42,7 @@ def decode_seconds(model: Model, items: Sequence[Item]) -> tuple[float, float]:
     return sum(spent), whole
 
 
-def _host_seconds(model: Model, items: Sequence[Item]) -> float:
+def _host_seconds(model: LoadedModel, items: Sequence[Item]) -> float:
     """Returns the least seconds of steps in which nobody joins or leaves."""
     denoising = _begun(model, items)
     spent = []
@@ -55,13 +55,13 @@ def _host_seconds(model: Model, items: Sequence[Item]) -> float:
     return min(spent[1:] or spent)
 
 
-def _make(model: Model, items: Sequence[Item]) -> None:
+def _make(model: LoadedModel, items: Sequence[Item]) -> None:
     denoising = _begun(model, items)
     while len(denoising):
         denoising.step()
 
 
-def _begun(model: Model, items: Sequence[Item]) -> Denoising:
+def _begun(model: LoadedModel, items: Sequence[Item]) -> Denoising:
     denoising = Denoising(model, fixed=False)
     denoising.admit([Ticket(item) for item in items])
     return denoising

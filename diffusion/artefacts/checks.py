@@ -6,12 +6,12 @@ from torch import Tensor
 
 from diffusion.artefacts.errors import BadArtefact, mismatch
 from diffusion.artefacts.facts import Facts, Kind
-from diffusion.card import Card
+from diffusion.card import ModelCard
 
 _BEGIN_AND_END = 2  # Tokens of every text.
 
 
-def check_fits(facts: Facts, tensors: Mapping[str, Tensor], uri: str, card: Card) -> None:
+def check_fits(facts: Facts, tensors: Mapping[str, Tensor], uri: str, card: ModelCard) -> None:
     """Raises BadArtefact unless the artefact at `uri` was made for this model.
 
     Of TOKENS and CONDITIONING all shapes are checked. Those of UNET and ADAPTER are checked where
@@ -28,7 +28,7 @@ def check_fits(facts: Facts, tensors: Mapping[str, Tensor], uri: str, card: Card
         _SHAPES[facts.kind](tensors, uri, card)
 
 
-def _check_tokens(tensors: Mapping[str, Tensor], uri: str, card: Card) -> None:
+def _check_tokens(tensors: Mapping[str, Tensor], uri: str, card: ModelCard) -> None:
     widths = dict(card.token_widths)
     _check_names(tensors, widths, uri, card)
     counts = {len(tensor) for tensor in tensors.values() if tensor.ndim == 2}
@@ -48,7 +48,7 @@ def _check_tokens(tensors: Mapping[str, Tensor], uri: str, card: Card) -> None:
         )
 
 
-def _check_conditioning(tensors: Mapping[str, Tensor], uri: str, card: Card) -> None:
+def _check_conditioning(tensors: Mapping[str, Tensor], uri: str, card: ModelCard) -> None:
     _check_names(tensors, card.text_shapes, uri, card)
     for name, shape in card.text_shapes.items():
         if (found := tuple(tensors[name].shape)) != shape:
@@ -59,7 +59,7 @@ def _check_conditioning(tensors: Mapping[str, Tensor], uri: str, card: Card) -> 
 
 
 def _check_names(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, object], uri: str, card: Card
+    tensors: Mapping[str, Tensor], expected: Mapping[str, object], uri: str, card: ModelCard
 ) -> None:
     if tensors.keys() != expected.keys():
         raise mismatch(
@@ -68,7 +68,7 @@ def _check_names(
         )
 
 
-_SHAPES: Mapping[Kind, Callable[[Mapping[str, Tensor], str, Card], None]] = {
+_SHAPES: Mapping[Kind, Callable[[Mapping[str, Tensor], str, ModelCard], None]] = {
     Kind.TOKENS: _check_tokens,
     Kind.CONDITIONING: _check_conditioning,
 }

@@ -32,7 +32,7 @@ class Artefact:
 class Facts:
     """What the header of an artefact says of it.
 
-    `base` is the digest of the model that it was made for (Card.digest). `method` learned it,
+    `base` is the digest of the model that it was made for (ModelCard.digest). `method` learned it,
     `class_name` is the class that it stands for, "" for a whole data set. `data` and `recipe` are
     the digests of what it was learned from and of how. `word` is the pseudo-word of TOKENS, which
     is written in texts as it stands here, and "" otherwise.

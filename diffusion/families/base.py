@@ -11,7 +11,7 @@ from diffusion.folder import ModelFolder
 from diffusion.words import Prompt
 
 if TYPE_CHECKING:
-    from diffusion.card import Card
+    from diffusion.card import ModelCard
 
 # Names of inputs. A family reads those that it knows.
 TEXT = "text"  # The matrix [m, d] of a text.
@@ -53,7 +53,7 @@ class Family(Protocol):
     ) -> Mapping[str, Tensor]:
         """Returns what stands for some prompts, each tensor with a row per prompt."""
 
-    def constant_inputs(self, card: "Card") -> Inputs:
+    def constant_inputs(self, card: "ModelCard") -> Inputs:
         """Returns what every row is given, where its condition gives nothing else."""
 
     def embedding_inputs(

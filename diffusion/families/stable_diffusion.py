@@ -13,7 +13,7 @@ from diffusion.folder import ModelFolder
 from diffusion.words import Prompt, token_rows, vectors_in_place
 
 if TYPE_CHECKING:
-    from diffusion.card import Card
+    from diffusion.card import ModelCard
 
 
 class StableDiffusion:
@@ -47,7 +47,7 @@ class StableDiffusion:
 
         return {TEXT: in_chunks(encode, (rows.ids, rows.places), ENCODER_ROWS, pad=True)}
 
-    def constant_inputs(self, card: "Card") -> Inputs:
+    def constant_inputs(self, card: "ModelCard") -> Inputs:
         """With an adapter, rows that have no image embedding have one of no weight."""
         if IMAGE_EMBEDDING not in card.accepts:
             return {}

@@ -15,7 +15,7 @@ from diffusion.folder import ModelFolder
 from diffusion.words import Prompt, token_rows, vectors_in_place
 
 if TYPE_CHECKING:
-    from diffusion.card import Card
+    from diffusion.card import ModelCard
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -75,7 +75,7 @@ class StableDiffusionXL(StableDiffusion):
             POOLED_TEXT: rows[:, -pooled_width:],
         }
 
-    def constant_inputs(self, card: "Card") -> Inputs:
+    def constant_inputs(self, card: "ModelCard") -> Inputs:
         """Says that the whole of an image of the model's size is wanted: size, crop, size."""
         size = (card.height, card.width)
         sizes = torch.tensor([*size, 0, 0, *size], dtype=torch.float32)

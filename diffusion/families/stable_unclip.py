@@ -11,7 +11,7 @@ from diffusion.families.stable_diffusion import StableDiffusion
 from diffusion.noise import normal
 
 if TYPE_CHECKING:
-    from diffusion.card import Card
+    from diffusion.card import ModelCard
 
 
 class StableUnclip(StableDiffusion):
@@ -25,7 +25,7 @@ class StableUnclip(StableDiffusion):
     needs_image = True
     takes_adapter = False
 
-    def constant_inputs(self, card: "Card") -> Inputs:
+    def constant_inputs(self, card: "ModelCard") -> Inputs:
         return {}
 
     def embedding_inputs(

@@ -10,7 +10,7 @@ from gateway.api.catalog import Catalog, Times
 from gateway.api.messages import Resource, to_pb
 from gateway.api.progress_messages import described
 from gateway.durable.durable import Durable
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.state import State
 from servicekit.errors import NotFound, Precondition, ServiceError, Unavailable, to_status
 
@@ -20,7 +20,9 @@ _PREFIX = "operations/"
 class DurableOperations:
     """The runner behind OperationsServicer. An operation is named for its resource."""
 
-    def __init__(self, durable: Durable, catalog: Catalog, progress: dict[str, Progress]) -> None:
+    def __init__(
+        self, durable: Durable, catalog: Catalog, progress: dict[str, WorkProgress]
+    ) -> None:
         self._durable = durable
         self._catalog = catalog
         self._progress = progress

@@ -1,13 +1,13 @@
-"""Progress to its proto."""
+"""Progress of running work to its proto."""
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.durable.progress import MOST_NOTICES, Progress
+from gateway.durable.progress import MOST_NOTICES, WorkProgress
 
 
-def described(progress: Progress | None) -> pb.OperationProgress:
+def described(progress: WorkProgress | None) -> pb.OperationProgress:
     """Returns the proto of progress; of a study's, what its current part does."""
-    progress = progress or Progress()
+    progress = progress or WorkProgress()
     shown = progress.child or progress
     message = pb.OperationProgress(
         stage=shown.stage,

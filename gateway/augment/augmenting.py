@@ -15,11 +15,11 @@ from gateway.augment.recognition import ClassRecognition, warnings_of
 from gateway.augment.searching import Searching
 from gateway.augment.used_models import check_models, need_model
 from gateway.context import Context
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import step
 from gateway.methods.base import Method
 from gateway.methods.registry import method_of, parse_parameters
-from gateway.plan import ModelInfo, Plan
+from gateway.plan import GeneratorModel, Plan
 from servicekit.storage import delete_many, to_uri
 
 
@@ -69,17 +69,17 @@ async def _make(
     context: Context,
     augmentation: Augmentation,
     dataset: Dataset,
-    progress: Progress,
+    progress: WorkProgress,
     folder: str,
 ) -> _Made:
     recipe = augmentation.recipe
     method = method_of(recipe.method)
     plan = Plan(dataset.digest, recipe, method, parse_parameters(method, recipe.parameters), "")
-    model: ModelInfo | None = None
+    model: GeneratorModel | None = None
     if method.model:
         values = await step("model", lambda: _model(context, method))
         tuples = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
-        model = ModelInfo(**values | tuples)
+        model = GeneratorModel(**values | tuples)
         plan = replace(plan, model_digest=model.digest)
     materials = await collect(context, dataset, plan, model, progress)
     prompts = tuple(material.figures for material in materials.values() if material.figures)
@@ -105,7 +105,7 @@ def _write(
     context: Context,
     augmentation: Augmentation,
     made: _Made,
-    progress: Progress,
+    progress: WorkProgress,
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
     accepted, rejected = (f"{augmentation.name}/{one}.parquet" for one in ("manifest", "rejected"))

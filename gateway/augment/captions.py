@@ -9,7 +9,7 @@ from gateway.clients.captioner import Caption, CaptionRequest
 from gateway.context import Context
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, step, steps
 from imaging.decode import VERSION as DECODER
 from servicekit.errors import Precondition, ServiceError
@@ -27,7 +27,7 @@ def prefix_of(display_name: str) -> str:
 
 
 async def caption(
-    context: Context, images: Sequence[DatasetItem], names: Names, progress: Progress
+    context: Context, images: Sequence[DatasetItem], names: Names, progress: WorkProgress
 ) -> dict[str, str]:
     """Returns the caption of each image by item id; images that cannot be captioned are missing.
 

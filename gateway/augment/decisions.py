@@ -18,7 +18,7 @@ from gateway.augment.outcomes import Outcome
 from gateway.augment.output import Counts, Output
 from gateway.augment.rejections import BY_PERSON, MESSAGE
 from gateway.augment.seen import Seen
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.plan import Item, Plan
 from servicekit.storage import ObjectStore
 
@@ -42,7 +42,7 @@ class Decisions:
         folder: str,
         plan: Plan,
         model: str,
-        progress: Progress,
+        progress: WorkProgress,
         rejections: Set[str] = frozenset(),
     ) -> None:
         """`rejections` are the ids of items that a person rejected."""

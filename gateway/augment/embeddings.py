@@ -16,7 +16,7 @@ from gateway.clients.generator import IMAGES_PER_CALL
 from gateway.context import Context
 from gateway.datasets.manifest import DatasetItem
 from gateway.digests import digest
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 from imaging.decode import VERSION as DECODER
 from servicekit.storage import ObjectStore
 
@@ -31,7 +31,7 @@ class Embeddings:
     `memory_mib` of the settings, by the digest of their members.
     """
 
-    def __init__(self, context: Context, model: ModelInfo) -> None:
+    def __init__(self, context: Context, model: GeneratorModel) -> None:
         self._context = context
         self._model = model
         self._memory: OrderedDict[str, Array] = OrderedDict()

@@ -16,11 +16,11 @@ from gateway.augment.lengths import (
     shorter_names,
 )
 from gateway.context import Context
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import step
 from gateway.methods.artefacts import Artefact, ArtefactKind
 from gateway.methods.base import ClassMaterial, Draft, MixedText, PromptText, Slot
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 
 # A text, and the artefacts whose words may stand in it.
 Worded = tuple[tuple[Artefact, ...], str]
@@ -33,9 +33,9 @@ _FAR_SIZE = 2.0
 
 async def with_short_names(
     context: Context,
-    model: ModelInfo,
+    model: GeneratorModel,
     materials: Mapping[str, ClassMaterial],
-    progress: Progress,
+    progress: WorkProgress,
 ) -> dict[str, ClassMaterial]:
     """Returns the classes with names that no text encoder cuts away, and says which it changed."""
     names = {name: material.display_name for name, material in materials.items()}
@@ -66,7 +66,10 @@ async def with_short_names(
 
 
 async def look_at_lengths(
-    context: Context, model: ModelInfo, prompts: Callable[[], set[Worded]], progress: Progress
+    context: Context,
+    model: GeneratorModel,
+    prompts: Callable[[], set[Worded]],
+    progress: WorkProgress,
 ) -> PromptLengths:
     """Counts the prompts that the model's text encoder cuts, and says so."""
 
@@ -92,7 +95,7 @@ def _spread(prompts: Iterable[Worded]) -> list[Worded]:
     return texts[:: -(-len(texts) // MOST_TEXTS)] if texts else []
 
 
-def size_notice(model: ModelInfo, materials: Mapping[str, ClassMaterial]) -> str:
+def size_notice(model: GeneratorModel, materials: Mapping[str, ClassMaterial]) -> str:
     """Returns that the model's images have another size than those of the data; "" if they have
     not, by far."""
     sizes = [(p.width, p.height) for material in materials.values() for p in material.parents]

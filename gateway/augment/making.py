@@ -21,11 +21,11 @@ from gateway.augment.rounds import Round
 from gateway.augment.shards import ShardMaker
 from gateway.clients.generator import Sampling
 from gateway.context import Context
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import in_order, step
 from gateway.durable.worker import Worker
 from gateway.methods.base import ClassMaterial, Slot
-from gateway.plan import Item, ModelInfo, Plan, Sample
+from gateway.plan import GeneratorModel, Item, Plan, Sample
 from servicekit.errors import Precondition
 
 # Rounds after the first in which rejected images are replaced; those in which a person rejected
@@ -39,10 +39,10 @@ class Making:
 
     context: Context
     plan: Plan
-    model: ModelInfo
+    model: GeneratorModel
     materials: Mapping[str, ClassMaterial]
     protected_manifest_uri: str
-    progress: Progress
+    progress: WorkProgress
     job: str
     folder: str  # Of the store, for what is decided.
 

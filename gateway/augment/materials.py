@@ -15,15 +15,19 @@ from gateway.augment.tuning import with_learned
 from gateway.context import Context
 from gateway.datasets import manifest
 from gateway.datasets.manifest import DatasetItem
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.methods.artefacts import CLASS
 from gateway.methods.base import ClassMaterial
-from gateway.plan import ModelInfo, Plan
+from gateway.plan import GeneratorModel, Plan
 from servicekit.storage import to_key
 
 
 async def collect(
-    context: Context, dataset: Dataset, plan: Plan, model: ModelInfo | None, progress: Progress
+    context: Context,
+    dataset: Dataset,
+    plan: Plan,
+    model: GeneratorModel | None,
+    progress: WorkProgress,
 ) -> dict[str, ClassMaterial]:
     """Returns what is known about every class to augment, by class name."""
     data = await asyncio.to_thread(context.store.get, to_key(dataset.manifest_uri))
@@ -78,7 +82,7 @@ def classes_of(
 
 
 async def _with_captions(
-    context: Context, materials: Mapping[str, ClassMaterial], progress: Progress
+    context: Context, materials: Mapping[str, ClassMaterial], progress: WorkProgress
 ) -> dict[str, ClassMaterial]:
     images = [parent for material in materials.values() for parent in material.parents]
     called = {name: material.display_name for name, material in materials.items()}

@@ -16,7 +16,7 @@ from gateway.augment.senses import (
     plain_of,
 )
 from gateway.context import Context
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, step, steps
 from gateway.methods.base import ClassMaterial
 from gateway.plan import Plan
@@ -31,7 +31,7 @@ async def find_senses(
     plan: Plan,
     materials: Mapping[str, ClassMaterial],
     called: Mapping[str, str],
-    progress: Progress,
+    progress: WorkProgress,
 ) -> dict[str, SenseChoice]:
     """Returns the sense of every class of `materials` that anybody knows a meaning of.
 

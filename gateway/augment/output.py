@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from gateway.augment.outcomes import Outcome
 from gateway.augment.parts import Parts
-from gateway.augment.rows import ACCEPTED, REJECTED, RejectedRow, Row, columns_of, to_chunks
+from gateway.augment.rows import ACCEPTED, REJECTED, ManifestRow, RejectedRow, columns_of, to_chunks
 from gateway.digests import Plain, canonical
 from gateway.plan import Item, Plan
 from servicekit.storage import ObjectStore
@@ -75,7 +75,7 @@ class Output:
 
     def accept(self, plan: Plan, item: Item, outcome: Outcome, **how: Any) -> None:
         """Adds an accepted image. `how` holds columns that depend on the kind of method."""
-        row = Row(
+        row = ManifestRow(
             item_id=item.item_id,
             image_uri=outcome.image_uri,
             sha256=outcome.sha256,

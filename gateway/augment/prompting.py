@@ -15,7 +15,7 @@ from gateway.augment.senses import SenseChoice
 from gateway.clients.prompter import Prompt, PromptRequest
 from gateway.context import Context
 from gateway.digests import seed_of
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, steps
 from gateway.methods.base import ClassMaterial, StyledPrompt
 from gateway.plan import Plan
@@ -33,7 +33,7 @@ async def with_prompts(
     plan: Plan,
     materials: Mapping[str, ClassMaterial],
     called: Mapping[str, str],
-    progress: Progress,
+    progress: WorkProgress,
 ) -> dict[str, ClassMaterial]:
     """Returns the classes with their prompts, and with their senses if the method needs them.
 

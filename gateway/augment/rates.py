@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from gateway.api.resources import Recipe
 from gateway.digests import digest
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore
 
@@ -65,7 +65,7 @@ class Rates:
         self._store.put(_place(key), data, overwrite=True)
 
 
-def rate_key(recipe: Recipe, model: ModelInfo) -> str:
+def rate_key(recipe: Recipe, model: GeneratorModel) -> str:
     """Returns the key of what determines the pace of a recipe's images."""
     return digest(model.digest, recipe.method, recipe.steps, recipe.deterministic)
 

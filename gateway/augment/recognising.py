@@ -18,7 +18,7 @@ from gateway.augment.shards import shown_text
 from gateway.augment.tables import lowest_of_classes
 from gateway.context import Context
 from gateway.digests import digest
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, step, steps
 from gateway.methods.base import ClassMaterial
 
@@ -42,7 +42,7 @@ class Recognising:
         self._encoder = ""
 
     async def run(
-        self, materials: Mapping[str, ClassMaterial], output: Output, progress: Progress
+        self, materials: Mapping[str, ClassMaterial], output: Output, progress: WorkProgress
     ) -> tuple[ClassRecognition, ...]:
         """Returns the counts of every class of which an image was made; none of a single class."""
         if len(self.dataset.classes) < 2:

@@ -50,7 +50,7 @@ REJECTED = pa.schema(
 
 
 @dataclass(frozen=True)
-class Row:
+class ManifestRow:
     """One row of the manifest of accepted images."""
 
     item_id: str
@@ -89,7 +89,7 @@ class RejectedRow:
     message: str
 
 
-def columns_of(row: Row) -> dict[str, Any]:
+def columns_of(row: ManifestRow) -> dict[str, Any]:
     """Returns a row of accepted images as the manifest has it."""
     return {**vars(row), "parents": list(row.parents)}
 
@@ -113,7 +113,7 @@ def to_chunks(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:
     yield sink.taken()
 
 
-def write_rows(rows: Iterable[Row]) -> bytes:
+def write_rows(rows: Iterable[ManifestRow]) -> bytes:
     """Returns the parquet file of rows in the given order; equal rows give equal bytes."""
     columns = map(columns_of, rows)
     groups = iter(lambda: list(islice(columns, GROUP)), [])

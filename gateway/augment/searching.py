@@ -20,7 +20,7 @@ from gateway.clients.retriever import HITS_PER_SEARCH, Hit, PoolIndex
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.context import Context
 from gateway.digests import Plain
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, in_order, step
 from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import Item, Plan
@@ -48,7 +48,7 @@ class Searching:
     plan: Plan
     materials: Mapping[str, ClassMaterial]
     protected_manifest_uri: str
-    progress: Progress
+    progress: WorkProgress
     folder: str  # Of the store, for what is chosen.
 
     async def run(self) -> tuple[Output, list[Shortfall]]:

@@ -13,7 +13,7 @@ from gateway.clients.image_conditions import ImageCondition, ImageEmbedding
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.context import Context
 from gateway.methods.base import ClassMaterial, EmbeddingMix, MixedText, PromptText
-from gateway.plan import Item, ModelInfo, Sample
+from gateway.plan import GeneratorModel, Item, Sample
 from servicekit.errors import Precondition, ServiceError
 from servicekit.together import together
 
@@ -26,7 +26,7 @@ class ShardMaker:
     """
 
     context: Context
-    model: ModelInfo
+    model: GeneratorModel
     embeddings: Embeddings
     materials: Mapping[str, ClassMaterial]
     sampling: Sampling

@@ -13,11 +13,11 @@ from typing import Any
 from gateway.clients.tunings import Tuned, TuningRequest
 from gateway.context import Context
 from gateway.digests import digest
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, step, steps
 from gateway.methods.artefacts import ArtefactKind, Learned, Tuning
 from gateway.methods.base import ClassMaterial
-from gateway.plan import ModelInfo, Plan
+from gateway.plan import GeneratorModel, Plan
 from servicekit.errors import Precondition
 
 _MOST_TEMPLATES = 256
@@ -28,10 +28,10 @@ _OF_ONE_CLASS = {"CLASS_EMPTY", "LOSS_NOT_FINITE"}
 async def with_learned(
     context: Context,
     plan: Plan,
-    model: ModelInfo,
+    model: GeneratorModel,
     manifest_uri: str,
     materials: Mapping[str, ClassMaterial],
-    progress: Progress,
+    progress: WorkProgress,
 ) -> dict[str, ClassMaterial]:
     """Returns the classes with what was learned of them, and says how well."""
     need = _need_of(plan)
@@ -69,7 +69,7 @@ def _artefact(plain: Mapping[str, Any]) -> Learned:
 
 
 def _request(
-    plan: Plan, model: ModelInfo, manifest_uri: str, materials: Sequence[ClassMaterial]
+    plan: Plan, model: GeneratorModel, manifest_uri: str, materials: Sequence[ClassMaterial]
 ) -> TuningRequest:
     templates = dict.fromkeys(prompt for one in materials for prompt in one.prompts)
     return TuningRequest(
@@ -87,7 +87,7 @@ def _request(
 
 
 async def _tuned(
-    context: Context, wanted: TuningRequest, dataset_digest: str, model: ModelInfo, code: str
+    context: Context, wanted: TuningRequest, dataset_digest: str, model: GeneratorModel, code: str
 ) -> dict[str, Any]:
     """Returns what came of one tuning, as plain data."""
     said = {name: value for name, value in asdict(wanted).items() if name != "manifest_uri"}
@@ -111,7 +111,7 @@ def _plain(tuned: Tuned) -> dict[str, Any]:
     return {**asdict(tuned), "learned": learned, "notes": list(tuned.notes)}
 
 
-def _tell(names: Sequence[str], result: Mapping[str, Any], progress: Progress) -> None:
+def _tell(names: Sequence[str], result: Mapping[str, Any], progress: WorkProgress) -> None:
     of = names[0] if len(names) == 1 else f"{len(names)} classes"
     if problem := result.get("problem"):
         progress.notice(f"warning: {of}: {problem}")

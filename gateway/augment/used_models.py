@@ -12,7 +12,7 @@ from gateway.clients.generator import Served
 from gateway.context import Context
 from gateway.methods.base import Method
 from gateway.methods.registry import method_of
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 from gateway.settings import GatewaySettings
 from servicekit.errors import Precondition
 
@@ -122,7 +122,7 @@ def differences(then: Models, now: Models) -> str:
     )
 
 
-def need_model(served: Served, method: Method) -> ModelInfo:
+def need_model(served: Served, method: Method) -> GeneratorModel:
     """Returns the diffusion model that a method names.
 
     Where there is none of that name, a method that needs image embeddings takes the one model that
@@ -154,7 +154,7 @@ def need_model(served: Served, method: Method) -> ModelInfo:
     )
 
 
-def _embedding(served: Served) -> list[ModelInfo]:
+def _embedding(served: Served) -> list[GeneratorModel]:
     """Returns the models that are conditioned on image embeddings."""
     return [m for m in served.models.values() if {"unclip", "adapter"} & set(m.image_conditions)]
 

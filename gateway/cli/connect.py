@@ -16,7 +16,7 @@ from servicekit.storage import ObjectStore, open_store
 
 
 @dataclass(frozen=True)
-class Connection:
+class Endpoints:
     """Where the services and the images are; what is not known is None."""
 
     gateway: str
@@ -48,7 +48,7 @@ class Connection:
 @asynccontextmanager
 async def connected(
     common: Common, roots: tuple[Path, ...], say: Callable[[str], None], *, start: bool = True
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[Endpoints]:
     """Opens the connection; ends the embedded system, if one was started, with the block.
 
     With `start` false none is started: CliError if no system runs here.
@@ -57,7 +57,7 @@ async def connected(
     if common.gateway:
         _tell_what_it_keeps(common, say)
         store = open_store(url) if url else None
-        yield Connection(common.gateway, common.trainer, store, is_own=False)
+        yield Endpoints(common.gateway, common.trainer, store, is_own=False)
         return
     running = running_in(common.state)
     if running and (running.is_shared or not start):
@@ -180,7 +180,7 @@ def own_store(state: Path) -> str:
     return (state.absolute() / "objects").as_uri()
 
 
-def _connection(state: Path, targets: Mapping[str, str], url: str, *, is_own: bool) -> Connection:
+def _connection(state: Path, targets: Mapping[str, str], url: str, *, is_own: bool) -> Endpoints:
     """The embedded system keeps its objects in a folder of its state, unless told otherwise."""
     store = open_store(url or own_store(state))
-    return Connection(targets["gateway"], targets.get("trainer"), store, is_own)
+    return Endpoints(targets["gateway"], targets.get("trainer"), store, is_own)

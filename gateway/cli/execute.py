@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """What a command answers: `document` with --json, else what `render` prints."""
 
     document: dict[str, Any]
@@ -40,7 +40,7 @@ GOES_ON = "The work goes on in the system. `variegate cancel NAME` stops it."
 
 def execute(
     common: Common,
-    work: "Callable[[Session], Awaitable[Outcome]]",
+    work: "Callable[[Session], Awaitable[CommandResult]]",
     *,
     roots: tuple[Path, ...] = (),
     start: bool = True,
@@ -55,7 +55,7 @@ def execute(
 
 
 def settle(
-    common: Common, work: Callable[[], Outcome], interrupted: str | Outcome = ""
+    common: Common, work: Callable[[], CommandResult], interrupted: str | CommandResult = ""
 ) -> NoReturn:
     """Runs `work` and exits: the one place that prints outcomes and errors.
 
@@ -63,7 +63,7 @@ def settle(
     """
 
     def conclude(number: signal.Signals) -> int:
-        if isinstance(interrupted, Outcome):
+        if isinstance(interrupted, CommandResult):
             return _show(common, interrupted)
         return _say(common, _interruption(number, interrupted))
 
@@ -80,7 +80,7 @@ def settle(
     raise typer.Exit(code)
 
 
-def _show(common: Common, outcome: Outcome) -> int:
+def _show(common: Common, outcome: CommandResult) -> int:
     if common.json:
         print(json_text(outcome.document), flush=True)
     else:
@@ -103,10 +103,10 @@ def checked(common: Common, work: Callable[[], T]) -> T:
 
 async def _run(
     common: Common,
-    work: "Callable[[Session], Awaitable[Outcome]]",
+    work: "Callable[[Session], Awaitable[CommandResult]]",
     roots: tuple[Path, ...],
     start: bool,
-) -> Outcome:
+) -> CommandResult:
     from gateway.cli.connect import connected
     from gateway.cli.progress import view
     from gateway.cli.session import open_session

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.cli.records import Record, records
+from gateway.cli.records import OutputRecord, records
 from gateway.cli.root import stored_resources
 
 # A part of a study begins with so much of its id.
@@ -19,7 +19,7 @@ class Needs:
     needed: frozenset[str]
     free: frozenset[str]
     unfinished: frozenset[str]
-    gone: tuple[Record, ...]
+    gone: tuple[OutputRecord, ...]
 
 
 def needs_of(state: Path, *, everything: bool) -> Needs:

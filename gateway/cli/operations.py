@@ -11,8 +11,8 @@ from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2
 from variegate.trainer.v1 import trainer_pb2
 
-from gateway.cli.progress import Step
-from gateway.cli.session import step_of
+from gateway.cli.progress import ProgressLine
+from gateway.cli.session import progress_line
 from servicekit.channels import open_channel
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Seen:
 
     name: str
     state: str
-    step: Step
+    step: ProgressLine
     started: float
     ended: float
     error: str
@@ -97,7 +97,11 @@ async def _listed(session: "Session", stub: Any) -> list[pb.Operation]:
 
 def _seen(operation: pb.Operation) -> Seen:
     progress = gateway_pb2.OperationProgress()
-    step = step_of(progress) if operation.metadata.Unpack(progress) else _training_step(operation)
+    step = (
+        progress_line(progress)
+        if operation.metadata.Unpack(progress)
+        else _training_step(operation)
+    )
     state = "done" if operation.done else "running"
     if operation.HasField("error"):
         state = "cancelled" if operation.error.code == _CANCELLED else "failed"
@@ -111,7 +115,7 @@ def _seen(operation: pb.Operation) -> Seen:
     )
 
 
-def _training_step(operation: pb.Operation) -> Step:
+def _training_step(operation: pb.Operation) -> ProgressLine:
     progress = trainer_pb2.CreateTrainingRunMetadata()
     operation.metadata.Unpack(progress)
-    return Step("train", progress.done_step_count, progress.total_step_count, unit="steps")
+    return ProgressLine("train", progress.done_step_count, progress.total_step_count, unit="steps")

@@ -28,7 +28,7 @@ MARKER = ".variegate.json"
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputFolder:
     """An output folder: what command fills it, and with which models, by role."""
 
     folder: Path
@@ -54,14 +54,14 @@ def check(out: Path, command: str, *, resume: bool, overwrite: bool) -> None:
         _check(out, command, resume=resume, overwrite=overwrite)
 
 
-def is_begun(place: Place) -> bool:
+def is_begun(place: OutputFolder) -> bool:
     """Says whether the folder holds an unfinished output of this very run."""
     marker = _read(place.folder) or {}
     same = marker.get("run") == place.command and marker.get("models") == dict(place.models)
     return same and marker.get("state") == "running"
 
 
-def claim(place: Place, *, resume: bool, overwrite: bool) -> None:
+def claim(place: OutputFolder, *, resume: bool, overwrite: bool) -> None:
     """Takes the folder or raises CliError, also if it holds the same with other models."""
     out = place.folder
     check(out, place.command, resume=resume, overwrite=overwrite)
@@ -98,7 +98,7 @@ def source_of(folder: Path) -> Path | None:
     return Path(source) if isinstance(source, str) and source else None
 
 
-def finish(place: Place, **facts: Any) -> None:
+def finish(place: OutputFolder, **facts: Any) -> None:
     """Marks the folder as finished, with facts for those who look."""
     _write(place, "finished", **facts)
 
@@ -197,7 +197,7 @@ def _read(out: Path) -> dict[str, Any] | None:
     return marker if isinstance(marker, dict) else None
 
 
-def _write(place: Place, state: str, **facts: Any) -> None:
+def _write(place: OutputFolder, state: str, **facts: Any) -> None:
     out = place.folder
     marker = {"run": place.command, "models": dict(place.models), "state": state, **facts}
     try:

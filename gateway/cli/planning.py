@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.failures import CliError
 from gateway.cli.progress import clock
 from gateway.cli.session import Session
@@ -31,7 +31,7 @@ _BLOCK, _IN_SHARD = 4096, 2048
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Estimates of all augmentations of a run, how often each is made, and of the training."""
 
     estimates: Mapping[str, pb.PlanAugmentationResponse]
@@ -114,7 +114,7 @@ async def _class_names(session: Session, parent: str, augmentation: pb.Augmentat
     return [one.class_name for one in dataset.classes]
 
 
-def lines(dataset: pb.Dataset, plan: Plan) -> list[str]:
+def lines(dataset: pb.Dataset, plan: RunPlan) -> list[str]:
     """The plan for people."""
     classes = dataset.classes
     train = sum(one.train_count for one in classes)
@@ -185,7 +185,9 @@ class Disk:
         return f"about {_size(self.usual)} of {_size(self.free)} free in {self.place}"
 
 
-def disks(session: Session, plan: Plan, out: Path, *, is_folder: bool, exports: bool) -> list[Disk]:
+def disks(
+    session: Session, plan: RunPlan, out: Path, *, is_folder: bool, exports: bool
+) -> list[Disk]:
     """The room needed, by file system: of the store, if it is on this machine, and the output."""
     wanted: list[tuple[Path, int, int]] = []
     store = store_folder(session)
@@ -216,7 +218,7 @@ def store_folder(session: Session) -> Path | None:
 
 
 async def agree(
-    session: Session, dataset: pb.Dataset, plan: Plan, room: list[Disk], *, yes: bool, asks: bool
+    session: Session, dataset: pb.Dataset, plan: RunPlan, room: list[Disk], *, yes: bool, asks: bool
 ) -> None:
     """Says the plan, and asks at a terminal where it takes long. Raises CliError to end the run.
 
@@ -249,7 +251,7 @@ async def agree(
         )
 
 
-def outcome(dataset: pb.Dataset, plan: Plan, room: list[Disk]) -> Outcome:
+def outcome(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> CommandResult:
     """What --plan answers."""
     text = [*lines(dataset, plan), *(f"disk     {disk.text}" for disk in room)]
 
@@ -257,10 +259,10 @@ def outcome(dataset: pb.Dataset, plan: Plan, room: list[Disk]) -> Outcome:
         for line in text:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    return Outcome(_document(plan, room), render)
+    return CommandResult(_document(plan, room), render)
 
 
-def _document(plan: Plan, room: list[Disk]) -> dict[str, Any]:
+def _document(plan: RunPlan, room: list[Disk]) -> dict[str, Any]:
     """The plan for --json."""
     fields = ("image_count", "made_count", "call_count", "model", "model_digest", "width")
     more = ("height", "step_count", "images_per_second", "measured_count", "rejected_share")

@@ -19,7 +19,7 @@ _STILL_EVERY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Step:
+class ProgressLine:
     """Where an operation is. `total` is 0 while unknown; `rate` is in units per second.
 
     `waiting` says what keeps it waiting, "" if nothing does.
@@ -54,7 +54,7 @@ class Step:
 class View(Protocol):
     """Shows steps as they come."""
 
-    def show(self, step: Step) -> None:
+    def show(self, step: ProgressLine) -> None:
         """Shows the newest step."""
 
     def say(self, text: str) -> None:
@@ -88,7 +88,7 @@ class Asides:
         self._failures: set[tuple[str, str]] = set()
         self._waiting = ""
 
-    def say(self, step: Step, say: Callable[[str], None]) -> None:
+    def say(self, step: ProgressLine, say: Callable[[str], None]) -> None:
         """Says what of the step was not said yet."""
         for failure in step.failures:
             if failure not in self._failures:
@@ -108,7 +108,7 @@ class PlainView:
         self._said_at = 0.0
         self._asides = Asides()
 
-    def show(self, step: Step) -> None:
+    def show(self, step: ProgressLine) -> None:
         """Prints the step unless one of the same stage was printed lately."""
         now = time.monotonic()
         self._asides.say(step, self.say)
@@ -141,7 +141,7 @@ class LiveView:
         self._task: TaskID | None = bars.add_task("starting", total=None, pace="")
         self._asides = Asides()
 
-    def show(self, step: Step) -> None:
+    def show(self, step: ProgressLine) -> None:
         """Moves the bar, or finishes it and starts the next."""
         if step.title != self._title:
             self._next(step.title)

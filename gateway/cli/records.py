@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
 from gateway.cli.outputs import MARKER
@@ -19,7 +19,7 @@ _FOLDER = "outputs"
 
 
 @dataclass(frozen=True)
-class Record:
+class OutputRecord:
     """That a resource was written into the folder `out`, an absolute path; "" if it was asked for
     by name and stays in the store."""
 
@@ -44,7 +44,7 @@ class Record:
 
 def record(state: Path, resource: str, out: Path | None = None) -> None:
     """Notes that the user has the resource in `out`, or asked for it by name."""
-    made = Record(resource, str(out.absolute()) if out else "")
+    made = OutputRecord(resource, str(out.absolute()) if out else "")
     text = json.dumps(asdict(made), indent=1)
     folder = state / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,9 @@ def record(state: Path, resource: str, out: Path | None = None) -> None:
     staged.replace(path)
 
 
-def noted(common: Common, outcome: Outcome, field: str, out: Path | None = None) -> Outcome:
+def noted(
+    common: Common, outcome: CommandResult, field: str, out: Path | None = None
+) -> CommandResult:
     """Notes what a command of this state made, named by a field of its document; a plan is none.
 
     What a system elsewhere made is none of this state's.
@@ -66,11 +68,11 @@ def noted(common: Common, outcome: Outcome, field: str, out: Path | None = None)
     return outcome
 
 
-def records(state: Path) -> Iterator[Record]:
+def records(state: Path) -> Iterator[OutputRecord]:
     """Yields what was noted. Raises CliError for a note that is damaged."""
     for path in sorted((state / _FOLDER).glob("*.json")):
         try:
-            yield Record(**json.loads(path.read_text("utf-8")))
+            yield OutputRecord(**json.loads(path.read_text("utf-8")))
         except (ValueError, TypeError) as error:
             raise CliError(
                 f"{path}, which says where an output is, is damaged; so what is free is not known.",
@@ -80,11 +82,11 @@ def records(state: Path) -> Iterator[Record]:
             ) from error
 
 
-def forget(state: Path, made: Record) -> None:
+def forget(state: Path, made: OutputRecord) -> None:
     """Deletes a note."""
     _place(state, made).unlink(missing_ok=True)
 
 
-def _place(state: Path, made: Record) -> Path:
+def _place(state: Path, made: OutputRecord) -> Path:
     name = hashlib.sha256(json.dumps([made.resource, made.out]).encode()).hexdigest()[:32]
     return state / _FOLDER / f"{name}.json"

@@ -11,8 +11,8 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.message import Message
 from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from gateway.cli.connect import Connection
-from gateway.cli.progress import Step, View
+from gateway.cli.connect import Endpoints
+from gateway.cli.progress import ProgressLine, View
 from servicekit.channels import open_channel
 from servicekit.errors import Unavailable, from_rpc_error, from_status
 
@@ -36,7 +36,7 @@ _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 class Session:
     """An open channel to the gateway, and the view that shows progress and what it `said`."""
 
-    connection: Connection
+    connection: Endpoints
     channel: grpc.aio.Channel
     view: View
     said: set[str] = field(default_factory=set)
@@ -75,17 +75,17 @@ class Session:
                 self.said.add(text)
                 self.view.say(text)
         if progress.stage:
-            self.view.show(step_of(progress, part))
+            self.view.show(progress_line(progress, part))
 
 
-def open_session(connection: Connection, view: View) -> Session:
+def open_session(connection: Endpoints, view: View) -> Session:
     """Opens the channel; nothing is sent yet."""
     return Session(connection, open_channel(connection.gateway, _SERVICE), view)
 
 
-def step_of(progress: gateway_pb2.OperationProgress, part: str = "") -> Step:
+def progress_line(progress: gateway_pb2.OperationProgress, part: str = "") -> ProgressLine:
     """The step that a progress message describes."""
-    return Step(
+    return ProgressLine(
         stage=progress.stage,
         done=progress.done_count,
         total=progress.total_count,

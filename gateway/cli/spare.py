@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cli.needs import Needs, needs_of
-from gateway.cli.records import Record, forget
+from gateway.cli.records import OutputRecord, forget
 from gateway.cli.references import closure, is_among
 
 # What runs make, and what saves time only, as the store's folders call them.
@@ -51,7 +51,7 @@ class Clearance:
     free: tuple[str, ...]
     kept_count: int
     unfinished_count: int
-    gone: tuple[Record, ...]
+    gone: tuple[OutputRecord, ...]
 
     def carry_out(self) -> None:
         """Deletes the files: what says that a run is finished first, so that a run that lost an

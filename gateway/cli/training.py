@@ -10,7 +10,7 @@ from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc
 
 from gateway.cli.inputs import named_digest
-from gateway.cli.progress import Step, clock
+from gateway.cli.progress import ProgressLine, clock
 from gateway.cli.session import Session, wait
 from servicekit.channels import open_channel
 
@@ -122,7 +122,7 @@ async def _train(
         if operation.metadata.Unpack(progress):
             done, total = progress.done_step_count, progress.total_step_count
             rate = progress.images_per_second / planned.batch_size
-            session.view.show(Step(title, done, total, rate, "steps"))
+            session.view.show(ProgressLine(title, done, total, rate, "steps"))
 
     done = await wait(operations_pb2_grpc.OperationsStub(channel), operation, session.view, show)
     run = pb.TrainingRun()

@@ -17,7 +17,7 @@ from gateway.clients.tensors import Array, to_array
 from gateway.clients.text_conditions import set_text, to_message
 from gateway.methods.artefacts import Artefact
 from gateway.methods.base import MixedText
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError, from_status
 from servicekit.together import together
@@ -88,7 +88,7 @@ class MadeImage:
 class Served:
     """The models by name, why others cannot be used, and what decides over an image's bits."""
 
-    models: Mapping[str, ModelInfo]
+    models: Mapping[str, GeneratorModel]
     refused: Mapping[str, str]
     engine: str
     deterministic_engine: str
@@ -164,7 +164,7 @@ class Generator:
 
     async def generate(
         self,
-        model: ModelInfo,
+        model: GeneratorModel,
         requests: Sequence[ImageRequest],
         sampling: Sampling,
         job: str = "",
@@ -247,7 +247,7 @@ def pack_items(items: Sequence[pb.Item], most: int = ITEMS_PER_CALL) -> list[lis
     return packs
 
 
-def _item(wanted: ImageRequest, model: ModelInfo, sampling: Sampling) -> pb.Item:
+def _item(wanted: ImageRequest, model: GeneratorModel, sampling: Sampling) -> pb.Item:
     item = pb.Item(item_id=wanted.item_id, seed=wanted.seed)
     of_text = [one for one in wanted.artefacts if one.kind.is_of_text]
     if wanted.text is not None or of_text:
@@ -273,9 +273,9 @@ def _answer(answer: pb.GenerateImagesResponse) -> MadeImage | ServiceError:
     )
 
 
-def _model_info(model: pb.Model, engine: str) -> ModelInfo:
+def _model_info(model: pb.Model, engine: str) -> GeneratorModel:
     rows, columns = model.text_shape if len(model.text_shape) == 2 else (0, 0)
-    return ModelInfo(
+    return GeneratorModel(
         name=model.name,
         mode=model.mode,
         digest=model.digest,

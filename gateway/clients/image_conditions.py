@@ -9,7 +9,7 @@ from gateway.clients.tensors import Array, to_tensor
 from gateway.methods.artefacts import Artefact
 from gateway.methods.base import ConcatImage, PixelMix, StartImage
 from gateway.methods.mixing.pixels import MixUp
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 from servicekit.errors import Precondition
 
 
@@ -27,7 +27,7 @@ ImageCondition = ConcatImage | StartImage | ImageEmbedding | PixelMix
 def set_condition(
     condition: pb.ImageCondition,
     image: ImageCondition | None,
-    model: ModelInfo,
+    model: GeneratorModel,
     artefacts: Sequence[Artefact] = (),
 ) -> None:
     """Fills in the condition as the model with the artefacts takes it.
@@ -52,7 +52,7 @@ def set_condition(
 
 
 def _set_mix(
-    condition: pb.ImageCondition, image: PixelMix, model: ModelInfo, *, has_adapter: bool
+    condition: pb.ImageCondition, image: PixelMix, model: GeneratorModel, *, has_adapter: bool
 ) -> None:
     if has_adapter:
         _refuse_noise(image.noise_level, model)
@@ -70,7 +70,7 @@ def _set_mix(
         message.zeroed_features.extend(image.dropout.zeroed(model.image_dimension))
 
 
-def _refuse_noise(noise_level: int, model: ModelInfo) -> None:
+def _refuse_noise(noise_level: int, model: GeneratorModel) -> None:
     if noise_level:
         raise Precondition(
             f"the model {model.name!r} reads image embeddings with an adapter, which adds no "

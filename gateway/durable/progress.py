@@ -12,7 +12,7 @@ MOST_NOTICES, _LONGEST_NOTICE = 200, 1024
 
 
 @dataclass
-class Progress:
+class WorkProgress:
     """What is being done now. Filled by the work, read by the service."""
 
     stage: str = ""
@@ -23,7 +23,7 @@ class Progress:
     failed: int = 0
     failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LISTED_FAILURES))
     seconds: dict[str, float] = field(default_factory=dict)
-    child: "Progress | None" = None  # The part of a study that is being done now.
+    child: "WorkProgress | None" = None  # The part of a study that is being done now.
     notices: list[str] = field(default_factory=list)
     waits: Waits = field(default_factory=Waits)
     _began: float = field(default_factory=time.monotonic)

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.api.resources import Dataset, DatasetClass, Study
-from gateway.augment.rows import Row, write_rows
+from gateway.augment.rows import ManifestRow, write_rows
 from gateway.augment.shards import shown_text
 from gateway.clients.retriever import PoolImage
 from gateway.clients.screener import CANDIDATES_PER_CALL
 from gateway.clients.verdicts import Candidate, Verdict
 from gateway.context import Context
 from gateway.digests import canonical, digest
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from servicekit.storage import to_uri
 
 METHOD = "oracle"
@@ -54,7 +54,7 @@ class IndexedPool:
 
 
 async def look_at_pool(
-    context: Context, dataset: Dataset, study: Study, progress: Progress
+    context: Context, dataset: Dataset, study: Study, progress: WorkProgress
 ) -> IndexedPool:
     """Returns the study's pool, indexed."""
     uri, numbers = study.pool_uri, _numbers(dataset, study)
@@ -92,7 +92,7 @@ async def make_oracle(
     Copies of the dataset's own images (any split) are left out.
     """
     began = time.monotonic()
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     for one in dataset.classes:
         rows += await _draw(context, dataset, pool, one, per_class, seed)
     await asyncio.to_thread(context.store.put, key, write_rows(rows), overwrite=True)
@@ -110,9 +110,9 @@ async def _draw(
     one: DatasetClass,
     wanted: int,
     seed: int,
-) -> list[Row]:
+) -> list[ManifestRow]:
     """Returns up to `wanted` images of a class, the first of a draw that are no copies."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, ManifestRow] = {}
     size = min(wanted + _SPARE, CANDIDATES_PER_CALL)
     for labels in pool.labels_of(one.class_name):
         skip = 0
@@ -139,8 +139,10 @@ async def _screen(
     return list(zip(images, verdicts, strict=True))
 
 
-def _row(image: PoolImage, verdict: Verdict, one: DatasetClass, pool_uri: str, seed: int) -> Row:
-    return Row(
+def _row(
+    image: PoolImage, verdict: Verdict, one: DatasetClass, pool_uri: str, seed: int
+) -> ManifestRow:
+    return ManifestRow(
         item_id=digest(METHOD, pool_uri, one.class_name, image.sha256),
         image_uri=image.image_uri,
         sha256=image.sha256,

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.api.resources import Dataset, Study
 from gateway.context import Context
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import step
 from gateway.study.first_images import write_first
 from gateway.study.oracle import IndexedPool, look_at_pool, make_oracle
@@ -20,7 +20,7 @@ class OracleRows:
     context: Context
     study: Study
     dataset: Dataset
-    progress: Progress
+    progress: WorkProgress
     notes: list[str] = field(default_factory=list)
     # Of the images, by seed and stage.
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)

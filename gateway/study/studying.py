@@ -24,7 +24,7 @@ from gateway.clients.trainer import Tested, TrainingRequest
 from gateway.context import Context
 from gateway.digests import digest, digest_of_hex
 from gateway.durable.attempts import Attempts, GivenUp, is_final
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import Step, step
 from gateway.export.results import BASELINE, MATCHED, ORACLE, StudyFailure
 from gateway.study import Arm, AugmentationRecord, RunRecord
@@ -50,7 +50,7 @@ class Studying:
     context: Context
     study: Study
     dataset: Dataset
-    progress: Progress
+    progress: WorkProgress
     runs: list[RunRecord] = field(default_factory=list)
     augmentations: list[AugmentationRecord] = field(default_factory=list)
     failures: list[StudyFailure] = field(default_factory=list)

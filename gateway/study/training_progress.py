@@ -1,7 +1,7 @@
 """How far the classifiers of a study are, in steps, so that there is a pace to show."""
 
 from gateway.clients.trainer import OnSteps
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 
 
 class TrainingProgress:
@@ -11,7 +11,7 @@ class TrainingProgress:
     as the others on average.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: WorkProgress) -> None:
         self._progress = progress
         self._run_count = 0
         self._trained = 0

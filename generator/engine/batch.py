@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffusion.schedules.steps import Steps
 from diffusion.schedules.tables import Tables
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 from generator.engine.sample import Sample
 from generator.engine.scheduler_batch import SchedulerBatch
 
@@ -37,7 +37,7 @@ class Batch(Protocol):
         """Returns the latents [m, c, h, w] of some samples."""
 
 
-def new_batch(model: Model) -> Batch:
+def new_batch(model: LoadedModel) -> Batch:
     """Returns an empty batch: of tensors, or of schedulers where there is no table of steps."""
     tables = model.schedules.tables
     return SchedulerBatch() if tables is None else TableBatch(model, tables)
@@ -46,7 +46,7 @@ def new_batch(model: Model) -> Batch:
 class TableBatch:
     """Samples whose steps are rows of a table."""
 
-    def __init__(self, model: Model, tables: Tables) -> None:
+    def __init__(self, model: LoadedModel, tables: Tables) -> None:
         self._tables, self._solver, self._device = tables, tables.solver, model.device
         shape = (0, *model.autoencoder.latent_shape[1:])
         self._latents = torch.empty(shape, device=model.device)

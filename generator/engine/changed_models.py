@@ -17,7 +17,7 @@ from diffusion.artefacts.unet import UnetChange, read_change
 from diffusion.errors import BadCondition
 from diffusion.ip_adapter import attach_adapter, check_adapter
 from generator.engine.checks import changed_card
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 
 # Returns the bytes of a URI. Raises UnknownArtefact.
 Fetch = Callable[[str], bytes]
@@ -33,12 +33,12 @@ class ChangedModels:
 
     def __init__(self, fetch: Fetch, limit: int) -> None:
         self._fetch, self._limit = fetch, limit
-        self._models: OrderedDict[Hashable, Model] = OrderedDict()
+        self._models: OrderedDict[Hashable, LoadedModel] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._models)
 
-    def model(self, base: Model, artefacts: Sequence[Artefact]) -> Model:
+    def model(self, base: LoadedModel, artefacts: Sequence[Artefact]) -> LoadedModel:
         """Returns `base` with artefacts of the kinds UNET and ADAPTER in a U-Net of its own.
 
         Raises UnknownArtefact, or BadCondition that names the artefact which cannot be used.
@@ -51,7 +51,7 @@ class ChangedModels:
         self._models.move_to_end(key)
         return self._models[key]
 
-    def _changed(self, base: Model, artefacts: Sequence[Artefact]) -> Model:
+    def _changed(self, base: LoadedModel, artefacts: Sequence[Artefact]) -> LoadedModel:
         change: UnetChange | None = None
         adapter: Tensors | None = None
         for number, artefact in enumerate(artefacts):
@@ -76,7 +76,7 @@ class ChangedModels:
             unet.requires_grad_(False).eval()
         return base.with_unet(unet, changed_card(base.card, artefacts))
 
-    def _read(self, base: Model, artefact: Artefact) -> Mapping[str, Tensor]:
+    def _read(self, base: LoadedModel, artefact: Artefact) -> Mapping[str, Tensor]:
         facts, tensors = read(self._fetch(artefact.uri), artefact)
         check_fits(facts, tensors, artefact.uri, base.card)
         return tensors

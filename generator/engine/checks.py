@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from diffusion.artefacts.facts import Artefact, Kind
-from diffusion.card import ADAPTED, Card
+from diffusion.card import ADAPTED, ModelCard
 from diffusion.embeddings import LearnedText, Text, WordedText
 from diffusion.errors import BadCondition
 from diffusion.families.base import TEXT
@@ -17,7 +17,7 @@ from generator.engine.items import Item
 _MOST_STEPS = 1000
 
 
-def changed_card(card: Card, artefacts: Sequence[Artefact]) -> Card:
+def changed_card(card: ModelCard, artefacts: Sequence[Artefact]) -> ModelCard:
     """Returns the card of a model with artefacts in its U-Net: with an adapter it takes images.
 
     Raises BadCondition for a kind that a call has no place for, for two of a kind, and for an
@@ -54,7 +54,7 @@ def changed_card(card: Card, artefacts: Sequence[Artefact]) -> Card:
     return replace(card, accepts=(*card.accepts, *ADAPTED))
 
 
-def check_item(item: Item, card: Card) -> None:
+def check_item(item: Item, card: ModelCard) -> None:
     """Raises BadCondition naming the field that the model cannot use.
 
     `card` is that of the model itself; the item's artefacts change it.
@@ -71,7 +71,7 @@ def check_item(item: Item, card: Card) -> None:
     check_condition(item.condition, card)
 
 
-def no_image_encoder(card: Card) -> BadCondition:
+def no_image_encoder(card: ModelCard) -> BadCondition:
     """Returns the error of a model that cannot embed images."""
     return BadCondition(
         "model",
@@ -81,7 +81,7 @@ def no_image_encoder(card: Card) -> BadCondition:
     )
 
 
-def _check_text(field: str, text: Text, card: Card) -> None:
+def _check_text(field: str, text: Text, card: ModelCard) -> None:
     if isinstance(text, WordedText):
         text = text.text
     if isinstance(text, LearnedText):

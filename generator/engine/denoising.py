@@ -20,7 +20,7 @@ from generator.engine.errors import OutOfMemory
 from generator.engine.guidance import Guidance
 from generator.engine.items import Made
 from generator.engine.line import Ticket
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 from generator.engine.sample import Sample, new_sample
 
 
@@ -48,7 +48,7 @@ class _Call:
 class Denoising:
     """The samples of one model that are under way."""
 
-    def __init__(self, model: Model, *, fixed: bool) -> None:
+    def __init__(self, model: LoadedModel, *, fixed: bool) -> None:
         self._model, self._fixed = model, fixed
         self._running: list[_Running] = []
         self._batch = new_batch(model)  # Of the same samples, in the same order.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray, TextArrays
 from diffusion.encoders import as_array, as_arrays
 from diffusion.errors import BrokenImage, BrokenModel
@@ -23,7 +23,7 @@ from generator.engine.denoising import Denoising, fail
 from generator.engine.errors import EngineClosed, QueueFull, UnknownArtefact
 from generator.engine.items import Item, Made
 from generator.engine.line import Ticket, WaitingLine
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 from generator.engine.probe import probe_item
 from generator.engine.settings import EngineSettings
 from generator.engine.turns import Turns
@@ -66,11 +66,11 @@ class Engine:
         self._thread.start()
 
     @property
-    def cards(self) -> Mapping[str, Card]:
+    def cards(self) -> Mapping[str, ModelCard]:
         """The models by name."""
         return self.registry.cards
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> ModelCard:
         """Returns a model. Raises UnknownModel naming the known ones, or BrokenModel."""
         return self.registry.card(name)
 
@@ -178,7 +178,7 @@ class Engine:
             fail(ticket, EngineClosed("the engine was shut down"))
         self._thread.join()
 
-    def _model(self, name: str) -> Model:
+    def _model(self, name: str) -> LoadedModel:
         return self._models[self.registry.card(name).name]
 
     def _call(self, compute: Callable[[], R]) -> "Future[R]":
@@ -235,16 +235,18 @@ class Engine:
         for job in self._line.leftover_jobs():
             job()
 
-    def _open_model(self, item: Item) -> Model:
+    def _open_model(self, item: Item) -> LoadedModel:
         return self._changed.model(self._models[item.model], item.artefacts)
 
 
-def _load_all(registry: Registry, settings: EngineSettings) -> tuple[Registry, dict[str, Model]]:
-    models: dict[str, Model] = {}
+def _load_all(
+    registry: Registry, settings: EngineSettings
+) -> tuple[Registry, dict[str, LoadedModel]]:
+    models: dict[str, LoadedModel] = {}
     refused = dict(registry.refused)
     for name, card in registry.cards.items():
         try:
-            models[name] = Model(card, settings)
+            models[name] = LoadedModel(card, settings)
         except BrokenModel as error:
             _log.warning("%s", error)
             refused[name] = error

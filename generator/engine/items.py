@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion.artefacts.facts import Artefact
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import Text
 from generator.engine.conditions.base import Condition
 from generator.engine.conditions.text import TextAlone
 
 
-def weights_digest(card: Card, artefacts: Sequence[Artefact]) -> str:
+def weights_digest(card: ModelCard, artefacts: Sequence[Artefact]) -> str:
     """Returns the digest of a model's weights with artefacts in them, in hexadecimal."""
     if not artefacts:
         return card.digest

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffusion.autoencoder import Autoencoder
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import Inputs
 from diffusion.encoders import Encoders
 from diffusion.families.registry import family_of
@@ -19,10 +19,10 @@ from generator.engine.settings import EngineSettings
 _MOST_ROWS = 4096
 
 
-class Model:
+class LoadedModel:
     """The components of a pipeline on one device. Not thread-safe: the engine's worker owns it."""
 
-    def __init__(self, card: Card, settings: EngineSettings) -> None:
+    def __init__(self, card: ModelCard, settings: EngineSettings) -> None:
         placement = settings.placement()
         self.card = card
         self.family = family_of(card.pipeline, card.name)
@@ -36,7 +36,7 @@ class Model:
         self._fixed_rows = settings.deterministic_rows
         self._predicting = RowLimit(_MOST_ROWS, "denoising")
 
-    def with_unet(self, unet: torch.nn.Module, card: Card) -> "Model":
+    def with_unet(self, unet: torch.nn.Module, card: ModelCard) -> "LoadedModel":
         """Returns this model with another U-Net and its card; everything else is shared."""
         other = copy.copy(self)
         other.unet, other.card = unet, card

@@ -12,7 +12,7 @@ from diffusion.noise import generator_of, normal
 from generator.engine.conditions.base import Condition
 from generator.engine.guidance import Push
 from generator.engine.items import Item
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 
 C = TypeVar("C", bound=Condition)
 
@@ -53,7 +53,7 @@ class Sample:
         """How it is guided."""
         return self.item.condition.pushes(self)
 
-    def draw_noise(self, model: Model) -> Tensor:
+    def draw_noise(self, model: LoadedModel) -> Tensor:
         """Draws the noise of a whole latent, [1, c, h, w], from the sample's generator."""
         shape = model.autoencoder.latent_shape
         return normal(shape, self.generator, model.device, torch.float32)
@@ -74,7 +74,7 @@ class Sample:
         self.latent = self.scheduler.add_noise(clean, noise, times[:1])
 
 
-def new_sample(model: Model, item: Item, text: Inputs, negative: Inputs) -> Sample:
+def new_sample(model: LoadedModel, item: Item, text: Inputs, negative: Inputs) -> Sample:
     """Returns a sample at the start of its schedule; its latent is still to be drawn."""
     return Sample(
         item=item,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from generator.engine.denoising import Denoising, fail
 from generator.engine.items import Item
 from generator.engine.line import Ticket
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,9 @@ class Turns:
     them are under way at a time, since no more are kept on the device.
     """
 
-    def __init__(self, open_model: Callable[[Item], Model], *, most: int, max_unets: int) -> None:
+    def __init__(
+        self, open_model: Callable[[Item], LoadedModel], *, most: int, max_unets: int
+    ) -> None:
         self._open_model, self._most, self._max_unets = open_model, most, max_unets
         self._groups: dict[Hashable, Denoising] = {}
         self._order: deque[Hashable] = deque()

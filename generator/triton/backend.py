@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray, TextArrays
 from diffusion.encoders import Encoders, as_array, as_arrays, load_encoders
 from diffusion.errors import BrokenModel
@@ -22,7 +22,7 @@ from generator.engine.errors import QueueFull
 from generator.engine.items import Item, Made
 from generator.engine.probe import probe_item
 from generator.settings import GeneratorSettings
-from generator.triton.connection import Connection, unavailable
+from generator.triton.connection import TritonConnection, unavailable
 from generator.triton.memory import Slots, slot_size
 from generator.triton.signature import Arrays, Request, expectation, to_arrays
 from servicekit.devices import find_device
@@ -51,7 +51,7 @@ class TritonBackend:
         cards = list(self.registry.cards.values())
         shares = settings.shared_memory and cards
         slots = Slots(settings.max_batch, max(map(slot_size, cards))) if shares else None
-        self._connection = Connection(settings.triton, slots)
+        self._connection = TritonConnection(settings.triton, slots)
         self._encoding = ThreadPoolExecutor(1, "generator-encoding")
         self._room = settings.max_queue + settings.max_batch
         self._taken, self._lock = 0, threading.Lock()
@@ -63,11 +63,11 @@ class TritonBackend:
         self._probe_arrays = self._arrays(probes[0], is_urgent=True) if probes else {}
 
     @property
-    def cards(self) -> Mapping[str, Card]:
+    def cards(self) -> Mapping[str, ModelCard]:
         """The models by name."""
         return self.registry.cards
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> ModelCard:
         """Returns a model. Raises UnknownModel or BrokenModel."""
         return self.registry.card(name)
 

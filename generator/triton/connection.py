@@ -29,7 +29,7 @@ _CHANNEL = [
 ]
 
 
-class Connection:
+class TritonConnection:
     """Calls the model in a Triton server at `target`, "HOST:PORT". Thread-safe.
 
     Failures are ServiceErrors: what the engine raised, or Unavailable where Triton itself fails.

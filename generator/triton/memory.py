@@ -15,7 +15,7 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import shared_memory
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 
 _ALIGNMENT = 64
 _SECONDS = 5.0
@@ -69,7 +69,7 @@ class Slots:
         shared_memory.destroy_shared_memory_region(self._region)
 
 
-def slot_size(card: Card) -> int:
+def slot_size(card: ModelCard) -> int:
     """Returns the bytes that an item of this model takes, with one image; most take less.
 
     What takes more is carried by its request itself.

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from minio import Minio
 
 from servicekit.storage.base import check_key, missing
-from servicekit.storage.s3_connection import Connection, connect
+from servicekit.storage.s3_connection import S3Connection, connect
 from servicekit.storage.s3_errors import (
     answer_error,
     is_absent,
@@ -48,7 +48,7 @@ class S3Store:
     was lost. Reading needs no right but to read.
     """
 
-    def __init__(self, connection: Connection, bucket: str) -> None:
+    def __init__(self, connection: S3Connection, bucket: str) -> None:
         self._client: Minio = connection.client
         self._connection = connection
         self._patience = connection.patience

@@ -32,7 +32,7 @@ _FORM = (
 
 
 @dataclass(frozen=True)
-class Connection:
+class S3Connection:
     """A client, the pool of connections that it uses, and seconds to wait for a lost server.
 
     `bucket` is the bucket's address, `credentials` are None where requests are not signed.
@@ -74,7 +74,7 @@ class Connection:
         return self.pool.urlopen(method, urlunsplit(url), body=body, headers=headers)
 
 
-def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str]) -> Connection:
+def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str]) -> S3Connection:
     """Returns the connection to a bucket; nothing is sent yet.
 
     `endpoint` is HOST:PORT. `secure` (true) speaks TLS, trusting the authorities of the file `ca`
@@ -113,7 +113,7 @@ def connect(bucket: str, options: Mapping[str, str], environ: Mapping[str, str])
         client.disable_virtual_style_endpoint()
     patience = _number(options, "patience", _PATIENCE)
     credentials = provider.retrieve() if provider else None
-    return Connection(client, pool, patience, _address(client, bucket), region, credentials)
+    return S3Connection(client, pool, patience, _address(client, bucket), region, credentials)
 
 
 def _provider(environ: Mapping[str, str]) -> StaticProvider | None:

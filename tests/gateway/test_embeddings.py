@@ -10,7 +10,7 @@ import pytest
 from gateway.augment.embeddings import Embeddings
 from gateway.clients.generator import IMAGES_PER_CALL
 from gateway.datasets.manifest import DatasetItem
-from gateway.plan import ModelInfo
+from gateway.plan import GeneratorModel
 from servicekit.storage import MemoryStore
 
 DIMENSION = 1024  # 4 KiB an image, 256 KiB a batch.
@@ -54,7 +54,7 @@ class Setting:
             clients=SimpleNamespace(generator=self.encoders),
             settings=SimpleNamespace(memory_mib=memory_mib),
         )
-        model = ModelInfo("m", "text", "digest", "t", (4, 4), "i", DIMENSION, 3, 2.0)
+        model = GeneratorModel("m", "text", "digest", "t", (4, 4), "i", DIMENSION, 3, 2.0)
         return Embeddings(context, model)
 
 

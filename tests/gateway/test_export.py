@@ -9,7 +9,7 @@ import tracemalloc
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.augment.rows import Row, write_rows
+from gateway.augment.rows import ManifestRow, write_rows
 from gateway.export import beside, export_augmentation, format_ids
 from gateway.export.formats import web_dataset
 from gateway.export.formats.image_folder import folder_of
@@ -34,7 +34,9 @@ def store():
             store.put(key, data)
             sha = hashlib.sha256(data).hexdigest()
             rows.append(
-                Row(f"item{label}{number}", f"store:{key}", sha, label, name, "mvc", "generated")
+                ManifestRow(
+                    f"item{label}{number}", f"store:{key}", sha, label, name, "mvc", "generated"
+                )
             )
     store.put("m.parquet", write_rows(rows))
     return store
@@ -82,7 +84,7 @@ def test_an_export_holds_no_more_of_many_images_than_of_few(tmp_path, monkeypatc
     def peak(count):
         """Returns the most bytes that Python holds, besides what the store does."""
         rows = (
-            Row(f"i{number:06}", "store:i.png", "s", 0, "cat", "mvc", "generated")
+            ManifestRow(f"i{number:06}", "store:i.png", "s", 0, "cat", "mvc", "generated")
             for number in range(count)
         )
         table = pq.read_table(io.BytesIO(write_rows(rows)))

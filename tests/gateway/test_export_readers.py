@@ -13,7 +13,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from gateway.augment.rows import Row, write_rows
+from gateway.augment.rows import ManifestRow, write_rows
 from gateway.datasets.manifest import DatasetItem
 from gateway.datasets.manifest import write as write_dataset
 from gateway.export import export_augmentation
@@ -46,8 +46,8 @@ def store():
         data = picture(("made", number), form=form)
         key = f"generated/{number}.{'jpg' if form == 'JPEG' else 'png'}"
         store.put(key, data)
-        row = Row(f"item{number}", f"store:{key}", sha256(data).hexdigest(), label, CLASSES[label],
-                  "mvc", "generated", parents=(f"real{label}",), prompt=f"a {CLASSES[label]}",
+        row = ManifestRow(f"item{number}", f"store:{key}", sha256(data).hexdigest(), label, 
+                  CLASSES[label], "mvc", "generated", parents=(f"real{label}",), prompt=f"a {CLASSES[label]}",
                   seed=SEED - number, lineage=lineage(number))  # fmt: skip
         rows.append(replace(row, clip_score=0.25))
     store.put("m.parquet", write_rows(rows))

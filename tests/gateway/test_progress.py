@@ -8,14 +8,14 @@ from google.longrunning import operations_pb2
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.clients import patience
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.study.training_progress import TrainingProgress
 from servicekit.errors import Exhausted
 from tests.gateway.system import open_system
 
 
 def test_what_was_done_before_a_stage_began_does_not_count_as_its_speed():
-    progress = Progress()
+    progress = WorkProgress()
     progress.start("train", 50, "classifiers", 49)
     assert (progress.done, progress.rate()) == (49, 0)
     time.sleep(0.05)
@@ -24,7 +24,7 @@ def test_what_was_done_before_a_stage_began_does_not_count_as_its_speed():
 
 
 def test_the_training_of_a_study_is_shown_in_steps_that_go_on_from_what_was_done():
-    progress = Progress()
+    progress = WorkProgress()
     training = TrainingProgress(progress)
     training.finished(100, "baseline", 1)
     training.of("mvc", 1)(40, 100)

@@ -16,7 +16,7 @@ from gateway.augment.outcomes import Outcome
 from gateway.augment.rounds import Round
 from gateway.augment.seen import Seen
 from gateway.digests import digest, digest_of_hex
-from gateway.durable.progress import Progress
+from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import AtMost, in_order
 from gateway.methods.base import Slot
 from servicekit.errors import Exhausted
@@ -68,7 +68,7 @@ def small_blocks(monkeypatch):
 
 
 def begun(store, slots):
-    decisions = Decisions(store, "work", PLAN, "text", Progress())
+    decisions = Decisions(store, "work", PLAN, "text", WorkProgress())
     return Round(store, "work", 0, slots, SHARD), decisions
 
 

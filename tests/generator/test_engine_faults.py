@@ -14,14 +14,14 @@ from generator.engine import denoising, engine
 from generator.engine.conditions.text import TextAlone
 from generator.engine.engine import Engine
 from generator.engine.errors import EngineClosed, OutOfMemory
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 from generator.engine.settings import EngineSettings
 from tests.generator.test_engine import TEXT, assert_close, made
 
 PLACES = {
     "encode": (Encoders, "texts"),
     "begin": (TextAlone, "begin"),
-    "predict": (Model, "predict"),
+    "predict": (LoadedModel, "predict"),
     "move": (Solver, "move"),
     "decode": (Autoencoder, "decode"),
     "convert": (denoising, "to_pixels"),

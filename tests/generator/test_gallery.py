@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from generator.engine.conditions.concat import Concat
 from generator.engine.conditions.start import Start
 from generator.engine.conditions.unclip import Unclip
@@ -14,7 +14,7 @@ from generator.gallery import Gallery, key_of
 from servicekit.storage import MemoryStore
 from tests.generator.conftest import picture
 
-CARD = Card(
+CARD = ModelCard(
     name="text",
     folder=None,
     mode="text",

@@ -15,7 +15,7 @@ from generator.engine.conditions.text import TextAlone
 from generator.engine.conditions.unclip import Unclip
 from generator.engine.denoising import Denoising
 from generator.engine.line import Ticket
-from generator.engine.model import Model
+from generator.engine.model import LoadedModel
 from generator.engine.settings import EngineSettings
 from tests.generator import tiny
 from tests.generator.conftest import picture
@@ -80,7 +80,7 @@ def models(tiny_folder, tmp_path_factory):
     adapted = tmp_path_factory.mktemp("adapted")
     tiny.save_adapter(tiny.save_xl(adapted / "xl"), "ip-adapter_sdxl.safetensors")
     cards = {**scan(tiny_folder).cards, **scan(adapted).cards}
-    return {name: Model(card, EngineSettings()) for name, card in cards.items()}
+    return {name: LoadedModel(card, EngineSettings()) for name, card in cards.items()}
 
 
 @pytest.mark.parametrize(

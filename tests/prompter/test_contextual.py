@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prompter.llm import Reply
-from prompter.plan import Plan
+from prompter.plan import Combinations
 from prompter.strategies.registry import all_strategies
 from prompter.strategy import read_lines
 from prompter.styles import OWN_STYLES
@@ -30,7 +30,7 @@ async def write(wordnet, model, count, strategy="contextual", seed=0, class_name
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 2**64 - 1))
 def test_all_combinations_come_once_before_any_comes_twice(lengths, seed):
     lists = [[f"{number}-{word}" for word in range(n)] for number, n in enumerate(lengths)]
-    plan = Plan(lists, random.Random(seed))
+    plan = Combinations(lists, random.Random(seed))
     assert len({plan[i] for i in range(min(plan.count, 3000))}) == min(plan.count, 3000)
     for number, words in enumerate(lists):
         assert {plan[i][number] for i in range(len(words))} == set(words)

@@ -28,7 +28,7 @@ from trainer.tunings.models import Models
 from trainer.tunings.values import TuneSpec, TuningRequest, TuningResult
 
 if TYPE_CHECKING:
-    from diffusion.card import Card
+    from diffusion.card import ModelCard
 
 # Of a class, one image of so many is held out, and no more than the second number.
 _ONE_OF, _MOST_HELD_OUT = 5, 64
@@ -41,7 +41,7 @@ class TuningChoice:
 
     selection: Selection
     manifest: Manifest
-    card: "Card"
+    card: "ModelCard"
     class_names: tuple[str, ...]
     train: NDArray[np.int64]
     held_out: NDArray[np.int64]

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from variegate.trainer.v1 import trainer_pb2 as pb
 
 from trainer.messages import training_runs, tunings
-from trainer.trainer import Step
+from trainer.trainer import TrainingProgress
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Call:
 
     request: type[Message]
     resource: Callable[[str, Any, Any], Message]
-    metadata: Callable[[Step], Message]
+    metadata: Callable[[TrainingProgress], Message]
     operation_prefix: str = ""
 
     def operation_id(self, run: str) -> str:

@@ -3,7 +3,7 @@
 from variegate.trainer.v1 import trainer_pb2 as pb
 
 from trainer.runs import RunRequest, RunResult, Scores, TestSet
-from trainer.trainer import Step
+from trainer.trainer import TrainingProgress
 
 
 def request_from_pb(run: pb.TrainingRun) -> RunRequest:
@@ -96,7 +96,7 @@ def _classes(scores: Scores) -> list[pb.ClassResult]:
     ]
 
 
-def metadata_to_pb(step: Step) -> pb.CreateTrainingRunMetadata:
+def metadata_to_pb(step: TrainingProgress) -> pb.CreateTrainingRunMetadata:
     """The proto of progress."""
     return pb.CreateTrainingRunMetadata(
         done_step_count=step.done,

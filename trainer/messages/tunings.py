@@ -5,7 +5,7 @@ from typing import Any
 from variegate.artefacts.v1 import artefacts_pb2 as artefacts
 from variegate.trainer.v1 import trainer_pb2 as pb
 
-from trainer.trainer import Step
+from trainer.trainer import TrainingProgress
 from trainer.tunings.methods import METHODS
 from trainer.tunings.values import Learned, TuningRequest, TuningResult
 
@@ -37,7 +37,7 @@ def tuning_to_pb(name: str, request: TuningRequest, result: TuningResult | None)
     return pb.Tuning(name=name, **values, result=learned)
 
 
-def tuning_metadata(step: Step) -> pb.CreateTuningMetadata:
+def tuning_metadata(step: TrainingProgress) -> pb.CreateTuningMetadata:
     """The proto of progress."""
     return pb.CreateTuningMetadata(
         done_step_count=step.done,

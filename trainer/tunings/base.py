@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from diffusion.artefacts.facts import Kind
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import Inputs
 from diffusion.families.base import Family
 from diffusion.placement import Placement
@@ -35,7 +35,7 @@ class Setting:
     """What there is to learn with: the model's parts, and the images."""
 
     spec: TuneSpec
-    card: Card
+    card: ModelCard
     family: Family
     pipeline: Any
     placement: Placement

@@ -12,7 +12,7 @@ from servicekit.errors import InvalidArgument, Precondition
 from trainer.tunings.methods import METHODS, Method
 
 if TYPE_CHECKING:
-    from diffusion.card import Card
+    from diffusion.card import ModelCard
 
 
 class Models:
@@ -20,10 +20,10 @@ class Models:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._cards: dict[str, Card] = {}
+        self._cards: dict[str, ModelCard] = {}
         self._reading = threading.Lock()
 
-    def to_tune(self, name: str, method_id: str, digest: str = "") -> "Card":
+    def to_tune(self, name: str, method_id: str, digest: str = "") -> "ModelCard":
         """Returns the card of a model that a method can tune; it must have `digest` if any is said.
 
         Raises InvalidArgument for an unknown one, Precondition for one that cannot be used.
@@ -46,7 +46,7 @@ class Models:
             )
         return card
 
-    def to_tell_apart(self, wanted: str, tuned: "Card") -> "Card":
+    def to_tell_apart(self, wanted: str, tuned: "ModelCard") -> "ModelCard":
         """Returns the card of a model with an image encoder: the wanted one, or which there is."""
         if wanted:
             card = self._card(wanted, "feature_model")
@@ -75,7 +75,7 @@ class Models:
             return f"of the models here use {' or '.join(names)}"
         return f"there is none in {self._folder} (TRAINER_MODELS_FOLDER)"
 
-    def _card(self, name: str, field: str) -> "Card":
+    def _card(self, name: str, field: str) -> "ModelCard":
         if name not in self._names():
             known = ", ".join(self._names()) or "none"
             raise InvalidArgument(
@@ -86,7 +86,7 @@ class Models:
             )
         return self._read(name)
 
-    def _usable(self) -> "Iterator[Card]":
+    def _usable(self) -> "Iterator[ModelCard]":
         for name in self._names():
             try:
                 yield self._read(name)
@@ -96,7 +96,7 @@ class Models:
     def _names(self) -> list[str]:
         return sorted(file.parent.name for file in self._folder.glob("*/model_index.json"))
 
-    def _read(self, name: str) -> "Card":
+    def _read(self, name: str) -> "ModelCard":
         from diffusion.card import read_card
         from diffusion.errors import BrokenModel
 

@@ -8,7 +8,7 @@ import typer
 from gateway.cli import inputs, options, outputs
 from gateway.cli.amounts import amount_of
 from gateway.cli.arguments import AugmentArguments, RunOptions
-from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.exporting import check_format
 from gateway.cli.folders import check_folders
 from gateway.cli.names_file import read_names
@@ -152,7 +152,7 @@ def augment(
     run_options = RunOptions(out, form, resume, overwrite, plan, preview, yes)
     args = checked(common, prepare)
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli.work import augment
 
         outcome = await augment.run(session, args, run_options)

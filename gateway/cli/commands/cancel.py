@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, execute
+from gateway.cli.execute import CommandResult, execute
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -32,13 +32,13 @@ def cancel(
     """
     common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli import operations
 
         found = await operations.cancel(session, name)
         runs = found.state == "running"
         text = "is being cancelled" if runs else f"was over already: {found.state}"
-        return Outcome(
+        return CommandResult(
             {"name": name, "cancelled": runs},
             lambda console: console.print(f"{name} {text}", markup=False, soft_wrap=True),
         )

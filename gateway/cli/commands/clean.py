@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, settle
+from gateway.cli.execute import CommandResult, settle
 from servicekit.escaping import escaped
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def clean(
     settle(common, lambda: _clean(state, everything, dry_run, yes, json))
 
 
-def _clean(state: Path, everything: bool, dry_run: bool, yes: bool, json: bool) -> Outcome:
+def _clean(state: Path, everything: bool, dry_run: bool, yes: bool, json: bool) -> CommandResult:
     from gateway.cli.failures import CliError
     from gateway.cli.running import held, is_state
     from gateway.cli.spare import clearance
@@ -83,7 +83,7 @@ def _clean(state: Path, everything: bool, dry_run: bool, yes: bool, json: bool) 
         elif found.files:
             console.print(f"{size} can be freed; nothing was deleted")
 
-    return Outcome(document, render)
+    return CommandResult(document, render)
 
 
 def _ask(found: "Clearance", json: bool) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, settle
+from gateway.cli.execute import CommandResult, settle
 
 PRECONDITION = 3
 
@@ -41,7 +41,7 @@ def doctor(
     settle(common, lambda: _examine(common, port_base))
 
 
-def _examine(common: options.Common, port_base: int) -> Outcome:
+def _examine(common: options.Common, port_base: int) -> CommandResult:
     from gateway.cli.checks import all_checks
     from gateway.cli.findings import Check
 
@@ -60,4 +60,4 @@ def _examine(common: options.Common, port_base: int) -> Outcome:
         return line if check.passed else f"{line}\n  {escape(check.remedy)}"
 
     document = {"healthy": healthy, "checks": [vars(check) for check in checks]}
-    return Outcome(document, render, 0 if healthy else PRECONDITION)
+    return CommandResult(document, render, 0 if healthy else PRECONDITION)

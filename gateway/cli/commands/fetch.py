@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import options
-from gateway.cli.execute import KEPT, Outcome, settle
+from gateway.cli.execute import KEPT, CommandResult, settle
 from servicekit.escaping import escaped
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ def fetch(
     settle(common, lambda: _fetch(wanted, into, tuple(only or ()), wait, json), KEPT)
 
 
-def _fetch(wanted: Path, into: Path, only: tuple[str, ...], wait: bool, json: bool) -> Outcome:
+def _fetch(
+    wanted: Path, into: Path, only: tuple[str, ...], wait: bool, json: bool
+) -> CommandResult:
     from gateway.cli.terminal import console
     from gateway.cli.weights.fetching import await_all
     from gateway.cli.weights.wanted import read_list
@@ -78,7 +80,7 @@ def _fetch(wanted: Path, into: Path, only: tuple[str, ...], wait: bool, json: bo
         await_all(models, into, told)
         folders = [model.folder for model in models]
         line = f"{', '.join(folders) or 'nothing to wait for'}: there"
-        return Outcome({"folders": folders}, lambda shown: _line(shown, line))
+        return CommandResult({"folders": folders}, lambda shown: _line(shown, line))
     return _outcome(_fetch_all(models, into, told), into)
 
 
@@ -105,11 +107,13 @@ def _fetch_all(
     return found
 
 
-def _outcome(found: "list[Fetched]", into: Path) -> Outcome:
+def _outcome(found: "list[Fetched]", into: Path) -> CommandResult:
     count = sum(one.fetched_bytes for one in found)
     came = f"{count:,} bytes came" if count else "nothing had to be fetched"
     document = {"into": str(into), "models": [vars(one) for one in found]}
-    return Outcome(document, lambda shown: _line(shown, f"models in {into}: {len(found)}; {came}"))
+    return CommandResult(
+        document, lambda shown: _line(shown, f"models in {into}: {len(found)}; {came}")
+    )
 
 
 def _line(console: "Console", text: str) -> None:

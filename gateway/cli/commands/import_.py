@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.folders import check_folders
 from gateway.cli.inputs import Reading, import_roots, local_paths
 from gateway.cli.names_file import read_names
@@ -74,13 +74,13 @@ def import_(
 
     called = checked(common, prepare)
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli.steps import dataset_document, import_images, shortfall
 
         dataset = await import_images(
             session, source, test, shots, name, called, refuse_leaks, reading
         )
-        outcome = Outcome(
+        outcome = CommandResult(
             dataset_document(dataset), lambda console: _print(console, dataset), shortfall(dataset)
         )
         return noted(common, outcome, "name")

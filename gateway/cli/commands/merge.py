@@ -7,7 +7,7 @@ import typer
 
 from gateway.cli import options, outputs
 from gateway.cli.commands.augment import Format
-from gateway.cli.execute import Outcome, checked, execute, settle
+from gateway.cli.execute import CommandResult, checked, execute, settle
 from gateway.cli.exporting import check_format
 from gateway.cli.folders import check_added, check_folders
 from gateway.cli.foreign import is_foreign
@@ -77,7 +77,7 @@ def merge(
     if not strangers and not with_originals:
         settle(common, lambda: run(args, {}, None))
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli.work.merge import imported
 
         return await imported(session, args)

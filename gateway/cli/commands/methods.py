@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, execute, settle
+from gateway.cli.execute import CommandResult, execute, settle
 from gateway.cli.tables import table
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def methods(
     """
     common = options.Common(gateway=gateway, json=json, debug=debug)
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli.known import methods_of
 
         return _outcome(await methods_of(session))
 
-    def look() -> Outcome:
+    def look() -> CommandResult:
         from gateway.cli.root import own_methods
 
         return _outcome(own_methods())
@@ -40,9 +40,9 @@ def methods(
     execute(common, work) if gateway else settle(common, look)
 
 
-def _outcome(methods: list[Any]) -> Outcome:
+def _outcome(methods: list[Any]) -> CommandResult:
     found = [_document(method) for method in methods]
-    return Outcome({"methods": found}, lambda console: _print(console, found))
+    return CommandResult({"methods": found}, lambda console: _print(console, found))
 
 
 def _document(method: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, settle
+from gateway.cli.execute import CommandResult, settle
 from gateway.cli.failures import CliError
 from gateway.cli.inputs import manifest_of
 from gateway.cli.terminal import console as terminal
@@ -55,11 +55,11 @@ def review(
     """
     common = options.Common(json=json, debug=debug)
     document: dict[str, Any] = {"folder": str(folder)}
-    ended = Outcome(document, lambda console: _print(console, document))
+    ended = CommandResult(document, lambda console: _print(console, document))
     settle(common, lambda: _review(folder, images, port, ended), ended)
 
 
-def _review(folder: Path, images: Path | None, port: int, ended: Outcome) -> Outcome:
+def _review(folder: Path, images: Path | None, port: int, ended: CommandResult) -> CommandResult:
     from gateway.cli.review.desk import Desk
     from gateway.cli.review.log import reviewing
     from gateway.cli.review.record import record

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, execute
+from gateway.cli.execute import CommandResult, execute
 from servicekit.escaping import escaped
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def status(
     """
     common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli import operations
         from gateway.cli.running import running_in
 
@@ -51,7 +51,9 @@ def status(
         if running:
             facts = {"process": running.pid, "command": running.command}
             document["system"] = {**facts, "start_time": _moment(running.started)}
-        return Outcome(document, lambda console: _print(console, running, document["operations"]))
+        return CommandResult(
+            document, lambda console: _print(console, running, document["operations"])
+        )
 
     execute(common, work, start=False)
 

@@ -11,7 +11,7 @@ import typer
 from gateway.cli import demo as shipped
 from gateway.cli import inputs, options, outputs, recipes, training_options
 from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
-from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.initial_weights import weights_of
@@ -202,8 +202,8 @@ def study(
 
 def _work(
     common: options.Common, args: StudyArguments, run_options: RunOptions
-) -> "Callable[[Session], Awaitable[Outcome]]":
-    async def work(session: "Session") -> Outcome:
+) -> "Callable[[Session], Awaitable[CommandResult]]":
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli.work import study
 
         outcome = await study.run(session, args, run_options)

@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli import options, outputs, recipes, training_options
 from gateway.cli.arguments import OutputOptions, TrainArguments, TrainingRecipe
-from gateway.cli.execute import Outcome, checked, execute
+from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_added, check_folders, check_tested
 from gateway.cli.initial_weights import weights_of
@@ -149,7 +149,7 @@ def train(
 
     args = checked(common, prepare)
 
-    async def work(session: "Session") -> Outcome:
+    async def work(session: "Session") -> CommandResult:
         from gateway.cli.work import train
 
         return await train.run(session, args)
@@ -161,7 +161,7 @@ def train(
     )
 
 
-async def _list(session: "Session") -> Outcome:
+async def _list(session: "Session") -> CommandResult:
     from gateway.cli.work import train_list
 
     return await train_list.run(session)

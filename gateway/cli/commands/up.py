@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gateway.cli import options
-from gateway.cli.execute import Outcome, settle
+from gateway.cli.execute import CommandResult, settle
 from gateway.cli.failures import CliError
 from gateway.cli.tables import table
 from gateway.cli.terminal import console
@@ -56,7 +56,7 @@ def up(
     common = options.Common(None, None, store, state, json, debug, models, device, dtype)
     here = [] if os.environ.get("GATEWAY_IMPORT_ROOTS") else [Path.cwd()]
     roots = tuple(path.resolve() for path in import_root or here)
-    stopped = Outcome({"stopped": True}, lambda console: console.print("stopped"))
+    stopped = CommandResult({"stopped": True}, lambda console: console.print("stopped"))
     settle(common, lambda: asyncio.run(_serve(common, roots, port_base)), stopped)
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from gateway.cli.weights.base import Digests, RemoteFile, Source, digests_of
-from gateway.cli.weights.progress import Progress
+from gateway.cli.weights.progress import DownloadProgress
 from servicekit.errors import Exhausted, Precondition, Unavailable
 
 # Of a file that is not whole.
@@ -17,7 +17,7 @@ _LONGEST_PAUSE = 10.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def download(source: Source, file: RemoteFile, place: Path, progress: Progress) -> str:
+def download(source: Source, file: RemoteFile, place: Path, progress: DownloadProgress) -> str:
     """Puts a file in its place once it is proven to be the one wanted. Returns its SHA-256.
 
     Raises Precondition if what comes is another, Unavailable if the source is lost for long, and
@@ -41,7 +41,7 @@ def download(source: Source, file: RemoteFile, place: Path, progress: Progress) 
     )
 
 
-def _complete(source: Source, file: RemoteFile, part: Path, progress: Progress) -> Digests:
+def _complete(source: Source, file: RemoteFile, part: Path, progress: DownloadProgress) -> Digests:
     """Makes a part as long as the file. Returns the digests of what it holds."""
     losses = 0
     while True:
@@ -64,7 +64,7 @@ def _complete(source: Source, file: RemoteFile, part: Path, progress: Progress) 
 
 
 def _append(
-    source: Source, file: RemoteFile, part: Path, digests: Digests, progress: Progress
+    source: Source, file: RemoteFile, part: Path, digests: Digests, progress: DownloadProgress
 ) -> Digests:
     """Fetches what a part lacks. Returns the digests of the whole; raises Unavailable."""
     have = part.stat().st_size if part.exists() else 0

@@ -13,9 +13,9 @@ from gateway.cli.weights.bucket import BucketSource
 from gateway.cli.weights.download import PART, download, no_room
 from gateway.cli.weights.hub import SCHEME as HUB
 from gateway.cli.weights.hub import HubSource
-from gateway.cli.weights.progress import Progress
+from gateway.cli.weights.progress import DownloadProgress
 from gateway.cli.weights.staging import (
-    Record,
+    DownloadRecord,
     keep_only,
     put_in_place,
     read_record,
@@ -44,7 +44,7 @@ class Fetched:
 def fetch(model: WantedModel, into: Path, told: Told) -> Fetched:
     """Puts a model into its folder unless it is there. Raises ServiceError, and OSError."""
     place, stage = into / model.folder, stage_of(into, model.folder)
-    progress = Progress(model.folder, told)
+    progress = DownloadProgress(model.folder, told)
     record = read_record(place)
     if place.exists() and record is None:
         raise Precondition(
@@ -63,7 +63,7 @@ def fetch(model: WantedModel, into: Path, told: Told) -> Fetched:
     source = _source(model.source)
     listing = _checked(source.listing(model.patterns), model)
     sums = _grow(source, listing, stage, progress)
-    made = Record(
+    made = DownloadRecord(
         model.source,
         model.patterns,
         listing.version,
@@ -138,7 +138,9 @@ def _checked(listing: Listing, model: WantedModel) -> Listing:
     return replace(listing, files=files)
 
 
-def _grow(source: Source, listing: Listing, stage: Path, progress: Progress) -> dict[str, str]:
+def _grow(
+    source: Source, listing: Listing, stage: Path, progress: DownloadProgress
+) -> dict[str, str]:
     """Makes a growing model whole. Returns the SHA-256 of its files by name."""
     stage.mkdir(parents=True, exist_ok=True)
     names = {file.name for file in listing.files}
@@ -166,7 +168,7 @@ def _grow(source: Source, listing: Listing, stage: Path, progress: Progress) -> 
         return sums | {running[future].name: future.result() for future in ended}
 
 
-def _get(source: Source, file: RemoteFile, place: Path, progress: Progress) -> str:
+def _get(source: Source, file: RemoteFile, place: Path, progress: DownloadProgress) -> str:
     digest = download(source, file, place, progress)
     if file.name.endswith(WEIGHTS) and not _is_safetensors(place):
         place.unlink()
@@ -200,7 +202,7 @@ def _unusable(model: WantedModel, what: str) -> Precondition:
     return Precondition(f"{model.source} {what}", subject=model.folder, reason="MODEL_UNUSABLE")
 
 
-def _wrong(model: WantedModel, made: Record) -> Precondition:
+def _wrong(model: WantedModel, made: DownloadRecord) -> Precondition:
     return Precondition(
         f"{model.source} is complete and has the sha256 {made.digest}, but the list says "
         f"{model.digest}; correct one of them",

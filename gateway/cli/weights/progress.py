@@ -7,7 +7,7 @@ from collections.abc import Callable
 _EVERY_SECONDS = 10.0
 
 
-class Progress:
+class DownloadProgress:
     """Says `name: ...` through `told`. Thread-safe."""
 
     def __init__(self, name: str, told: Callable[[str], None]) -> None:

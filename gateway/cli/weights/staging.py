@@ -23,7 +23,7 @@ RECORD = ".fetched"
 
 
 @dataclass(frozen=True)
-class Record:
+class DownloadRecord:
     """What a folder of a model holds: of each file its size and SHA-256."""
 
     source: str
@@ -61,12 +61,12 @@ class Record:
         return [file.name for file in wanted if not is_whole(folder / file.name, file)]
 
 
-def read_record(folder: Path) -> Record | None:
+def read_record(folder: Path) -> DownloadRecord | None:
     """Returns what a folder says that it holds; None if it does not say so."""
     try:
         found = json.loads((folder / RECORD).read_text())
         files = {str(name): (int(one[0]), str(one[1])) for name, one in found["files"].items()}
-        return Record(found["source"], tuple(found["patterns"]), found["version"], files)
+        return DownloadRecord(found["source"], tuple(found["patterns"]), found["version"], files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -93,7 +93,7 @@ def keep_only(stage: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def put_in_place(stage: Path, place: Path, record: Record) -> None:
+def put_in_place(stage: Path, place: Path, record: DownloadRecord) -> None:
     """Gives a model that is whole its name; one of another version that has it is deleted."""
     _write(stage / SUMS, record.sums())
     _write(stage / RECORD, json.dumps(asdict(record), indent=1, sort_keys=True))

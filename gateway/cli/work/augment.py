@@ -10,7 +10,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.cli import outputs, planning, steps
 from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.contact_sheet import images_of, write_sheet
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.inputs import local_path
 from gateway.cli.known import check_methods, methods_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, args: AugmentArguments, run_options: RunOptions) -> Outcome:
+async def run(session: Session, args: AugmentArguments, run_options: RunOptions) -> CommandResult:
     """Says the plan, makes the images and writes them into the output folder."""
     session.connection.need_store()
     check_methods(await methods_of(session), args.asked(), has_pool=bool(args.pool))
@@ -45,14 +45,16 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     wanted = _to_pb(args, pool_uri)
     wanted.preview_count = run_options.preview
     wanted.rejections_uri = await reviewed.store(session)
-    plan = planning.Plan(
+    plan = planning.RunPlan(
         {args.method: await planning.estimate(session, dataset.name, wanted, run_id)}
     )
     is_folder = run_options.form == "imagefolder"
     room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
     if run_options.plan:
         return planning.outcome(dataset, plan, room)
-    place = outputs.Place(out, run_options.output_id(args.output_id(run_options.form)), models)
+    place = outputs.OutputFolder(
+        out, run_options.output_id(args.output_id(run_options.form)), models
+    )
     asks = not outputs.is_begun(place) and not outputs.is_reviewed(out)
     await planning.agree(session, dataset, plan, room, yes=run_options.yes, asks=asks)
     reviewed.say(session)
@@ -75,7 +77,7 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
         facts["preview"] = run_options.preview
     outputs.finish(place, **facts)
     code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
-    return Outcome(document, lambda console: _print(console, document), code)
+    return CommandResult(document, lambda console: _print(console, document), code)
 
 
 async def _make(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from gateway.cli import outputs
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.failures import CliError
 from gateway.cli.foreign import import_foreign, read_foreign
 from gateway.cli.held import Gathering, read_output, rejected_in
@@ -51,7 +51,7 @@ class MergeArguments:
         return named_digest("merge", [places, self.originals, self.form])
 
 
-async def imported(session: Session, args: MergeArguments) -> Outcome:
+async def imported(session: Session, args: MergeArguments) -> CommandResult:
     """Merges what has to be imported first: folders of other tools, and originals."""
     store = session.connection.need_store()
     manifests = await import_foreign(session, args.places, USUAL)
@@ -62,7 +62,9 @@ async def imported(session: Session, args: MergeArguments) -> Outcome:
     return await asyncio.to_thread(run, args, manifests, store)
 
 
-def run(args: MergeArguments, manifests: Mapping[Path, str], store: ObjectStore | None) -> Outcome:
+def run(
+    args: MergeArguments, manifests: Mapping[Path, str], store: ObjectStore | None
+) -> CommandResult:
     """Merges the places; `manifests` are those of what was imported into `store`."""
     from gateway.export import export_augmentation
 
@@ -71,7 +73,7 @@ def run(args: MergeArguments, manifests: Mapping[Path, str], store: ObjectStore 
     merged = Merged(parts, classes, store)
     staged = _staged(args.out)
     shutil.rmtree(staged, ignore_errors=True)  # Of a process that was killed.
-    place = outputs.Place(staged, args.output_id(), {})
+    place = outputs.OutputFolder(staged, args.output_id(), {})
     try:
         summary = export_augmentation(
             merged,
@@ -88,7 +90,7 @@ def run(args: MergeArguments, manifests: Mapping[Path, str], store: ObjectStore 
         raise
     document = _document(args, parts, classes, merged)
     document |= {"class_counts": dict(summary.class_counts), "notes": list(summary.notes)}
-    return Outcome(document, lambda console: _print(console, document))
+    return CommandResult(document, lambda console: _print(console, document))
 
 
 def _parts(

@@ -10,7 +10,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import outputs, planning, recipes, steps
 from gateway.cli.arguments import RunOptions, StudyArguments
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.grid import counts_of, study_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> Outcome:
+async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> CommandResult:
     """Says the plan, runs the study and writes results.json, report.html and STUDY.md."""
     out = run_options.out
     store = session.connection.need_store()
@@ -69,7 +69,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     room = planning.disks(session, plan, out, is_folder=True, exports=False)
     if run_options.plan:
         return planning.outcome(dataset, plan, room)
-    place = outputs.Place(out, run_options.output_id(args.output_id()), models)
+    place = outputs.OutputFolder(out, run_options.output_id(args.output_id()), models)
     asks = not outputs.is_begun(place)
     await planning.agree(session, dataset, plan, room, yes=run_options.yes, asks=asks)
     outputs.claim(place, resume=run_options.resume, overwrite=run_options.overwrite)
@@ -84,7 +84,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     is_short = bool(results.failures) or any(row.shortfalls for row in results.rows)
     code = SHORTFALL if is_short else steps.shortfall(dataset)
     document = _document(results, study.name, out)
-    return Outcome(document, lambda console: _print(console, results, out), code)
+    return CommandResult(document, lambda console: _print(console, results, out), code)
 
 
 async def _fetch(session: Session, args: StudyArguments, result: pb.StudyResult, out: Path) -> None:
@@ -107,7 +107,7 @@ def _check_expected(session: Session, args: StudyArguments, classes: int, images
         )
 
 
-async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Plan:
+async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.RunPlan:
     """The plan of all rows and seeds; rows that differ in how they train share their images, as do
     those that take fewer of them.
 
@@ -120,7 +120,7 @@ async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Pl
         wanted = study_preview.augmentation_of(study, arm)
         probe_id = study_preview.probe_id_of(request.study_id, arm)
         estimates[label] = await planning.estimate(session, study.dataset, wanted, probe_id)
-    return planning.Plan(estimates, times=len(study.seeds), training=training)
+    return planning.RunPlan(estimates, times=len(study.seeds), training=training)
 
 
 def _check_training(offered: pb.ListTrainingRecipesResponse, args: StudyArguments) -> None:

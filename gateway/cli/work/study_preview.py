@@ -9,7 +9,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import inputs, outputs, planning
 from gateway.cli.contact_sheet import images_of, write_sheet
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.failures import SHORTFALL
 from gateway.cli.session import Session
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SAFETY_SAMPLE = 64
 
 
-async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> planning.Plan:
+async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> planning.RunPlan:
     """The plan of the first `count` images a class of every method."""
     study = request.study
     estimates = {}
@@ -29,12 +29,12 @@ async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> 
         wanted.preview_count = count
         probe_id = probe_id_of(request.study_id, arm)
         estimates[label] = await planning.estimate(session, study.dataset, wanted, probe_id)
-    return planning.Plan(estimates)
+    return planning.RunPlan(estimates)
 
 
 async def make(
-    session: Session, request: pb.CreateStudyRequest, place: outputs.Place, count: int
-) -> Outcome:
+    session: Session, request: pb.CreateStudyRequest, place: outputs.OutputFolder, count: int
+) -> CommandResult:
     """Makes them with the study's first seed, which does not make them again, and a sheet."""
     study, made = request.study, dict[str, pb.Augmentation]()
     for label, arm in makers(study).items():
@@ -72,7 +72,7 @@ async def make(
         "shortfalls": short,
         "contact_sheet": paths,
     }
-    return Outcome(document, render, SHORTFALL if short else 0)
+    return CommandResult(document, render, SHORTFALL if short else 0)
 
 
 def makers(study: pb.Study) -> dict[str, pb.StudyArm]:

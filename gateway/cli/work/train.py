@@ -10,7 +10,7 @@ from variegate.gateway.v1.gateway_pb2 import Dataset
 
 from gateway.cli import outputs, recipes
 from gateway.cli.arguments import TrainArguments
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.foreign import import_foreign
 from gateway.cli.session import Session
 from gateway.cli.steps import import_images, shortfall
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, args: TrainArguments) -> Outcome:
+async def run(session: Session, args: TrainArguments) -> CommandResult:
     """Trains with every seed, and with --synthetic both without and with its images."""
     training = args.training
     if args.kept:
@@ -57,7 +57,7 @@ async def run(session: Session, args: TrainArguments) -> Outcome:
             session.view.say(_source(asdict(source)))
     # The code trains; another gives another classifier, as other models give other images.
     code = {"trainer": code_of(offered)}
-    place = outputs.Place(args.kept.out, args.run_id(), code) if args.kept else None
+    place = outputs.OutputFolder(args.kept.out, args.run_id(), code) if args.kept else None
     test_sets = await _test_sets(session, args)
     plain = Lesson(dataset.manifest_uri, test_sets=test_sets, **training.values())
     lessons = [("real", plain)] if added is None or args.compare else []
@@ -77,7 +77,7 @@ async def run(session: Session, args: TrainArguments) -> Outcome:
         document["out"] = str(keeper.out)
         keeper.finish(document)
         outputs.finish(place, dataset=dataset.name)
-    return Outcome(document, lambda console: _print(console, document), shortfall(dataset))
+    return CommandResult(document, lambda console: _print(console, document), shortfall(dataset))
 
 
 async def _test_sets(session: Session, args: TrainArguments) -> tuple[dict[str, str], ...]:
@@ -90,7 +90,7 @@ async def _test_sets(session: Session, args: TrainArguments) -> tuple[dict[str, 
 
 
 def _keeper(
-    session: Session, args: TrainArguments, place: outputs.Place, dataset: Dataset
+    session: Session, args: TrainArguments, place: outputs.OutputFolder, dataset: Dataset
 ) -> Keeper:
     """Takes the output folder."""
     store, kept = session.connection.need_store(), args.kept

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from gateway.cli.execute import Outcome
+from gateway.cli.execute import CommandResult
 from gateway.cli.session import Session
 from gateway.cli.tables import table
 from gateway.cli.training import recipes_of
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 _KINDS = ("strategies", "policies", "classifiers")
 
 
-async def run(session: Session) -> Outcome:
+async def run(session: Session) -> CommandResult:
     """Asks the trainer."""
     offered = await recipes_of(session)
     document: dict[str, Any] = {
         kind: [_document(one) for one in getattr(offered, kind)] for kind in _KINDS
     }
-    return Outcome(document, lambda console: _print(console, document))
+    return CommandResult(document, lambda console: _print(console, document))
 
 
 def _document(recipe: Any) -> dict[str, Any]:

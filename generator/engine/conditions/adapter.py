@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BadCondition
 from diffusion.families.base import SCALE
 from generator.engine.conditions.base import Reader
@@ -31,7 +31,7 @@ class Adapter(ImageEmbedding):
         source, sha256 = await read_embedding(message, field, reader)
         return cls(source, message.scale or 1.0, sha256=sha256)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         if not 0 < self.scale <= 2:
             raise BadCondition(
                 "image.adapter.scale", "OUT_OF_RANGE", "the scale is above 0 and at most 2"

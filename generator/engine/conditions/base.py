@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray, Inputs
 from diffusion.encoders import Encoders
 from generator.engine.guidance import Push
 
 if TYPE_CHECKING:
-    from generator.engine.model import Model
+    from generator.engine.model import LoadedModel
     from generator.engine.sample import Sample
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,7 +44,7 @@ class Condition(ABC):
     """One way to condition an image: a frozen dataclass with all that there is to know of it.
 
     `name` is that of the field in ImageCondition, "" where there is none. `uses` is the input of
-    the model that it needs, see `Card.accepts`, and `models` says in words which models have it.
+    the model that it needs, see `ModelCard.accepts`, and `models` says in words which have it.
     """
 
     name: ClassVar[str]
@@ -61,11 +61,11 @@ class Condition(ABC):
 
     @classmethod
     @abstractmethod
-    def example(cls, card: Card) -> Self:
+    def example(cls, card: ModelCard) -> Self:
         """Returns a condition that any model of its kind can use, for a probe."""
 
     @abstractmethod
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         """Raises BadCondition naming the field whose value the model cannot use."""
 
     @abstractmethod
@@ -91,13 +91,13 @@ class Condition(ABC):
         reads them."""
         return list(conditions)
 
-    def unchanged(self, card: Card) -> Image.Image | None:
+    def unchanged(self, card: ModelCard) -> Image.Image | None:
         """Returns the image that is asked for where nothing is to be denoised."""
         return None
 
     @classmethod
     @abstractmethod
-    def begin(cls, model: "Model", samples: Sequence["Sample"]) -> None:
+    def begin(cls, model: "LoadedModel", samples: Sequence["Sample"]) -> None:
         """Sets the latents and the inputs of new samples, encoding their images together."""
 
     def rows(self, sample: "Sample") -> list[Inputs]:

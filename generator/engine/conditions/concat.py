@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import Inputs
 from diffusion.encoders import Encoders
 from diffusion.families.base import CONCATENATED
@@ -22,7 +22,7 @@ from generator.engine.conditions.pictures import grey
 from generator.engine.guidance import Push
 
 if TYPE_CHECKING:
-    from generator.engine.model import Model
+    from generator.engine.model import LoadedModel
     from generator.engine.sample import Sample
 
 
@@ -49,10 +49,10 @@ class Concat(Condition):
         return cls(image, scale, sha256=sha256)
 
     @classmethod
-    def example(cls, card: Card) -> Self:
+    def example(cls, card: ModelCard) -> Self:
         return cls(grey(card))
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         """Any scale can be used."""
 
     def identity(self, *, is_guided: bool) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Concat(Condition):
         return [replace(one, image=fit(one.image, *size)) for one in conditions]
 
     @classmethod
-    def begin(cls, model: "Model", samples: Sequence["Sample"]) -> None:
+    def begin(cls, model: "LoadedModel", samples: Sequence["Sample"]) -> None:
         images = [sample.condition(cls).image for sample in samples]
         for sample, posterior in zip(samples, model.autoencoder.posteriors(images), strict=True):
             # As in InstructPix2Pix the mode of the posterior, and not scaled.

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BadCondition
 from generator.engine.conditions.base import Reader
 from generator.engine.conditions.pixel_mix import PixelMix
@@ -38,7 +38,7 @@ class CutMix(PixelMix):
 
         return await cls.read(message, field, reader, mix, **sides)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         if not (0 <= self.left <= self.right <= 1 and 0 <= self.top <= self.bottom <= 1):
             raise BadCondition(
                 "image.cutmix",

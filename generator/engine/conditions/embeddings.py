@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.embeddings import FloatArray
 from diffusion.encoders import Encoders, as_array
 from diffusion.errors import BadCondition
 from generator.engine.conditions.base import Condition, Reader
 
 if TYPE_CHECKING:
-    from generator.engine.model import Model
+    from generator.engine.model import LoadedModel
     from generator.engine.sample import Sample
 
 
@@ -34,7 +34,7 @@ class ImageEmbedding(Condition):
     def options(self) -> dict[str, Any]:
         """Returns how the model uses the embedding, see `Family.embedding_inputs`."""
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         if isinstance(self.source, np.ndarray):
             shape, encoder = (card.image_dimension,), card.image_encoder
             check_embedding(f"image.{self.name}.embedding", self.source, shape, encoder, card.name)
@@ -46,7 +46,7 @@ class ImageEmbedding(Condition):
         return {"image": self.sha256}
 
     @classmethod
-    def example(cls, card: Card) -> Self:
+    def example(cls, card: ModelCard) -> Self:
         return cls(np.zeros(card.image_dimension, np.float32))
 
     @classmethod
@@ -58,7 +58,7 @@ class ImageEmbedding(Condition):
         ]
 
     @classmethod
-    def begin(cls, model: "Model", samples: Sequence["Sample"]) -> None:
+    def begin(cls, model: "LoadedModel", samples: Sequence["Sample"]) -> None:
         conditions = [sample.condition(cls) for sample in samples]
         embeddings = model.encoders.images([condition.source for condition in conditions])
         for sample, condition, embedding in zip(samples, conditions, embeddings, strict=True):

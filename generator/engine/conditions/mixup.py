@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BadCondition
 from generator.engine.conditions.base import Reader
 from generator.engine.conditions.pixel_mix import PixelMix
@@ -27,7 +27,7 @@ class MixUp(PixelMix):
 
         return await cls.read(message, field, reader, mix, share=message.share)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         if not 0 <= self.share <= 1:
             raise BadCondition("image.mixup.share", "OUT_OF_RANGE", "the share is 0 to 1")
         super().check(card)

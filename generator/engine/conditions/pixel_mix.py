@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BadCondition
 from diffusion.families.base import IMAGE_EMBEDDING, NOISE_LEVEL
 from generator.engine.conditions.base import Reader
@@ -55,7 +55,7 @@ class PixelMix(ImageEmbedding):
             files += f" without {hashlib.sha256(zeroed.astype('<i4').tobytes()).hexdigest()}"
         return cls(embedding, sha256=files, noise_level=message.noise_level, **how)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         name = f"image.{self.name}.noise_level"
         if not 0 <= self.noise_level < 1000:
             raise BadCondition(name, "OUT_OF_RANGE", "the noise level is 0 to 999")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BadCondition
 from generator.engine import conditions as package
 from generator.engine.conditions.base import Condition, Reader
@@ -13,12 +13,12 @@ from servicekit.registry import registered
 CONDITIONS: Mapping[str, type[Condition]] = registered(package, "CONDITION", key="name")
 
 
-def names_of(card: Card) -> list[str]:
+def names_of(card: ModelCard) -> list[str]:
     """Returns the names of the image conditions that a model takes, sorted."""
     return [name for name, kind in CONDITIONS.items() if kind.uses in card.accepts]
 
 
-async def condition_from_pb(image: Any, field: str, reader: Reader, card: Card) -> Condition:
+async def condition_from_pb(image: Any, field: str, reader: Reader, card: ModelCard) -> Condition:
     """Returns the condition of an ImageCondition, text alone where it is unset.
 
     Raises BadCondition before any image is read if the model does not take it.
@@ -30,20 +30,20 @@ async def condition_from_pb(image: Any, field: str, reader: Reader, card: Card) 
     return await kind.from_pb(message, f"{field}.{name}", reader)
 
 
-def check_condition(condition: Condition, card: Card) -> None:
+def check_condition(condition: Condition, card: ModelCard) -> None:
     """Raises BadCondition naming the field that the model cannot use."""
     _refuse_another_kind(type(condition), card)
     condition.check(card)
 
 
-def example_of(card: Card) -> Condition:
+def example_of(card: ModelCard) -> Condition:
     """Returns the simplest condition with which the model makes an image."""
     if not card.needs_image:
         return TextAlone()
     return CONDITIONS[names_of(card)[0]].example(card)
 
 
-def _refuse_another_kind(kind: type[Condition], card: Card) -> None:
+def _refuse_another_kind(kind: type[Condition], card: ModelCard) -> None:
     if kind.uses and kind.uses not in card.accepts:
         raise BadCondition(
             f"image.{kind.name}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.encoders import Encoders
 from diffusion.errors import BadCondition
 from diffusion.families.base import START
@@ -19,7 +19,7 @@ from generator.engine.conditions.base import Condition, Reader
 from generator.engine.conditions.pictures import grey
 
 if TYPE_CHECKING:
-    from generator.engine.model import Model
+    from generator.engine.model import LoadedModel
     from generator.engine.sample import Sample
 
 
@@ -45,14 +45,14 @@ class Start(Condition):
         return cls(image, message.strength, sha256=sha256)
 
     @classmethod
-    def example(cls, card: Card) -> Self:
+    def example(cls, card: ModelCard) -> Self:
         return cls(grey(card), 1.0)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         if not 0 <= self.strength <= 1:
             raise BadCondition("image.start.strength", "OUT_OF_RANGE", "the strength is 0 to 1")
 
-    def unchanged(self, card: Card) -> Image.Image | None:
+    def unchanged(self, card: ModelCard) -> Image.Image | None:
         return None if self.strength else fit(self.image, card.width, card.height)
 
     def identity(self, *, is_guided: bool) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Start(Condition):
         return [replace(one, image=fit(one.image, *size)) for one in conditions]
 
     @classmethod
-    def begin(cls, model: "Model", samples: Sequence["Sample"]) -> None:
+    def begin(cls, model: "LoadedModel", samples: Sequence["Sample"]) -> None:
         starts = [sample.condition(cls) for sample in samples]
         posteriors = model.autoencoder.posteriors([start.image for start in starts])
         for sample, start, posterior in zip(samples, starts, posteriors, strict=True):

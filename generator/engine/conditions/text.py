@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from generator.engine.conditions.base import Condition, Reader
 
 if TYPE_CHECKING:
-    from generator.engine.model import Model
+    from generator.engine.model import LoadedModel
     from generator.engine.sample import Sample
 
 
@@ -24,17 +24,17 @@ class TextAlone(Condition):
         return cls()
 
     @classmethod
-    def example(cls, card: Card) -> Self:
+    def example(cls, card: ModelCard) -> Self:
         return cls()
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         """There is nothing that could be wrong."""
 
     def identity(self, *, is_guided: bool) -> None:
         return None
 
     @classmethod
-    def begin(cls, model: "Model", samples: Sequence["Sample"]) -> None:
+    def begin(cls, model: "LoadedModel", samples: Sequence["Sample"]) -> None:
         for sample in samples:
             sample.start_from_noise(sample.draw_noise(model))
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from diffusion.card import Card
+from diffusion.card import ModelCard
 from diffusion.errors import BadCondition
 from diffusion.families.base import NOISE_LEVEL
 from generator.engine.conditions.base import Reader
@@ -28,7 +28,7 @@ class Unclip(ImageEmbedding):
         source, sha256 = await read_embedding(message, field, reader)
         return cls(source, message.noise_level, sha256=sha256)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelCard) -> None:
         if not 0 <= self.noise_level < 1000:
             raise BadCondition(
                 "image.unclip.noise_level", "OUT_OF_RANGE", "the noise level is 0 to 999"

@@ -19,7 +19,7 @@ from gateway.cli.checks import all_checks
 from gateway.cli.execute import settle
 from gateway.cli.failures import CliError
 from gateway.cli.options import Common
-from gateway.cli.progress import LiveView, PlainView, Step, _bars, clock
+from gateway.cli.progress import LiveView, PlainView, ProgressLine, _bars, clock
 from gateway.cli.running import published, running_in
 from servicekit.errors import Precondition
 
@@ -43,7 +43,7 @@ def test_clock(seconds, text):
 def test_what_is_waited_for_is_said_once_and_so_is_its_end(capsys):
     view = PlainView()
     for waiting in ("", "the generator: the store is full", "the generator: the store is full", ""):
-        view.show(Step("generate", 1, 4, waiting=waiting))
+        view.show(ProgressLine("generate", 1, 4, waiting=waiting))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "generate, 1/4", "waiting for the generator: the store is full", "it goes on"
@@ -54,8 +54,8 @@ def test_plain_progress_is_a_line_per_stage_and_every_failure_once(capsys):
     view = PlainView()
     for done in range(5):
         failures = (("item1", "it was black"),)
-        view.show(Step("generate", done, 4, 2.0, "images", 1, "mvc, seed 0", failures))
-    view.show(Step("filter", 1, 4))
+        view.show(ProgressLine("generate", done, 4, 2.0, "images", 1, "mvc, seed 0", failures))
+    view.show(ProgressLine("filter", 1, 4))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "failed: item1: it was black",
@@ -69,8 +69,10 @@ def test_live_progress_survives_text_that_looks_like_markup():
     bars.console.file = io.StringIO()
     with bars:
         view = LiveView(bars)
-        view.show(Step("generate", 1, 4, 2.0, "images", 1, "dog [/x]", (("i", "bad [/red]"),)))
-        view.show(Step("filter", 0, 0))
+        view.show(
+            ProgressLine("generate", 1, 4, 2.0, "images", 1, "dog [/x]", (("i", "bad [/red]"),))
+        )
+        view.show(ProgressLine("filter", 0, 0))
     assert "bad [/red]" in bars.console.file.getvalue()
 
 
@@ -94,7 +96,7 @@ def test_a_message_becomes_a_sentence_and_a_uri_in_front_stays_one(capsys, messa
 def test_a_foreign_folder_is_never_deleted(tmp_path):
     (tmp_path / "holiday.jpg").write_text("mine")
     with pytest.raises(CliError, match="variegate did not make it"):
-        outputs.claim(outputs.Place(tmp_path, "run", {}), resume=False, overwrite=True)
+        outputs.claim(outputs.OutputFolder(tmp_path, "run", {}), resume=False, overwrite=True)
     assert (tmp_path / "holiday.jpg").read_text() == "mine"
 
 
@@ -105,9 +107,9 @@ def test_checking_an_output_changes_nothing(tmp_path):
 
 def test_overwrite_replaces_an_output_of_another_run(tmp_path):
     out = tmp_path / "out"
-    outputs.claim(outputs.Place(out, "one", {}), resume=False, overwrite=False)
+    outputs.claim(outputs.OutputFolder(out, "one", {}), resume=False, overwrite=False)
     (out / "old.png").write_text("old")
-    outputs.claim(outputs.Place(out, "two", {}), resume=False, overwrite=True)
+    outputs.claim(outputs.OutputFolder(out, "two", {}), resume=False, overwrite=True)
     assert not (out / "old.png").exists()
     assert json.loads((out / outputs.MARKER).read_text())["run"] == "two"
 
@@ -217,10 +219,10 @@ def test_a_run_is_the_same_however_its_folder_is_written(photos, monkeypatch):
 
 
 def test_a_folder_of_the_same_command_with_other_models_is_not_gone_on_with(tmp_path):
-    place = outputs.Place(tmp_path / "out", "one", {"CLIP": "a", "captioner": "b"})
+    place = outputs.OutputFolder(tmp_path / "out", "one", {"CLIP": "a", "captioner": "b"})
     outputs.claim(place, resume=False, overwrite=False)
     outputs.claim(place, resume=True, overwrite=False)
-    other = outputs.Place(tmp_path / "out", "one", {"CLIP": "a", "captioner": "c"})
+    other = outputs.OutputFolder(tmp_path / "out", "one", {"CLIP": "a", "captioner": "c"})
     with pytest.raises(CliError, match="with other models: another captioner"):
         outputs.claim(other, resume=True, overwrite=False)
     outputs.claim(other, resume=False, overwrite=True)

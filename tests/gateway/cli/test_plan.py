@@ -7,7 +7,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli import planning
 from gateway.cli.contact_sheet import write_sheet
-from gateway.cli.planning import Plan
+from gateway.cli.planning import RunPlan
 
 
 def test_the_plan_is_said_before_anything_is_made(variegate, gateway, photos, at):
@@ -84,9 +84,9 @@ def test_a_preview_asks_for_the_first_images_of_the_very_run(variegate, gateway,
 def test_time_is_not_guessed_where_no_pace_was_measured():
     unknown = pb.PlanAugmentationResponse(image_count=10, made_count=10, model="text")
     pool = pb.PlanAugmentationResponse(image_count=10, made_count=10)
-    assert Plan({"simple": unknown}).seconds is None
-    assert Plan({"retrieval": pool}).seconds == 0
-    assert Plan({"retrieval": pool}).made_count == 0
+    assert RunPlan({"simple": unknown}).seconds is None
+    assert RunPlan({"retrieval": pool}).seconds == 0
+    assert RunPlan({"retrieval": pool}).made_count == 0
 
 
 def test_the_contact_sheet_shows_every_class(tmp_path, photos):
@@ -103,9 +103,9 @@ def test_the_contact_sheet_shows_every_class(tmp_path, photos):
 
 
 def test_a_preview_makes_way_for_the_run(tmp_path):
-    from gateway.cli.outputs import MARKER, Place, claim, finish
+    from gateway.cli.outputs import MARKER, OutputFolder, claim, finish
 
-    preview, whole = (Place(tmp_path / "out", run, {}) for run in ("run preview 3", "run"))
+    preview, whole = (OutputFolder(tmp_path / "out", run, {}) for run in ("run preview 3", "run"))
     claim(preview, resume=False, overwrite=False)
     finish(preview, preview=3)
     claim(whole, resume=False, overwrite=False)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api.resources import ClassPrompts
 from gateway.augment.recognition import ClassRecognition
-from gateway.augment.rows import Row, write_rows
+from gateway.augment.rows import ManifestRow, write_rows
 from gateway.augment.senses import Sense, SenseChoice
 from gateway.export.results import DatasetSummary
 from gateway.study import (
@@ -40,7 +40,7 @@ def rows_of(method):
     for label, name in enumerate(NAMES):
         for number in range(3):
             key = hashlib.sha256(f"{method} {name} {number}".encode()).hexdigest()
-            yield Row(
+            yield ManifestRow(
                 item_id=key[:32],
                 image_uri=to_uri(f"images/{key}.png"),
                 sha256=key,
