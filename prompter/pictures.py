@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from prompter.asking import ask
+from prompter.combinations import Combinations
 from prompter.guides import PICTURES
 from prompter.llm import LanguageModel, Reply, Task
-from prompter.plan import Combinations
 from prompter.strategy import Prompt, read_lines, seed_of, seeded_random
 from prompter.styles import name_styles
 from prompter.subject import Subject, with_article

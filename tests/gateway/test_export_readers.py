@@ -46,9 +46,19 @@ def store():
         data = picture(("made", number), form=form)
         key = f"generated/{number}.{'jpg' if form == 'JPEG' else 'png'}"
         store.put(key, data)
-        row = ManifestRow(f"item{number}", f"store:{key}", sha256(data).hexdigest(), label, 
-                  CLASSES[label], "mvc", "generated", parents=(f"real{label}",), prompt=f"a {CLASSES[label]}",
-                  seed=SEED - number, lineage=lineage(number))  # fmt: skip
+        row = ManifestRow(
+            item_id=f"item{number}",
+            image_uri=f"store:{key}",
+            sha256=sha256(data).hexdigest(),
+            label=label,
+            class_name=CLASSES[label],
+            method="mvc",
+            source="generated",
+            parents=(f"real{label}",),
+            prompt=f"a {CLASSES[label]}",
+            seed=SEED - number,
+            lineage=lineage(number),
+        )
         rows.append(replace(row, clip_score=0.25))
     store.put("m.parquet", write_rows(rows))
     store.put("d.parquet", write_dataset(items))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prompter.combinations import Combinations
 from prompter.llm import Reply
-from prompter.plan import Combinations
 from prompter.strategies.registry import all_strategies
 from prompter.strategy import read_lines
 from prompter.styles import OWN_STYLES
