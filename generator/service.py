@@ -23,8 +23,8 @@ from generator.engine.conditions.registry import names_of
 from generator.engine.items import Made, weights_digest
 from generator.errors import translate, translated
 from generator.gallery import Gallery, Stored
-from generator.orders import Order, OrderBook, Refused, Sampling, sampling_of
 from generator.reader import CallReader
+from generator.requested_items import ItemReader, Refused, RequestedItem, Sampling, sampling_of
 from generator.sources import AT_ONCE, read_group
 from generator.texts import words_from_pb
 from generator.tokenizers import Tokenizers
@@ -149,29 +149,29 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         with translated():
             call = _Call(card, sampling_of(request, card))
         reader = CallReader(card, backend, self._store, self._room, self._artefacts)
-        book = OrderBook(call.sampling, prefix, backend, self._gallery, reader)
-        taken = await together(book.take(n, item) for n, item in enumerate(request.items))
-        to_make: list[Order] = []
-        for order in taken:
-            if isinstance(order, Refused):
-                yield _failure(order.item_id, order.error)
-            elif order.found is not None:
-                yield _answer(order, call, order.found, None)
+        reading = ItemReader(call.sampling, prefix, backend, self._gallery, reader)
+        taken = await together(reading.take(n, item) for n, item in enumerate(request.items))
+        to_make: list[RequestedItem] = []
+        for item in taken:
+            if isinstance(item, Refused):
+                yield _failure(item.item_id, item.error)
+            elif item.found is not None:
+                yield _answer(item, call, item.found, None)
             else:
-                to_make.append(order)
+                to_make.append(item)
         async with aclosing(self._make(backend, to_make, call)) as responses:
             async for response in responses:
                 yield response
 
     async def _make(
-        self, backend: Backend, orders: Sequence[Order], call: _Call
+        self, backend: Backend, items: Sequence[RequestedItem], call: _Call
     ) -> AsyncGenerator[pb.GenerateImagesResponse, None]:
-        """Makes the orders together and answers each when it is stored."""
+        """Makes items together and answers each when it is stored."""
         with translated():
-            futures = backend.submit_all([order.item for order in orders])
+            futures = backend.submit_all([one.item for one in items])
         finishing = [
-            asyncio.create_task(self._finish(order, asyncio.wrap_future(future), call))
-            for order, future in zip(orders, futures, strict=True)
+            asyncio.create_task(self._finish(item, asyncio.wrap_future(future), call))
+            for item, future in zip(items, futures, strict=True)
         ]
         try:
             for done in asyncio.as_completed(finishing):
@@ -183,14 +183,14 @@ class GeneratorService(rpc.GeneratorServiceServicer):
                 task.cancel()
 
     async def _finish(
-        self, order: Order, future: "asyncio.Future[Made]", call: _Call
+        self, item: RequestedItem, future: "asyncio.Future[Made]", call: _Call
     ) -> pb.GenerateImagesResponse:
         try:
             made = await future
-            stored = await asyncio.to_thread(self._gallery.keep, order.key, made.pixels)
+            stored = await asyncio.to_thread(self._gallery.keep, item.key, made.pixels)
         except Exception as error:
-            return _failure(order.item_id, error)
-        return _answer(order, call, stored, made)
+            return _failure(item.item_id, error)
+        return _answer(item, call, stored, made)
 
     def _loaded(self) -> Backend:
         if self.backend is None:
@@ -203,7 +203,7 @@ def _failure(item_id: str, error: Exception) -> pb.GenerateImagesResponse:
 
 
 def _answer(
-    order: Order, call: _Call, stored: Stored, made: Made | None
+    item: RequestedItem, call: _Call, stored: Stored, made: Made | None
 ) -> pb.GenerateImagesResponse:
     image = pb.StoredImage(
         uri=to_uri(stored.key),
@@ -217,7 +217,7 @@ def _answer(
         steps=call.sampling.steps,
         guidance_scale=call.sampling.guidance_scale,
     )
-    return pb.GenerateImagesResponse(item_id=order.item_id, image=image)
+    return pb.GenerateImagesResponse(item_id=item.item_id, image=image)
 
 
 def _model(card: ModelCard) -> pb.Model:

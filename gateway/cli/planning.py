@@ -98,10 +98,10 @@ async def estimate(
     probe.class_names[:] = classes[:_PROBE_IMAGES]
     probe.preview_count = max(1, _PROBE_IMAGES // len(classes))
     session.view.say("measuring the pace with the first images, which are kept")
-    order = pb.CreateAugmentationRequest(
+    creation = pb.CreateAugmentationRequest(
         parent=parent, augmentation_id=f"{probe_id[:57]}-probe", augmentation=probe
     )
-    operation = await session.call(session.gateway.CreateAugmentation, order)
+    operation = await session.call(session.gateway.CreateAugmentation, creation)
     await session.finished(operation, pb.Augmentation())
     known = await session.call(session.gateway.PlanAugmentation, request)
     return known

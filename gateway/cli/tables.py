@@ -3,7 +3,7 @@
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 
 from servicekit.escaping import escaped
@@ -17,11 +17,14 @@ class _Table(Table):
         super().add_row(*shown, **options)
 
 
-def table(*columns: str, title: str = "", right: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns in `right` are aligned to the right."""
+def table(
+    *columns: str, title: str = "", right: tuple[str, ...] = (), whole: tuple[str, ...] = ()
+) -> Table:
+    """An empty table; columns in `right` are aligned to the right, those in `whole` not folded."""
     made = _Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column in right else "left"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
     return made
 
 

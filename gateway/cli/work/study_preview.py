@@ -40,12 +40,12 @@ async def make(
     for label, arm in makers(study).items():
         wanted = augmentation_of(study, arm)
         wanted.preview_count = count
-        order = pb.CreateAugmentationRequest(
+        augmentation = pb.CreateAugmentationRequest(
             parent=study.dataset,
             augmentation_id=f"{probe_id_of(request.study_id, arm)}-{count}",
             augmentation=wanted,
         )
-        operation = await session.call(session.gateway.CreateAugmentation, order)
+        operation = await session.call(session.gateway.CreateAugmentation, augmentation)
         made[label] = await session.finished(operation, pb.Augmentation(), part=label)
     sheet = await asyncio.to_thread(_write, session, made, place.folder)
     outputs.finish(place, preview=count)

@@ -31,7 +31,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class RequestedItem:
     """An item of a call, ready to be made, or found in the store."""
 
     item_id: str
@@ -68,8 +68,8 @@ def sampling_of(request: pb.GenerateImagesRequest, card: ModelCard) -> Sampling:
     )
 
 
-class OrderBook:
-    """The orders of one call."""
+class ItemReader:
+    """Reads the items of one call."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class OrderBook:
         self._signature = backend.signature(deterministic=sampling.deterministic)
         self._gallery, self._reader = gallery, reader
 
-    async def take(self, index: int, wanted: pb.Item) -> Order | Refused:
+    async def take(self, index: int, wanted: pb.Item) -> RequestedItem | Refused:
         """Reads the item's images, checks it, and looks for it in the store."""
         field = f"items[{index}]."
         try:
@@ -94,7 +94,7 @@ class OrderBook:
             found = await asyncio.to_thread(self._gallery.find, key)
         except (ServiceError, DiffusionError) as error:
             return Refused(wanted.item_id, translate(error, field))
-        return Order(wanted.item_id, item, key, found)
+        return RequestedItem(wanted.item_id, item, key, found)
 
     async def _item(self, wanted: pb.Item, field: str) -> Item:
         sampling = self._sampling
