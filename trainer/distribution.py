@@ -46,6 +46,15 @@ class Share:
         """The part of a batch that this process trains on; together they are the batch."""
         return rows[self.rank :: self.count]
 
+    def whole(self, part: Tensor) -> Tensor:
+        """The batch [B, ...] of which every process gives the part that `of_batch` gave it."""
+        if self.count == 1:
+            return part
+        part = part.contiguous()
+        parts = [torch.empty_like(part) for _ in range(self.count)]
+        distributed.all_gather(parts, part)
+        return torch.stack(parts, 1).flatten(0, 1)
+
     def device(self, device: torch.device) -> torch.device:
         """The device of this process, of the kind of `device`."""
         if self.count > 1 and device.type == "cuda":

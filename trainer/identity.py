@@ -17,6 +17,7 @@ _TRAINING = (
     "trainer/jobs/classify.py",
     "trainer/distribution.py",
     "trainer/evaluation.py",
+    "trainer/mixing.py",
     "trainer/schedules.py",
     "trainer/classifiers/*.py",
     "trainer/classifiers/*.toml",

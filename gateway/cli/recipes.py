@@ -28,7 +28,9 @@ METHODS = (
 STRATEGIES = ("aux_bn", "combined", "half_half", "real", "rsp", "two_phase")
 WITHOUT_ADDED = "real"
 WITH_ADDED = tuple(strategy for strategy in STRATEGIES if strategy != WITHOUT_ADDED)
-POLICIES = ("autoaugment", "none", "randaugment", "resized_crop", "standard")
+POLICIES = (
+    "autoaugment", "cutmix", "mixup", "none", "randaugment", "resized_crop", "standard",
+)  # fmt: skip
 CLASSIFIERS = (
     "cnn4", "efficientnet_b0", "efficientnet_b3", "resnet18", "resnet50", "resnext50", "vit_b_16",
     "wrn_28_10", "wrn_28_2", "wrn_50_2",

@@ -21,7 +21,8 @@ METHODS = {
     "DIVERSIFY": ("contextual", "stylized", "contextual+stylized"),
 }  # fmt: skip
 STRATEGIES = ("real", "combined", "rsp", "two_phase", "half_half", "aux_bn")
-POLICIES = ("none", "standard", "autoaugment", "randaugment", "fast_autoaugment")
+POLICIES = ("none", "standard", "autoaugment", "randaugment", "fast_autoaugment",
+            "mixup", "cutmix")  # fmt: skip
 # What is still to come. What is there leaves this set, and nothing enters it.
 NOT_YET = {
     "mvc+pretrained", "fast_autoaugment",

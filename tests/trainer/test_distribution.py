@@ -35,7 +35,7 @@ def working_on(folder: Path) -> list[psutil.Process]:
 
 
 async def test_two_processes_come_to_what_one_does_with_the_whole_batch(spec, tmp_path):
-    spec = replace(spec, strategy="half_half", step_count=4, loaders=1)
+    spec = replace(spec, strategy="half_half", policy="cutmix", step_count=4, loaders=1)
     worker, events = Worker(60.0), ([], [])
     alone = await worker.run(written(spec, tmp_path / "alone"), events[0].append)
     await worker.stop()

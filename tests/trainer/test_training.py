@@ -46,9 +46,15 @@ def test_colours_are_told_apart(spec):
     assert RunResult.of_json(result.to_json()) == result
 
 
-@pytest.mark.parametrize("strategy", ["combined", "two_phase", "half_half", "rsp", "aux_bn"])
-def test_an_interrupted_run_ends_as_an_undisturbed_one(spec, strategy):
-    spec = replace(spec, strategy=strategy, policy="randaugment")
+@pytest.mark.parametrize(
+    ("strategy", "policy"),
+    [
+        ("combined", "randaugment"), ("two_phase", "randaugment"), ("half_half", "mixup"),
+        ("rsp", "cutmix"), ("aux_bn", "cutmix"),
+    ],
+)  # fmt: skip
+def test_an_interrupted_run_ends_as_an_undisturbed_one(spec, strategy, policy):
+    spec = replace(spec, strategy=strategy, policy=policy)
     undisturbed = run(spec)
     interrupt_at(spec, 7)
     interrupt_at(spec, 20)

@@ -18,6 +18,7 @@ from trainer.data.loading import load, process_count
 from trainer.data.samples import Batch, PlainBatches, RunImages, TrainingBatches, read_images
 from trainer.distribution import Share, with_whole_batch_norm
 from trainer.evaluation import Predictions, predict, scores_of
+from trainer.mixing import Blend, paired, random_of
 from trainer.runs import RunResult, RunSpec, TestSetScores
 from trainer.strategies.base import Sources, Strategy
 
@@ -48,6 +49,7 @@ class Classify:
         self.optimizer = create_optimizer(classifier, self.model.parameters(), spec.learning_rate)
         self._trained = share.trained(self.model, device)
         self._normalised = Normaliser(classifier, device)
+        self._blend = _blend(spec)
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """This process's share of each, made ahead."""
@@ -68,7 +70,7 @@ class Classify:
 
         # Move the batch.
         batch = Batch(*(part.to(self._device, non_blocking=True) for part in batch))
-        images = self._normalised(batch.images)
+        images, targets = self._mixed(step, batch)
         torch.manual_seed(_number(spec.seed, step) + self._share.rank)  # for dropout
 
         # Update the weights.
@@ -76,12 +78,21 @@ class Classify:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         logits = strategy.logits(self._trained, images, batch.synthetic)
-        loss = strategy.loss(logits, batch.labels, self._classifier.label_smoothing)
+        loss = strategy.loss(logits, targets, self._classifier.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        hits = (logits.detach().argmax(1) == batch.labels).float().mean()
+        hits = _hits(logits.detach(), targets)
         return self._share.mean(torch.stack([loss.detach(), hits]))
+
+    def _mixed(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the network is given, and the labels [B]; or, of mixed images, their shares."""
+        if self._blend is None:
+            return self._normalised(batch.images), batch.labels
+        mixed, spec = paired(batch, self._share), self._spec
+        images, partners = self._normalised(mixed.images), self._normalised(mixed.partners)
+        images, share = self._blend(images, partners, random_of(spec.seed, step))
+        return images, mixed.targets(share, len(spec.class_names))
 
     def is_done(self, step: int) -> bool:
         """Never: a comparison gives every classifier the same steps."""
@@ -160,6 +171,21 @@ def _strategy(spec: RunSpec, classifier: Classifier, images: RunImages) -> Strat
     )
     strategy: Strategy = recipes.load("strategies", spec.strategy).create(sources)
     return strategy
+
+
+def _blend(spec: RunSpec) -> Blend | None:
+    """How the policy mixes the images of a batch; None if it does not."""
+    policy = recipes.load("policies", spec.policy)
+    blend: Blend | None = getattr(policy, "create_blend", lambda size: None)(spec.image_size)
+    return blend
+
+
+def _hits(logits: Tensor, targets: Tensor) -> Tensor:
+    """The share that is told rightly; of a mixed image that of the class which it is told to be."""
+    told = logits.argmax(1)
+    if targets.dim() == 1:
+        return (told == targets).float().mean()
+    return targets.gather(1, told[:, None]).mean()
 
 
 def _number(seed: int, step: int) -> int:

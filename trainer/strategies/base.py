@@ -85,7 +85,10 @@ class Strategy(ABC):
         return logits
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-        """The mean loss of logits [B, classes] for labels [B]."""
+        """The mean loss of logits [B, classes] for labels [B].
+
+        Of mixed images `labels` are the share of each class instead, [B, classes].
+        """
         return cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
