@@ -3,11 +3,13 @@
 import heapq
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby, islice
 from operator import attrgetter
 from typing import overload
+
+import numpy as np
 
 from gateway.api.resources import Recipe
 from gateway.digests import Plain, digest, seed_of, sha256_of
@@ -22,6 +24,7 @@ from gateway.methods.base import (
     Text,
     Values,
 )
+from gateway.quotas import Numbers, Quota
 
 # Images that are drafted together where a method can.
 _TOGETHER = 256
@@ -79,15 +82,23 @@ class Item:
         return self.slot.label, self.slot.index, self.slot.attempt
 
 
+# Given labels [n] and numbers [n] of a method's images: where these stand in their classes.
+Places = Callable[[Numbers, Numbers], Numbers]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What all items of an augmentation share."""
+    """What all items that one method makes of an augmentation share.
+
+    `quota` says which images of each class are this method's.
+    """
 
     dataset_digest: str
     recipe: Recipe
     method: Method
     values: Values
     model_digest: str
+    quota: Quota = field(default_factory=Quota)
 
     def slot(self, class_name: str, label: int, index: int, attempt: int) -> Slot:
         """Returns a slot with its seed: a hash of what it is, never of where it stands."""
@@ -101,7 +112,24 @@ class Plan:
 
     def wanted(self, material: ClassMaterial) -> int:
         """Returns the number of accepted images to make of a class now."""
-        return self.recipe.wanted_of(material.class_name, len(material.parents))
+        name, real = material.class_name, len(material.parents)
+        return self.quota.of(self.recipe.count_of(name, real), self.recipe.wanted_of(name, real))
+
+    def count(self, material: ClassMaterial) -> int:
+        """Returns the number of accepted images to make of a class in all."""
+        return self.quota.of(self.recipe.count_of(material.class_name, len(material.parents)))
+
+    def places(self, materials: Iterable[ClassMaterial]) -> Places | None:
+        """Returns what says where images stand among all of their class, where several methods
+        make them; None where this one makes all."""
+        if self.quota.is_whole:
+            return None
+        sizes = {
+            one.label: self.recipe.count_of(one.class_name, len(one.parents)) for one in materials
+        }
+        table = np.zeros(max(sizes, default=0) + 1, np.int64)
+        table[list(sizes)] = list(sizes.values())
+        return lambda labels, numbers: self.quota.places(numbers, table[labels])
 
     def sample(self, slots: Iterable[Slot], count: int) -> "Sample":
         """Returns the `count` slots with the lowest seeds, which are random, of first attempts."""

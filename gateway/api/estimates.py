@@ -2,16 +2,18 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.api.resources import Augmentation
+from gateway.api.resources import Augmentation, Recipe
 from gateway.augment.rates import Rates, rate_key
 from gateway.augment.used_models import need_model
 from gateway.augment.wanted import wanted_counts
 from gateway.clients.generator import ITEMS_PER_CALL
 from gateway.context import Context
-from gateway.methods.registry import method_of
+from gateway.methods.composition import Part, parts_of
 
 
 class Estimator:
@@ -26,27 +28,79 @@ class Estimator:
 
         Raises Precondition if the generator does not have its model.
         """
-        recipe, method = augmentation.recipe, method_of(augmentation.recipe.method)
+        recipe = augmentation.recipe
+        parts = parts_of(recipe.method, recipe.parameters)
         dataset = await asyncio.to_thread(self._context.catalog.dataset, augmentation.dataset)
         counts = await asyncio.to_thread(wanted_counts, self._context.store, dataset, recipe)
-        wanted = sum(counts.values())
+        found = []
+        for part in parts:
+            wanted = sum(part.quota.of(whole, now) for whole, now in counts.values())
+            found.append(await self._of_method(part, recipe, wanted))
+        if len(found) == 1:
+            return _alone(found[0])
+        return _together(found)
+
+    async def _of_method(self, part: Part, recipe: Recipe, wanted: int) -> pb.MethodEstimate:
+        method = part.method
+        own = pb.MethodEstimate(
+            method=method.id, share=float(part.share), image_count=wanted, made_count=wanted
+        )
         if not method.model:
-            return pb.PlanAugmentationResponse(image_count=wanted, made_count=wanted)
+            return own
+        recipe = replace(recipe, method=method.id)
         model = need_model(await self._context.clients.generator.served(), method)
         rate = await asyncio.to_thread(self._rates.get, rate_key(recipe, model))
         # Where nearly all was rejected, some attempts are all there will be.
         made = math.ceil(wanted / max(rate.accepted_share, 0.2))
         size = min(self._context.settings.shard_size, ITEMS_PER_CALL)
-        return pb.PlanAugmentationResponse(
-            image_count=wanted,
-            made_count=made,
-            call_count=math.ceil(made / size),
-            model=model.name,
-            model_digest=model.digest,
-            width=model.width,
-            height=model.height,
-            step_count=recipe.steps or model.default_steps,
-            images_per_second=rate.per_second,
-            measured_count=round(rate.made),
-            rejected_share=1 - rate.accepted_share,
+        own.MergeFrom(
+            pb.MethodEstimate(
+                made_count=made,
+                call_count=math.ceil(made / size),
+                model=model.name,
+                model_digest=model.digest,
+                width=model.width,
+                height=model.height,
+                step_count=recipe.steps or model.default_steps,
+                images_per_second=rate.per_second,
+                measured_count=round(rate.made),
+                rejected_share=1 - rate.accepted_share,
+            )
         )
+        return own
+
+
+def _alone(one: pb.MethodEstimate) -> pb.PlanAugmentationResponse:
+    return pb.PlanAugmentationResponse(
+        image_count=one.image_count,
+        made_count=one.made_count,
+        call_count=one.call_count,
+        model=one.model,
+        model_digest=one.model_digest,
+        width=one.width,
+        height=one.height,
+        step_count=one.step_count,
+        images_per_second=one.images_per_second,
+        measured_count=one.measured_count,
+        rejected_share=one.rejected_share,
+    )
+
+
+def _together(methods: Sequence[pb.MethodEstimate]) -> pb.PlanAugmentationResponse:
+    making = [one for one in methods if one.model]
+    made, seconds = sum(one.made_count for one in making), 0.0
+    if all(one.images_per_second for one in making):
+        seconds = sum(one.made_count / one.images_per_second for one in making)
+    rejected = sum(one.rejected_share * one.made_count for one in making)
+    return pb.PlanAugmentationResponse(
+        image_count=sum(one.image_count for one in methods),
+        made_count=sum(one.made_count for one in methods),
+        call_count=sum(one.call_count for one in methods),
+        width=max((one.width for one in making), default=0),
+        height=max((one.height for one in making), default=0),
+        step_count=max((one.step_count for one in making), default=0),
+        images_per_second=made / seconds if seconds else 0.0,
+        measured_count=sum(one.measured_count for one in making),
+        rejected_share=rejected / made if made else 0.0,
+        methods=methods,
+    )

@@ -16,7 +16,7 @@ from gateway.api.prompt_messages import (
     recognition_to_pb,
 )
 from gateway.api.study_messages import study_to_pb
-from gateway.methods.base import Method
+from gateway.methods.base import Composed, Method
 
 Resource = res.Dataset | res.Augmentation | res.Study
 _KINDS = {
@@ -199,7 +199,7 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
     return res.Augmentation(name or message.name, recipe, result, dict(message.models))
 
 
-def method_to_pb(method: Method) -> pb.Method:
+def method_to_pb(method: Method | Composed) -> pb.Method:
     """Returns the proto of a method."""
     message = pb.Method(
         id=method.id,

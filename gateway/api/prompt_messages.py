@@ -23,6 +23,7 @@ def prompts_to_pb(prompts: ClassPrompts) -> pb.ClassPrompts:
         distinct_2=prompts.distinct_2,
         mean_distance=prompts.mean_distance,
         sense=_sense_to_pb(prompts.sense) if prompts.sense else None,
+        method=prompts.method,
     )
 
 
@@ -40,6 +41,7 @@ def prompts_from_pb(messages: Iterable[pb.ClassPrompts]) -> tuple[ClassPrompts, 
             distinct_2=message.distinct_2,
             mean_distance=message.mean_distance,
             sense=_sense_from_pb(message.sense) if message.HasField("sense") else None,
+            method=message.method,
         )
         for message in messages
     )

@@ -121,6 +121,7 @@ class ClassPrompts:
     distinct_2: float = 0.0
     mean_distance: float = 0.0
     sense: SenseChoice | None = None
+    method: str = ""
 
 
 @dataclass(frozen=True)

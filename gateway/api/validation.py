@@ -18,7 +18,7 @@ from gateway.clients import Clients
 from gateway.clients.trainer import TrainingPlan
 from gateway.datasets import manifest
 from gateway.methods.base import Method
-from gateway.methods.registry import method_of, parse_parameters
+from gateway.methods.composition import Part, parts_of
 from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import ObjectStore, to_key
@@ -45,20 +45,20 @@ class Validator:
     async def augmentation(self, augmentation: Augmentation) -> Augmentation:
         """Returns the augmentation with its pool in the store, and its models."""
         recipe = augmentation.recipe
-        method = method_of(recipe.method)
-        values = parse_parameters(method, recipe.parameters)
-        _check_guidance(method, recipe)
+        parts = parts_of(recipe.method, recipe.parameters)
+        for part in parts:
+            _check_guidance(part.method, recipe)
         dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
         _check_classes(recipe, dataset)
-        parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
+        _check_pins(parts, dataset)
         await asyncio.to_thread(self._check_parents, recipe, dataset)
         await asyncio.to_thread(check_counts, self._store, dataset, recipe)
         field = "augmentation.rejections_uri"
         await asyncio.to_thread(read_rejections, self._store, recipe.rejections_uri, field)
         pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
-        if method.needs.pool and not pool_uri:
-            raise _no_pool(method.id, "augmentation.pool_uri")
-        models = await self.models([method.id], deterministic=recipe.deterministic)
+        if not pool_uri:
+            _check_no_pool(parts, "augmentation.pool_uri")
+        models = await self.models([recipe.method], deterministic=recipe.deterministic)
         return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
 
     async def study(self, study: Study) -> tuple[Study, list[tuple[TrainingPlan, int]]]:
@@ -188,17 +188,27 @@ def _check_guidance(method: Method, recipe: Recipe) -> None:
 def _check_arm(arm: StudyArm, number: int, pool_uri: str, dataset: Dataset) -> None:
     """Checks one arm; errors name it by its number."""
     try:
-        method = method_of(arm.method)
-        values = parse_parameters(method, arm.parameters)
-        parse_pins(str(values.get("senses", "")), [one.class_name for one in dataset.classes])
+        parts = parts_of(arm.method, arm.parameters)
+        _check_pins(parts, dataset)
     except InvalidArgument as error:
         field = error.field.replace("augmentation", f"study.arms[{number}]")
         raise InvalidArgument(error.message, field=field, reason=error.reason) from error
-    if method.needs.pool and not pool_uri:
-        raise _no_pool(method.id, "study.pool_uri")
+    if not pool_uri:
+        _check_no_pool(parts, "study.pool_uri")
 
 
-def _no_pool(method_id: str, field: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"{method_id} searches a pool of images; give pool_uri", field=field, reason="POOL_REQUIRED"
-    )
+def _check_pins(parts: Iterable[Part], dataset: Dataset) -> None:
+    for part in parts:
+        pins = str(part.values.get("senses", ""))
+        parse_pins(pins, [one.class_name for one in dataset.classes])
+
+
+def _check_no_pool(parts: Iterable[Part], field: str) -> None:
+    """Raises InvalidArgument if a method needs a pool."""
+    for part in parts:
+        if part.method.needs.pool:
+            raise InvalidArgument(
+                f"{part.method.id} searches a pool of images; give pool_uri",
+                field=field,
+                reason="POOL_REQUIRED",
+            )

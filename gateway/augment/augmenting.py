@@ -2,14 +2,14 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.api.resources import Augmentation, AugmentationResult, ClassPrompts, Dataset, Shortfall
-from gateway.augment.lengths import NO_PROMPTS, PromptLengths
+from gateway.api.resources import Augmentation, AugmentationResult, Dataset
 from gateway.augment.making import Making
 from gateway.augment.materials import collect
-from gateway.augment.output import Output
+from gateway.augment.method_outcome import Made, MethodOutcome, joined
 from gateway.augment.recognising import Recognising
 from gateway.augment.recognition import ClassRecognition, warnings_of
 from gateway.augment.searching import Searching
@@ -17,21 +17,11 @@ from gateway.augment.used_models import check_models, need_model
 from gateway.context import Context
 from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import step
-from gateway.methods.base import Method
-from gateway.methods.registry import method_of, parse_parameters
+from gateway.methods.base import ClassMaterial, Method
+from gateway.methods.composition import parts_of
 from gateway.plan import GeneratorModel, Plan
+from gateway.quotas import apportioned
 from servicekit.storage import delete_many, to_uri
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What an augmentation made: its images, what is missing, its prompts and what it shows."""
-
-    output: Output
-    shortfalls: list[Shortfall]
-    prompts: tuple[ClassPrompts, ...]
-    lengths: PromptLengths = NO_PROMPTS
-    recognition: tuple[ClassRecognition, ...] = ()
 
 
 async def run_augmentation(context: Context, augmentation: Augmentation) -> None:
@@ -40,11 +30,11 @@ async def run_augmentation(context: Context, augmentation: Augmentation) -> None
     await check_models(context, augmentation)
     dataset = await asyncio.to_thread(context.catalog.dataset, augmentation.dataset)
     folder = await step("work", lambda: asyncio.to_thread(_new_folder, context, augmentation))
-    made = await _make(context, augmentation, dataset, progress, folder)
+    made, recognition = await _make(context, augmentation, dataset, progress, folder)
     progress.start("assemble", 1, "manifests")
     await step(
         "assemble",
-        lambda: asyncio.to_thread(_write, context, augmentation, made, progress),
+        lambda: asyncio.to_thread(_write, context, augmentation, made, recognition, progress),
     )
     await asyncio.to_thread(_clear, context, augmentation)
     progress.finish()
@@ -71,30 +61,74 @@ async def _make(
     dataset: Dataset,
     progress: WorkProgress,
     folder: str,
-) -> _Made:
-    recipe = augmentation.recipe
-    method = method_of(recipe.method)
-    plan = Plan(dataset.digest, recipe, method, parse_parameters(method, recipe.parameters), "")
-    model: GeneratorModel | None = None
-    if method.model:
-        values = await step("model", lambda: _model(context, method))
-        tuples = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
-        model = GeneratorModel(**values | tuples)
-        plan = replace(plan, model_digest=model.digest)
-    materials = await collect(context, dataset, plan, model, progress)
-    prompts = tuple(material.figures for material in materials.values() if material.figures)
-    if model is None:
-        search = Searching(context, plan, materials, dataset.manifest_uri, progress, folder)
-        made = _Made(*await search.run(), prompts)
-    else:
-        uri, name = dataset.manifest_uri, augmentation.name
-        making = Making(context, plan, model, materials, uri, progress, name, folder)
-        output, shortfalls, lengths = await making.run()
-        made = _Made(output, shortfalls, prompts, lengths)
-    recognition = await Recognising(context, dataset).run(materials, made.output, progress)
+) -> tuple[Made, tuple[ClassRecognition, ...]]:
+    """Has each method make its part of the images, one method after the other: each keeps the
+    generators full."""
+    work = _Work(context, augmentation, dataset, progress)
+    outcomes: list[tuple[Plan, Mapping[str, ClassMaterial], MethodOutcome]] = []
+    for number, plan in enumerate(_plans(augmentation, dataset)):
+        if not plan.quota.is_whole:
+            progress.part = plan.method.id
+        own = folder if plan.quota.is_whole else f"{folder}/{number}"
+        outcomes.append(await work.run(plan, own, [one.folder for _, _, one in outcomes]))
+    progress.part = ""
+    made = joined(context.store, outcomes)
+    recognition = await Recognising(context, dataset).run(made.materials, made.output, progress)
     for text in warnings_of(recognition):
         progress.notice(f"warning: {text}")
-    return replace(made, recognition=recognition)
+    return made, recognition
+
+
+def _plans(augmentation: Augmentation, dataset: Dataset) -> list[Plan]:
+    """Returns the plan of each method, which is a whole augmentation but for its quota."""
+    recipe = augmentation.recipe
+    parts = parts_of(recipe.method, recipe.parameters)
+    sampled = apportioned(recipe.safety_sample, [part.share for part in parts])
+    return [
+        Plan(
+            dataset.digest,
+            replace(recipe, method=part.method.id, safety_sample=count),
+            part.method,
+            part.values,
+            "",
+            part.quota,
+        )
+        for part, count in zip(parts, sampled, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all methods of an augmentation work with."""
+
+    context: Context
+    augmentation: Augmentation
+    dataset: Dataset
+    progress: WorkProgress
+
+    async def run(
+        self, plan: Plan, folder: str, before: Sequence[str]
+    ) -> tuple[Plan, Mapping[str, ClassMaterial], MethodOutcome]:
+        """Makes the images of one method. `before` are the folders of those before it."""
+        context, progress, uri = self.context, self.progress, self.dataset.manifest_uri
+        model: GeneratorModel | None = None
+        if plan.method.model:
+            values = await step("model", lambda: _model(context, plan.method))
+            tuples = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
+            model = GeneratorModel(**values | tuples)
+            plan = replace(plan, model_digest=model.digest)
+        materials = await collect(context, self.dataset, plan, model, progress)
+        if model is None:
+            work: Searching | Making = Searching(
+                context, plan, materials, uri, progress, folder, before
+            )
+        else:
+            name = self.augmentation.name
+            work = Making(context, plan, model, materials, uri, progress, name, folder, before)
+        outcome = await work.run()
+        figures = [material.figures for material in materials.values() if material.figures]
+        prompts = tuple(replace(one, method=plan.method.id) for one in figures)
+        return plan, materials, replace(outcome, prompts=prompts)
 
 
 async def _model(context: Context, method: Method) -> dict[str, Any]:
@@ -104,7 +138,8 @@ async def _model(context: Context, method: Method) -> dict[str, Any]:
 def _write(
     context: Context,
     augmentation: Augmentation,
-    made: _Made,
+    made: Made,
+    recognition: tuple[ClassRecognition, ...],
     progress: WorkProgress,
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
@@ -117,11 +152,11 @@ def _write(
         accepted_count=made.output.counts.accepted_count,
         rejected_count=made.output.counts.rejected_count,
         rejected_uri=to_uri(rejected),
-        shortfalls=tuple(made.shortfalls),
+        shortfalls=made.shortfalls,
         seconds=dict(progress.seconds),
         prompts=made.prompts,
         notices=tuple(progress.notices),
-        recognition=made.recognition,
+        recognition=recognition,
         lengths=made.lengths,
     )
     context.catalog.finish(replace(augmentation, result=result))

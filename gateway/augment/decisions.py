@@ -4,18 +4,16 @@ A block that is decided needs no plan, no images and no verdicts any more: after
 process its facts are read back, and its rows stay where they are.
 """
 
-import io
 import json
 from array import array
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from gateway.augment import pictures
 from gateway.augment.outcomes import Outcome
 from gateway.augment.output import Counts, Output
+from gateway.augment.parts import Source
 from gateway.augment.rejections import BY_PERSON, MESSAGE
 from gateway.augment.seen import Seen
 from gateway.durable.progress import WorkProgress
@@ -23,14 +21,6 @@ from gateway.plan import Item, Plan
 from servicekit.storage import ObjectStore
 
 _FACTS = b"facts"
-_PICTURES = pa.schema(
-    [  # type: ignore[arg-type]
-        pa.field("class_name", pa.string()),
-        pa.field("item_id", pa.string()),
-        pa.field("pixel_sha256", pa.string()),
-        pa.field("perceptual_hash", pa.uint64()),
-    ]
-)
 
 
 class Decisions:
@@ -44,13 +34,15 @@ class Decisions:
         model: str,
         progress: WorkProgress,
         rejections: Set[str] = frozenset(),
+        seen: Seen | None = None,
     ) -> None:
-        """`rejections` are the ids of items that a person rejected."""
+        """`rejections` are the ids of items that a person rejected; `seen` are the pictures of
+        other methods."""
         self._store, self._folder = store, folder
         self._plan, self._model, self._progress = plan, model, progress
         self._rejections = rejections
-        self._seen = Seen()
-        self.output = Output(store, folder)
+        self._seen = seen or Seen()
+        self.output = Output(store, Source(folder))
         # Label and index of the rejected images of this round, one after the other.
         self.again = array("i")
         self._fresh = Counter[bool]()
@@ -105,30 +97,23 @@ class Decisions:
             "failures": self._failures,
             "first_rejected": self.first_rejected,
         }
-        schema = _PICTURES.with_metadata({_FACTS: json.dumps(facts).encode()})
-        columns = [[row[name] for row in self._pictures] for name in _PICTURES.names]
-        buffer = io.BytesIO()
-        pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
-        self._store.put(self.key(attempt, block), buffer.getvalue(), overwrite=True)
+        data = pictures.to_bytes(self._pictures, {_FACTS: json.dumps(facts).encode()})
+        self._store.put(self.key(attempt, block), data, overwrite=True)
         self.again.extend(self._again)
         self._begin_block()
 
     def restore(self, data: bytes) -> None:
         """Reads a block back, the next one in order."""
-        table = pq.read_table(io.BytesIO(data))
-        facts = json.loads(table.schema.metadata[_FACTS])
+        facts = json.loads(pictures.remember(data, self._seen)[_FACTS])
         self.output.counts.add(Counts.from_plain(facts["counts"]))
         self.again.extend(facts["again"])
         for item_id, message in facts["failures"]:
             self._progress.fail(item_id, message)
         self.first_rejected = facts["first_rejected"] and tuple(facts["first_rejected"])
-        columns: Sequence[list[Any]] = [one.to_pylist() for one in table.columns]
-        for picture in zip(*columns, strict=True):
-            self._seen.remember(*picture)
 
     def key(self, attempt: int, block: int) -> str:
         """Returns where a block of a round is written down."""
-        return f"{self._folder}/{attempt}/{block:06}.decided.parquet"
+        return f"{self._folder}/{attempt}/{block:06}{pictures.ENDING}"
 
     def _begin_block(self) -> None:
         self._counts = Counts.none()

@@ -13,8 +13,10 @@ from gateway.augment.embeddings import Embeddings
 from gateway.augment.fitting import MOST_TEXTS, Worded, look_at_lengths, texts_of
 from gateway.augment.flow import Flow, Shard
 from gateway.augment.lengths import PromptLengths
+from gateway.augment.method_outcome import MethodOutcome
 from gateway.augment.outcomes import Outcome
-from gateway.augment.output import Counts, Output
+from gateway.augment.output import Counts
+from gateway.augment.pictures import seen_below
 from gateway.augment.rates import Rate, Rates, rate_key
 from gateway.augment.rejections import read_rejections
 from gateway.augment.rounds import Round
@@ -35,7 +37,7 @@ TOP_UPS = 5
 
 @dataclass(frozen=True)
 class Making:
-    """The work of one augmentation whose method generates images."""
+    """The work of one method of an augmentation, which generates images."""
 
     context: Context
     plan: Plan
@@ -46,7 +48,9 @@ class Making:
     job: str
     folder: str  # Of the store, for what is decided.
 
-    async def run(self) -> tuple[Output, list[Shortfall], PromptLengths]:
+    before: Sequence[str] = ()  # The folders of other methods, whose pictures it does not repeat.
+
+    async def run(self) -> MethodOutcome:
         """Returns what was made, the classes that did not reach their number, and what of their
         prompts is cut."""
         slots = self.plan.first_slots([m for m in self.materials.values() if self._can_start(m)])
@@ -54,8 +58,7 @@ class Making:
         checked = await self._checked(slots)
         # One step, since what is made and decided is in the store, block by block.
         counts = Counts.from_plain(await step("generate", lambda: self._generate(slots, checked)))
-        output = Output(self.context.store, self.folder, counts)
-        return output, self._shortfalls(counts), lengths
+        return MethodOutcome(self.folder, counts, self._shortfalls(counts), lengths)
 
     async def _lengths(self, slots: Sequence[Slot]) -> PromptLengths:
         """Looks at prompts that are spread over all slots, or at all where they are few."""
@@ -90,7 +93,10 @@ class Making:
         store, plan = self.context.store, self.plan
         uri = plan.recipe.rejections_uri
         rejections = await asyncio.to_thread(read_rejections, store, uri)
-        decisions = Decisions(store, self.folder, plan, self.model.name, self.progress, rejections)
+        seen = await asyncio.to_thread(seen_below, store, self.before)
+        decisions = Decisions(
+            store, self.folder, plan, self.model.name, self.progress, rejections, seen
+        )
         maker = self._maker(checked)
         attempts_left = TOP_UPS
         for attempt in count():

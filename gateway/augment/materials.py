@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from datafiles.places.layout import TRAIN
-from gateway.api.resources import Dataset, Recipe
+from gateway.api.resources import Dataset
 from gateway.augment.captions import caption
 from gateway.augment.fitting import size_notice, with_short_names
 from gateway.augment.prompting import with_prompts
@@ -32,7 +32,7 @@ async def collect(
     """Returns what is known about every class to augment, by class name."""
     data = await asyncio.to_thread(context.store.get, to_key(dataset.manifest_uri))
     items = await asyncio.to_thread(manifest.read, data)
-    materials = await asyncio.to_thread(classes_of, dataset, plan.recipe, items)
+    materials = await asyncio.to_thread(classes_of, dataset, plan, items)
     if model is not None:
         shapes: dict[str, Any] = {
             "text_shape": model.text_shape,
@@ -57,28 +57,30 @@ async def collect(
 
 
 def classes_of(
-    dataset: Dataset, recipe: Recipe, items: Sequence[DatasetItem]
+    dataset: Dataset, plan: Plan, items: Sequence[DatasetItem]
 ) -> dict[str, ClassMaterial]:
-    """Returns the classes to augment with their possible parents, those of which some are wanted.
+    """Returns the classes to augment with their possible parents, those of which some are wanted of
+    the plan's method.
 
     Parents are training items only, and only the declared ones if any are declared.
     """
+    recipe = plan.recipe
     declared = set(recipe.train_item_ids)
     parents: dict[str, list[DatasetItem]] = defaultdict(list)
     for item in items:
         if item.split == TRAIN and (not declared or item.item_id in declared):
             parents[item.class_name].append(item)
-    return {
-        one.class_name: ClassMaterial(
+    every = [
+        ClassMaterial(
             class_name=one.class_name,
             label=one.label,
             display_name=one.called,
             parents=tuple(sorted(parents[one.class_name], key=lambda item: item.item_id)),
         )
         for one in dataset.classes
-        if (not recipe.class_names or one.class_name in recipe.class_names)
-        and recipe.count_of(one.class_name, len(parents[one.class_name]))
-    }
+        if not recipe.class_names or one.class_name in recipe.class_names
+    ]
+    return {material.class_name: material for material in every if plan.count(material)}
 
 
 async def _with_captions(

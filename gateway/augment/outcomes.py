@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.clients.generator import MadeImage
+from gateway.clients.retriever import Hit
 from gateway.clients.verdicts import Verdict
 from servicekit.errors import ServiceError
 
@@ -56,6 +57,21 @@ def judged(item_id: str, made: MadeImage, verdict: Verdict) -> Outcome:
         pixel_sha256=verdict.pixel_sha256,
         perceptual_hash=verdict.perceptual_hash,
         reasons=verdict.reasons if not verdict.accepted else (),
+        message=message_of(verdict),
+    )
+
+
+def retrieved(hit: Hit, verdict: Verdict) -> Outcome:
+    """Returns the outcome of an image that was found and screened, whose item is not known yet."""
+    return Outcome(
+        item_id="",
+        image_uri=hit.image_uri,
+        sha256=hit.sha256,
+        clip_score=verdict.clip_score,
+        unsafe_score=verdict.unsafe_score,
+        pixel_sha256=verdict.pixel_sha256,
+        perceptual_hash=verdict.perceptual_hash,
+        reasons=() if verdict.accepted else verdict.reasons,
         message=message_of(verdict),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from gateway.augment.outcomes import Outcome
-from gateway.augment.parts import Parts
+from gateway.augment.parts import Parts, Source
 from gateway.augment.rows import ACCEPTED, REJECTED, ManifestRow, RejectedRow, columns_of, to_chunks
 from gateway.digests import Plain, canonical
 from gateway.plan import Item, Plan
@@ -65,11 +65,12 @@ class Counts:
 class Output:
     """Rows in the object store, in parts that are written as the rows come; merged at the end."""
 
-    def __init__(self, store: ObjectStore, folder: str, counts: Counts | None = None) -> None:
-        """`folder` holds the parts; `counts` are those of the rows that it has already."""
+    def __init__(self, store: ObjectStore, *sources: Source, counts: Counts | None = None) -> None:
+        """`sources` hold the parts, the first of them the new ones; `counts` are those of the rows
+        that they have already."""
         self._store = store
-        self._accepted = Parts(store, folder, "accepted", ACCEPTED)
-        self._rejected = Parts(store, folder, "rejected", REJECTED)
+        self._accepted = Parts(store, sources, "accepted", ACCEPTED)
+        self._rejected = Parts(store, sources, "rejected", REJECTED)
         self.counts = counts or Counts.none()
         self._newest: tuple[list[dict[str, Any]], list[dict[str, Any]]] = [], []
 

@@ -7,6 +7,8 @@ for many rows than for few.
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gateway.augment.rows import GROUP, table_of
+from gateway.plan import Places
 from servicekit.storage import ObjectStore
 
 # What rows are sorted by, before their id. "_index" is in the parts only.
@@ -27,11 +30,25 @@ _SORTED: list[tuple[str, Literal["ascending", "descending"]]] = [
 Place = tuple[int, int, int]
 
 
-class Parts:
-    """The parts of one table below a folder of the store. Synchronous, as the store is."""
+@dataclass(frozen=True)
+class Source:
+    """A folder of the store with the rows of one method.
 
-    def __init__(self, store: ObjectStore, folder: str, table: str, schema: pa.Schema) -> None:
-        self._store, self._folder, self._ending = store, folder, f".{table}.parquet"
+    `places` says where its images stand among those of all methods; None where it makes all.
+    """
+
+    folder: str
+    places: Places | None = None
+
+
+class Parts:
+    """The parts of one table below folders of the store. Synchronous, as the store is."""
+
+    def __init__(
+        self, store: ObjectStore, sources: Sequence[Source], table: str, schema: pa.Schema
+    ) -> None:
+        """Parts are written below the first of `sources`, and read from all."""
+        self._store, self._sources, self._ending = store, sources, f".{table}.parquet"
         self._written = schema
         self._schema = schema.append(pa.field("_index", pa.int64()))
 
@@ -42,18 +59,22 @@ class Parts:
         buffer = io.BytesIO()
         table = _sorted(table_of(rows, self._schema))
         pq.write_table(table, buffer, compression="zstd")
-        key = f"{self._folder}/{run}/{number:06}{self._ending}"
+        key = f"{self._sources[0].folder}/{run}/{number:06}{self._ending}"
         self._store.put(key, buffer.getvalue(), overwrite=True)
 
     def tables(self, *columns: str) -> Iterator[pa.Table]:
         """Yields some columns of every part."""
-        for keys in self._runs():
-            for key in keys:
+        for source in self._sources:
+            for key in (key for keys in self._runs(source.folder) for key in keys):
                 yield self._read(key, columns)
 
     def merged(self) -> Iterator[pa.Table]:
         """Yields all rows in order, GROUP at a time."""
-        heads = [_Head(map(self._read, keys)) for keys in self._runs()]
+        heads = [
+            _Head(map(partial(self._placed, source), keys))
+            for source in self._sources
+            for keys in self._runs(source.folder)
+        ]
         pending: list[pa.Table] = []
         for table in _merged(heads):
             pending.append(table.select(self._written.names))
@@ -67,13 +88,22 @@ class Parts:
         if sum(map(len, pending)):
             yield pa.concat_tables(pending).combine_chunks()
 
-    def _runs(self) -> list[list[str]]:
-        """Returns the keys of the parts of every run, in order."""
+    def _runs(self, folder: str) -> list[list[str]]:
+        """Returns the keys of the parts of every run below a folder, in order."""
         runs: dict[int, list[str]] = {}
-        for key in self._store.list(f"{self._folder}/"):
+        for key in self._store.list(f"{folder}/"):
             if key.endswith(self._ending):
                 runs.setdefault(int(key.split("/")[-2]), []).append(key)
         return [runs[number] for number in sorted(runs)]
+
+    def _placed(self, source: Source, key: str) -> pa.Table:
+        """Returns the rows of a part with their places among those of all methods."""
+        table = self._read(key)
+        if source.places is None:
+            return table
+        labels, numbers = (table.column(name).to_numpy() for name in _ORDER[:2])
+        places = pa.array(source.places(labels, numbers), pa.int64())
+        return table.set_column(table.schema.get_field_index("_index"), "_index", places)
 
     def _read(self, key: str, columns: Sequence[str] = ()) -> pa.Table:
         data = io.BytesIO(self._store.get(key))

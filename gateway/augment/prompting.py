@@ -39,14 +39,14 @@ async def with_prompts(
 
     `called` says what the classes of the whole dataset are called: no prompt of one names another.
     """
-    needs, recipe = plan.method.needs, plan.recipe
+    needs = plan.method.needs
     senses: dict[str, SenseChoice] = {}
     if needs.senses:
         senses = await find_senses(context, plan, materials, called, progress)
     wanted = needs.prompt_count or int(plan.values.get("prompts_per_class", 0))
     counts: dict[str, int] = {}
     for name, material in materials.items():
-        images = recipe.count_of(name, len(material.parents))
+        images = plan.count(material)
         counts[name] = min(wanted or images, images, _MOST_PROMPTS)
     progress.start("prompt", sum(counts.values()), "prompts")
     names = list(materials)

@@ -10,14 +10,16 @@ from typing import Any
 
 from gateway.api.resources import Shortfall
 from gateway.augment.claims import Claim, Claims, share_out
-from gateway.augment.outcomes import NOT_CHECKED_UNSAFE, Outcome, message_of
+from gateway.augment.method_outcome import MethodOutcome
+from gateway.augment.outcomes import NOT_CHECKED_UNSAFE, Outcome, retrieved
 from gateway.augment.output import Counts, Output
+from gateway.augment.parts import Source
+from gateway.augment.pictures import ENDING, seen_below, to_bytes
 from gateway.augment.rejections import BY_PERSON, MESSAGE, read_rejections
 from gateway.augment.searched import Searched
-from gateway.augment.seen import Seen
 from gateway.augment.shards import shown_text
 from gateway.clients.retriever import HITS_PER_SEARCH, Hit, PoolIndex
-from gateway.clients.verdicts import Candidate, Verdict
+from gateway.clients.verdicts import Candidate
 from gateway.context import Context
 from gateway.digests import Plain
 from gateway.durable.progress import WorkProgress
@@ -42,7 +44,7 @@ Judged = dict[str, tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Searching:
-    """The work of one augmentation whose method retrieves images."""
+    """The work of one method of an augmentation, which retrieves images."""
 
     context: Context
     plan: Plan
@@ -51,14 +53,16 @@ class Searching:
     progress: WorkProgress
     folder: str  # Of the store, for what is chosen.
 
-    async def run(self) -> tuple[Output, list[Shortfall]]:
+    before: Sequence[str] = ()  # The folders of other methods, whose pictures it does not repeat.
+
+    async def run(self) -> MethodOutcome:
         """Returns what was found, and the classes that did not reach their number."""
         index = PoolIndex(**await step("index", self._index))
         # One step, since what is found and judged is in the store, block by block.
         found = await step("retrieve", lambda: self._retrieve(index))
         counts = Counts.from_plain(found["counts"])
-        output = Output(self.context.store, found["folder"], counts)
-        return output, self._shortfalls(output, found["searched"], index.left_out)
+        shortfalls = self._shortfalls(counts, found["searched"], index.left_out)
+        return MethodOutcome(found["folder"], counts, shortfalls)
 
     async def _retrieve(self, index: PoolIndex) -> dict[str, Any]:
         """Searches, judges and chooses, ever further; goes on with what is in the store.
@@ -76,8 +80,7 @@ class Searching:
             hits = await self._search(index, count, searched)
             claims = await asyncio.to_thread(share_out, hits, self._labels())
             await self._judge(claims, judged, searched)
-            output = Output(store, folder)
-            await asyncio.to_thread(self._choose, plan, index, claims, judged, output)
+            output = await asyncio.to_thread(self._choose, plan, index, claims, judged, folder)
             if output.counts.accepted_count == sum(wanted.values()) or count == most:
                 break
         return {"folder": folder, "searched": count, "counts": output.counts.to_plain()}
@@ -209,14 +212,24 @@ class Searching:
                 protected_manifest_uri=self.protected_manifest_uri,
                 max_unsafe_score=self.context.settings.max_unsafe_score if safety else None,
             )
-        return [_judged(hit, one) for (_, hit), one in zip(shard, verdicts, strict=True)]
+        return [retrieved(hit, one) for (_, hit), one in zip(shard, verdicts, strict=True)]
 
     def _choose(
-        self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged, output: Output
-    ) -> None:
+        self, plan: Plan, index: PoolIndex, claims: Claims, judged: Judged, folder: str
+    ) -> Output:
         """Takes the first survivors of each class, nearest first."""
-        seen, parts = Seen(), 0
-        rejections = read_rejections(self.context.store, plan.recipe.rejections_uri)
+        store = self.context.store
+        output, seen = Output(store, Source(folder)), seen_below(store, self.before)
+        pictures: list[dict[str, Any]] = []
+        parts = itertools.count()
+
+        def put() -> None:
+            number = next(parts)
+            output.put(0, number)
+            store.put(f"{folder}/0/{number:06}{ENDING}", to_bytes(pictures, {}), overwrite=True)
+            pictures.clear()
+
+        rejections = read_rejections(store, plan.recipe.rejections_uri)
         for name in sorted(claims, key=self._labels().__getitem__):
             taken = 0
             for rank, hit in enumerate(claims[name]):
@@ -232,13 +245,14 @@ class Searching:
                     message = f"repeats the accepted item {twin}"
                     output.reject(plan, item, outcome, "REPEATED", message)
                 else:
-                    found = replace(outcome, model_digest=index.digest)
-                    output.accept(plan, item, found, source="retrieved", model=index.encoder)
+                    known = replace(outcome, model_digest=index.digest)
+                    output.accept(plan, item, known, source="retrieved", model=index.encoder)
+                    pictures.append({"class_name": name, **vars(known)})
                     taken += 1
                 if output.newest_count == _PART:
-                    output.put(0, parts)
-                    parts += 1
-        output.put(0, parts)
+                    put()
+        put()
+        return output
 
     def _item(
         self, plan: Plan, index: PoolIndex, name: str, number: int, rank: int, hit: Hit
@@ -261,8 +275,8 @@ class Searching:
         item_id = plan.item_id(name, (), draft.prompt, 0, hit.sha256)
         return Item(item_id, slot, (), draft.prompt, None, None, lineage)
 
-    def _shortfalls(self, output: Output, count: int, left_out: str) -> list[Shortfall]:
-        made = output.counts.made
+    def _shortfalls(self, counts: Counts, count: int, left_out: str) -> list[Shortfall]:
+        made = counts.made
         reason = f"of the {count} nearest images of the pool no others passed the filters"
         reason += f"; {left_out}" if left_out else ""
         return [
@@ -270,20 +284,6 @@ class Searching:
             for name, material in self.materials.items()
             if made[name] < self.plan.wanted(material)
         ]
-
-
-def _judged(hit: Hit, verdict: Verdict) -> Outcome:
-    return Outcome(
-        item_id="",
-        image_uri=hit.image_uri,
-        sha256=hit.sha256,
-        clip_score=verdict.clip_score,
-        unsafe_score=verdict.unsafe_score,
-        pixel_sha256=verdict.pixel_sha256,
-        perceptual_hash=verdict.perceptual_hash,
-        reasons=() if verdict.accepted else verdict.reasons,
-        message=message_of(verdict),
-    )
 
 
 def _outcome(judged: Judged, hit: Hit) -> Outcome | None:

@@ -11,7 +11,7 @@ from gateway.clients import Clients
 from gateway.clients.generator import Served
 from gateway.context import Context
 from gateway.methods.base import Method
-from gateway.methods.registry import method_of
+from gateway.methods.composition import methods_in
 from gateway.plan import GeneratorModel
 from gateway.settings import GatewaySettings
 from servicekit.errors import Precondition
@@ -24,23 +24,24 @@ _CAPTIONER, _LANGUAGE, _TRAINING = "captioner", "language model", "training code
 _TUNING = "tuning code"
 
 
-def roles_of(method: Method) -> list[str]:
-    """Returns the roles of what a method uses."""
-    roles = [_CLIP, _SAFETY, _LIMITS]
-    if method.model:
-        roles.append(_diffusion(method.model))
-    if method.needs.captions:
-        roles.append(_CAPTIONER)
-    if method.needs.senses:
-        roles.append(_LANGUAGE)
-    if method.needs.tuning:
-        roles.append(_TUNING)
+def roles_of(methods: Iterable[Method]) -> set[str]:
+    """Returns the roles of what methods use."""
+    roles = {_CLIP, _SAFETY, _LIMITS}
+    for method in methods:
+        if method.model:
+            roles.add(_diffusion(method.model))
+        if method.needs.captions:
+            roles.add(_CAPTIONER)
+        if method.needs.senses:
+            roles.add(_LANGUAGE)
+        if method.needs.tuning:
+            roles.add(_TUNING)
     return roles
 
 
-def models_of(method_id: str, models: Models) -> dict[str, str]:
-    """Returns those of a study's models that one of its methods uses."""
-    roles = roles_of(method_of(method_id))
+def models_of(method: str, models: Models) -> dict[str, str]:
+    """Returns those of a study's models that one of its methods, or a mix of them, uses."""
+    roles = roles_of(methods_in(method))
     return {role: value for role, value in models.items() if role in roles}
 
 
@@ -52,12 +53,12 @@ async def used_models(
     deterministic: bool,
     trains: bool = False,
 ) -> dict[str, str]:
-    """Returns what these methods use now, and what trains classifiers if that is asked for.
+    """Returns what methods or mixes use now, and what trains classifiers if that is asked for.
 
     Raises Precondition for a diffusion model that is missing or cannot be used.
     """
-    chosen = [method_of(method_id) for method_id in methods]
-    roles = {role for method in chosen for role in roles_of(method)} | {_CLIP, _SAFETY, _LIMITS}
+    chosen = [method for text in methods for method in methods_in(text)]
+    roles = roles_of(chosen)
     clip = await clients.retriever.models()
     await clients.screener.check(clip)
     found = {
@@ -107,7 +108,7 @@ async def check_models(context: Context, resource: Augmentation | Study) -> None
 
 
 def methods_of(resource: Augmentation | Study) -> Sequence[str]:
-    """Returns the ids of the methods of a request."""
+    """Returns the methods of a request, each an id or a mix."""
     if isinstance(resource, Augmentation):
         return [resource.recipe.method]
     return [arm.method for arm in resource.arms]

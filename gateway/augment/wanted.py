@@ -11,11 +11,16 @@ from servicekit.storage import ObjectStore, to_key
 _SHOWN = 5
 
 
-def wanted_counts(store: ObjectStore, dataset: Dataset, recipe: Recipe) -> dict[str, int]:
-    """Returns the images to make now of each class of the recipe, by name; reads the store."""
+def wanted_counts(
+    store: ObjectStore, dataset: Dataset, recipe: Recipe
+) -> dict[str, tuple[int, int]]:
+    """Returns the images to make of each class of the recipe, in all and now; reads the store."""
     real = _real_counts(store, dataset, recipe)
     return {
-        one.class_name: recipe.wanted_of(one.class_name, real[one.class_name])
+        one.class_name: (
+            recipe.count_of(one.class_name, real[one.class_name]),
+            recipe.wanted_of(one.class_name, real[one.class_name]),
+        )
         for one in dataset.classes
         if not recipe.class_names or one.class_name in recipe.class_names
     }
@@ -33,7 +38,7 @@ def check_counts(store: ObjectStore, dataset: Dataset, recipe: Recipe) -> None:
             field="augmentation.class_counts",
             reason="UNKNOWN_CLASS",
         )
-    if any(wanted_counts(store, dataset, recipe).values()):
+    if any(now for _, now in wanted_counts(store, dataset, recipe).values()):
         return
     if recipe.fill_up:
         raise InvalidArgument(

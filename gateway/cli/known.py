@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.cli.failures import CliError, unknown
+from gateway.mixes import gathered, read_mix
 
 if TYPE_CHECKING:
     from variegate.gateway.v1 import gateway_pb2 as pb
@@ -24,6 +25,36 @@ async def methods_of(session: "Session") -> list["pb.Method"]:
     return list(answer.methods)
 
 
+def method_names(texts: str | list[str] | None) -> list[str]:
+    """Methods separated by commas, each once; a mix, which has commas of its own, is one of them:
+    "simple,mvc:0.5,boomerang:0.5" -> ["simple", "mvc:0.5,boomerang:0.5"]. Raises CliError."""
+    given = [texts] if isinstance(texts, str) else texts or []
+    parts = [part.strip() for text in given for part in text.split(",") if part.strip()]
+    try:
+        return list(dict.fromkeys(gathered(parts)))
+    except ValueError as error:
+        raise _no_mix(error) from error
+
+
+def in_mix(methods: Sequence["pb.Method"], text: str) -> list["pb.Method"]:
+    """The methods of a mix, or the one that there is. Raises CliError for an unknown one."""
+    known = {method.id: method for method in methods}
+    try:
+        names = [name for name, _ in read_mix(text)]
+    except ValueError as error:
+        raise _no_mix(error) from error
+    for name in names:
+        if name not in known:
+            raise unknown("method", name, known, listing=LISTING)
+    return [known[name] for name in names]
+
+
+def parameters_in(mix: Sequence["pb.Method"]) -> dict[str, "pb.MethodParameter"]:
+    """The parameters of a mix by what they may be called: NAME, or METHOD.NAME for one alone."""
+    own = {entry.name: entry for method in mix for entry in method.parameters}
+    return own | {f"{one.id}.{entry.name}": entry for one in mix for entry in one.parameters}
+
+
 def with_parameters(
     methods: Sequence["pb.Method"], wanted: Asked, parameters: Mapping[str, str]
 ) -> list[tuple[str, dict[str, str]]]:
@@ -32,7 +63,7 @@ def with_parameters(
     Raises CliError for an unknown method, or a parameter that none of them has.
     """
     asked = list(wanted)
-    own = {name: _parameters(methods, name) for name, _ in asked}
+    own = {name: parameters_in(in_mix(methods, name)) for name, _ in asked}
     for parameter in parameters:
         if not any(parameter in has for has in own.values()):
             raise unknown("parameter", parameter, set().union(*own.values()), listing=LISTING)
@@ -44,21 +75,25 @@ def with_parameters(
 
 def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: bool) -> None:
     """Raises CliError for an unknown method or parameter, a value that is none, a missing pool."""
-    known = {method.id: method for method in methods}
-    for name, parameters in asked:
-        names = _parameters(methods, name)
-        for given in parameters:
-            if given not in names:
+    for text, parameters in asked:
+        mix = in_mix(methods, text)
+        known = parameters_in(mix)
+        for given, value in parameters.items():
+            if given not in known:
+                names = known if len(mix) > 1 else {one.name for one in mix[0].parameters}
                 raise unknown("parameter", given, names, listing=LISTING)
-        for parameter in known[name].parameters:
-            if parameter.name in parameters:
-                check_value(parameter, parameters[parameter.name])
-        if known[name].needs_pool and not has_pool:
+            check_value(known[given], value)
+        needy = next((one for one in mix if one.needs_pool), None)
+        if needy and not has_pool:
             raise CliError(
-                f"The method {name!r} takes images from a pool, and none was given.",
+                f"The method {needy.id!r} takes images from a pool, and none was given.",
                 remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
                 reason="POOL_MISSING",
             )
+
+
+def _no_mix(error: ValueError) -> CliError:
+    return CliError(f"{error}.", remedy=LISTING, reason="BAD_MIX")
 
 
 def check_value(parameter: "pb.MethodParameter", text: str) -> None:
@@ -81,10 +116,3 @@ def check_value(parameter: "pb.MethodParameter", text: str) -> None:
             remedy=f"{parameter.description} Its default is {parameter.default_value}.",
             reason="PARAMETER_OUT_OF_RANGE",
         ) from error
-
-
-def _parameters(methods: Sequence["pb.Method"], name: str) -> set[str]:
-    known = {method.id: {entry.name for entry in method.parameters} for method in methods}
-    if name not in known:
-        raise unknown("method", name, known, listing=LISTING)
-    return known[name]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.cli.estimating import Estimate
 from gateway.cli.execute import CommandResult
 from gateway.cli.failures import CliError
 from gateway.cli.progress import clock
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 # Beyond this a person at a terminal is asked.
 ASK_SECONDS = 3600.0
-# Runs of fewer images are over before measuring would tell anything.
-_LEAST_TO_MEASURE = 64
-_PROBE_IMAGES = 32
 # Of the size of the pixels: what a PNG of a photograph takes, and less than any does.
 _USUAL_SHARE, _LEAST_SHARE = 0.7, 0.3
 # A file system gives room by the block; a shard adds headers and a label.
@@ -34,7 +32,7 @@ _BLOCK, _IN_SHARD = 4096, 2048
 class RunPlan:
     """Estimates of all augmentations of a run, how often each is made, and of the training."""
 
-    estimates: Mapping[str, pb.PlanAugmentationResponse]
+    estimates: Mapping[str, Estimate]
     times: int = 1
     training: pb.PlanStudyResponse = field(default_factory=pb.PlanStudyResponse)
 
@@ -77,41 +75,6 @@ class RunPlan:
             size = -(-size // _BLOCK) * _BLOCK if is_folder else size + _IN_SHARD
             total += self.times * size * (one.image_count if kept else one.made_count)
         return total
-
-
-async def estimate(
-    session: Session, parent: str, augmentation: pb.Augmentation, probe_id: str
-) -> pb.PlanAugmentationResponse:
-    """What an augmentation would take. An unknown pace is measured with its first images.
-
-    They are images of the run itself, which does not make them again.
-    """
-    request = pb.PlanAugmentationRequest(parent=parent, augmentation=augmentation)
-    known: pb.PlanAugmentationResponse
-    known = await session.call(session.gateway.PlanAugmentation, request)
-    is_measured = known.measured_count >= _PROBE_IMAGES // 2
-    if not known.model or is_measured or known.made_count < _LEAST_TO_MEASURE:
-        return known
-    probe = pb.Augmentation()
-    probe.CopyFrom(augmentation)
-    classes = await _class_names(session, parent, augmentation)
-    probe.class_names[:] = classes[:_PROBE_IMAGES]
-    probe.preview_count = max(1, _PROBE_IMAGES // len(classes))
-    session.view.say("measuring the pace with the first images, which are kept")
-    creation = pb.CreateAugmentationRequest(
-        parent=parent, augmentation_id=f"{probe_id[:57]}-probe", augmentation=probe
-    )
-    operation = await session.call(session.gateway.CreateAugmentation, creation)
-    await session.finished(operation, pb.Augmentation())
-    known = await session.call(session.gateway.PlanAugmentation, request)
-    return known
-
-
-async def _class_names(session: Session, parent: str, augmentation: pb.Augmentation) -> list[str]:
-    if augmentation.class_names:
-        return list(augmentation.class_names)
-    dataset = await session.call(session.gateway.GetDataset, pb.GetDatasetRequest(name=parent))
-    return [one.class_name for one in dataset.classes]
 
 
 def lines(dataset: pb.Dataset, plan: RunPlan) -> list[str]:
@@ -157,7 +120,7 @@ def _trained(one: pb.StudyTraining) -> str:
     return text
 
 
-def _made(name: str, one: pb.PlanAugmentationResponse, times: int) -> str:
+def _made(name: str, one: Estimate, times: int) -> str:
     often = f"{times} x " if times > 1 else ""
     if not one.model:
         return f"{name}: {often}{one.image_count:,} images from the pool"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METHODS = (
     "simple", "simple_no_ws", "clip_templates", "sariyildiz",
     "contextual", "stylized", "contextual+stylized",
-    "boomerang", "mvc", "cond_image", "cond_dropout",
+    "boomerang", "mvc", "captions", "mvc+pretrained", "cond_image", "cond_dropout",
     "cond_mixup", "cond_mixup_dropout", "cond_cutmix", "cond_cutmix_dropout",
     "cond_embed_mixup", "cond_embed_mixup_dropout",
     "cond_embed_cutmix", "cond_embed_cutmix_dropout",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 from gateway.api.resources import ClassPrompts
@@ -214,6 +215,24 @@ class Method(Protocol):
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
         """Drafts one image. Pure: the same arguments give the same draft."""
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A method that is a mix of others: each makes a share of every class's images.
+
+    `methods` are their ids, and `needs` says what any of them needs.
+    """
+
+    id: str
+    description: str
+    source: str
+    needs: Needs
+    parameters: tuple[Parameter, ...]
+    methods: tuple[str, ...]
+
+    def shares(self, values: Values) -> Sequence[tuple[str, Fraction, Values]]:
+        """Returns the methods, the share of each, and their values; the shares add up to 1."""
 
 
 @runtime_checkable

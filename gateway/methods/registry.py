@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 from gateway import methods
-from gateway.methods.base import Method, Value
+from gateway.methods.base import Composed, Method, Value
 from servicekit.errors import InvalidArgument
 from servicekit.registry import registered
 
 
-def all_methods() -> Mapping[str, Method]:
+def all_methods() -> Mapping[str, Method | Composed]:
     """Returns every method by its id, sorted."""
     return registered(methods, "METHOD")
 
 
-def method_of(method_id: str) -> Method:
+def method_of(method_id: str) -> Method | Composed:
     """Returns a method. Raises InvalidArgument naming the known ones."""
     known = all_methods()
     if method_id not in known:
@@ -25,7 +25,7 @@ def method_of(method_id: str) -> Method:
     return known[method_id]
 
 
-def parse_parameters(method: Method, texts: Mapping[str, str]) -> dict[str, Value]:
+def parse_parameters(method: Method | Composed, texts: Mapping[str, str]) -> dict[str, Value]:
     """Returns every parameter of the method by name, given or default.
 
     Raises InvalidArgument for an unknown name, naming the known ones, and for a value out of range.

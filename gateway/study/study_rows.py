@@ -1,5 +1,6 @@
 """The rows of a study: what each trains on, and which augmentation makes its images."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -82,7 +83,7 @@ def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
     )
     study_id = study.name.removeprefix("studies/")
     key = digest(study.name, row.method, dict(row.parameters), seed, plain_of(study))
-    method = row.method.replace("+", "-")[:24]
+    method = re.sub(r"[^a-z0-9_-]+", "-", row.method)[:24]
     name = f"{study.dataset}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
     return Augmentation(name, recipe, models=models_of(row.method, study.models))
 

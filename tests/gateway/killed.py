@@ -17,7 +17,11 @@ async def main(state, root):
     async with open_system(state, root, trouble=trouble) as system:
         await system.import_folder(root / "train", root / "test")
         operation = await system.start(
-            images_per_class=30, deterministic=True, check_safety=True, seed=5
+            method="mvc:0.5,simple:0.5",
+            images_per_class=30,
+            deterministic=True,
+            check_safety=True,
+            seed=5,
         )
         print("started", flush=True)
         made = await system.finish(operation)

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.methods.composition import methods_in
 from gateway.methods.registry import all_methods
 from servicekit.errors import Exhausted, from_rpc_error
 from servicekit.storage import to_key
@@ -28,9 +29,10 @@ async def test_every_method_makes_the_wanted_images_with_their_lineage(folders, 
         items = {row["item_id"]: row for row in rows_of(system.store, dataset.manifest_uri)}
     assert made.result.accepted_count == 10 and not made.result.shortfalls
     assert [row["class_name"] for row in rows] == ["cat"] * 5 + ["dog"] * 5
+    assert {row["method"] for row in rows} == {one.id for one in methods_in(method)}
     for row in rows:
         lineage = json.loads(row["lineage"])
-        assert lineage["method"] == method == row["method"]
+        assert lineage["method"] == row["method"]
         assert lineage["seed"] == row["seed"] and row["source"] == "generated"
         assert lineage["scores"]["clip_score"] == row["clip_score"]
         for parent in row["parents"]:

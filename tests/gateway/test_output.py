@@ -12,6 +12,7 @@ import pytest
 from gateway.augment import parts, rows
 from gateway.augment.outcomes import Outcome
 from gateway.augment.output import Output
+from gateway.augment.parts import Source
 from gateway.methods.base import Slot
 from gateway.plan import Item
 from servicekit.storage import MemoryStore
@@ -35,7 +36,7 @@ def add(made, items):
 
 def filled(store, items, size):
     """Returns an output whose items come in two runs, in parts of `size`."""
-    made = Output(store, "work")
+    made = Output(store, Source("work"))
     for run in range(2):
         some = items[run::2]
         for number, first in enumerate(range(0, len(some), size)):
@@ -62,7 +63,7 @@ def test_manifests_are_in_the_order_of_the_plan_whatever_the_parts(store, size):
 
 def test_the_rows_of_a_part_may_come_in_any_order(store):
     items = items_of(PLAN)
-    made = Output(store, "work")
+    made = Output(store, Source("work"))
     add(made, random.Random(1).sample(items, len(items)))
     made.put(0, 0)
     for table in written(store, made):
@@ -71,7 +72,7 @@ def test_the_rows_of_a_part_may_come_in_any_order(store):
 
 def test_many_rows_of_one_place_are_sorted_by_id_across_parts(store):
     """As the images of a pool are that were rejected before one was accepted."""
-    made = Output(store, "work")
+    made = Output(store, Source("work"))
     slot = Slot("cat", 0, 0, 0, 0)
     ids = [hashlib.sha256(b"%d" % number).hexdigest()[:32] for number in range(40)]
     for number, item_id in enumerate(ids):
@@ -91,7 +92,7 @@ def test_the_digest_is_that_of_the_file(store):
 
 
 def test_a_manifest_without_rows_has_its_columns(store):
-    made = Output(store, "work")
+    made = Output(store, Source("work"))
     made.put(0, 0)
     assert not list(store.list("work")), "no rows are no part"
     accepted, rejected = written(store, made)

@@ -9,6 +9,8 @@ import pytest_asyncio
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
+from gateway.methods.base import Composed
+from gateway.methods.composition import parts_of
 from gateway.methods.registry import all_methods
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 MAKING = [
     method.id
     for method in all_methods().values()
-    if not method.needs.pool and method.needs.tuning is None
+    if not method.needs.pool and method.needs.tuning is None and not isinstance(method, Composed)
 ]
 
 
@@ -64,6 +66,17 @@ async def test_so_it_is_with_a_negative_prompt_which_changes_image_and_id(system
     row = await row_of(system, "negative", method="simple", negative_prompt="a dark picture")
     assert row["item_id"] != plain["item_id"] and row["sha256"] != plain["sha256"]
     await check_again(system, row)
+
+
+@pytest.mark.parametrize("mix", ["mvc+pretrained", "boomerang:0.5,simple:0.5"])
+async def test_so_it_is_with_the_images_of_every_method_of_a_mix(system, mix):
+    fields = {"images_per_class": 2, "class_names": ["cat"], "steps": 2, "seed": 5}
+    name = mix.translate(str.maketrans("+:.,", "____"))
+    made = await system.augment(name, deterministic=True, method=mix, **fields)
+    rows = rows_of(system.store, made.result.manifest_uri)
+    assert {row["method"] for row in rows} == {part.method.id for part in parts_of(mix, {})}
+    for row in rows:
+        await check_again(system, row)
 
 
 async def check_again(system, row):

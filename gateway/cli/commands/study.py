@@ -15,6 +15,7 @@ from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
 from gateway.cli.initial_weights import weights_of
+from gateway.cli.known import method_names
 from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
 from gateway.cli.study_file.flags import check_alone, check_folder_given, is_study_file, of_file
@@ -50,7 +51,8 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         metavar="METHOD,...",
-        help=f"Methods to compare, separated by commas; repeatable: {', '.join(recipes.METHODS)}.",
+        help=f"Methods to compare, separated by commas; repeatable: {', '.join(recipes.METHODS)}. "
+        "A mix is one of them: simple,mvc:0.5,boomerang:0.5.",
         show_default=_METHODS,
     ),
 ]
@@ -182,7 +184,7 @@ def study(
             check_folder_given(data)
             args = StudyArguments(
                 source or "", test or "", pool, shots,
-                tuple((name, {}) for name in inputs.names(methods or _METHODS)), (strategy,),
+                tuple((name, {}) for name in method_names(methods or _METHODS)), (strategy,),
                 (per_class or 100,), tuple(range(seeds or 3)),
                 replace(training, weights=weights_of(weights)), deterministic, check_safety,
                 "study", inputs.parameters(param), (policy,), (classifier,),

@@ -8,6 +8,7 @@ import yaml
 
 from gateway.cli import recipes
 from gateway.cli.failures import CliError
+from gateway.cli.known import check_value, in_mix, parameters_in
 from gateway.cli.study_file.nodes import Errors, mapping, nearest, text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def name_of(node: yaml.Node, errors: Errors, kind: str, known: Known | None) -> 
 def method_of(
     node: yaml.Node, errors: Errors, known: Known | None
 ) -> tuple[str, dict[str, str]] | None:
-    """A method with its parameters: its id, or {id: {parameter: value, ...}}."""
+    """A method, or a mix, with its parameters: its id, or {id: {parameter: value, ...}}."""
     if not isinstance(node, yaml.MappingNode):
         name = text(node, errors, "a method")
         return None if name is None else _checked(node, name, {}, errors, known)
@@ -65,10 +66,14 @@ def _checked(
     if known is None:
         return name, given
     methods = {method.id: method for method in known.methods}
-    if name not in methods:
+    if ":" not in name and name not in methods:
         errors.add(node, f"there is no method {name!r}.{nearest(name, methods)}")
         return name, given
-    parameters = {one.name: one for one in methods[name].parameters}
+    try:
+        parameters = parameters_in(in_mix(known.methods, name))
+    except CliError as error:
+        errors.add(node, f"{error.message[:1].lower()}{error.message[1:]}")
+        return name, given
     for key, (at, value) in own.items():
         if key not in parameters:
             said = nearest(key, parameters) if parameters else " It has none."
@@ -81,8 +86,6 @@ def _checked(
 def _check_value(
     node: yaml.Node, method: str, parameter: "pb.MethodParameter", given: str, errors: Errors
 ) -> None:
-    from gateway.cli.known import check_value
-
     try:
         check_value(parameter, given)
     except CliError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, planning, steps
+from gateway.cli import estimating, outputs, planning, steps
 from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.contact_sheet import images_of, write_sheet
 from gateway.cli.execute import CommandResult
@@ -45,9 +45,8 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     wanted = _to_pb(args, pool_uri)
     wanted.preview_count = run_options.preview
     wanted.rejections_uri = await reviewed.store(session)
-    plan = planning.RunPlan(
-        {args.method: await planning.estimate(session, dataset.name, wanted, run_id)}
-    )
+    known = await estimating.estimate(session, dataset.name, wanted, run_id)
+    plan = planning.RunPlan(estimating.by_method(args.method, known))
     is_folder = run_options.form == "imagefolder"
     room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
     if run_options.plan:

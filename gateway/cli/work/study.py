@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, planning, recipes, steps
+from gateway.cli import estimating, outputs, planning, recipes, steps
 from gateway.cli.arguments import RunOptions, StudyArguments
 from gateway.cli.execute import CommandResult
 from gateway.cli.exporting import fetch
@@ -115,11 +115,12 @@ async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Ru
     """
     study = request.study
     training = await session.call(session.gateway.PlanStudy, pb.PlanStudyRequest(study=study))
-    estimates = {}
+    estimates: dict[str, estimating.Estimate] = {}
     for label, arm in study_preview.makers(study).items():
         wanted = study_preview.augmentation_of(study, arm)
         probe_id = study_preview.probe_id_of(request.study_id, arm)
-        estimates[label] = await planning.estimate(session, study.dataset, wanted, probe_id)
+        known = await estimating.estimate(session, study.dataset, wanted, probe_id)
+        estimates |= estimating.by_method(label, known)
     return planning.RunPlan(estimates, times=len(study.seeds), training=training)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import inputs, outputs, planning
+from gateway.cli import estimating, inputs, outputs, planning
 from gateway.cli.contact_sheet import images_of, write_sheet
 from gateway.cli.execute import CommandResult
 from gateway.cli.failures import SHORTFALL
@@ -23,12 +23,13 @@ _SAFETY_SAMPLE = 64
 async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> planning.RunPlan:
     """The plan of the first `count` images a class of every method."""
     study = request.study
-    estimates = {}
+    estimates: dict[str, estimating.Estimate] = {}
     for label, arm in makers(study).items():
         wanted = augmentation_of(study, arm)
         wanted.preview_count = count
         probe_id = probe_id_of(request.study_id, arm)
-        estimates[label] = await planning.estimate(session, study.dataset, wanted, probe_id)
+        known = await estimating.estimate(session, study.dataset, wanted, probe_id)
+        estimates |= estimating.by_method(label, known)
     return planning.RunPlan(estimates)
 
 
@@ -101,8 +102,7 @@ def augmentation_of(study: pb.Study, arm: pb.StudyArm) -> pb.Augmentation:
 
 def probe_id_of(study_id: str, arm: pb.StudyArm) -> str:
     """The id of what is made of an arm before the study."""
-    parameters = inputs.named_digest("p", dict(arm.parameters))[-4:] if arm.parameters else ""
-    return f"{study_id[:36]}-{arm.method.replace('+', '-')[:12]}{parameters}"
+    return f"{study_id[:36]}-{inputs.named_digest('m', [arm.method, dict(arm.parameters)])}"
 
 
 def _write(session: Session, made: dict[str, pb.Augmentation], out: Path) -> list[Path]:
