@@ -110,14 +110,19 @@ class Plan:
         ordered = sorted(materials, key=lambda m: m.label)
         return FirstSlots(self, ordered, list(accumulate(map(self.wanted, ordered))))
 
-    def wanted(self, material: ClassMaterial) -> int:
-        """Returns the number of accepted images to make of a class now."""
+    def kept(self, material: ClassMaterial) -> int:
+        """Returns the number of images of a class that are wanted now."""
         name, real = material.class_name, len(material.parents)
         return self.quota.of(self.recipe.count_of(name, real), self.recipe.wanted_of(name, real))
 
+    def wanted(self, material: ClassMaterial) -> int:
+        """Returns the number of accepted images to make of a class now, to choose those from."""
+        return self.recipe.to_make(self.kept(material))
+
     def count(self, material: ClassMaterial) -> int:
         """Returns the number of accepted images to make of a class in all."""
-        return self.quota.of(self.recipe.count_of(material.class_name, len(material.parents)))
+        count = self.recipe.count_of(material.class_name, len(material.parents))
+        return self.recipe.to_make(self.quota.of(count))
 
     def places(self, materials: Iterable[ClassMaterial]) -> Places | None:
         """Returns what says where images stand among all of their class, where several methods

@@ -34,16 +34,19 @@ class Estimator:
         counts = await asyncio.to_thread(wanted_counts, self._context.store, dataset, recipe)
         found = []
         for part in parts:
-            wanted = sum(part.quota.of(whole, now) for whole, now in counts.values())
-            found.append(await self._of_method(part, recipe, wanted))
+            wanted = [part.quota.of(whole, now) for whole, now in counts.values()]
+            to_make = sum(map(recipe.to_make, wanted))
+            found.append(await self._of_method(part, recipe, sum(wanted), to_make))
         if len(found) == 1:
             return _alone(found[0])
         return _together(found)
 
-    async def _of_method(self, part: Part, recipe: Recipe, wanted: int) -> pb.MethodEstimate:
+    async def _of_method(
+        self, part: Part, recipe: Recipe, wanted: int, to_make: int
+    ) -> pb.MethodEstimate:
         method = part.method
         own = pb.MethodEstimate(
-            method=method.id, share=float(part.share), image_count=wanted, made_count=wanted
+            method=method.id, share=float(part.share), image_count=wanted, made_count=to_make
         )
         if not method.model:
             return own
@@ -51,7 +54,7 @@ class Estimator:
         model = need_model(await self._context.clients.generator.served(), method)
         rate = await asyncio.to_thread(self._rates.get, rate_key(recipe, model))
         # Where nearly all was rejected, some attempts are all there will be.
-        made = math.ceil(wanted / max(rate.accepted_share, 0.2))
+        made = math.ceil(to_make / max(rate.accepted_share, 0.2))
         size = min(self._context.settings.shard_size, ITEMS_PER_CALL)
         own.MergeFrom(
             pb.MethodEstimate(

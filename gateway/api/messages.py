@@ -1,5 +1,6 @@
 """Resources to protos and back: the edge between the service and everything inside."""
 
+from dataclasses import fields
 from typing import overload
 
 from google.protobuf.message import Message
@@ -129,6 +130,8 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
         class_counts=dict(recipe.class_counts),
         fill_up=recipe.fill_up,
         negative_prompt=recipe.negative_prompt,
+        make_factor=recipe.make_factor,
+        keep=recipe.keep,
         models=augmentation.models,
     )
     if result := augmentation.result:
@@ -144,6 +147,7 @@ def _augmentation_to_pb(augmentation: res.Augmentation) -> pb.Augmentation:
                 notices=result.notices,
                 recognition=map(recognition_to_pb, result.recognition),
                 prompt_lengths=lengths_to_pb(result.lengths),
+                kept=pb.KeptImages(**vars(result.kept)) if result.kept else None,
             )
         )
         for short in result.shortfalls:
@@ -176,6 +180,8 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
         class_counts=dict(message.class_counts),
         fill_up=message.fill_up,
         negative_prompt=message.negative_prompt,
+        make_factor=round(message.make_factor, 4),
+        keep=message.keep,
     )
     result = None
     if message.HasField("result"):
@@ -195,8 +201,15 @@ def augmentation_from_pb(message: pb.Augmentation, name: str = "") -> res.Augmen
             notices=tuple(made.notices),
             recognition=recognition_from_pb(made.recognition),
             lengths=lengths_from_pb(made.prompt_lengths),
+            kept=_kept_from_pb(made.kept) if made.HasField("kept") else None,
         )
     return res.Augmentation(name or message.name, recipe, result, dict(message.models))
+
+
+def _kept_from_pb(message: pb.KeptImages) -> res.KeptImages:
+    return res.KeptImages(
+        **{one.name: getattr(message, one.name) for one in fields(res.KeptImages)}
+    )
 
 
 def method_to_pb(method: Method | Composed) -> pb.Method:

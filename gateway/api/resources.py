@@ -1,5 +1,6 @@
 """Datasets, augmentations and studies as values; the protos' own words without the protos."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -82,6 +83,8 @@ class Recipe:
     class_counts: Mapping[str, int] = field(default_factory=dict)
     fill_up: bool = False
     negative_prompt: str = ""
+    make_factor: float = 0.0
+    keep: str = ""
 
     def count_of(self, class_name: str, real_count: int) -> int:
         """Accepted images to make of a class with so many training images, in all."""
@@ -92,6 +95,10 @@ class Recipe:
         """Accepted images to make of a class now: all, or the first for a preview."""
         count = self.count_of(class_name, real_count)
         return min(count, self.preview_count) if self.preview_count else count
+
+    def to_make(self, wanted: int) -> int:
+        """Accepted images to make where so many are wanted: all of them, or more to choose from."""
+        return math.ceil(wanted * self.make_factor) if self.keep else wanted
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,20 @@ class ClassPrompts:
 
 
 @dataclass(frozen=True)
+class KeptImages:
+    """What a choice among more images than wanted came to. As variegate.gateway.v1.KeptImages."""
+
+    score: str
+    made_count: int
+    kept_count: int
+    unkept_uri: str = ""
+    made_score: float = 0.0
+    kept_score: float = 0.0
+    made_distance: float = 0.0
+    kept_distance: float = 0.0
+
+
+@dataclass(frozen=True)
 class AugmentationResult:
     """What an augmentation made. `seconds` is by stage."""
 
@@ -139,6 +160,7 @@ class AugmentationResult:
     notices: tuple[str, ...] = ()
     recognition: tuple[ClassRecognition, ...] = ()
     lengths: PromptLengths = NO_PROMPTS
+    kept: KeptImages | None = None
 
 
 @dataclass(frozen=True)

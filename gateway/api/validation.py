@@ -10,6 +10,7 @@ from datafiles.places.pools import store_pool
 from gateway.api.catalog import Catalog
 from gateway.api.planned_trainings import check_rows, plan_trainings
 from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
+from gateway.augment.choice import SCORES
 from gateway.augment.rejections import read_rejections
 from gateway.augment.senses import parse_pins
 from gateway.augment.used_models import used_models
@@ -48,6 +49,7 @@ class Validator:
         parts = parts_of(recipe.method, recipe.parameters)
         for part in parts:
             _check_guidance(part.method, recipe)
+        _check_keep(recipe)
         dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
         _check_classes(recipe, dataset)
         _check_pins(parts, dataset)
@@ -157,6 +159,19 @@ def _check_pool_names(study: Study, dataset: Dataset) -> None:
             field=field,
             reason="UNKNOWN_CLASS",
         )
+
+
+def _check_keep(recipe: Recipe) -> None:
+    factor, keep, field, why = recipe.make_factor, recipe.keep, "keep", ""
+    if keep and keep not in SCORES:
+        why = f"there is no score {keep!r} to keep images by; there are {', '.join(SCORES)}"
+    elif bool(keep) != bool(factor) or 0 < factor < 1:
+        field = "make_factor"
+        why = f"make_factor is {factor:g} and keep is {keep!r}; give both, make_factor from 1 to 20"
+    elif keep == "unsafe_score" and not recipe.check_safety:
+        why = "without check_safety no image has an unsafe_score; set it, or keep by clip_score"
+    if why:
+        raise InvalidArgument(why, field=f"augmentation.{field}", reason="BAD_CHOICE")
 
 
 def _check_guidance(method: Method, recipe: Recipe) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.api.resources import Augmentation, AugmentationResult, Dataset
+from gateway.augment.keeping import look_at_kept
 from gateway.augment.making import Making
 from gateway.augment.materials import collect
-from gateway.augment.method_outcome import Made, MethodOutcome, joined
+from gateway.augment.method_outcome import Made, MethodOutcome, chosen, joined
 from gateway.augment.recognising import Recognising
 from gateway.augment.recognition import ClassRecognition, warnings_of
 from gateway.augment.searching import Searching
@@ -51,6 +52,10 @@ def _clear(context: Context, augmentation: Augmentation) -> None:
     delete_many(context.store, list(context.store.list(_folder(augmentation))))
 
 
+def _manifest_key(augmentation: Augmentation, name: str) -> str:
+    return f"{augmentation.name}/{name}.parquet"
+
+
 def _folder(augmentation: Augmentation) -> str:
     return f"work/{augmentation.name}/"
 
@@ -76,6 +81,10 @@ async def _make(
     recognition = await Recognising(context, dataset).run(made.materials, made.output, progress)
     for text in warnings_of(recognition):
         progress.notice(f"warning: {text}")
+    if score := augmentation.recipe.keep:
+        uri = to_uri(_manifest_key(augmentation, "unkept"))
+        kept = await look_at_kept(context, made.output, score, uri, progress)
+        made = replace(made, kept=kept)
     return made, recognition
 
 
@@ -126,6 +135,7 @@ class _Work:
             name = self.augmentation.name
             work = Making(context, plan, model, materials, uri, progress, name, folder, before)
         outcome = await work.run()
+        outcome = await asyncio.to_thread(chosen, context.store, plan, materials, outcome)
         figures = [material.figures for material in materials.values() if material.figures]
         prompts = tuple(replace(one, method=plan.method.id) for one in figures)
         return plan, materials, replace(outcome, prompts=prompts)
@@ -143,7 +153,11 @@ def _write(
     progress: WorkProgress,
 ) -> None:
     """Writes both manifests and the finished augmentation. Timings are in the latter only."""
-    accepted, rejected = (f"{augmentation.name}/{one}.parquet" for one in ("manifest", "rejected"))
+    accepted, rejected, unkept = (
+        _manifest_key(augmentation, one) for one in ("manifest", "rejected", "unkept")
+    )
+    if made.kept:
+        made.output.write_unkept(unkept)
     digest = made.output.write_accepted(accepted)
     made.output.write_rejected(rejected)
     result = AugmentationResult(
@@ -158,5 +172,6 @@ def _write(
         notices=tuple(progress.notices),
         recognition=recognition,
         lengths=made.lengths,
+        kept=made.kept,
     )
     context.catalog.finish(replace(augmentation, result=result))

@@ -206,8 +206,8 @@ class Making:
         made = counts.made
         shortfalls = []
         for name, material in self.materials.items():
-            wanted = self.plan.wanted(material)
-            if made[name] == wanted:
+            wanted = self.plan.kept(material)
+            if made[name] >= wanted:
                 continue
             reason = "the class has no training image to start from"
             if material.problem:

@@ -1,9 +1,11 @@
 """What one method of an augmentation came to, and what all of them came to together."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.api.resources import ClassPrompts, Shortfall
+from gateway.api.resources import ClassPrompts, KeptImages, Shortfall
+from gateway.augment.choice import PLACE, Choice
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.output import Counts, Output
 from gateway.augment.parts import Source
@@ -21,6 +23,7 @@ class MethodOutcome:
     shortfalls: Sequence[Shortfall]
     lengths: PromptLengths = NO_PROMPTS
     prompts: tuple[ClassPrompts, ...] = ()
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Made:
     prompts: tuple[ClassPrompts, ...]
     lengths: PromptLengths
     materials: Mapping[str, ClassMaterial] = field(default_factory=dict)
+    kept: KeptImages | None = None
 
 
 def joined(
@@ -45,7 +49,10 @@ def joined(
         counts.add(outcome.counts)
         lengths = lengths.with_more(outcome.lengths) if outcome.lengths.token_limit else lengths
         materials |= {name: one for name, one in classes.items() if name not in materials}
-    sources = [Source(one.folder, plan.places(classes.values())) for plan, classes, one in methods]
+    sources = [
+        Source(one.folder, plan.places(classes.values()), one.choice)
+        for plan, classes, one in methods
+    ]
     return Made(
         Output(store, *sources, counts=counts),
         _shortfalls([(plan, outcome) for plan, _, outcome in methods], counts),
@@ -53,6 +60,22 @@ def joined(
         lengths,
         dict(sorted(materials.items(), key=lambda pair: pair[1].label)),
     )
+
+
+def chosen(
+    store: ObjectStore, plan: Plan, materials: Mapping[str, ClassMaterial], outcome: MethodOutcome
+) -> MethodOutcome:
+    """Returns what a method made with the choice of the best; reads the store."""
+    score = plan.recipe.keep
+    if not score:
+        return outcome
+    wanted = {one.label: plan.kept(one) for one in materials.values()}
+    tables = Output(store, Source(outcome.folder)).accepted(*PLACE, score)
+    made = Counter(
+        {name: min(n, wanted[materials[name].label]) for name, n in outcome.counts.made.items()}
+    )
+    choice = Choice.of(tables, score, wanted)
+    return replace(outcome, counts=Counts(made, outcome.counts.reasons), choice=choice)
 
 
 def _shortfalls(

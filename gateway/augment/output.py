@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gateway.augment.choice import Choice
 from gateway.augment.outcomes import Outcome
 from gateway.augment.parts import Parts, Source
 from gateway.augment.rows import ACCEPTED, REJECTED, ManifestRow, RejectedRow, columns_of, to_chunks
@@ -69,7 +70,8 @@ class Output:
         """`sources` hold the parts, the first of them the new ones; `counts` are those of the rows
         that they have already."""
         self._store = store
-        self._accepted = Parts(store, sources, "accepted", ACCEPTED)
+        self._accepted = Parts(store, sources, "accepted", ACCEPTED, Choice.kept)
+        self._unkept = Parts(store, sources, "accepted", ACCEPTED, Choice.left)
         self._rejected = Parts(store, sources, "rejected", REJECTED)
         self.counts = counts or Counts.none()
         self._newest: tuple[list[dict[str, Any]], list[dict[str, Any]]] = [], []
@@ -134,6 +136,14 @@ class Output:
     def accepted(self, *columns: str) -> Iterator[pa.Table]:
         """Yields some columns of the accepted images, a part at a time."""
         return self._accepted.tables(*columns)
+
+    def unkept(self, *columns: str) -> Iterator[pa.Table]:
+        """Yields some columns of the images that a choice does not keep, a part at a time."""
+        return self._unkept.tables(*columns)
+
+    def write_unkept(self, key: str) -> str:
+        """Writes the manifest of those that a choice does not keep; returns its digest."""
+        return self._write(key, self._unkept, ACCEPTED)
 
     def write_accepted(self, key: str) -> str:
         """Writes the manifest of accepted images (parquet), sorted by class and index.

@@ -6,7 +6,7 @@ for many rows than for few.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from gateway.augment.choice import PLACE, Choice
 from gateway.augment.rows import GROUP, table_of
 from gateway.plan import Places
 from servicekit.storage import ObjectStore
@@ -35,19 +36,30 @@ class Source:
     """A folder of the store with the rows of one method.
 
     `places` says where its images stand among those of all methods; None where it makes all.
+    `choice` says which are kept; None where all are.
     """
 
     folder: str
     places: Places | None = None
+    choice: Choice | None = None
 
 
 class Parts:
     """The parts of one table below folders of the store. Synchronous, as the store is."""
 
     def __init__(
-        self, store: ObjectStore, sources: Sequence[Source], table: str, schema: pa.Schema
+        self,
+        store: ObjectStore,
+        sources: Sequence[Source],
+        table: str,
+        schema: pa.Schema,
+        choose: Callable[[Choice, pa.Table], pa.Table] | None = None,
     ) -> None:
-        """Parts are written below the first of `sources`, and read from all."""
+        """Parts are written below the first of `sources`, and read from all.
+
+        `choose` takes the rows that a source's choice is about.
+        """
+        self._choose = choose
         self._store, self._sources, self._ending = store, sources, f".{table}.parquet"
         self._written = schema
         self._schema = schema.append(pa.field("_index", pa.int64()))
@@ -65,13 +77,16 @@ class Parts:
     def tables(self, *columns: str) -> Iterator[pa.Table]:
         """Yields some columns of every part."""
         for source in self._sources:
+            chosen = self._choose is not None and source.choice is not None
+            needed = [*columns, *(name for name in PLACE if name not in columns)]
             for key in (key for keys in self._runs(source.folder) for key in keys):
-                yield self._read(key, columns)
+                table = self._read(key, needed if chosen else columns)
+                yield self._chosen(source, table).select(list(columns))
 
     def merged(self) -> Iterator[pa.Table]:
         """Yields all rows in order, GROUP at a time."""
         heads = [
-            _Head(map(partial(self._placed, source), keys))
+            _Head(filter(len, map(partial(self._placed, source), keys)))
             for source in self._sources
             for keys in self._runs(source.folder)
         ]
@@ -98,12 +113,17 @@ class Parts:
 
     def _placed(self, source: Source, key: str) -> pa.Table:
         """Returns the rows of a part with their places among those of all methods."""
-        table = self._read(key)
+        table = self._chosen(source, self._read(key))
         if source.places is None:
             return table
         labels, numbers = (table.column(name).to_numpy() for name in _ORDER[:2])
         places = pa.array(source.places(labels, numbers), pa.int64())
         return table.set_column(table.schema.get_field_index("_index"), "_index", places)
+
+    def _chosen(self, source: Source, table: pa.Table) -> pa.Table:
+        if self._choose is None or source.choice is None:
+            return table
+        return self._choose(source.choice, table)
 
     def _read(self, key: str, columns: Sequence[str] = ()) -> pa.Table:
         data = io.BytesIO(self._store.get(key))
@@ -147,6 +167,7 @@ class _Head:
 
 
 def _merged(heads: list[_Head]) -> Iterator[pa.Table]:
+    heads = [head for head in heads if not head.is_whole or not head.is_empty]
     while heads:
         # What is not read yet comes at these places at the earliest.
         ends = [head.last() for head in heads if not head.is_whole]

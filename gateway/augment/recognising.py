@@ -49,7 +49,7 @@ class Recognising:
             return ()
         counts = output.counts.made
         names = [name for name in materials if counts[name]]
-        count = min(PER_CLASS, max(LEAST_PER_CLASS, IN_ALL // max(len(names), 1)))
+        count = sample_of_class(len(names))
         progress.start("recognise", len(names), "classes")
         if not names:
             return ()
@@ -100,6 +100,11 @@ class Recognising:
     async def _embed_texts(self) -> Array:
         texts = [shown_text(one.called) for one in self.dataset.classes]
         return await self.context.clients.retriever.embed_texts(texts)
+
+
+def sample_of_class(class_count: int) -> int:
+    """Returns how many images of each of so many classes CLIP looks at."""
+    return min(PER_CLASS, max(LEAST_PER_CLASS, IN_ALL // max(class_count, 1)))
 
 
 class _Once(Generic[T]):

@@ -280,9 +280,9 @@ class Searching:
         reason = f"of the {count} nearest images of the pool no others passed the filters"
         reason += f"; {left_out}" if left_out else ""
         return [
-            Shortfall(name, self.plan.wanted(material), made[name], material.problem or reason)
+            Shortfall(name, self.plan.kept(material), made[name], material.problem or reason)
             for name, material in self.materials.items()
-            if made[name] < self.plan.wanted(material)
+            if made[name] < self.plan.kept(material)
         ]
 
 

@@ -33,6 +33,8 @@ class AugmentArguments:
     class_counts: dict[str, int] = field(default_factory=dict)
     fill_up: bool = False
     negative_prompt: str = ""
+    make: float = 0.0
+    keep: str = ""
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -52,7 +54,7 @@ class AugmentArguments:
 
     def _values(self) -> dict[str, object]:
         """What ids are made of, which newer options do not change for who has none."""
-        newer = ("class_counts", "fill_up", "negative_prompt")
+        newer = ("class_counts", "fill_up", "negative_prompt", "make", "keep")
         return {name: v for name, v in vars(self).items() if v or name not in newer}
 
 

@@ -38,8 +38,15 @@ def write_sheet(folder: Path, images: Rows) -> list[Path]:
         for name, found in list(images.items())[:_MOST_ROWS]
     }
     _picture(thumbs).save(folder / PICTURE)
-    (folder / PAGE).write_text(_page(images), "utf-8")
+    write_page(
+        folder / PAGE, {name: [(data, "") for data in found] for name, found in images.items()}
+    )
     return [folder / PICTURE, folder / PAGE]
+
+
+def write_page(page: Path, images: Mapping[str, Sequence[tuple[bytes, str]]]) -> None:
+    """Writes a page of images, each with what is said of it."""
+    page.write_text(_page(images), "utf-8")
 
 
 def _thumb(data: bytes) -> Image.Image:
@@ -62,7 +69,7 @@ def _picture(thumbs: Mapping[str, list[Image.Image]]) -> Image.Image:
     return sheet
 
 
-def _page(images: Rows) -> str:
+def _page(images: Mapping[str, Sequence[tuple[bytes, str]]]) -> str:
     style = (
         "body{font-family:sans-serif}img{width:128px;margin:2px;image-rendering:pixelated}"
         "h2{font-size:1rem;margin:1rem 0 .2rem}"
@@ -75,7 +82,8 @@ def _page(images: Rows) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _img(data: bytes) -> str:
+def _img(picture: tuple[bytes, str]) -> str:
+    data, said = picture
     kind: Any = Image.open(io.BytesIO(data)).format
     code = base64.b64encode(data).decode()
-    return f'<img src="data:image/{str(kind).lower()};base64,{code}">'
+    return f'<img title="{escape(said)}" src="data:image/{str(kind).lower()};base64,{code}">'

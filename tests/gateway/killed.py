@@ -18,7 +18,9 @@ async def main(state, root):
         await system.import_folder(root / "train", root / "test")
         operation = await system.start(
             method="mvc:0.5,simple:0.5",
-            images_per_class=30,
+            images_per_class=15,
+            make_factor=2.0,
+            keep="clip_score",
             deterministic=True,
             check_safety=True,
             seed=5,

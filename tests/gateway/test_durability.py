@@ -29,7 +29,10 @@ def finish(state, root):
 
 def files_of(state):
     store = DirectoryStore(state / "objects")
-    return {name: store.get(f"{AUGMENTATION}/{name}.parquet") for name in ("manifest", "rejected")}
+    return {
+        name: store.get(f"{AUGMENTATION}/{name}.parquet")
+        for name in ("manifest", "rejected", "unkept")
+    }
 
 
 def test_killed_runs_end_with_the_undisturbed_runs_manifest(tmp_path):

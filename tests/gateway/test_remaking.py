@@ -79,6 +79,15 @@ async def test_so_it_is_with_the_images_of_every_method_of_a_mix(system, mix):
         await check_again(system, row)
 
 
+async def test_so_it_is_with_images_that_a_choice_kept_and_with_those_that_it_did_not(system):
+    fields = {"images_per_class": 1, "class_names": ["cat"], "steps": 2, "method": "simple"}
+    choice = {"make_factor": 2, "keep": "clip_score"}
+    made = await system.augment("best", deterministic=True, **choice, **fields)
+    for uri in (made.result.manifest_uri, made.result.kept.unkept_uri):
+        [row] = rows_of(system.store, uri)
+        await check_again(system, row)
+
+
 async def check_again(system, row):
     request = await request_of(row, system.uris, system.generator)
     [answer] = [one async for one in system.generator.GenerateImages(request, timeout=60)]

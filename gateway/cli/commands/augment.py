@@ -60,6 +60,22 @@ Negative = Annotated[
     str,
     typer.Option("--negative-prompt", metavar="TEXT", help="What no image is to show."),
 ]
+Make = Annotated[
+    float,
+    typer.Option(
+        metavar="X",
+        min=0.0,
+        max=20.0,
+        help="Images to make for one that is wanted, 1 to 20, of which --keep chooses the best.",
+    ),
+]
+Keep = Annotated[
+    str,
+    typer.Option(
+        metavar="clip_score|unsafe_score",
+        help="Score by which the best are kept; the others are listed in not_kept.parquet.",
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(
@@ -106,6 +122,8 @@ def augment(
     steps: Steps = 0,
     guidance: Guidance = None,
     negative: Negative = "",
+    make: Make = 0.0,
+    keep: Keep = "",
     param: options.Parameters = None,
     classes: Classes = None,
     pool: options.Pool = None,
@@ -132,6 +150,7 @@ def augment(
 
     $ variegate augment ./my-images --per-class 100 --out ./augmented
     $ variegate augment ./my-images --fill-to 200
+    $ variegate augment ./my-images --make 2 --keep clip_score
     $ variegate augment ./my-images --method contextual --classes cat,dog --preview 4
     $ variegate augment ./my-images --method retrieval --pool ./photos.parquet
     """
@@ -144,7 +163,7 @@ def augment(
             source, test, shots, method, amount.each, seed, steps, guidance, pool, deterministic,
             check_safety, only, inputs.parameters(param), read_names(names),
             refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
-            amount.of_classes, amount.fill_up, negative,
+            amount.of_classes, amount.fill_up, negative, make, keep,
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *inputs.local_paths(source, test))

@@ -16,6 +16,7 @@ from gateway.cli.inputs import local_path
 from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import table
+from gateway.cli.work import unkept
 from gateway.cli.work.reviewed import Reviewed
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     made = await _make(session, dataset, own_id, wanted)
     with reviewed.alone():
         notes = await reviewed.export(session, made, dataset, run_options.form)
+        if made.result.HasField("kept"):
+            await asyncio.to_thread(unkept.write, session.connection.need_store(), made, out)
     document = {**_document(dataset, made, out), "notes": list(notes)}
     facts: dict[str, Any] = {
         "augmentation": made.name,
@@ -119,6 +122,8 @@ def _to_pb(args: AugmentArguments, pool_uri: str) -> pb.Augmentation:
         class_counts=args.class_counts,
         fill_up=args.fill_up,
         negative_prompt=args.negative_prompt,
+        make_factor=args.make,
+        keep=args.keep,
     )
 
 
@@ -155,6 +160,7 @@ def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str
         "ambiguous_senses": {
             one.class_name: one.sense.sense for one in result.prompts if one.sense.ambiguous
         },
+        "kept": _kept(result.kept, out) if result.HasField("kept") else None,
         "meanings": {
             one.class_name: one.sense.definition or one.sense.sense
             for one in result.prompts
@@ -166,6 +172,18 @@ def _document(dataset: pb.Dataset, made: pb.Augmentation, out: Path) -> dict[str
         "recognition": [_recognition(one) for one in result.recognition],
         "seconds": {stage: round(spent, 3) for stage, spent in sorted(result.seconds.items())},
         "warnings": list(dataset.warnings),
+    }
+
+
+def _kept(one: pb.KeptImages, out: Path) -> dict[str, Any]:
+    """What the choice of the best did."""
+    digits = {"made_score": 4, "kept_score": 4, "made_distance": 4, "kept_distance": 4}
+    return {
+        "score": one.score,
+        "made_count": one.made_count,
+        "kept_count": one.kept_count,
+        "not_kept": str(out / unkept.TABLE),
+        **{name: round(getattr(one, name), places) for name, places in digits.items()},
     }
 
 
@@ -186,6 +204,13 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
     console.print(f"[bold green]✓[/bold green] {count} images by {document['method']} in {out}")
     if document["rejected_count"]:
         console.print(f"  {document['rejected_count']} images were rejected and replaced")
+    if kept := document["kept"]:
+        console.print(
+            f"  the best by {kept['score']} of {kept['made_count']:,} that were made; mean CLIP "
+            f"distance of two images of a class {kept['kept_distance']:.3f}, of all that were made "
+            f"{kept['made_distance']:.3f}; the others: {escape(kept['not_kept'])} and "
+            f"{unkept.PAGE} beside it"
+        )
     spent = [f"{stage} {seconds:.1f} s" for stage, seconds in document["seconds"].items()]
     if spent:
         console.print(f"  {', '.join(spent)}", style="dim")
