@@ -2,8 +2,9 @@
 
 import ast
 import hashlib
+import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _TRAINING = (
     "trainer/schedules.py",
     "trainer/classifiers/*.py",
     "trainer/classifiers/*.toml",
+    "trainer/jobs/search.py",
+    "trainer/searching/*.py",
     "trainer/policies/*.py",
     "trainer/strategies/*.py",
 )
@@ -46,6 +49,12 @@ def pixels_digest() -> str:
 def training_digest() -> str:
     """Stands for the code that turns a request into weights and a test result."""
     return _digest(_TRAINING)
+
+
+def results_digest(deciding: Mapping[str, object]) -> str:
+    """Stands for that code, and for the settings of a trainer that results depend on."""
+    content = json.dumps([training_digest(), deciding], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 @cache

@@ -51,6 +51,11 @@ class Recipe:
         """The fewest images of a batch, of each process, that the strategy can train on."""
         return int(str(self.facts.get("SMALLEST_BATCH", 2)))
 
+    @property
+    def needs_search(self) -> bool:
+        """Whether the policy has to be found on the run's own images before it is used."""
+        return bool(self.facts.get("NEEDS_SEARCH", False))
+
     def sees_whole(self, image_size: int) -> bool:
         """Whether the policy changes whole pictures at this size, and not their middle squares."""
         least = self.facts.get("WHOLE_FROM")

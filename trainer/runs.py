@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from trainer.classifiers.table import classifier_of
+from trainer.searching.found import SearchSizes
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,16 @@ class RunRequest(JobRequest):
     test_sets: tuple[TestSet, ...] = ()
     initial_weights_uri: str = ""
     freeze: bool = False
+    search: SearchSizes = field(default_factory=SearchSizes)
+    """How much is searched for a policy; `found_policy` is the name of that search, "" for none."""
+    found_policy: str = ""
 
     @classmethod
     def of_json(cls, data: bytes) -> Self:
         values = _with_tuples(json.loads(data))
         test_sets = tuple(TestSet(**one) for one in values.get("test_sets", ()))
-        return cls(**{**values, "test_sets": test_sets})
+        search = SearchSizes(**values.get("search", {}))
+        return cls(**{**values, "test_sets": test_sets, "search": search})
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,9 @@ class RunResult(JobResult, Scores):
     metrics_uri: str = ""
     predictions_uri: str = ""
     test_sets: tuple[TestSetScores, ...] = ()
+    policy_uri: str = ""
+    policy_digest: str = ""
+    """Of a policy that was searched for: the SHA-256 of the file at `policy_uri`."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -213,12 +221,16 @@ class RunSpec(JobSpec):
     initial_weights: str = ""
     """The SHA-256 of the file `initial.safetensors` of the folder; "" is without."""
     freeze: bool = False
+    found_policy: str = ""
+    """The SHA-256 of the file `policy.json` of the folder; "" for a policy that is not searched."""
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""
         names = ["strategy", "policy", "step_count", "batch_size", "learning_rate"]
         if self.initial_weights:
             names += ["initial_weights", "freeze"]
+        if self.found_policy:
+            names.append("found_policy")
         classifier = classifier_of(self.classifier)
         return {
             "classifier": self.classifier,
@@ -233,6 +245,29 @@ class RunSpec(JobSpec):
             "data_digest": self.data_digest,
             "code_digest": self.code_digest,
         }
+
+
+@dataclass(frozen=True)
+class SearchResult(JobResult):
+    """What a search for a policy comes to: `lowest_loss` is the best trial's."""
+
+    sub_policy_count: int
+    lowest_loss: float
+    seconds: float
+    policy_uri: str = ""
+    metrics_uri: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpec(RunSpec):
+    """What the job "search" is told. Its images are those of a run, of which real ones are used."""
+
+    job: str = "search"
+    sizes: SearchSizes
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        return super().of({**values, "sizes": SearchSizes(**values["sizes"])})
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from servicekit.operations import OperationRunner, RunProgress, Work
 from trainer import recipes
 from trainer.classifiers.table import any_of_timm, classifiers
 from trainer.defaults import resolve, smallest_image
-from trainer.identity import training_digest, tuning_digest
+from trainer.identity import results_digest, tuning_digest
 from trainer.messages.calls import CALLS, call_of
 from trainer.messages.training_runs import request_from_pb, run_to_pb
 from trainer.messages.tunings import methods_to_pb, tuning_request
@@ -138,8 +138,9 @@ class TrainerService(rpc.TrainerServiceServicer):
     async def ListRecipes(
         self, request: pb.ListRecipesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListRecipesResponse:
+        deciding = self._trainer.deciding
         # By the files of the code, which takes a moment.
-        digests = await asyncio.to_thread(lambda: (training_digest(), tuning_digest()))
+        digests = await asyncio.to_thread(lambda: (results_digest(deciding), tuning_digest()))
         return pb.ListRecipesResponse(
             strategies=_recipes_to_pb("strategies"),
             policies=_recipes_to_pb("policies"),

@@ -55,6 +55,24 @@ class TrainerSettings:
         "more is refused, and one that needs more than is left waits.",
         least=0,
     )
+    search_folds: int = setting(
+        2, "Folds of a search for the policy fast_autoaugment; the paper has 5.", least=1
+    )
+    search_rounds: int = setting(1, "Rounds of trials a fold; the paper has 2.", least=1)
+    search_trials: int = setting(20, "Trials a round; the paper has 200.", least=1)
+    search_kept: int = setting(
+        3, "Best trials of a round that are kept; the paper has 10.", least=1
+    )
+    search_steps: int = setting(
+        200,
+        "Steps of a fold's classifier, at most its own; 0: as many as its own, as the paper has.",
+        least=0,
+    )
+    search_images: int = setting(
+        500,
+        "Most images that a policy is tried on; 0: two fifths of the real ones, as the paper has.",
+        least=0,
+    )
     idle_seconds: float = setting(
         300.0,
         "A worker process with nothing to do for so long ends, which frees its memory.",
@@ -65,6 +83,11 @@ class TrainerSettings:
     def cache_bytes(self) -> int:
         """`cache_gigabytes` in bytes."""
         return int(self.cache_gigabytes * 1e9)
+
+    @property
+    def deciding(self) -> dict[str, object]:
+        """The settings that results depend on, by name."""
+        return {name: value for name, value in vars(self).items() if name.startswith("search_")}
 
     @property
     def place(self) -> str:

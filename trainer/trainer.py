@@ -1,7 +1,7 @@
 """Runs training: admits runs, has a launcher train them, tells how they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from servicekit.storage import ObjectStore
@@ -12,6 +12,7 @@ from trainer.kinds.registry import Kinds
 from trainer.launchers.base import Launcher, Report
 from trainer.pace import Pace, Paces
 from trainer.runs import JobRequest, JobResult, RunRequest
+from trainer.searches import Searches
 from trainer.settings import TrainerSettings
 
 
@@ -22,6 +23,9 @@ class TrainingProgress:
     done: int
     total: int
     images_per_second: float
+    search_done: int = 0
+    search_total: int = 0
+    """Steps of the search for the run's policy, which comes first; 0 without one."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class Trainer:
     """Trains on images of the object store. A run is known by its name, "COLLECTION/ID"."""
 
     def __init__(self, settings: TrainerSettings, store: ObjectStore, launcher: Launcher) -> None:
+        self._settings = settings
         self._history = RunHistory(store)
         self._kinds = Kinds(settings, store)
         self._classify = ClassifyKind(settings, store)
         self._paces = Paces(store, settings.place)
         self._launcher = launcher
+        self._searches = Searches(self._history, launcher)
         self._logs: dict[str, MetricsLog] = {}
         self._is_leaving = False
 
@@ -52,6 +58,11 @@ class Trainer:
     def history(self) -> RunHistory:
         """The runs in the store."""
         return self._history
+
+    @property
+    def deciding(self) -> Mapping[str, object]:
+        """The settings that results depend on, by name."""
+        return self._settings.deciding
 
     async def load(self) -> None:
         """Raises a ServiceError if nothing can be trained here."""
@@ -116,6 +127,8 @@ class Trainer:
                 on_step(TrainingProgress(report.step, request.step_count, report.images_per_second))
 
             if not is_found:
+                if isinstance(request, RunRequest) and request.found_policy:
+                    await self._search(request, on_step)
                 await self._launcher.start(run, request)
             return await self._launcher.follow(run, on_report)
         except asyncio.CancelledError:
@@ -125,6 +138,14 @@ class Trainer:
         finally:
             del self._logs[run]
             log.close()
+
+    async def _search(self, request: RunRequest, on_step: OnStep) -> None:
+        """Has the run's policy found, unless it is."""
+
+        def on_search(done: int, total: int) -> None:
+            on_step(TrainingProgress(0, request.step_count, 0.0, done, total))
+
+        await self._searches.find(request, on_search, lambda: self._is_leaving)
 
     async def watch(self, run: str, after_step: int) -> AsyncIterator[Metrics]:
         """Yields metrics after a step; ends when the run ends. Raises NotFound."""

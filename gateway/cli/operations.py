@@ -11,7 +11,7 @@ from google.longrunning import operations_pb2_grpc
 from variegate.gateway.v1 import gateway_pb2
 from variegate.trainer.v1 import trainer_pb2
 
-from gateway.cli.progress import ProgressLine
+from gateway.cli.progress import ProgressLine, training_line
 from gateway.cli.session import progress_line
 from servicekit.channels import open_channel
 
@@ -118,4 +118,4 @@ def _seen(operation: pb.Operation) -> Seen:
 def _training_step(operation: pb.Operation) -> ProgressLine:
     progress = trainer_pb2.CreateTrainingRunMetadata()
     operation.metadata.Unpack(progress)
-    return ProgressLine("train", progress.done_step_count, progress.total_step_count, unit="steps")
+    return training_line(progress, "train")

@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from gateway.cli.terminal import console
 from servicekit.escaping import escaped
+
+if TYPE_CHECKING:
+    from variegate.trainer.v1 import trainer_pb2
 
 _PLAIN_EVERY_SECONDS = 5.0
 # Nothing new: one line now and then shows that it is alive.
@@ -49,6 +52,21 @@ class ProgressLine:
         if self.total > self.done:
             text += f", {clock((self.total - self.done) / self.rate)} left"
         return text
+
+
+def training_line(
+    progress: "trainer_pb2.CreateTrainingRunMetadata", title: str, batch_size: int = 0
+) -> ProgressLine:
+    """Where a training run is, or the search for its policy, which comes first.
+
+    A batch of `batch_size` images says how fast its steps are; 0 leaves that out.
+    """
+    done, total = progress.done_search_step_count, progress.total_search_step_count
+    if total:
+        return ProgressLine("search a policy", done, total, unit="steps")
+    rate = progress.images_per_second / batch_size if batch_size else 0.0
+    done, total = progress.done_step_count, progress.total_step_count
+    return ProgressLine(title, done, total, rate, "steps")
 
 
 class View(Protocol):

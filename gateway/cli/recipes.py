@@ -29,7 +29,8 @@ STRATEGIES = ("aux_bn", "combined", "half_half", "real", "rsp", "two_phase")
 WITHOUT_ADDED = "real"
 WITH_ADDED = tuple(strategy for strategy in STRATEGIES if strategy != WITHOUT_ADDED)
 POLICIES = (
-    "autoaugment", "cutmix", "mixup", "none", "randaugment", "resized_crop", "standard",
+    "autoaugment", "cutmix", "fast_autoaugment", "mixup", "none", "randaugment", "resized_crop",
+    "standard",
 )  # fmt: skip
 CLASSIFIERS = (
     "cnn4", "efficientnet_b0", "efficientnet_b3", "resnet18", "resnet50", "resnext50", "vit_b_16",

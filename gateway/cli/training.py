@@ -10,7 +10,7 @@ from variegate.trainer.v1 import trainer_pb2 as pb
 from variegate.trainer.v1 import trainer_pb2_grpc
 
 from gateway.cli.inputs import named_digest
-from gateway.cli.progress import ProgressLine, clock
+from gateway.cli.progress import clock, training_line
 from gateway.cli.session import Session, wait
 from servicekit.channels import open_channel
 
@@ -120,9 +120,7 @@ async def _train(
     def show(operation: operations_pb2.Operation) -> None:
         progress = pb.CreateTrainingRunMetadata()
         if operation.metadata.Unpack(progress):
-            done, total = progress.done_step_count, progress.total_step_count
-            rate = progress.images_per_second / planned.batch_size
-            session.view.show(ProgressLine(title, done, total, rate, "steps"))
+            session.view.show(training_line(progress, title, planned.batch_size))
 
     done = await wait(operations_pb2_grpc.OperationsStub(channel), operation, session.view, show)
     run = pb.TrainingRun()
@@ -151,6 +149,7 @@ def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
         "learning_rate": float(f"{run.learning_rate:.7g}"),
         "image_size": run.image_size,
         **{name: getattr(run, name) for name in newer if getattr(run, name)},
+        **({"found_policy": run.result.policy_digest} if run.result.policy_digest else {}),
     }
 
 

@@ -116,7 +116,10 @@ class Trainer:
         def look(operation: operations_pb2.Operation) -> None:
             progress = pb.CreateTrainingRunMetadata()
             if operation.metadata.Unpack(progress):
-                on_steps(progress.done_step_count, progress.total_step_count)
+                if progress.total_search_step_count:  # what comes before the run's first step
+                    on_steps(progress.done_search_step_count, progress.total_search_step_count)
+                else:
+                    on_steps(progress.done_step_count, progress.total_step_count)
 
         request = pb.CreateTrainingRunRequest(
             training_run_id=wanted.run_id, training_run=_run_to_pb(wanted)

@@ -1,7 +1,7 @@
 """Several real processes, started by torchrun, that train one run together."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from trainer.distribution import Share
 from trainer.jobs.classify import PREDICTIONS, WEIGHTS
 from trainer.launchers.groups import Group, run_group
 from trainer.launchers.workers import Worker
+from trainer.runs import SearchSpec
+from trainer.searching.found import FOUND, SearchSizes, read_found
 
 TWO = Group(processes=2)
 # Floats are added in another order.
@@ -54,6 +56,22 @@ async def test_two_processes_come_to_what_one_does_with_the_whole_batch(spec, tm
         assert np.abs(value - weights[1][name]).mean() < SAME, name
     kept = [np.load(tmp_path / name / PREDICTIONS) for name in ("alone", "two")]
     np.testing.assert_array_equal(kept[0]["labels"], kept[1]["labels"])
+
+
+@pytest.mark.slow
+async def test_two_processes_search_for_what_one_does(spec, tmp_path):
+    # All of so few trials are kept, and none is chosen by the losses of those before it.
+    sizes = SearchSizes(folds=1, rounds=1, trials=3, kept=3, steps=2, images=5)
+    values = asdict(spec) | {"job": "search", "policy": "fast_autoaugment", "strategy": "real"}
+    spec = SearchSpec(**values | {"sizes": sizes, "step_count": sizes.step_count})
+    worker, events = Worker(60.0), ([], [])
+    alone = await worker.run(written(spec, tmp_path / "alone"), events[0].append)
+    await worker.stop()
+    together = await run_group(TWO, written(spec, tmp_path / "two"), events[1].append)
+    assert together is not None
+    assert together["lowest_loss"] == pytest.approx(alone["lowest_loss"], abs=SAME)
+    kept = [read_found(tmp_path / name / FOUND) for name in ("alone", "two")]
+    assert set(kept[0]) == set(kept[1])
 
 
 async def test_an_error_of_all_is_told_and_not_tried_again(spec, tmp_path):

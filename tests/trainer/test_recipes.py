@@ -9,7 +9,13 @@ import torch
 from trainer import recipes
 from trainer.classifiers.building import Normaliser, build, create_optimizer
 from trainer.classifiers.table import classifiers
+from trainer.searching.found import Change
 
+# As a search finds them.
+FOUND = (
+    (Change("rotate", 1.0, 0.9), Change("posterize", 0.5, 0.2)),
+    (Change("translate_x", 0.9, 0.8), Change("invert", 0.4, 0.0)),
+)
 POLICIES = list(recipes.recipes("policies"))
 # wrn_28_10 is the network of wrn_28_2 at another width, and takes its time to be made.
 # Those of timm are in test_weights.
@@ -24,7 +30,12 @@ def image(side: int = 32) -> torch.Tensor:
 
 def apply(policy: str, pixels: torch.Tensor, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
-    return recipes.load("policies", policy).create(pixels.shape[1])(pixels)
+    return policy_of(policy, pixels.shape[1])(pixels)
+
+
+def policy_of(policy: str, size: int) -> torch.nn.Module:
+    found = (FOUND,) if recipes.recipes("policies")[policy].needs_search else ()
+    return recipes.load("policies", policy).create(size, *found)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -55,11 +66,11 @@ def test_standard_only_moves_and_flips():
     assert len(set(changed[:, 0].tolist())) > 4
 
 
-@pytest.mark.parametrize("policy", ["standard", "randaugment", "autoaugment", "resized_crop"])
+@pytest.mark.parametrize("policy", sorted(set(POLICIES) - {"none"}))
 def test_a_policy_sees_all_of_a_wide_picture_at_the_sizes_of_imagenet(policy):
     recipe = recipes.recipes("policies")[policy]
     assert recipe.sees_whole(224) and recipe.sees_whole(32) == (policy == "resized_crop")
-    create = recipes.load("policies", policy).create(128)
+    create = policy_of(policy, 128)
     picture = torch.zeros(3, 128, 512, dtype=torch.uint8)
     picture[:, :, :32] = 255  # which no square of its middle holds
     torch.manual_seed(0)

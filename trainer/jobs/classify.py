@@ -15,11 +15,19 @@ from trainer.classifiers.table import INITIAL, Classifier, classifier_of
 from trainer.classifiers.weights import check_size, freeze, load_weights
 from trainer.data.images import Images
 from trainer.data.loading import load, process_count
-from trainer.data.samples import Batch, PlainBatches, RunImages, TrainingBatches, read_images
+from trainer.data.samples import (
+    Batch,
+    PlainBatches,
+    Policy,
+    RunImages,
+    TrainingBatches,
+    read_images,
+)
 from trainer.distribution import Share, with_whole_batch_norm
 from trainer.evaluation import Predictions, predict, scores_of
 from trainer.mixing import Blend, paired, random_of
 from trainer.runs import RunResult, RunSpec, TestSetScores
+from trainer.searching.found import FOUND, read_found
 from trainer.strategies.base import Sources, Strategy
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.npz"
@@ -40,7 +48,7 @@ class Classify:
         self._images = read_images(Path(spec.folder), spec.image_size)
         self._classifier = classifier = classifier_of(spec.classifier)
         self._strategy = _strategy(spec, classifier, self._images)
-        network = _network(spec, classifier)
+        network = network_of(spec, classifier)
         # Of a frozen network what stays in the mode for testing.
         self._frozen = freeze(network) if spec.freeze else []
         self.model = with_whole_batch_norm(self._strategy.adapt(network), share)
@@ -56,7 +64,7 @@ class Classify:
         spec, share = self._spec, self._share
         for module in self._frozen:
             module.eval()
-        policy = recipes.load("policies", spec.policy).create(spec.image_size)
+        policy = _policy(spec)
         made = TrainingBatches(
             self._images, self._strategy, policy, share, spec.seed, self._sees_whole()
         )
@@ -115,6 +123,7 @@ class Classify:
             synthetic_image_count=len(images.labels) - images.real_count,
             seconds=seconds,
             final_loss=float(np.mean(losses)),
+            policy_digest=spec.found_policy,
             test_sets=tuple(self._test(*one) for one in images.test_sets),
         )
 
@@ -134,15 +143,7 @@ class Classify:
         return recipe.sees_whole(self._spec.image_size)
 
     def _processes(self, image_count: int, batch_size: int) -> int:
-        """Beside a GPU all processors load; else most of them train."""
-        threads = self._spec.threads // self._share.local_count
-        is_gpu = self._device.type == "cuda"
-        return process_count(
-            self._spec.loaders,
-            image_count=image_count,
-            batch_bytes=batch_size * 3 * self._spec.image_size**2,
-            most=max(1, threads - 1 if is_gpu else threads // _THREADS_A_LOADER),
-        )
+        return loaders_of(self._spec, self._share, self._device, image_count, batch_size)
 
 
 def create(spec: RunSpec, share: Share, device: torch.device) -> Classify:
@@ -150,13 +151,36 @@ def create(spec: RunSpec, share: Share, device: torch.device) -> Classify:
     return Classify(spec, share, device)
 
 
-def _network(spec: RunSpec, classifier: Classifier) -> nn.Module:
+def network_of(spec: RunSpec, classifier: Classifier) -> nn.Module:
+    """The network that a run starts from."""
     network = build(classifier, len(spec.class_names))
     if classifier.library == "timm":
         check_size(network, spec.classifier, spec.image_size)
     if spec.initial_weights:
         load_weights(network, Path(spec.folder) / INITIAL)
     return network
+
+
+def loaders_of(
+    spec: RunSpec, share: Share, device: torch.device, image_count: int, batch_size: int
+) -> int:
+    """Processes that load: beside a GPU all processors do; else most of them train."""
+    threads, is_gpu = spec.threads // share.local_count, device.type == "cuda"
+    return process_count(
+        spec.loaders,
+        image_count=image_count,
+        batch_bytes=batch_size * 3 * spec.image_size**2,
+        most=max(1, threads - 1 if is_gpu else threads // _THREADS_A_LOADER),
+    )
+
+
+def _policy(spec: RunSpec) -> Policy:
+    create = recipes.load("policies", spec.policy).create
+    size = spec.image_size
+    policy: Policy = (
+        create(size, read_found(Path(spec.folder) / FOUND)) if spec.found_policy else create(size)
+    )
+    return policy
 
 
 def _strategy(spec: RunSpec, classifier: Classifier, images: RunImages) -> Strategy:

@@ -28,6 +28,8 @@ from trainer.identity import training_digest
 from trainer.kinds.base import SOURCES, machine_values, run_folder
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
 from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
+from trainer.searching.found import FOUND
+from trainer.searching.requests import name_of_search, search_sizes
 from trainer.settings import TrainerSettings
 
 _log = logging.getLogger(__name__)
@@ -130,8 +132,16 @@ class ClassifyKind:
         check_learned(selection, tuning, ids)
 
     def completed(self, request: RunRequest, images: ChosenImages) -> RunRequest:
-        """Fills in the image size."""
-        return with_image_size(request, images.sides)
+        """Fills in the image size, and the search for the policy that it names."""
+        request = with_image_size(request, images.sides)
+        if not recipes.recipes("policies")[request.policy].needs_search:
+            return request
+        sizes = search_sizes(self._settings, request, images.selection)
+        request = replace(request, search=sizes)
+        data = [images.manifest.digest]
+        if request.initial_weights_uri:
+            data.append(str(self._store.version(to_key(request.initial_weights_uri))))
+        return replace(request, found_policy=name_of_search(request, data, training_digest()))
 
     def cache_entries(self, request: RunRequest, images: ChosenImages) -> Mapping[str, int]:
         """The whole of the dataset and of the synthetic images."""
@@ -162,6 +172,10 @@ class ClassifyKind:
             data = self._store.get(to_key(request.initial_weights_uri))
             spec = replace(spec, initial_weights=hashlib.sha256(data).hexdigest())
             (folder / INITIAL).write_bytes(data)
+        if request.found_policy:
+            data = self._store.get(f"{request.found_policy}/{FOUND}")
+            spec = replace(spec, found_policy=hashlib.sha256(data).hexdigest())
+            (folder / FOUND).write_bytes(data)
         names = [one.name for one in request.test_sets]
         _write_rows(folder, images, real, synthetic, test_sets, names)
         pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / _TESTED)
@@ -171,7 +185,8 @@ class ClassifyKind:
         """Weights, card and predictions."""
         folder = Path(spec.folder)
         card = json.dumps(spec.card(), indent=1, sort_keys=True, ensure_ascii=False)
-        return {
+        found = {FOUND: (folder / FOUND).read_bytes()} if spec.found_policy else {}
+        return found | {
             _WEIGHTS: (folder / _WEIGHTS).read_bytes(),
             _CARD: f"{card}\n".encode(),
             _PREDICTIONS: _predictions(folder, spec.class_names),
@@ -185,6 +200,7 @@ class ClassifyKind:
             card_uri=uris[_CARD],
             predictions_uri=uris[_PREDICTIONS],
             metrics_uri=metrics_uri,
+            policy_uri=uris.get(FOUND, ""),
         )
 
     def pace_key(self, request: RunRequest) -> Sequence[Any]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from servicekit.storage import ObjectStore
 from trainer.kinds.base import RunKind
 from trainer.kinds.classify import ClassifyKind
+from trainer.kinds.search import SearchKind
 from trainer.kinds.tune import TuneKind
 from trainer.settings import TrainerSettings
 
-_KINDS: tuple[type[RunKind], ...] = (ClassifyKind, TuneKind)
+_KINDS: tuple[type[RunKind], ...] = (ClassifyKind, SearchKind, TuneKind)
 KINDS: Mapping[str, type[RunKind]] = {kind.collection: kind for kind in _KINDS}
 
 

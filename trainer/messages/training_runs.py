@@ -69,6 +69,8 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         predictions_uri=result.predictions_uri,
         top5_accuracy=result.top5_accuracy,
         calibration_error=result.calibration_error,
+        policy_uri=result.policy_uri,
+        policy_digest=result.policy_digest,
         test_sets=[
             pb.TestSetResult(
                 name=one.name,
@@ -102,4 +104,6 @@ def metadata_to_pb(step: TrainingProgress) -> pb.CreateTrainingRunMetadata:
         done_step_count=step.done,
         total_step_count=step.total,
         images_per_second=step.images_per_second,
+        done_search_step_count=step.search_done,
+        total_search_step_count=step.search_total,
     )
