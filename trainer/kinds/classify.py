@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from trainer.defaults import with_image_size
 from trainer.guard import Selection, check_learned, check_pixels, check_test_set, select
 from trainer.identity import training_digest
 from trainer.kinds.base import SOURCES, machine_values, run_folder
+from trainer.kinds.predicted import TESTED, predictions
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
 from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
 from trainer.searching.found import FOUND
@@ -36,9 +36,6 @@ _log = logging.getLogger(__name__)
 
 # Of a worker's folder and of the store.
 _WEIGHTS, _CARD, _PREDICTIONS = "weights.safetensors", "card.json", "predictions.parquet"
-# Only of the worker's folder: the test images in their order, and what was predicted of them (see
-# `jobs.classify`).
-_TESTED, _PREDICTED = "tested.parquet", "predictions.npz"
 # Its stubs know too few functions.
 _compute: Any = pyarrow.compute
 Mask = NDArray[np.bool_]
@@ -178,7 +175,7 @@ class ClassifyKind:
             (folder / FOUND).write_bytes(data)
         names = [one.name for one in request.test_sets]
         _write_rows(folder, images, real, synthetic, test_sets, names)
-        pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / _TESTED)
+        pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / TESTED)
         return spec
 
     def files(self, spec: RunSpec) -> Mapping[str, bytes]:
@@ -189,7 +186,7 @@ class ClassifyKind:
         return found | {
             _WEIGHTS: (folder / _WEIGHTS).read_bytes(),
             _CARD: f"{card}\n".encode(),
-            _PREDICTIONS: _predictions(folder, spec.class_names),
+            _PREDICTIONS: predictions(folder, spec.class_names),
         }
 
     def kept(self, result: RunResult, uris: Mapping[str, str], metrics_uri: str) -> RunResult:
@@ -293,14 +290,3 @@ def _write_rows(
         test_set_paths=np.array([str(one.path) for one in test_sets], np.str_),
         **further,
     )
-
-
-def _predictions(folder: Path, class_names: tuple[str, ...]) -> bytes:
-    tested, predicted = pq.read_table(folder / _TESTED), np.load(folder / _PREDICTED)
-    names = pa.array(class_names, pa.string()).take(pa.array(predicted["labels"]))
-    table = tested.append_column("predicted_class_name", names).append_column(
-        "confidence", pa.array(predicted["confidences"], pa.float32())
-    )
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
