@@ -66,6 +66,16 @@ def gathered(names: Iterable[str]) -> list[str]:
     return found
 
 
+def apportioned(count: int, shares: Sequence[Fraction]) -> list[int]:
+    """Shares a number out by largest remainder; of equal remainders the first gets more."""
+    exact = [count * share for share in shares]
+    whole = [int(one) for one in exact]
+    order = sorted(range(len(shares)), key=lambda number: whole[number] - exact[number])
+    for number in order[: count - sum(whole)]:
+        whole[number] += 1
+    return whole
+
+
 def _share_of(part: str, text: str) -> Fraction:
     name, _, written = part.rpartition(":")
     share = Fraction(0)

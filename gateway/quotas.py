@@ -1,23 +1,14 @@
 """Which images of a class are whose, where several methods make some of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.mixes import apportioned
+
 Numbers = NDArray[np.int64]
-
-
-def apportioned(count: int, shares: Sequence[Fraction]) -> list[int]:
-    """Shares a number out by largest remainder; of equal remainders the first gets more."""
-    exact = [count * share for share in shares]
-    whole = [int(one) for one in exact]
-    order = sorted(range(len(shares)), key=lambda number: whole[number] - exact[number])
-    for number in order[: count - sum(whole)]:
-        whole[number] += 1
-    return whole
 
 
 @dataclass(frozen=True)

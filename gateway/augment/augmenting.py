@@ -20,8 +20,8 @@ from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import step
 from gateway.methods.base import ClassMaterial, Method
 from gateway.methods.composition import parts_of
+from gateway.mixes import apportioned
 from gateway.plan import GeneratorModel, Plan
-from gateway.quotas import apportioned
 from servicekit.storage import delete_many, to_uri
 
 

@@ -35,6 +35,7 @@ class AugmentArguments:
     negative_prompt: str = ""
     make: float = 0.0
     keep: str = ""
+    accuracies: dict[str, float | None] = field(default_factory=dict)
 
     def asked(self) -> list[tuple[str, dict[str, str]]]:
         """The method and its parameters, to be checked."""
@@ -54,7 +55,7 @@ class AugmentArguments:
 
     def _values(self) -> dict[str, object]:
         """What ids are made of, which newer options do not change for who has none."""
-        newer = ("class_counts", "fill_up", "negative_prompt", "make", "keep")
+        newer = ("class_counts", "fill_up", "negative_prompt", "make", "keep", "accuracies")
         return {name: v for name, v in vars(self).items() if v or name not in newer}
 
 

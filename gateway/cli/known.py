@@ -73,6 +73,15 @@ def with_parameters(
     ]
 
 
+def with_strength(parameters: Mapping[str, str], strength: float | None) -> dict[str, str]:
+    """The parameters with --strength, a short form of one of them. Raises CliError for both."""
+    if strength is None:
+        return dict(parameters)
+    if "strength" in parameters:
+        raise CliError("--strength and --param strength are both given.", remedy="Give one.")
+    return {**parameters, "strength": f"{strength:g}"}
+
+
 def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: bool) -> None:
     """Raises CliError for an unknown method or parameter, a value that is none, a missing pool."""
     for text, parameters in asked:
@@ -80,6 +89,8 @@ def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: boo
         known = parameters_in(mix)
         for given, value in parameters.items():
             if given not in known:
+                if given == "strength":
+                    raise _no_strength(methods, text)
                 names = known if len(mix) > 1 else {one.name for one in mix[0].parameters}
                 raise unknown("parameter", given, names, listing=LISTING)
             check_value(known[given], value)
@@ -90,6 +101,15 @@ def check_methods(methods: Sequence["pb.Method"], asked: Asked, *, has_pool: boo
                 remedy="Add --pool FILE.parquet with the columns image, label and class_name.",
                 reason="POOL_MISSING",
             )
+
+
+def _no_strength(methods: Sequence["pb.Method"], text: str) -> CliError:
+    having = [one.id for one in methods if "strength" in parameters_in([one])]
+    return CliError(
+        f"The method {text!r} starts from no image, so it has no strength.",
+        remedy=f"Methods that do: {', '.join(having)}.",
+        reason="UNKNOWN_PARAMETER",
+    )
 
 
 def _no_mix(error: ValueError) -> CliError:

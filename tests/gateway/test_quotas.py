@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gateway.methods.composition import methods_in, parts_of
-from gateway.mixes import gathered, read_mix
-from gateway.quotas import Quota, apportioned
+from gateway.mixes import apportioned, gathered, read_mix
+from gateway.quotas import Quota
 from servicekit.errors import InvalidArgument
 
 HALF = Fraction(1, 2)

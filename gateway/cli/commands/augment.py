@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import inputs, options, outputs
-from gateway.cli.amounts import amount_of
+from gateway.cli.amounts import Amount, amount_of
 from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.exporting import check_format
+from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders
+from gateway.cli.known import with_strength
 from gateway.cli.names_file import read_names
 from gateway.cli.recipes import METHODS
 from gateway.cli.records import noted
@@ -76,6 +78,23 @@ Keep = Annotated[
         help="Score by which the best are kept; the others are listed in not_kept.parquet.",
     ),
 ]
+Like = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="results.json",
+        help="Results of a study or training: --per-class is the mean, and classes get images in "
+        "proportion to the share of test images that were taken for another class.",
+    ),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        min=0.0,
+        max=1.0,
+        help="Of methods that start from an image: share of the noise that it gets, 0 the image.",
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(
@@ -122,6 +141,8 @@ def augment(
     steps: Steps = 0,
     guidance: Guidance = None,
     negative: Negative = "",
+    like: Like = None,
+    strength: Strength = None,
     make: Make = 0.0,
     keep: Keep = "",
     param: options.Parameters = None,
@@ -161,9 +182,11 @@ def augment(
         only = inputs.names(classes) or (list(amount.of_classes) if amount.only_those else [])
         args = AugmentArguments(
             source, test, shots, method, amount.each, seed, steps, guidance, pool, deterministic,
-            check_safety, only, inputs.parameters(param), read_names(names),
-            refuse_leaks, inputs.Reading(layout, follow_links, image_column, label_column),
+            check_safety, only, with_strength(inputs.parameters(param), strength),
+            read_names(names), refuse_leaks,
+            inputs.Reading(layout, follow_links, image_column, label_column),
             amount.of_classes, amount.fill_up, negative, make, keep,
+            _accuracies(like, amount),
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *inputs.local_paths(source, test))
@@ -179,6 +202,19 @@ def augment(
         return noted(common, outcome, "augmentation", run_options.out)
 
     execute(common, work, roots=inputs.import_roots(source, test, reading=args.reading))
+
+
+def _accuracies(like: Path | None, amount: Amount) -> dict[str, float | None]:
+    if like is None:
+        return {}
+    if amount.of_classes or amount.fill_up:
+        raise CliError(
+            "--like says how many images each class gets, as --per-class NAME=N and --fill-to do.",
+            remedy="Give --per-class one number, their mean.",
+        )
+    from gateway.cli.weakness import read_accuracies
+
+    return dict(read_accuracies(like).of_classes)
 
 
 def _checked(args: AugmentArguments, run_options: RunOptions, *, own: bool) -> AugmentArguments:

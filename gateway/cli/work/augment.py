@@ -1,6 +1,7 @@
 """The work of `variegate augment`: ask the gateway, fetch the images, report the result."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gateway.cli.inputs import local_path
 from gateway.cli.known import check_methods, methods_of
 from gateway.cli.session import Session
 from gateway.cli.tables import table
+from gateway.cli.weakness import Accuracies
 from gateway.cli.work import unkept
 from gateway.cli.work.reviewed import Reviewed
 
@@ -43,7 +45,8 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     reviewed = Reviewed.of(out, drops=run_options.overwrite)
     review = reviewed.review
     run_id = args.run_id(models, review.digest)
-    wanted = _to_pb(args, pool_uri)
+    # Ids are of what was asked for; what each class gets follows from it.
+    wanted = _to_pb(_weighted(session, args, dataset), pool_uri)
     wanted.preview_count = run_options.preview
     wanted.rejections_uri = await reviewed.store(session)
     known = await estimating.estimate(session, dataset.name, wanted, run_id)
@@ -80,6 +83,23 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     outputs.finish(place, **facts)
     code = SHORTFALL if made.result.shortfalls else steps.shortfall(dataset)
     return CommandResult(document, lambda console: _print(console, document), code)
+
+
+def _weighted(session: Session, args: AugmentArguments, dataset: pb.Dataset) -> AugmentArguments:
+    """With --like: the arguments with what each class gets, which is said."""
+    if not args.accuracies:
+        return args
+    names = [one.class_name for one in dataset.classes]
+    chosen = [name for name in names if not args.class_names or name in args.class_names]
+    counts = Accuracies(args.accuracies).counts(chosen, args.per_class)
+    most = sorted(counts.items(), key=lambda pair: -pair[1])[:5]
+    shown = ", ".join(f"{name} {count:,}" for name, count in most)
+    session.view.say(f"weak classes get more: {shown}{', ...' * (len(counts) > len(most))}")
+    if others := sorted(set(args.accuracies) - set(names)):
+        session.view.say(
+            f"warning: --like has {len(others)} classes that are not here: {others[0]!r}"
+        )
+    return replace(args, class_counts=counts)
 
 
 async def _make(
