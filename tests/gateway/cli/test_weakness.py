@@ -62,16 +62,15 @@ WEAK = {"cat": 0.75, "dog [x]": 0.25}
 
 
 def requested(gateway):
-    return [r for r in gateway.requests if isinstance(r, pb.PlanAugmentationRequest)][
-        -1
-    ].augmentation
+    made = [r for r in gateway.requests if isinstance(r, pb.CreateAugmentationRequest)]
+    return made[-1].augmentation
 
 
 def test_the_request_has_what_each_class_gets(variegate, gateway, photos, at, tmp_path):
     file = written(tmp_path, {"rows": [{"strategy": "real", "class_accuracies": WEAK}]})
-    command = ["augment", photos, "--per-class", 10, "--like", file, "--plan", *at]
+    command = ["augment", photos, "--per-class", 10, "--like", file, "--out", "new", *at]
     answer = variegate(*command)
-    assert answer.code == 0, answer.err
+    assert "weak classes get more: dog [x] 15, cat 5" in answer.err
     assert dict(requested(gateway).class_counts) == {"cat": 5, "dog [x]": 15}
     refused = variegate("augment", photos, "--fill-to", 10, "--like", file, *at)
     assert refused.code == 2 and "--like says how many" in refused.err
