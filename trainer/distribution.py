@@ -137,6 +137,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
         """Normalises [B, C, H, W] by what all processes hold; as torch's, where none trains."""
         if not self.training:
             return super().forward(input)
+        given, input = input.dtype, input.float()  # sums of bfloat16 would lose what is small
         dims, shape = (0, 2, 3), (1, -1, 1, 1)
         # Summed up, since a strategy may give some images of a batch to a norm of their own.
         count = input.new_tensor(input.numel() / input.shape[1], dtype=torch.float64)
@@ -147,7 +148,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
         variance = _Sum.apply((centred * centred).sum(dims)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale.view(shape) + self.bias.view(shape)
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(given)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

@@ -41,7 +41,8 @@ def predict(
     tops: list[Tensor] = []
     shares: list[Tensor] = []
     for batch in batches:
-        chances = model(normalised(batch.to(device, non_blocking=True))).softmax(1)
+        logits = model(normalised(batch.to(device, non_blocking=True)))
+        chances = logits.float().softmax(1)
         share, top = chances.topk(min(_TOP, chances.shape[1]), 1)
         tops.append(top)
         shares.append(share[:, 0])

@@ -19,6 +19,7 @@ _TRAINING = (
     "trainer/distribution.py",
     "trainer/evaluation.py",
     "trainer/mixing.py",
+    "trainer/precision.py",
     "trainer/schedules.py",
     "trainer/classifiers/*.py",
     "trainer/classifiers/*.toml",

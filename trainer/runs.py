@@ -221,12 +221,13 @@ class RunSpec(JobSpec):
     initial_weights: str = ""
     """The SHA-256 of the file `initial.safetensors` of the folder; "" is without."""
     freeze: bool = False
+    precision: str = "float32"
     found_policy: str = ""
     """The SHA-256 of the file `policy.json` of the folder; "" for a policy that is not searched."""
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""
-        names = ["strategy", "policy", "step_count", "batch_size", "learning_rate"]
+        names = ["strategy", "policy", "step_count", "batch_size", "learning_rate", "precision"]
         if self.initial_weights:
             names += ["initial_weights", "freeze"]
         if self.found_policy:

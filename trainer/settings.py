@@ -6,6 +6,7 @@ from tempfile import gettempdir
 
 from servicekit.devices import DEVICES, MEANING
 from servicekit.settings import setting
+from trainer.precision import PRECISIONS
 
 _NANO = Path(__file__).resolve().parent.parent / "models" / "nano" / "diffusion"
 
@@ -34,6 +35,12 @@ class TrainerSettings:
         2.0, "How often a run that trains as a Job is looked at.", least=0.1
     )
     device: str = setting("auto", MEANING, limits=DEVICES)
+    precision: str = setting(
+        "auto",
+        "What classifiers compute in; their weights are float32 and images channels-last always. "
+        "auto takes bfloat16 on a GPU that has it, and float32 elsewhere.",
+        choices=PRECISIONS,
+    )
     max_runs: int = setting(
         1,
         "Most runs that train at once in processes; the others wait. It is no bound of Kubernetes "
@@ -87,7 +94,11 @@ class TrainerSettings:
     @property
     def deciding(self) -> dict[str, object]:
         """The settings that results depend on, by name."""
-        return {name: value for name, value in vars(self).items() if name.startswith("search_")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name == "precision" or name.startswith("search_")
+        }
 
     @property
     def place(self) -> str:

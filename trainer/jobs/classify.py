@@ -26,6 +26,7 @@ from trainer.data.samples import (
 from trainer.distribution import Share, with_whole_batch_norm
 from trainer.evaluation import Predictions, predict, scores_of
 from trainer.mixing import Blend, paired, random_of
+from trainer.precision import autocast
 from trainer.runs import RunResult, RunSpec, TestSetScores
 from trainer.searching.found import FOUND, read_found
 from trainer.strategies.base import Sources, Strategy
@@ -85,7 +86,9 @@ class Classify:
         learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        logits = strategy.logits(self._trained, images, batch.synthetic)
+        with autocast(spec.precision, self._device):
+            logits = strategy.logits(self._trained, images, batch.synthetic)
+        logits = logits.float()
         loss = strategy.loss(logits, targets, self._classifier.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -136,7 +139,8 @@ class Classify:
         processes = self._processes(len(images), batches.size)
         pinned = self._device.type == "cuda"
         loaded = load(batches, range(len(batches)), processes, pinned)
-        return predict(self.model, loaded, self._normalised, self._device)
+        with autocast(self._spec.precision, self._device):
+            return predict(self.model, loaded, self._normalised, self._device)
 
     def _sees_whole(self) -> bool:
         recipe = recipes.recipes("policies")[self._spec.policy]

@@ -22,6 +22,7 @@ from trainer.data.loading import load
 from trainer.data.samples import Batch, RunImages, TrainingBatches, read_images
 from trainer.distribution import Share, with_whole_batch_norm
 from trainer.jobs.classify import loaders_of, network_of
+from trainer.precision import autocast
 from trainer.runs import SearchResult, SearchSpec
 from trainer.searching.candidates import CHANGES, SUB_POLICIES, Candidate, next_candidate
 from trainer.searching.folds import Fold, InOrder, fold_of
@@ -150,7 +151,8 @@ class Search:
         factor = self._classifier.schedule.factor(place, spec.sizes.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = spec.learning_rate * factor
-        logits = self._trained(self._normalised(batch.images))
+        with autocast(spec.precision, self._device):
+            logits = self._trained(self._normalised(batch.images)).float()
         smoothing = self._classifier.label_smoothing
         loss = cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         self.optimizer.zero_grad(set_to_none=True)
@@ -195,7 +197,8 @@ class Search:
         batches = load(made, range(-(-count // size)), processes, self._device.type == "cuda")
         for batch in batches:
             if len(batch.labels):
-                logits = self._network(self._normalised(batch.images.to(self._device)))
+                with autocast(self._spec.precision, self._device):
+                    logits = self._network(self._normalised(batch.images.to(self._device)))
                 labels = batch.labels.to(self._device)
                 total += cross_entropy(logits.float(), labels, reduction="sum")
         return self._share.mean(total * self._share.count / count)

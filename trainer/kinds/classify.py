@@ -27,6 +27,7 @@ from trainer.identity import training_digest
 from trainer.kinds.base import SOURCES, machine_values, run_folder
 from trainer.kinds.predicted import TESTED, predictions
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
+from trainer.precision import resolved
 from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
 from trainer.searching.found import FOUND
 from trainer.searching.requests import name_of_search, search_sizes
@@ -240,6 +241,7 @@ class ClassifyKind:
             seed=request.seed,
             image_size=request.image_size,
             freeze=request.freeze,
+            precision=resolved(self._settings.precision, self._settings.device),
             **machine_values(self._settings),
         )
 
