@@ -76,6 +76,16 @@ def lowest_of_classes(tables: Iterable[pa.Table], count: int) -> pa.Table | None
     return _lowest(pa.concat_tables(kept), count) if kept else None
 
 
+def lowest(tables: Iterable[pa.Table], count: int) -> pa.Table:
+    """Returns the `count` rows with the lowest ids of at least one table, in their order."""
+    kept: list[pa.Table] = []
+    for table in tables:
+        kept.append(table)
+        if sum(map(len, kept[1:])) >= _READ:
+            kept = [pa.concat_tables(kept).sort_by("item_id").slice(0, count)]
+    return pa.concat_tables(kept).sort_by("item_id").slice(0, count)
+
+
 def _lowest(table: pa.Table, count: int) -> pa.Table:
     table = table.sort_by([("class_name", "ascending"), ("item_id", "ascending")])
     codes = table.column("class_name").combine_chunks().dictionary_encode().indices.to_numpy()

@@ -16,6 +16,7 @@ from gateway.export.results import (
 )
 from gateway.export.statistics import compare, holm
 from gateway.study.costs import costs, shared_seconds
+from gateway.study.fidelity import FidelityRecord, figures_of
 from gateway.study.machine import describe_machine
 from gateway.study.prompts import (
     cut_prompts,
@@ -62,6 +63,7 @@ def build_results(
     records: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord] = (),
     *,
+    fidelity: Sequence[FidelityRecord] = (),
     failures: Sequence[StudyFailure] = (),
     machine: Mapping[str, str | int] | None = None,
     notes: Sequence[str] = (),
@@ -83,7 +85,10 @@ def build_results(
     common = _common([run for arm in arms for run in runs[arm.key]]) or dict(spec.training)
     rows = _corrected(
         [
-            _row(spec, arm, runs[arm.key], baselines[arm.setting], augmentations, common)
+            replace(
+                _row(spec, arm, runs[arm.key], baselines[arm.setting], augmentations, common),
+                images=figures_of(arm, fidelity),
+            )
             for arm in arms
         ]
     )

@@ -65,6 +65,10 @@ class OracleRows:
         await asyncio.to_thread(write_first, self.context.store, uri, count, key)
         return to_uri(key)
 
+    def whole(self, seed: int) -> str:
+        """Returns the manifest of all images drawn for a seed; "" for none."""
+        return self._drawn[seed]
+
     async def _draw(self, seed: int) -> str:
         self.progress.child = None
         self.progress.start("oracle", 1, "manifests")

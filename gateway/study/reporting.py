@@ -15,6 +15,7 @@ from gateway.study import (
     build_results,
     render_report,
 )
+from gateway.study.fidelity import FidelityRecord
 from gateway.study.summary import summary_of
 from servicekit.storage import to_uri
 
@@ -27,13 +28,16 @@ def write_report(
     runs: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord],
     failures: Sequence[StudyFailure],
+    fidelity: Sequence[FidelityRecord] = (),
     notes: Sequence[str] = (),
 ) -> None:
     """Writes its files below the study's name, and the finished study into the catalog."""
     places = {(row.label, seed): at for at, row in enumerate(rows) for seed in study.seeds}
     failed = sorted(failures, key=lambda one: (places[one.label, one.seed], one.seed))
     spec = _spec(study, dataset, rows)
-    results = build_results(spec, runs, augmentations, failures=failed, notes=notes)
+    results = build_results(
+        spec, runs, augmentations, fidelity=fidelity, failures=failed, notes=notes
+    )
     gallery = build_gallery(
         context.store,
         dataset.manifest_uri,

@@ -28,6 +28,7 @@ from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import Step, step
 from gateway.export.results import BASELINE, MATCHED, ORACLE, StudyFailure
 from gateway.study import Arm, AugmentationRecord, RunRecord
+from gateway.study.fidelity import Fidelity
 from gateway.study.first_images import write_first
 from gateway.study.oracle_rows import OracleRows
 from gateway.study.reporting import write_report
@@ -60,6 +61,7 @@ class Studying:
         self._pace = TrainingProgress(self.progress)
         self._attempts = Attempts(self.context.store, f"{self.study.name}/failed")
         self._oracle = OracleRows(self.context, self.study, self.dataset, self.progress)
+        self._fidelity = Fidelity(self.context, self.dataset, self.progress)
         self._given_up: dict[str, str] = {}  # Why, by the name of the augmentation.
 
     async def run(self) -> None:
@@ -119,9 +121,11 @@ class Studying:
         self.progress.part = f"{row.method}, seed {seed}"
         count = added_per_class(self.study, row)
         if row.method == ORACLE:
-            return await self._attempts.of(
+            uri = await self._attempts.of(
                 f"oracle-{seed}-{count}", lambda: self._oracle.images(seed, count)
             )
+            await self._fidelity.look(row, seed, self._oracle.whole(seed))
+            return uri
         return await self._augment(row, seed)
 
     async def _augment(self, row: Arm, seed: int) -> str:
@@ -139,6 +143,8 @@ class Studying:
         for text in finished.result.notices:
             self.progress.notice(text)
         record = await asyncio.to_thread(self._record, row, seed, name, finished.result)
+        if record.accepted_count:
+            await self._fidelity.look(row, seed, finished.result.manifest_uri)
         self.augmentations.append(record)
         return record.manifest_uri if record.accepted_count else ""
 
@@ -258,7 +264,8 @@ class Studying:
             self.runs,
             self.augmentations,
             self.failures,
-            self._oracle.notes,
+            self._fidelity.records,
+            (*self._oracle.notes, *self._fidelity.notes),
         )
 
 

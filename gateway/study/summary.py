@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from gateway.api.resources import Study
 from gateway.export.results import ResultRow, StudyResults
+from gateway.study.report.image_table import HEADS, image_rows, image_words
 from gateway.study.report.words import chance, error, interval, percent, points, seconds
 
 _WORSE = 5  # Classes that are named in a row.
@@ -14,7 +15,9 @@ _WORSE = 5  # Classes that are named in a row.
 
 def summary_of(study: Study, results: StudyResults) -> str:
     """Returns the text of STUDY.md; equal studies and results give equal bytes."""
-    return "\n".join([*_head(study, results), *_table(results), *_classes(results), *_end(results)])
+    parts = (_table, _images, _classes, _end)
+    lines = [line for part in parts for line in part(results)]
+    return "\n".join([*_head(study, results), *lines])
 
 
 def _head(study: Study, results: StudyResults) -> Iterator[str]:
@@ -76,6 +79,17 @@ def _cells(results: StudyResults, row: ResultRow) -> list[str]:
         "" if row.is_reference else chance(row.p_holm),
         *("" if cost is None else seconds(cost) for cost in costs),
     ]
+
+
+def _images(results: StudyResults) -> Iterator[str]:
+    if rows := image_rows(results):
+        yield "## Diversity and fidelity of the images\n"
+        yield f"| {' | '.join(HEADS)} |"
+        yield f"|{'---|' * len(HEADS)}"
+        for row in rows:
+            cells = [cell.replace("|", "\\|") for cell in row]
+            yield f"| {' | '.join(cells)} |"
+        yield f"\n{image_words(results)}\n"
 
 
 def _classes(results: StudyResults) -> Iterator[str]:

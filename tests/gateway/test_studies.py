@@ -58,6 +58,16 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
     assert len(runs) == 10
     assert rows["mvc", "combined"].augmentations == rows["mvc", "two_phase"].augmentations
     assert len(names) == 4, "rows that only train differently share their images"
+    figures = {(row["method"], row["strategy"]): row["images"] for row in results["rows"]}
+    assert figures["baseline", "real"] is None
+    assert figures["mvc", "combined"] == figures["mvc", "two_phase"]
+    mixed, drawn = figures["mvc", "combined"], figures["oracle", "combined"]
+    assert mixed["image_count"] == drawn["image_count"] == 6
+    assert mixed["real_count"] == 6, "never test images"
+    assert mixed["frechet_distance"] is None, "6 images in 64 dimensions"
+    assert 0 <= mixed["precision"] <= 1 and mixed["kernel_distance_error"] > 0
+    assert mixed["parent_distance"] > 0 and drawn["parent_distance"] is None
+    assert "not of Inception" in report
     trained = {key: results["training"][key] for key in ("classifier", "step_count")}
     assert trained == {"classifier": "cnn4", "step_count": 300}, "the trainer's defaults are named"
     assert results["training"]["learning_rate"] == 0.004

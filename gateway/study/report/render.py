@@ -12,6 +12,7 @@ from gateway.study.gallery import Gallery
 from gateway.study.report import words
 from gateway.study.report.accuracy_plot import accuracy_plot
 from gateway.study.report.class_map import class_map
+from gateway.study.report.image_table import HEADS, image_rows, image_words
 from gateway.study.report.time_plot import time_rows
 
 _PACKAGE = "gateway.study.report"
@@ -49,6 +50,9 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         accuracy_plot=Markup(accuracy_plot(results)),
         class_map=class_map(results),
         time_rows=time_rows(results),
+        image_heads=HEADS,
+        image_rows=image_rows(results),
+        image_words=image_words(results),
         papers=papers,
         lineages=_embedded(_lineages(gallery)),
         css=Markup(_text("style.css")),
