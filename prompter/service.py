@@ -6,6 +6,7 @@ import grpc
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
+from prompter.class_names import ClassNames
 from prompter.meanings import scored_text
 from prompter.strategy import Prompt, Strategy
 from prompter.subject import sense_of
@@ -19,6 +20,7 @@ class PrompterService(rpc.PrompterServiceServicer):
 
     def __init__(self, writer: PromptWriter) -> None:
         self._writer = writer
+        self._names = ClassNames()
 
     async def WritePrompts(
         self, request: pb.WritePromptsRequest, context: grpc.aio.ServicerContext
@@ -31,7 +33,7 @@ class PrompterService(rpc.PrompterServiceServicer):
             seed=request.seed,
             sense=request.sense,
             meaning=request.meaning,
-            others=tuple(request.other_class_names),
+            others=self._others(request),
             display_name=request.display_name,
         )
         index = 0
@@ -47,12 +49,24 @@ class PrompterService(rpc.PrompterServiceServicer):
         found = await self._writer.senses(request.class_name, request.display_name)
         senses = [_sense_to_pb(name, sense, "") for sense in found]
         if request.include_llm:
-            others, seconds = tuple(request.other_class_names), context.time_remaining()
+            others, seconds = self._others(request), context.time_remaining()
             meanings, model = await self._writer.meanings(
                 request.class_name, others, seconds, request.display_name
             )
             senses += [_sense_to_pb(name, sense_of(name, text), model) for text in meanings]
         return pb.DescribeSensesResponse(senses=senses)
+
+    async def RegisterClassNames(
+        self, request: pb.RegisterClassNamesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.RegisterClassNamesResponse:
+        """Answers with the digest of the names."""
+        return pb.RegisterClassNamesResponse(digest=self._names.add(request.class_names))
+
+    def _others(
+        self, request: pb.WritePromptsRequest | pb.DescribeSensesRequest
+    ) -> tuple[str, ...]:
+        """Returns the names that a request says or refers to."""
+        return (*request.other_class_names, *self._names.get(request.class_names_digest))
 
     async def GetLanguageModel(
         self, request: pb.GetLanguageModelRequest, context: grpc.aio.ServicerContext

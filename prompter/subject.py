@@ -97,6 +97,7 @@ def find_subject(
             field="class_name",
             reason="CLASS_NAME_BLANK",
         )
+    own = readable
     senses = senses_of(wordnet, class_name, display_name)
     first = sense = senses[0] if senses else None
     if sense_name:
@@ -111,7 +112,7 @@ def find_subject(
         sense,
         is_chosen=bool(sense_name or meaning),
         is_unusual=sense != first,
-        others=tuple(_readable(other) for other in others if _readable(other) != readable),
+        others=tuple(name for name in map(_readable, others) if name not in (own, readable)),
     )
 
 

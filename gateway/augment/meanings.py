@@ -40,11 +40,11 @@ async def find_senses(
     names = list(materials)
     pins = parse_pins(str(plan.values.get("senses", "")), list(called))
     progress.start("senses", len(names), "classes")
+    every = tuple(called.values())
 
     async def describe(name: str) -> list[dict[str, str]]:
-        others = tuple(called[other] for other in called if other != name)
         try:
-            found = await context.clients.prompter.senses(name, called[name], others)
+            found = await context.clients.prompter.senses(name, called[name], every)
         except InvalidArgument as error:
             if error.reason != "CLASS_NAME_BLANK":
                 raise

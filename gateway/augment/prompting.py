@@ -51,9 +51,10 @@ async def with_prompts(
     progress.start("prompt", sum(counts.values()), "prompts")
     names = list(materials)
 
+    every = tuple(called.values())
+
     async def write(name: str) -> dict[str, Any]:
-        others = tuple(called[other] for other in called if other != name)
-        writing = _Writing(context, plan, name, called[name], others, senses.get(name))
+        writing = _Writing(context, plan, name, called[name], every, senses.get(name))
         return await writing.run(counts[name])
 
     prompters = context.clients.prompter.replicas
@@ -108,7 +109,7 @@ class _Writing:
     plan: Plan
     name: str
     called: str
-    others: tuple[str, ...]
+    class_names: tuple[str, ...]
     sense: SenseChoice | None
 
     async def run(self, count: int) -> dict[str, Any]:
@@ -154,7 +155,7 @@ class _Writing:
         if turn:
             wanted = replace(wanted, seed=seed_of(seed, turn))
         if self.plan.method.needs.senses:
-            wanted = replace(wanted, other_class_names=self.others)
+            wanted = replace(wanted, class_names=self.class_names)
         if self.sense:
             known = self.sense.sense
             meaning = "" if known.name else known.definition

@@ -1,10 +1,13 @@
 """The prompter: prompts of a class."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
+import grpc
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
@@ -14,6 +17,7 @@ from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.datasets.display_names import Synset
 from gateway.settings import GatewaySettings
+from servicekit.errors import from_rpc_error
 
 T = TypeVar("T")
 
@@ -41,7 +45,7 @@ class PromptRequest:
     seed: int
     sense: str = ""
     meaning: str = ""
-    other_class_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     display_name: str = ""
 
 
@@ -52,6 +56,11 @@ class Prompter:
         service = pb.DESCRIPTOR.services_by_name["PrompterService"]
         self._channel = LazyChannel(settings.prompter, service)
         self._settings = settings
+        # Digests of the class names that a replica was told, by its stub.
+        self._registered: WeakKeyDictionary[rpc.PrompterServiceStub, dict[tuple[str, ...], str]] = (
+            WeakKeyDictionary()
+        )
+        self._registering = asyncio.Lock()
         self.replicas = Replicas(settings.prompter, service, rpc.PrompterServiceStub, _any_number)
 
     @cached_property
@@ -67,7 +76,6 @@ class Prompter:
             seed=wanted.seed,
             sense=wanted.sense,
             meaning=wanted.meaning,
-            other_class_names=wanted.other_class_names,
             display_name=wanted.display_name,
         )
 
@@ -80,22 +88,26 @@ class Prompter:
             prompts = [Prompt(one.prompt, one.model, one.style, one.fallback) for one in written]
             return prompts, failed
 
-        return await self._call(attempt)
+        return await self._call(self._knowing(wanted.class_names, request, attempt))
 
     async def senses(
-        self, class_name: str, display_name: str, other_class_names: tuple[str, ...]
+        self, class_name: str, display_name: str, class_names: tuple[str, ...]
     ) -> list[Sense]:
         """Returns what a class can mean, the commonest first. Raises ServiceError.
 
-        `other_class_names` are what the dataset's other classes are called.
+        `class_names` are what the dataset's classes are called, this one among them.
         """
         request = pb.DescribeSensesRequest(
             class_name=class_name,
             include_llm=True,
-            other_class_names=other_class_names,
             display_name=display_name,
         )
-        answer = await self._describe(request)
+        timeout = self._settings.call_seconds
+
+        async def attempt(stub: rpc.PrompterServiceStub) -> pb.DescribeSensesResponse:
+            return await stub.DescribeSenses(request, timeout=timeout)
+
+        answer = await self._call(self._knowing(class_names, request, attempt))
         return [Sense(one.name, one.definition, one.text, one.model) for one in answer.senses]
 
     async def synset(self, imagenet_id: str) -> Synset | None:
@@ -109,6 +121,41 @@ class Prompter:
     async def _describe(self, request: pb.DescribeSensesRequest) -> pb.DescribeSensesResponse:
         timeout = self._settings.call_seconds
         return await self._call(lambda stub: stub.DescribeSenses(request, timeout=timeout))
+
+    def _knowing(
+        self,
+        names: tuple[str, ...],
+        request: pb.WritePromptsRequest | pb.DescribeSensesRequest,
+        attempt: Callable[[rpc.PrompterServiceStub], Awaitable[T]],
+    ) -> Callable[[rpc.PrompterServiceStub], Awaitable[T]]:
+        """Returns an attempt whose replica knows the names of the dataset's classes.
+
+        They are said to each replica once, and again where it has forgotten them; each class's
+        request has their digest alone, so that bytes grow with the number of classes.
+        """
+        if not names:
+            return attempt
+
+        async def register(stub: rpc.PrompterServiceStub) -> None:
+            wanted = pb.RegisterClassNamesRequest(class_names=names)
+            timeout = self._settings.call_seconds
+            answer = await stub.RegisterClassNames(wanted, timeout=timeout)
+            self._registered.setdefault(stub, {})[names] = answer.digest
+
+        async def knowing(stub: rpc.PrompterServiceStub) -> T:
+            async with self._registering:
+                if names not in self._registered.get(stub, {}):
+                    await register(stub)
+            request.class_names_digest = self._registered[stub][names]
+            try:
+                return await attempt(stub)
+            except grpc.aio.AioRpcError as error:
+                if from_rpc_error(error).reason != "CLASS_NAMES_UNKNOWN":
+                    raise
+            await register(stub)
+            return await attempt(stub)
+
+        return knowing
 
     async def _call(self, attempt: Callable[[rpc.PrompterServiceStub], Awaitable[T]]) -> T:
         patience = Patience(self._settings.patience_seconds, "prompter")

@@ -88,8 +88,11 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
     def __init__(self, store, trouble):
         self.trouble = trouble
         self.requests = []
+        self.names = {}  # Of classes, by digest.
+        self.received = 0  # Bytes.
 
     async def WritePrompts(self, request, context):
+        self._check_names(request)
         if not request.class_name.strip("_"):
             raise InvalidArgument(
                 "class_name is blank", field="class_name", reason="CLASS_NAME_BLANK"
@@ -109,10 +112,22 @@ class Prompter(prompter_pb2_grpc.PrompterServiceServicer):
                 answer = prompter_pb2.WritePromptsResponse(index=index, error=error)
             yield answer
 
+    async def RegisterClassNames(self, request, context):
+        self.received += request.ByteSize()
+        digest = hashlib.sha256("\n".join(request.class_names).encode()).hexdigest()
+        self.names[digest] = list(request.class_names)
+        return prompter_pb2.RegisterClassNamesResponse(digest=digest)
+
+    def _check_names(self, request):
+        self.received += request.ByteSize()
+        if (digest := request.class_names_digest) and digest not in self.names:
+            raise Precondition("forgotten", subject=digest, reason="CLASS_NAMES_UNKNOWN")
+
     async def GetLanguageModel(self, request, context):
         return prompter_pb2.LanguageModel(id="double-llm")
 
     async def DescribeSenses(self, request, context):
+        self._check_names(request)
         name = request.class_name
         if lemmas := LEMMAS.get(name):
             known = [prompter_pb2.Sense(name="id.n.01", lemmas=lemmas, text=lemmas[0])]

@@ -7,11 +7,16 @@ from hypothesis import strategies as st
 
 from gateway.augment.diversity import distinct, first_of_alike, mean_distance
 from gateway.augment.senses import Sense, choose, parse_pins, pinned
+from gateway.clients.prompter import Prompter as PrompterClient
+from gateway.clients.prompter import PromptRequest
 from gateway.methods.base import ClassMaterial, Slot, StyledPrompt
 from gateway.methods.registry import method_of
+from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument
+from servicekit.server import Service, running
+from tests.gateway.doubles import Trouble, add_to
 from tests.gateway.pictures import write_folder
-from tests.gateway.system import open_system
+from tests.gateway.system import FIVE, open_system
 from tests.gateway.test_augmentations import rows_of
 
 SENSES = [Sense("crane.n.04", "a machine"), Sense("crane.n.05", "a bird"), Sense("", "a poet")]
@@ -162,12 +167,13 @@ async def test_the_sense_is_in_every_lineage_and_its_scores_in_the_result(root):
         made = await augmented(system, root, class_names=["cat"])
         rows = rows_of(system.store, made.result.manifest_uri)
         [request] = system.doubles["prompter"].requests
+        names = system.doubles["prompter"].names[request.class_names_digest]
     [cat] = made.result.prompts
     assert cat.clip_cut_count == 1
     assert cat.sense.sense == "cat.n.02" and not cat.sense.ambiguous
     assert [score.sense for score in cat.sense.scores] == ["cat.n.02", "cat.n.01"]
     assert {json.loads(row["lineage"])["sense"]["sense"] for row in rows} == {"cat.n.02"}
-    assert (request.sense, list(request.other_class_names)) == ("cat.n.02", ["dog"])
+    assert (request.sense, names) == ("cat.n.02", ["cat", "dog"])
 
 
 async def test_a_pinned_sense_is_not_looked_for(root):
@@ -224,3 +230,46 @@ async def test_a_share_of_the_images_is_styled(root):
     lineages = [json.loads(row["lineage"]) for row in rows]
     assert sum("style" in lineage for lineage in lineages) == 4
     assert {one["llm"] for one in lineages if "style" in one} == {"double-llm"}
+
+
+@pytest.fixture
+async def prompter(tmp_path):
+    """A prompter, and a client of it."""
+    made = {}
+
+    async def nothing():
+        pass
+
+    def add(server):
+        made.update(add_to(server, None, Trouble()))
+
+    async with running(Service("doubles", (), add, nothing, nothing)) as others:
+        client = PrompterClient(GatewaySettings(**dict.fromkeys(FIVE, others.target)))
+        yield made["prompter"], client
+        await client.close()
+
+
+async def ask(client, count):
+    """Asks for the senses and a prompt of each of so many classes."""
+    names = tuple(f"class {number:06}" for number in range(count))
+    for name in names:
+        await client.senses(name, name, names)
+        await client.write(PromptRequest(name, "contextual", 1, 0, class_names=names))
+
+
+async def test_the_bytes_that_a_prompter_is_sent_grow_with_the_classes_and_not_faster(prompter):
+    double, client = prompter
+    received = []
+    for count in (50, 200):
+        before = double.received
+        await ask(client, count)
+        received.append(double.received - before)
+    assert received[1] < 4.2 * received[0]
+
+
+async def test_names_that_a_prompter_has_forgotten_are_said_again(prompter):
+    double, client = prompter
+    await ask(client, 2)
+    double.names.clear()
+    await ask(client, 2)
+    assert [list(names) for names in double.names.values()] == [["class 000000", "class 000001"]]

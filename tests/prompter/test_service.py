@@ -1,6 +1,9 @@
 import pytest
 from variegate.prompter.v1 import prompter_pb2 as pb
 
+from prompter.class_names import ClassNames
+from servicekit.errors import Precondition
+
 
 async def prompts_of(stub, **fields):
     request = pb.WritePromptsRequest(**{"class_name": "dog", "prompt_count": 3, **fields})
@@ -91,3 +94,28 @@ async def test_smollm2_writes_prompts_that_name_the_class_and_can_be_repeated(op
     assert len({a.prompt for a in answers}) == 3
     assert {a.model for a in answers} == {"SmolLM2-135M-Instruct@b179c9523d0e"}
     assert again == answers[:2]
+
+
+async def test_class_names_are_said_once_and_meant_by_their_digest(stub, fails):
+    names = pb.RegisterClassNamesRequest(class_names=["dog", "cat"])
+    first = await stub.RegisterClassNames(names, timeout=20)
+    assert first == await stub.RegisterClassNames(names, timeout=20)
+    known = {"strategy": "simple", "class_names_digest": first.digest}
+    assert len(await prompts_of(stub, **known)) == 3
+    request = pb.WritePromptsRequest(
+        class_name="dog", strategy="simple", prompt_count=1, class_names_digest="0" * 64
+    )
+    error = await fails(stub.WritePrompts(request, timeout=20))
+    assert (error.code.name, error.reason) == ("FAILED_PRECONDITION", "CLASS_NAMES_UNKNOWN")
+    assert "RegisterClassNames" in error.message
+
+
+def test_the_names_that_were_asked_for_the_longest_ago_are_forgotten():
+    names = ClassNames(most=10)
+    first, second = names.add(["cats"]), names.add(["dogs"])
+    assert names.get(first) == ("cats",)
+    names.add(["cows"])
+    assert names.get(first) == ("cats",) and names.get("") == ()
+    with pytest.raises(Precondition, match="not known here"):
+        names.get(second)
+    assert names.get(names.add(["a" * 50])) == ("a" * 50,)
