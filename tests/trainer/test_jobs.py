@@ -123,7 +123,7 @@ def test_a_spec_is_read_as_that_of_its_kind(jobs, tmp_path, spec):
 
 
 def test_every_kind_of_job_has_a_spec_and_makes_jobs():
-    assert list(recipes.recipes("jobs")) == ["classify", "tune"]
+    assert list(recipes.recipes("jobs")) == ["classify", "search", "tune"]
     for name in recipes.recipes("jobs"):
         kind = recipes.load("jobs", name)
         assert issubclass(kind.Spec, JobSpec) and callable(kind.create)
