@@ -10,6 +10,10 @@ from servicekit.storage import ObjectStore, to_uri
 from trainer.kinds.registry import type_of
 from trainer.runs import JobRequest, JobResult
 
+# Of a worker's folder and of a run in the store: metrics for TensorBoard, which knows such a file
+# by its name.
+EVENTS = "tensorboard/events.out.tfevents"
+
 
 @dataclass(frozen=True)
 class Metrics:

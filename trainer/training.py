@@ -16,6 +16,7 @@ from servicekit.devices import find_device
 from trainer import recipes
 from trainer.checkpoints import RunState, read_step, restore, save
 from trainer.distribution import joined, share_newest
+from trainer.event_log import EventLog
 from trainer.jobs.base import Job
 from trainer.runs import JobSpec
 
@@ -72,6 +73,7 @@ def train(spec: JobSpec, emit: Emit) -> Any:
         checkpoint = Path(spec.folder) / CHECKPOINT
         share_newest(checkpoint, read_step(checkpoint, spec.digest()), share)
         progress = restore(checkpoint, spec.digest(), job.model, job.optimizer)
+        emit = _logged(emit, EventLog(Path(spec.folder))) if share.is_first else emit
         for report in progress.reports:  # The store may have kept fewer of them.
             emit({"event": "metrics", **report, "images_per_second": 0.0})
 
@@ -79,6 +81,17 @@ def train(spec: JobSpec, emit: Emit) -> Any:
         if not share.is_first:
             return None
         return job.finish(progress.recent_losses, progress.seconds)
+
+
+def _logged(emit: Emit, log: EventLog) -> Emit:
+    """Has TensorBoard told of what is emitted."""
+
+    def tell(event: Event) -> None:
+        if event["event"] == "metrics":
+            log.add(event["step"], event["values"])
+        emit(event)
+
+    return tell
 
 
 class _Steps:

@@ -13,7 +13,7 @@ from servicekit.places import need_writable
 from servicekit.storage import ObjectStore
 from servicekit.together import to_its_end
 from trainer.data.leases import Lease
-from trainer.history import Metrics, MetricsLog, RunHistory
+from trainer.history import EVENTS, Metrics, MetricsLog, RunHistory
 from trainer.kinds.registry import Kinds
 from trainer.launchers.base import OnReport, Report
 from trainer.launchers.groups import Group, run_group
@@ -193,6 +193,11 @@ class SubprocessLauncher:
     async def _upload(self, run: str, folder: Path, metrics: list[Metrics]) -> None:
         data = await asyncio.to_thread((folder / _CHECKPOINT).read_bytes)
         await to_its_end(self._history.keep_checkpoint, run, data, metrics)
+        await to_its_end(self._keep_events, run, folder)
+
+    def _keep_events(self, run: str, folder: Path) -> None:
+        if (folder / EVENTS).exists():
+            self._history.keep(run, EVENTS, (folder / EVENTS).read_bytes())
 
     def _finish(
         self, run: str, spec: JobSpec, result: JobResult, metrics: list[Metrics]
@@ -200,6 +205,7 @@ class SubprocessLauncher:
         kind = self._kinds.of(run)
         files = kind.files(spec)
         uris = {name: self._history.keep(run, name, data) for name, data in files.items()}
+        self._keep_events(run, Path(spec.folder))
         kept: JobResult = kind.kept(result, uris, self._history.keep_metrics(run, metrics))
         self._history.finish(run, kept)
         shutil.rmtree(spec.folder, ignore_errors=True)
