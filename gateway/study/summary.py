@@ -8,6 +8,7 @@ from importlib.metadata import version
 from gateway.api.resources import Study
 from gateway.export.results import ResultRow, StudyResults
 from gateway.study.report.image_table import HEADS, image_rows, image_words
+from gateway.study.report.scaling_plot import lines_of
 from gateway.study.report.words import chance, error, interval, percent, points, seconds
 
 _WORSE = 5  # Classes that are named in a row.
@@ -15,7 +16,7 @@ _WORSE = 5  # Classes that are named in a row.
 
 def summary_of(study: Study, results: StudyResults) -> str:
     """Returns the text of STUDY.md; equal studies and results give equal bytes."""
-    parts = (_table, _images, _classes, _end)
+    parts = (_table, _scaling, _images, _classes, _end)
     lines = [line for part in parts for line in part(results)]
     return "\n".join([*_head(study, results), *lines])
 
@@ -79,6 +80,19 @@ def _cells(results: StudyResults, row: ResultRow) -> list[str]:
         "" if row.is_reference else chance(row.p_holm),
         *("" if cost is None else seconds(cost) for cost in costs),
     ]
+
+
+def _scaling(results: StudyResults) -> Iterator[str]:
+    if lines := lines_of(results):
+        yield "## Scaling: accuracy by images added for each real one\n"
+        for name, points_ in lines.items():
+            values = [
+                f"{one.ratio:.3g}: {percent(one.row.mean_accuracy)} ± "
+                f"{error(one.row.standard_error)} %"
+                for one in points_
+            ]
+            yield f"- {name}: {', '.join(values)}"
+        yield ""
 
 
 def _images(results: StudyResults) -> Iterator[str]:

@@ -13,6 +13,7 @@ from gateway.study.report import words
 from gateway.study.report.accuracy_plot import accuracy_plot
 from gateway.study.report.class_map import class_map
 from gateway.study.report.image_table import HEADS, image_rows, image_words
+from gateway.study.report.scaling_plot import scaling_plot
 from gateway.study.report.time_plot import time_rows
 
 _PACKAGE = "gateway.study.report"
@@ -35,6 +36,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         chance=words.chance,
         verdict=words.verdict,
         seconds=words.seconds,
+        fine_seconds=words.fine_seconds,
         count=words.count,
         plural=words.plural,
         reason=words.reason,
@@ -49,6 +51,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         mosaic=_mosaic(gallery),
         accuracy_plot=Markup(accuracy_plot(results)),
         class_map=class_map(results),
+        scaling_plot=Markup(scaling_plot(results)),
         time_rows=time_rows(results),
         image_heads=HEADS,
         image_rows=image_rows(results),

@@ -63,6 +63,11 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def fine_seconds(value: float) -> str:
+    """0.0312 -> "0.031 s"; from 1 s on as `seconds`."""
+    return f"{value:.3f} s" if value < 1 else seconds(value)
+
+
 def count(value: float) -> str:
     """12000 -> "12,000"."""
     return f"{value:,}"
