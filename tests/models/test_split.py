@@ -1,8 +1,15 @@
 """The written rule that divides photographs into pool and target."""
 
 import hashlib
+import io
 import random
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from models.nano.recipe import parts
 from models.nano.recipe.split import divide
 
 FILES = [bytes([value % 256, value // 256]) for value in range(400)]
@@ -40,3 +47,26 @@ def test_the_target_holds_the_lowest_digests_of_each_class() -> None:
 def test_a_copy_of_a_target_photograph_never_gets_into_the_pool() -> None:
     pool, target = divide([b"same", b"same", b"same"], [0, 0, 0], per_class=1)
     assert (pool, len(target)) == ([], 1)
+
+
+def test_the_parts_are_folders_of_classes_that_share_no_file(tmp_path: Path) -> None:
+    for split, start in (("train", 0), ("test", 2000)):
+        files = [_picture(number) for number in range(start, start + 1200)]
+        labels = [number % 2 for number in range(1200)]
+        images = [{"bytes": file, "path": ""} for file in files]
+        names = ["cat" if label else "dog" for label in labels]
+        table = pa.table({"image": images, "label": labels, "class_name": names})
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    counts = parts.write(tmp_path / "out", tmp_path)
+    assert counts == {"target": 1000, "pool": 200, "test": 1200}
+    found = {
+        name: {one.name for one in (tmp_path / "out" / name).rglob("*.jpg")} for name in counts
+    }
+    assert not found["target"] & found["pool"]
+    assert len(list((tmp_path / "out" / "target" / "cat").iterdir())) == 500
+
+
+def _picture(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (number % 256, number // 256, 0)).save(file, "PNG")
+    return file.getvalue()
