@@ -168,7 +168,7 @@ async def small_cache(root):
         (
             wanted(policy="hard"),
             "study.training.policy",
-            "known are autoaugment, none",
+            "known are autoaugment, cutmix",
         ),
         (
             wanted(classifier="vgg"),
