@@ -49,7 +49,7 @@ from gateway.durable.state import State
 from servicekit.errors import Precondition, ServiceError
 
 # Raise it when steps change their order or meaning: older work is then started anew.
-VERSION = "6"
+VERSION = "7"
 _EVERY_STEP = 2**31 - 1
 _PAUSE = 1.0
 _log = logging.getLogger(__name__)
