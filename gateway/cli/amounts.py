@@ -44,6 +44,19 @@ def amount_of(per_class: str | None, fill_to: str | None) -> Amount:
     return Amount(each, counts, fill_up=fill_to is not None)
 
 
+def check_choice(make: float, keep: str) -> None:
+    """Raises CliError unless both or neither of --make and --keep are given."""
+    why = ""
+    if 0 < make < 1:
+        why = f"--make is {make:g}, and more images than wanted are at least 1 for each."
+    elif keep and not make:
+        why = f"--keep {keep} has nothing to choose from without --make."
+    elif make and not keep:
+        why = f"--make {make:g} does not say which images are kept."
+    if why:
+        raise CliError(why, remedy="Give both, such as --make 2 --keep clip_score.")
+
+
 def _read(option: str, text: str) -> tuple[int | None, dict[str, int]]:
     parts = inputs.names(text)
     if len(parts) == 1 and "=" not in text and not _is_number(text) and Path(text).exists():

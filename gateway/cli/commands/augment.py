@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import inputs, options, outputs
-from gateway.cli.amounts import Amount, amount_of
+from gateway.cli.amounts import Amount, amount_of, check_choice
 from gateway.cli.arguments import AugmentArguments, RunOptions
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.exporting import check_format
@@ -179,6 +179,7 @@ def augment(
 
     def prepare() -> AugmentArguments:
         amount = amount_of(per_class, fill_to)
+        check_choice(make, keep)
         only = inputs.names(classes) or (list(amount.of_classes) if amount.only_those else [])
         args = AugmentArguments(
             source, test, shots, method, amount.each, seed, steps, guidance, pool, deterministic,

@@ -3,7 +3,7 @@
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli.amounts import Amount, amount_of
+from gateway.cli.amounts import Amount, amount_of, check_choice
 from gateway.cli.failures import CliError
 
 
@@ -39,6 +39,21 @@ def test_what_says_no_number_is_refused_with_the_forms(per_class, fill_to, words
     with pytest.raises(CliError, match=words) as caught:
         amount_of(per_class, fill_to)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("make", "keep", "words"),
+    [
+        (0.5, "clip_score", "--make is 0.5"),
+        (2, "", "--make 2 does not say which"),
+        (0, "clip_score", "--keep clip_score has nothing to choose from"),
+    ],
+)
+def test_a_choice_needs_more_images_and_a_score(make, keep, words):
+    with pytest.raises(CliError, match=words):
+        check_choice(make, keep)
+    check_choice(0, "")
+    check_choice(2, "clip_score")
 
 
 @pytest.mark.parametrize(
