@@ -29,6 +29,14 @@ def methods() -> list[pb.Method]:
     return [method_to_pb(method) for method in all_methods().values()]
 
 
+def networks() -> list[str]:
+    """Returns the networks of timm that this installation's trainer can build, as ListRecipes
+    does."""
+    from trainer.classifiers.table import timm_names
+
+    return sorted(timm_names())
+
+
 def resources(state: Path) -> Iterator[StoredResource]:
     """Yields what was ever asked for in a state folder, sorted by kind and name."""
     catalog = Catalog(DirectoryStore(state / "objects"))

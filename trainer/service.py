@@ -14,7 +14,7 @@ from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.operations import OperationRunner, RunProgress, Work
 from trainer import recipes
-from trainer.classifiers.table import any_of_timm, classifiers
+from trainer.classifiers.table import any_of_timm, classifiers, timm_names
 from trainer.defaults import resolve, smallest_image
 from trainer.identity import results_digest, tuning_digest
 from trainer.messages.calls import CALLS, call_of
@@ -141,6 +141,7 @@ class TrainerService(rpc.TrainerServiceServicer):
         deciding = self._trainer.deciding
         # By the files of the code, which takes a moment.
         digests = await asyncio.to_thread(lambda: (results_digest(deciding), tuning_digest()))
+        networks = await asyncio.to_thread(timm_names)
         return pb.ListRecipesResponse(
             strategies=_recipes_to_pb("strategies"),
             policies=_recipes_to_pb("policies"),
@@ -149,6 +150,7 @@ class TrainerService(rpc.TrainerServiceServicer):
             device=await self._trainer.device_kind(),
             tuning_methods=methods_to_pb(),
             tuning_code_digest=digests[1],
+            timm_networks=sorted(networks),
         )
 
     async def _get(self, name: str) -> Any:

@@ -37,6 +37,7 @@ def training_choices_to_pb(
         strategies=_choices(recipes.strategies),
         policies=_choices(recipes.policies),
         classifiers=_choices(recipes.classifiers),
+        timm_networks=recipes.timm_networks,
     )
 
 

@@ -4,9 +4,11 @@ Tests hold the tables equal to what gateway and trainer list; those that run els
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from gateway.cli.failures import CliError, unknown
+from gateway.cli.root import own_networks
 
 if TYPE_CHECKING:
     from variegate.gateway.v1 import gateway_pb2
@@ -36,14 +38,25 @@ CLASSIFIERS = (
     "cnn4", "efficientnet_b0", "efficientnet_b3", "resnet18", "resnet50", "resnext50", "vit_b_16",
     "wrn_28_10", "wrn_28_2", "wrn_50_2",
 )  # fmt: skip
-# Of a classifier that the trainer looks up in a library.
+# Of a classifier that the trainer looks up in a library, and the kind of its names there.
 _TIMM = "timm:"
+_NETWORK = "network"
 
-OWN: Mapping[str, Sequence[str]] = {
-    "strategy": STRATEGIES,
-    "policy": POLICIES,
-    "classifier": CLASSIFIERS,
-}
+
+class _Own(dict[str, Sequence[str]]):
+    """What the system has that would start here. It is asked for the many networks of timm only
+    once someone names one."""
+
+    def __missing__(self, kind: str) -> Sequence[str]:
+        if kind != _NETWORK:
+            raise KeyError(kind)
+        self[kind] = own_networks()
+        return self[kind]
+
+
+OWN: Mapping[str, Sequence[str]] = _Own(
+    strategy=STRATEGIES, policy=POLICIES, classifier=CLASSIFIERS
+)
 
 
 def choices(names: Iterable[str]) -> str:
@@ -54,8 +67,22 @@ def choices(names: Iterable[str]) -> str:
 def check(known: Mapping[str, Sequence[str]], **asked: str) -> None:
     """Raises CliError for a name that the trainer does not have; "" means its default."""
     for kind, name in asked.items():
-        if name and name not in known[kind] and not name.startswith(_TIMM):
+        if kind == "classifier" and name.startswith(_TIMM):
+            _check_network(known[_NETWORK], name)
+        elif name and name not in known[kind]:
             raise unknown(kind, name, known[kind], listing=f"They are the values of --{kind}.")
+
+
+def _check_network(known: Sequence[str], classifier: str) -> None:
+    network = classifier.removeprefix(_TIMM)
+    # A trainer of before lists none, and checks the name itself.
+    if known and network not in known:
+        near = ", ".join(get_close_matches(network, known, 3))
+        raise CliError(
+            f"timm has no network {network!r}{f'; it has {near}' if near else ''}.",
+            remedy="timm.list_models() in Python lists them.",
+            reason="UNKNOWN_CLASSIFIER",
+        )
 
 
 def check_strategy(strategy: str, *, has_added: bool) -> None:
@@ -96,4 +123,5 @@ def of_trainer(answer: "Offered") -> dict[str, list[str]]:
         "strategy": [recipe.id for recipe in answer.strategies],
         "policy": [recipe.id for recipe in answer.policies],
         "classifier": [recipe.id for recipe in answer.classifiers],
+        _NETWORK: list(answer.timm_networks),
     }

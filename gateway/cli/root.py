@@ -56,6 +56,12 @@ def own_methods() -> list["pb.Method"]:
     return methods
 
 
+def own_networks() -> list[str]:
+    """The networks of timm that the system that would start here can train."""
+    networks: list[str] = module("unstarted").networks()
+    return networks
+
+
 def stored_resources(state: "Path") -> Iterable[StoredResource]:
     """What a state folder keeps, which no system works on now."""
     found: Iterable[StoredResource] = module("unstarted").resources(state)

@@ -298,6 +298,8 @@ async def test_recipes_are_described(client):
     sizes = {r.id: (r.smallest_image_size, r.usual_image_size) for r in recipes.classifiers}
     assert (sizes["cnn4"], sizes["resnet50"]) == ((16, 64), (64, 224))
     assert len(recipes.code_digest) == 64
+    networks = list(recipes.timm_networks)
+    assert "resnet50" in networks and networks == sorted(networks)
 
 
 async def test_waiting_runs_start_when_a_worker_is_free(client):

@@ -3,6 +3,7 @@
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.cli import recipes
 from gateway.cli.arguments import Expected, TrainingRecipe
 from gateway.cli.failures import CliError
 from gateway.cli.grid import counts_of, study_of
@@ -119,6 +120,22 @@ deterministic: perhaps
         "must be true or false",
     ):
         assert words in said, words
+
+
+def test_a_network_that_timm_lacks_is_told_at_its_line(tmp_path, known):
+    text = "methods: mvc\nclassifiers:\n  - timm:resnet50\n  - timm:resnet5O\n  - timm:zzz\n"
+    found = errors_of(tmp_path, text, known)
+    assert [line for line, _ in found] == ["4", "5"]
+    assert found[0][1].startswith("timm has no network 'resnet5O'; it has resnet50")
+    assert found[1][1] == "timm has no network 'zzz'."
+
+
+def test_a_system_elsewhere_says_which_networks_it_has(tmp_path):
+    listed = pb.ListTrainingRecipesResponse(timm_networks=["tiny_net"])
+    elsewhere = Known(own_methods(), recipes.of_trainer(listed))
+    text = "methods: mvc\nclassifiers: [timm:tiny_net, timm:resnet50]\n"
+    [[line, said]] = errors_of(tmp_path, text, elsewhere)
+    assert line == "2" and said == "timm has no network 'resnet50'."
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,12 @@ def test_what_help_lists_is_what_the_trainer_has():
 
 
 @pytest.mark.parametrize("command", ["train", "study"])
+def test_a_network_that_timm_lacks_is_told_before_anything_starts(variegate, photos, command):
+    answer = variegate(command, photos, "--test", photos, "--classifier", "timm:resnet5O")
+    assert answer.code == 2 and "no network 'resnet5O'; it has resnet50" in answer.err
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
 def test_help_lists_every_choice(variegate, command):
     text = " ".join(variegate(command, "--help").out.split())
     strategies = recipes.STRATEGIES if command == "train" else recipes.WITH_ADDED
