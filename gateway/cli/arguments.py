@@ -64,7 +64,7 @@ class RunOptions:
     """How a run goes about its output, and how much of it is made now.
 
     With `plan` nothing but the plan is made; a `preview` above 0 makes so many images a class;
-    `yes` is the answer to every question.
+    `yes` is the answer to every question. `command` is the command line that asked for it.
     """
 
     out: Path
@@ -74,6 +74,7 @@ class RunOptions:
     plan: bool = False
     preview: int = 0
     yes: bool = False
+    command: str = ""
 
     def output_id(self, run: str) -> str:
         """What the output folder belongs to: a run (its id), or so much of it."""

@@ -1,6 +1,7 @@
 """Brings what was made from the object store into folders of this machine."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,14 @@ async def export(
     return summary.notes
 
 
-async def fetch(session: "Session", uri: str, path: Path) -> None:
-    """Copies one object into a file."""
+async def fetch(
+    session: "Session", uri: str, path: Path, change: Callable[[bytes], bytes] | None = None
+) -> None:
+    """Copies one object into a file, as `change` makes it."""
     from servicekit.storage import to_key
 
     store = session.connection.need_store()
     data = await asyncio.to_thread(store.get, to_key(uri))
     staged = path.with_name(f"{path.name}.new")
-    await asyncio.to_thread(staged.write_bytes, data)
+    await asyncio.to_thread(staged.write_bytes, change(data) if change else data)
     staged.replace(path)

@@ -14,6 +14,7 @@ from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
 from gateway.cli.folders import check_folders, check_tested
+from gateway.cli.given import command_of
 from gateway.cli.initial_weights import weights_of
 from gateway.cli.known import method_names
 from gateway.cli.names_file import read_names, read_numbers
@@ -165,7 +166,8 @@ def study(
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
-    run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes)
+    command = command_of(context)
+    run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes, command)
     training = TrainingRecipe(
         step_count=train_steps, batch_size=batch_size, learning_rate=learning_rate,
         image_size=image_size, node_count=nodes, gpus_per_node=gpus_per_node, freeze=freeze,

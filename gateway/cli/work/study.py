@@ -13,6 +13,7 @@ from gateway.cli.arguments import RunOptions, StudyArguments
 from gateway.cli.execute import CommandResult
 from gateway.cli.exporting import fetch
 from gateway.cli.failures import SHORTFALL, CliError
+from gateway.cli.given import with_command
 from gateway.cli.grid import counts_of, study_of
 from gateway.cli.known import check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
@@ -78,7 +79,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
     study = await session.finished(operation, pb.Study())
-    await _fetch(session, args, study.result, out)
+    await _fetch(session, args, study.result, run_options)
     outputs.finish(place, study=study.name)
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
     is_short = bool(results.failures) or any(row.shortfalls for row in results.rows)
@@ -87,12 +88,20 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     return CommandResult(document, lambda console: _print(console, results, out), code)
 
 
-async def _fetch(session: Session, args: StudyArguments, result: pb.StudyResult, out: Path) -> None:
+async def _fetch(
+    session: Session, args: StudyArguments, result: pb.StudyResult, run_options: RunOptions
+) -> None:
     """Writes what came of the study, and the file that asked for it."""
+    out = run_options.out
     await fetch(session, result.results_uri, out / "results.json")
     await fetch(session, result.report_uri, out / "report.html")
     if result.summary_uri:  # A gateway of before has none.
-        await fetch(session, result.summary_uri, out / "STUDY.md")
+
+        def told(summary: bytes) -> bytes:
+            text = with_command(summary.decode(), run_options.command, has_file=bool(args.file))
+            return text.encode()
+
+        await fetch(session, result.summary_uri, out / "STUDY.md", told)
     if args.file:
         await asyncio.to_thread(shutil.copyfile, args.file, out / "study.yaml")
 

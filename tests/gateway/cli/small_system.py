@@ -43,6 +43,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.planned = []  # The studies of PlanStudy.
         self.code_digest = "code"
         self.gain = 0.02
+        self.summary_uri = ""
         self.training_pace = 0.0
         self.untested = set()
         # Each item is of the split train, so that made images may have it for a parent.
@@ -179,6 +180,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         study.name = f"studies/{request.study_id}"
         study.result.results_uri = "store:results.json"
         study.result.report_uri = "store:report.html"
+        study.result.summary_uri = self.summary_uri
         return self.operation(f"operations/{request.study_id}", study)
 
 

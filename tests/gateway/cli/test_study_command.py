@@ -1,5 +1,9 @@
 """variegate study against a real gRPC server."""
 
+import shlex
+import shutil
+from importlib.metadata import version
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +30,8 @@ def studied(gateway, tmp_path):
     store = DirectoryStore(tmp_path / "objects")
     store.put("results.json", results.to_json().encode())
     store.put("report.html", b"<!doctype html>")
+    store.put("STUDY.md", b"# s\n\n## How to repeat it\n\n- data set `d`\n")
+    gateway.summary_uri = "store:STUDY.md"
     return ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri()]
 
 
@@ -45,6 +51,34 @@ def test_study_prints_the_table_and_writes_both_files(
     again = variegate(*command, "--resume", "--json")
     assert again.document["best"] == "mvc"
     assert again.document["rows"][1]["accuracies"] == pytest.approx([0.5, 0.51, 0.52])
+
+
+def command_in(folder):
+    """The command line that STUDY.md says."""
+    head, _, rest = (folder / "STUDY.md").read_text().partition("\n```console\n")
+    assert head.startswith("# s\n\n## How to repeat it\n") and "- data set `d`" in rest
+    assert f"with variegate {version('variegate')}" in head
+    program, *words = shlex.split(rest.partition("\n```\n")[0])
+    assert program == "variegate"
+    return words
+
+
+def test_what_study_md_says_to_type_asks_for_the_same_study(
+    variegate, gateway, studied, photos, tmp_path
+):
+    own, file = tmp_path / "Ann's photos", tmp_path / "my study.yaml"
+    shutil.copytree(photos, own)
+    file.write_text("methods: mvc\nper_class: 7\n")
+    by_flags = [own, "--param", "coarse_steps=4", "--methods", "mvc", "--deterministic"]
+    for given in (by_flags, [file, "--data", own]):
+        out = tmp_path / f"out-{given[0].suffix}"
+        answer = variegate("study", *given, "--test", own, "--out", out, *studied, "--yes")
+        assert answer.code == 0, answer.err
+        words, asked = command_in(out), gateway.requests[-1]
+        assert "--yes" not in words and "--layout" not in words, "what matters and was given"
+        assert variegate(*words, "--overwrite").code == 0
+        assert gateway.requests[-1] == asked
+    assert "`study.yaml` beside this" in (out / "STUDY.md").read_text()
 
 
 def test_methods_may_be_said_at_once_or_one_after_the_other(variegate, gateway, studied, photos):
