@@ -51,11 +51,11 @@ async def begin(system, root, step_count):
 
 
 async def runs_of(operations):
-    answer = await operations.ListOperations(operations_pb2.ListOperationsRequest(), timeout=10)
+    answer = await operations.ListOperations(operations_pb2.ListOperationsRequest(), timeout=60)
     return answer.operations
 
 
-async def until(condition, seconds=60):
+async def until(condition, seconds=200):
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.1)
