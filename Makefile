@@ -67,7 +67,7 @@ $(VLLM)/.ready: prompter/vllm/requirements.txt
 	$(BIN)/python -c "from prompter.llms.packaged import export; print(export()[0])"
 	touch $@
 
-demo: setup servers ## See the whole system work on real photographs (about 4 minutes after set-up)
+demo: setup servers ## See the whole system work on real photographs (5 to 10 minutes after set-up)
 	variegate study --demo --out out/demo
 
 demo-full: setup servers ## The same with every method and more seeds (about an hour)
