@@ -27,6 +27,7 @@ _RECIPES = pb.ListTrainingRecipesRequest()
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> CommandResult:
@@ -159,14 +160,10 @@ def _document(results: StudyResults, name: str, out: Path) -> dict[str, Any]:
 
 
 def _print(console: "Console", results: StudyResults, out: Path) -> None:
-    right = ("added", "accuracy %", "gain, points", "95 % interval", "p, Holm")
-    extra = ("balanced %", "gain, balanced") if results.is_unequal else ()
-    columns = (*right, *extra)
-    shown = table("row", "strategy", *columns, "by 2 s.e.", "classes that got worse", right=columns)
+    console.print(_table(results))
     for row in results.rows:
-        style = "bold" if row is results.best else "dim" if row.is_reference else ""
-        shown.add_row(*_cells(row, unequal=results.is_unequal), style=style)
-    console.print(shown)
+        if lost := _lost(row):
+            console.print(f"{escape(row.label)}: classes that got worse: {escape(lost)}")
     for text in _sentences(results):
         console.print(escape(text))
     untested = [gain.class_name for gain in results.baseline.classes if gain.accuracy is None]
@@ -181,6 +178,36 @@ def _print(console: "Console", results: StudyResults, out: Path) -> None:
             console.print(f"[yellow]fell short[/yellow] {escape(row.label)}: {escape(text)}")
     console.print(f"report  {escape(str(out / 'report.html'))}")
     console.print(f"numbers {escape(str(out / 'results.json'))}")
+
+
+def _table(results: StudyResults) -> "Table":
+    """A line for each row; a strategy that all methods have is said once, above them."""
+    strategies = sorted({row.strategy for row in results.methods})
+    is_one = len(strategies) < 2
+    right = ("added", "accuracy %", "gain, points", "95 % interval", "p, Holm")
+    extra = ("balanced %", "gain, balanced") if results.is_unequal else ()
+    columns = (*right, *extra)
+    names = ("row",) if is_one else ("row", "strategy")
+    title = f"strategy: {strategies[0]}" if is_one and strategies else ""
+    whole = ("row", "strategy", "accuracy %")
+    shown = table(*names, *columns, "by 2 s.e.", title=title, right=columns, whole=whole)
+    for row in results.rows:
+        style = "bold" if row is results.best else "dim" if row.is_reference else ""
+        strategy = [] if is_one else [escape(row.strategy or "real")]
+        cells = _cells(row, unequal=results.is_unequal)
+        shown.add_row(escape(row.label), *strategy, *cells, style=style)
+    return shown
+
+
+def _lost(row: ResultRow) -> str:
+    """The classes that lost most, with points, and how many more lost; "" if none did."""
+    losses = sorted(
+        (gain.gain, gain.class_name)
+        for gain in row.classes
+        if gain.gain is not None and gain.gain < -0.0005
+    )
+    named = ", ".join(f"{name} {100 * gain:.1f}" for gain, name in losses[:3])
+    return named + (f" and {len(losses) - 3} more" if len(losses) > 3 else "")
 
 
 def _sentences(results: StudyResults) -> list[str]:
@@ -199,12 +226,7 @@ def _sentences(results: StudyResults) -> list[str]:
 
 
 def _cells(row: ResultRow, *, unequal: bool) -> list[str]:
-    losses = sorted(
-        (gain.gain, gain.class_name)
-        for gain in row.classes
-        if gain.gain is not None and gain.gain < -0.0005
-    )
-    named = ", ".join(f"{name} {100 * gain:.1f}" for gain, name in losses[:3])
+    """The columns after name and strategy."""
     is_baseline = row.method == "baseline"
     balanced = ["", ""] if unequal else []
     if unequal and row.balanced is not None:
@@ -216,8 +238,6 @@ def _cells(row: ResultRow, *, unequal: bool) -> list[str]:
         ]
     word = verdict(row.beats_baseline, row.loses_to_baseline, row.gain_standard_error)
     return [
-        escape(row.label),
-        escape(row.strategy or "real"),
         f"{row.added_image_count:,}",
         plus_minus(row.mean_accuracy, row.standard_error),
         "" if is_baseline else plus_minus(row.gain, row.gain_standard_error, sign=True),
@@ -225,5 +245,4 @@ def _cells(row: ResultRow, *, unequal: bool) -> list[str]:
         "" if row.is_reference else chance(row.p_holm),
         *balanced,
         "" if is_baseline else word,
-        escape(named) + (f" +{len(losses) - 3}" if len(losses) > 3 else ""),
     ]
