@@ -1,7 +1,8 @@
 """Plans of a hundred thousand and of a million images: memory, time, database, and a kill.
 
 Run it with `python -m benchmarks streaming`; it takes most of an hour. The gateway is a program of
-its own in front of services that answer at once and keep nothing. When half of the images are made
+its own in front of services that answer at once and keep nothing; they stand for other machines,
+so they take what the gateway leaves of this one's cores. When half of the images are made
 it is killed, as the kernel kills what takes too much memory, and started again. Then what was made
 is exported, and put into a report. Time is CPU time of the gateway, so that what else the machine
 does is not in it. The ratio is that of the bound over what was measured, of whichever is worst.
@@ -89,7 +90,7 @@ async def _run(folder: Path, method: str, size: int) -> dict[str, float]:
     classes, images = KINDS[method]
     names = [f"class{number:04}" for number in range(classes)]
     train = write_folder(folder / "train", classes=names, count=images)
-    with five_services() as target:
+    with five_services(niceness=19) as target:
         gateway = WatchedGateway(folder, target)
         async with gateway.running() as system:
             await system.import_folder(train)
