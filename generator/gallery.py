@@ -87,6 +87,8 @@ class Gallery:
             data = self._store.get(key)
         except NotFound:
             return None
+        if not self._store.renew(key):  # It was discarded just now.
+            return None
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
         return Stored(key, hashlib.sha256(data).hexdigest(), width, height, is_cached=True)

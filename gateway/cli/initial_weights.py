@@ -26,7 +26,7 @@ class Weights:
         """Puts the file into the store."""
         from servicekit.storage import to_key
 
-        if self.file and not store.exists(to_key(self.uri)):
+        if self.file and not store.renew(to_key(self.uri)):
             store.put(to_key(self.uri), self.file.read_bytes())
 
 

@@ -16,6 +16,7 @@ from gateway.cli.commands.cancel import cancel
 from gateway.cli.commands.clean import clean
 from gateway.cli.commands.doctor import doctor
 from gateway.cli.commands.fetch import fetch
+from gateway.cli.commands.gc import gc
 from gateway.cli.commands.import_ import import_
 from gateway.cli.commands.merge import merge
 from gateway.cli.commands.methods import methods
@@ -55,6 +56,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "status": status,
     "cancel": cancel,
     "clean": clean,
+    "gc": gc,
     "doctor": doctor,
 }
 

@@ -12,23 +12,10 @@ from pathlib import Path
 from gateway.cli.needs import Needs, needs_of
 from gateway.cli.records import OutputRecord, forget
 from gateway.cli.references import closure, is_among
+from servicekit.storage import Keep, kind_of
 
-# What runs make, and what saves time only, as the store's folders call them.
-_MADE = {
-    "images": "imported images",
-    "generated": "generated images",
-    "pools": "pools",
-    "synthetic": "lists of added images",
-    "rejections": "lists of rejected images",
-}
-_SAVING = {
-    "captions": "captions",
-    "embeddings": "embeddings",
-    "recognised": "recognitions",
-    "fingerprints": "fingerprints",
-    "indexes": "indexes of pools",
-}
 _RUNS = "datasets, augmentations and studies"
+_INDEXES = "indexes/"
 # The indexes' operations would answer that they are there.
 _INDEXING = "operations/retriever/"
 
@@ -82,23 +69,27 @@ def _objects(objects: Path, needs: Needs, everything: bool) -> Iterator[Spare]:
     owners = {key: _owner(key) for key in sizes}
     roots = [key for key in sizes if owners[key] in needs.needed or _is_open_run(key, sizes)]
     if not everything:
-        roots += [key for key in sizes if key.startswith("indexes/")]
+        roots += [key for key in sizes if key.startswith(_INDEXES)]
     needed = closure(objects, roots, sizes.__contains__)
     of_free = [key for key in sizes if owners[key] in needs.free]
     # What an unfinished run has made so far, nothing names yet.
     reached = closure(objects, of_free, sizes.__contains__) if needs.unfinished else None
     for key, size in sizes.items():
-        top, kind = key.partition("/")[0], ""
-        if top == ".staging":
-            kind = "half-written files"
+        kind, what = kind_of(key), ""
+        if key.startswith(".staging/"):
+            what = "half-written files"
         elif owners[key] in needs.free:
-            kind = _RUNS
-        elif top in _MADE and not is_among(key, needed):
-            kind = _MADE[top] if reached is None or is_among(key, reached) else ""
-        elif everything and not needs.unfinished:
-            kind = _SAVING.get(top, "indexes of pools" if key.startswith(_INDEXING) else "")
-        if kind:
-            yield Spare(objects / key, kind, size)
+            what = _RUNS
+        elif kind and kind.keep is Keep.NAMED and not is_among(key, needed):
+            what = kind.name if reached is None or is_among(key, reached) else ""
+        elif kind and everything and not needs.unfinished:
+            what = kind.name if kind.keep is Keep.SAVES_TIME else _of_index(key)
+        if what:
+            yield Spare(objects / key, what, size)
+
+
+def _of_index(key: str) -> str:
+    return "indexes of pools" if key.startswith((_INDEXES, _INDEXING)) else ""
 
 
 def _owner(key: str) -> str:

@@ -8,7 +8,7 @@ over are made of recorded steps alone. This keeps a process that was frozen from
 from collections.abc import Callable, Iterable, Iterator
 
 from servicekit.errors import Unavailable
-from servicekit.storage import ObjectStore
+from servicekit.storage import Entry, ObjectStore
 
 
 class FencedStore:
@@ -50,6 +50,24 @@ class FencedStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         return self._store.list(prefix)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        return self._store.entries(prefix)
+
+    def renew(self, key: str) -> bool:
+        """Raises Unavailable for a gateway that has lost its lease."""
+        self._check(key)
+        return self._store.renew(key)
+
+    def discard(self, key: str, before: float) -> bool:
+        """Raises Unavailable for a gateway that has lost its lease."""
+        self._check(key)
+        return self._store.discard(key, before)
+
+    def discard_halves(self, before: float, *, dry_run: bool) -> tuple[int, int]:
+        """Raises Unavailable for a gateway that has lost its lease."""
+        self._check("half-written objects")
+        return self._store.discard_halves(before, dry_run=dry_run)
 
     def delete(self, key: str) -> None:
         """Raises Unavailable for a gateway that has lost its lease."""

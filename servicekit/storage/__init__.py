@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from servicekit.errors import InvalidArgument
 from servicekit.storage.base import (
     LASTING,
+    Entry,
     ObjectStore,
     check_store,
     delete_many,
@@ -16,11 +17,16 @@ from servicekit.storage.base import (
 )
 from servicekit.storage.directory import DirectoryStore
 from servicekit.storage.files import ObjectFile, chunks_of, sha256_of_object
+from servicekit.storage.kinds import KINDS, Keep, Kind, kind_of
 from servicekit.storage.memory import MemoryStore
 
 __all__ = [
+    "KINDS",
     "LASTING",
     "DirectoryStore",
+    "Entry",
+    "Keep",
+    "Kind",
     "MemoryStore",
     "ObjectFile",
     "ObjectStore",
@@ -28,6 +34,7 @@ __all__ = [
     "chunks_of",
     "delete_many",
     "get_many",
+    "kind_of",
     "open_store",
     "sha256_of_object",
     "to_key",

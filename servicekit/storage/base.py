@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from servicekit.errors import InvalidArgument, NotFound
@@ -31,11 +32,25 @@ LASTING = frozenset(
 )
 
 
+# An object that is found where it would have been stored counts as new if it is older than this.
+RENEWED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object without its content: bytes, and when it was last stored or found again, in seconds
+    since 1970 by the store's clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
 class ObjectStore(Protocol):
     """Bytes by key. Thread-safe and synchronous; wrap calls in asyncio.to_thread."""
 
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
-        """Stores `data` atomically. Returns False, changing nothing, if the key exists."""
+        """Stores `data` atomically. Returns False if the key exists, which is renewed then."""
 
     def put_chunks(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
         """Stores what `chunks` gives, atomically, over what is there, in bounded memory.
@@ -64,8 +79,25 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Yields the keys that start with `prefix`, sorted."""
 
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yields what `list` names, in bounded memory and in no particular order."""
+
+    def renew(self, key: str) -> bool:
+        """Lets an object that is about to be named by another be as young as a new one, to within
+        `RENEWED_SECONDS`, so that it is not discarded. Returns False if it does not exist."""
+
     def delete(self, key: str) -> None:
         """Removes the key; a no-op if it does not exist."""
+
+    def discard(self, key: str, before: float) -> bool:
+        """Removes an object that was neither stored nor renewed since `before`, in seconds since
+        1970; says whether it did."""
+
+    def discard_halves(self, before: float, *, dry_run: bool) -> tuple[int, int]:
+        """Removes what writers that died before then left half-written; returns number and bytes.
+
+        With `dry_run` they are only counted. Stores that others clean up answer 0.
+        """
 
     def link(self, key: str, seconds: int) -> str:
         """Returns a URL by which anyone who has it may read the object, at most 7 days (604,800

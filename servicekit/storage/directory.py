@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from servicekit.errors import Exhausted, Precondition, ServiceError, Unavailable
-from servicekit.storage.base import check_key, missing
+from servicekit.storage.base import RENEWED_SECONDS, Entry, check_key, missing
 
+_STAGING = ".staging"
 # A file-size limit of the process is a full disk to it.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -28,7 +30,7 @@ class DirectoryStore:
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         self._root = Path(root).absolute()
         self._durable = durable
-        self._staging = self._root / ".staging"
+        self._staging = self._root / _STAGING
         self._staging.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -39,7 +41,7 @@ class DirectoryStore:
     def put(self, key: str, data: bytes, *, overwrite: bool = False) -> bool:
         path = self._path(key)
         with self._told(key):
-            if path.exists() and not overwrite:
+            if not overwrite and self._renew(path):
                 return False
             staged = self._staging / uuid.uuid4().hex
             try:
@@ -97,7 +99,51 @@ class DirectoryStore:
             return
         with self._told(prefix or "its objects"):
             found = [path.relative_to(self._root).as_posix() for path in _files(folder)]
-        yield from sorted(k for k in found if k.startswith(prefix) and not k.startswith(".staging"))
+        yield from sorted(k for k in found if k.startswith(prefix) and not k.startswith(_STAGING))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        folder = self._root / (prefix.rpartition("/")[0])
+        if not folder.is_dir():
+            return
+        with self._told(prefix or "its objects"):
+            for path in _files(folder):
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix) and not key.startswith(_STAGING):
+                    facts = _facts_of(path)
+                    if facts:
+                        yield Entry(key, facts.st_size, facts.st_mtime)
+
+    def renew(self, key: str) -> bool:
+        with self._told(key):
+            return self._renew(self._path(key))
+
+    def discard(self, key: str, before: float) -> bool:
+        path, aside = self._path(key), self._staging / uuid.uuid4().hex
+        with self._told(key):
+            facts = _facts_of(path)
+            if facts is None or facts.st_mtime >= before:
+                return False
+            # Aside first: nobody can renew it from here on, and who did just now is seen.
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            is_old = aside.stat().st_mtime < before
+            if not is_old:
+                _link(aside, path)
+            aside.unlink()
+            return is_old
+
+    def discard_halves(self, before: float, *, dry_run: bool) -> tuple[int, int]:
+        count = size = 0
+        with self._told("half-written objects"):
+            for path in _files(self._staging):
+                facts = _facts_of(path)
+                if facts and facts.st_mtime < before:
+                    count, size = count + 1, size + facts.st_size
+                    if not dry_run:
+                        path.unlink(missing_ok=True)
+        return count, size
 
     def delete(self, key: str) -> None:
         with self._told(key):
@@ -105,6 +151,17 @@ class DirectoryStore:
 
     def link(self, key: str, seconds: int) -> str:
         return ""
+
+    def _renew(self, path: Path) -> bool:
+        facts = _facts_of(path)
+        if facts is None:
+            return False
+        if facts.st_mtime < time.time() - RENEWED_SECONDS:
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+        return True
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:
@@ -144,6 +201,15 @@ def _files(folder: Path) -> Iterator[Path]:
     """Yields the files below a folder. Raises OSError for a folder that cannot be read."""
     for place, _, names in os.walk(folder, onerror=_fail_unless_gone):
         yield from (path for name in names if (path := Path(place, name)).is_file())
+
+
+def _facts_of(path: Path) -> os.stat_result | None:
+    """Returns what is known of a file; None if there is none."""
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return facts if stat.S_ISREG(facts.st_mode) else None
 
 
 def _fail_unless_gone(error: OSError) -> None:

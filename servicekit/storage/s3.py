@@ -17,8 +17,9 @@ from hashlib import md5
 from typing import Any, BinaryIO, TypeVar, cast
 
 from minio import Minio
+from minio.commonconfig import REPLACE, CopySource
 
-from servicekit.storage.base import check_key, missing
+from servicekit.storage.base import RENEWED_SECONDS, Entry, check_key, missing
 from servicekit.storage.s3_connection import S3Connection, connect
 from servicekit.storage.s3_errors import (
     answer_error,
@@ -68,8 +69,12 @@ class S3Store:
             self._attempt(key, lambda: self._upload(key, data))
             return True
         if len(data) <= _WHOLE:
-            return self._attempt(key, lambda: self._put_new(key, data))
-        if self.exists(key):
+            # One that was discarded between the two is stored after all.
+            while not self._attempt(key, lambda: self._put_new(key, data)):
+                if self.renew(key):
+                    return False
+            return True
+        if self.renew(key):
             return False
         self._attempt(key, lambda: self._upload(key, data))
         return True
@@ -101,6 +106,62 @@ class S3Store:
             return sorted(str(item.object_name) for item in found)
 
         yield from self._attempt(prefix, names)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        last = ""
+        while True:
+            try:
+                for item in found:
+                    last = str(item.object_name)
+                    modified = item.last_modified.timestamp() if item.last_modified else time.time()
+                    yield Entry(last, int(item.size or 0), modified)
+                return
+            except GeneratorExit:
+                raise
+            except Exception as error:
+                if not is_passing(error):
+                    raise translate(error, self._bucket, prefix) from error
+                self._attempt(prefix, lambda: self._client.bucket_exists(self._bucket))
+                found = self._client.list_objects(
+                    self._bucket, prefix=prefix, recursive=True, start_after=last or None
+                )
+
+    def renew(self, key: str) -> bool:
+        facts = self._find(key)
+        if facts is None:
+            return False
+        if facts[2] >= time.time() - RENEWED_SECONDS:
+            return True
+        source = CopySource(self._bucket, check_key(key))
+
+        def copy() -> bool:
+            try:
+                # S3 takes a copy onto itself only if something of it is replaced.
+                self._client.copy_object(
+                    self._bucket,
+                    key,
+                    source,
+                    metadata={"Content-Type": _type_of(key)},
+                    metadata_directive=REPLACE,
+                )
+            except Exception as error:
+                if is_absent(error):
+                    return False
+                raise
+            return True
+
+        return self._attempt(key, copy)
+
+    def discard(self, key: str, before: float) -> bool:
+        facts = self._find(key)
+        if facts is None or facts[2] >= before:
+            return False
+        self.delete(key)
+        return True
+
+    def discard_halves(self, before: float, *, dry_run: bool) -> tuple[int, int]:
+        return 0, 0  # A rule of the bucket ends uploads that were given up.
 
     def delete(self, key: str) -> None:
         self._attempt(key, lambda: self._client.remove_object(self._bucket, check_key(key)))
@@ -158,19 +219,21 @@ class S3Store:
             raise answer_error(response)
         return response.data
 
-    def _facts(self, key: str) -> tuple[int, str]:
+    def _facts(self, key: str) -> tuple[int, str, float]:
         found = self._find(key)
         if found is None:
             raise missing(key)
         return found
 
-    def _find(self, key: str) -> tuple[int, str] | None:
-        """Returns size and version of an object; None if there is none."""
+    def _find(self, key: str) -> tuple[int, str, float] | None:
+        """Returns size, version and time of an object; None if there is none."""
 
-        def look() -> tuple[int, str] | None:
+        def look() -> tuple[int, str, float] | None:
             try:
                 found = self._client.stat_object(self._bucket, check_key(key))
-                return int(found.size or 0), f"{found.etag} {found.last_modified}"
+                modified = found.last_modified
+                seconds = modified.timestamp() if modified else time.time()
+                return int(found.size or 0), f"{found.etag} {modified}", seconds
             except Exception as error:
                 if is_absent(error):
                     return None

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from servicekit.storage import kind_of
 from tests.command_line import ROOT, CommandLine
 
 DEMO = ROOT / "models" / "nano" / "demo"
@@ -36,5 +37,11 @@ def photographs(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def variegate(tmp_path) -> CommandLine:
-    return CommandLine(tmp_path)
+def variegate(tmp_path):
+    yield CommandLine(tmp_path)
+    objects = tmp_path / ".variegate" / "objects"
+    if objects.is_dir():
+        files = [one for one in objects.rglob("*") if one.is_file() and not one.is_symlink()]
+        keys = {one.relative_to(objects).as_posix() for one in files}
+        strangers = {key for key in keys if kind_of(key) is None and key[:8] != ".staging"}
+        assert not strangers, "servicekit/storage/kinds.py does not list their kinds"

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import zlib
 
 import numpy as np
@@ -27,8 +28,10 @@ class Retriever(
         self.pool = pq.read_table(io.BytesIO(data)).to_pylist()
         for row in self.pool:
             row["sha256"] = hashlib.sha256(row["image"]["bytes"]).hexdigest()
-            row["uri"] = to_uri(f"pool/{row['sha256']}.jpg")
+            row["uri"] = to_uri(f"images/{row['sha256'][:2]}/{row['sha256']}.jpg")
             self.store.put(to_key(row["uri"]), row["image"]["bytes"])
+        document = json.dumps({"pool_uri": request.pool_uri}).encode()
+        self.store.put(f"indexes/{request.index_id}/index.json", document)
         index = retriever_pb2.Index(
             name=f"indexes/{request.index_id}",
             digest="d1d1",

@@ -226,10 +226,11 @@ class Generator(generator_pb2_grpc.GeneratorServiceServicer):
         seed = 1 if self.trouble.same_pixels else int(key[:12], 16)
         pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         data = encode_png(pixels)
-        fresh = self.store.put(f"generated/{key}.png", data)
+        place = f"generated/{key[:2]}/{key}.png"
+        fresh = self.store.put(place, data)
         self.trouble.made += fresh
         return generator_pb2.StoredImage(
-            uri=to_uri(f"generated/{key}.png"),
+            uri=to_uri(place),
             sha256=hashlib.sha256(data).hexdigest(),
             width=16,
             height=16,

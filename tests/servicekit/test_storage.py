@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,59 @@ def test_chunks_become_one_object_in_place_of_what_was_there(store, size):
     store.put_chunks("a", lambda: iter(parts))
     assert store.get("a") == b"".join(parts)
     assert list(store.list("")) == ["a"]
+
+
+def test_entries_are_what_is_listed_with_size_and_time(store):
+    began = time.time()
+    for key in ("a/b", "a/c/d", "e"):
+        store.put(key, key.encode())
+    found = {entry.key: entry for entry in store.entries("")}
+    assert {key: entry.size for key, entry in found.items()} == {"a/b": 3, "a/c/d": 5, "e": 1}
+    assert all(abs(entry.modified - began) < 60 for entry in found.values())
+    assert sorted(entry.key for entry in store.entries("a/")) == ["a/b", "a/c/d"]
+
+
+def test_what_was_stored_since_is_not_discarded(store):
+    store.put("a", b"text")
+    assert not store.discard("a", time.time() - 60) and store.exists("a")
+    assert store.discard("a", time.time() + 60) and not store.exists("a")
+    assert not store.discard("a", time.time() + 60)
+    assert not store.renew("a"), "what is gone is stored again by who needs it"
+    assert store.put("a", b"again") and store.renew("a")
+
+
+def test_an_old_object_that_is_found_again_is_young(tmp_path):
+    store = DirectoryStore(tmp_path)
+    use = {"put": lambda: not store.put("a", b"other"), "renew": lambda: store.renew("a")}
+    store.put("a", b"text")
+    for found_again in use.values():
+        os.utime(tmp_path / "a", (1000, 1000))
+        assert found_again()
+        assert not store.discard("a", time.time() - 60)
+    assert store.get("a") == b"text"
+
+
+def test_what_dead_writers_left_is_counted_and_removed(tmp_path):
+    store = DirectoryStore(tmp_path)
+    for name, age in (("old", 1000), ("new", time.time())):
+        (tmp_path / ".staging" / name).write_bytes(b"half")
+        os.utime(tmp_path / ".staging" / name, (age, age))
+    assert store.discard_halves(time.time() - 60, dry_run=True) == (1, 4)
+    assert store.discard_halves(time.time() - 60, dry_run=False) == (1, 4)
+    assert [path.name for path in (tmp_path / ".staging").iterdir()] == ["new"]
+
+
+@pytest.mark.servers
+def test_an_old_object_of_a_bucket_is_renewed_by_a_copy_onto_itself(seaweed, monkeypatch):
+    store = seaweed.store()
+    store.put("renewed/a.png", b"pixels")
+    [before] = store.entries("renewed/")
+    time.sleep(1.1)  # The server's times are in seconds.
+    monkeypatch.setattr("servicekit.storage.s3.RENEWED_SECONDS", 0.0)
+    assert store.renew("renewed/a.png")
+    [after] = store.entries("renewed/")
+    assert after.modified > before.modified and store.get("renewed/a.png") == b"pixels"
+    assert not store.put("renewed/a.png", b"other")
 
 
 def test_chunks_that_fail_on_the_way_leave_what_was_there(store):

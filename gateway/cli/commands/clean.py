@@ -42,7 +42,8 @@ def clean(
     Free is what was made for an output that is gone or was overwritten;
     half-written files, files of training, logs. Your outputs and images,
     unfinished runs and the results of training are kept.
-    What is needed again is made again.
+    What is needed again is made again. For a store that services share, see
+    `variegate gc`.
 
     $ variegate clean --dry-run
     """
