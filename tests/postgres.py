@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 
+from tests.temporary import own_folder
 from tests.tests_ports import free_port
 
 # PostgreSQL refuses to run as root; this is "nobody".
@@ -26,7 +26,7 @@ class Postgres:
 
     def __init__(self) -> None:
         # Not below pytest's folders, which are closed to other users.
-        self._folder = Path(tempfile.mkdtemp(prefix="variegate-postgres-"))
+        self._folder = own_folder("variegate-postgres-")
         self._port = free_port()
         self._process: subprocess.Popen | None = None
         self._databases = 0

@@ -1,9 +1,6 @@
 """A real retriever on a free port, over a store in memory, with the nano CLIP."""
 
-import atexit
 import io
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,10 +23,10 @@ from servicekit.channels import open_channel
 from servicekit.operations import wait_for
 from servicekit.server import running
 from servicekit.storage import MemoryStore, ObjectStore, to_uri
+from tests.temporary import own_folder
 
 NANO = Path(__file__).parents[2] / "models" / "nano"
-CACHE = Path(tempfile.mkdtemp(prefix="variegate-retriever-"))
-atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+CACHE = own_folder("variegate-retriever-")
 SETTINGS = RetrieverSettings(clip=NANO / "clip", device="cpu", shard_size=8, cache=CACHE)
 
 
