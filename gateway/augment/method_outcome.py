@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from gateway.api.resources import ClassPrompts, KeptImages, Shortfall
 from gateway.augment.choice import PLACE, Choice
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
-from gateway.augment.output import Counts, Output
+from gateway.augment.output import Counts, Output, check_whole
 from gateway.augment.parts import Source
 from gateway.methods.base import ClassMaterial
 from gateway.plan import Plan
@@ -75,6 +75,8 @@ def chosen(
         {name: min(n, wanted[materials[name].label]) for name, n in outcome.counts.made.items()}
     )
     choice = Choice.of(tables, score, wanted)
+    found = sum(len(ranks.numbers) for ranks in choice.classes.values())
+    check_whole(outcome.folder, found, outcome.counts.accepted_count)
     return replace(outcome, counts=Counts(made, outcome.counts.reasons), choice=choice)
 
 

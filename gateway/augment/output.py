@@ -5,7 +5,7 @@ of an undisturbed one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.augment.parts import Parts, Source
 from gateway.augment.rows import ACCEPTED, REJECTED, ManifestRow, RejectedRow, columns_of, to_chunks
 from gateway.digests import Plain, canonical
 from gateway.plan import Item, Plan
+from servicekit.errors import Precondition
 from servicekit.storage import ObjectStore
 
 
@@ -66,10 +67,16 @@ class Counts:
 class Output:
     """Rows in the object store, in parts that are written as the rows come; merged at the end."""
 
-    def __init__(self, store: ObjectStore, *sources: Source, counts: Counts | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *sources: Source,
+        counts: Counts | None = None,
+        decided: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
         """`sources` hold the parts, the first of them the new ones; `counts` are those of the rows
-        that they have already."""
-        self._store = store
+        that they have already. `decided` is told of each image: ACCEPTED, or why it is not."""
+        self._store, self._decided = store, decided
         self._accepted = Parts(store, sources, "accepted", ACCEPTED, Choice.kept)
         self._unkept = Parts(store, sources, "accepted", ACCEPTED, Choice.left)
         self._rejected = Parts(store, sources, "rejected", REJECTED)
@@ -98,6 +105,7 @@ class Output:
             **how,
         )
         self.counts.made[row.class_name] += 1
+        self._decided("ACCEPTED")
         self._newest[0].append({**columns_of(row), "_index": item.slot.index})
 
     def reject(self, plan: Plan, item: Item, outcome: Outcome, reason: str, message: str) -> None:
@@ -115,6 +123,8 @@ class Output:
             message=message,
         )
         self.counts.reasons[row.class_name][reason] += 1
+        # An image that could not be made has a reason of its own before the words.
+        self._decided(message.partition(":")[0] if reason == "FAILED" else reason)
         self._newest[1].append({**vars(row), "_index": item.slot.index})
 
     @property
@@ -148,26 +158,50 @@ class Output:
     def write_accepted(self, key: str) -> str:
         """Writes the manifest of accepted images (parquet), sorted by class and index.
 
-        Returns its SHA-256, in hexadecimal.
+        Returns its SHA-256, in hexadecimal. Raises Precondition if the store has lost rows.
         """
-        return self._write(key, self._accepted, ACCEPTED)
+        return self._write(key, self._accepted, ACCEPTED, self.counts.accepted_count)
 
     def write_rejected(self, key: str) -> str:
         """Writes that of rejected images, sorted by class, index, attempt; returns its digest."""
-        return self._write(key, self._rejected, REJECTED)
+        return self._write(key, self._rejected, REJECTED, self.counts.rejected_count)
 
-    def _write(self, key: str, parts: Parts, schema: pa.Schema) -> str:
+    def _write(self, key: str, parts: Parts, schema: pa.Schema, count: int = -1) -> str:
+        """Writes all rows, of which there must be `count`; -1 for any number."""
         digest = sha256()
 
         def chunks() -> Iterator[bytes]:
             nonlocal digest
             digest = sha256()
-            for chunk in to_chunks(parts.merged(), schema):
+            for chunk in to_chunks(_whole(parts.merged(), key, count), schema):
                 digest.update(chunk)
                 yield chunk
 
         self._store.put_chunks(key, chunks)
         return digest.hexdigest()
+
+
+def check_whole(key: str, found: int, count: int) -> None:
+    """Raises Precondition if the store holds fewer or more rows than were written down."""
+    if found != count:
+        raise Precondition(
+            f"the store holds {found} of the {count} images on record for {key}: objects of this "
+            "work were deleted, or restored from a backup that lacks them; restore the store as a "
+            "whole, or repeat the request, which begins anew: images that are there are not made "
+            "again",
+            subject=key,
+            reason="STORE_INCOMPLETE",
+        )
+
+
+def _whole(tables: Iterator[pa.Table], key: str, count: int) -> Iterator[pa.Table]:
+    found = 0
+    for table in tables:
+        found += len(table)
+        yield table
+        del table  # Only the caller holds a group while it is written.
+    if count >= 0:
+        check_whole(key, found, count)
 
 
 def _lineage(item: Item, outcome: Outcome) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfig
 from dbos import error as dbos_error
+from dbos._migration import get_sqlite_migration_versions
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.durable.database import check, engine_of, failure_of, told
+from gateway.durable.database_version import check_postgres, compare_version
 from gateway.durable.serializer import JsonSerializer
 from servicekit.errors import Precondition, Unavailable
 
@@ -42,8 +44,10 @@ class Engine:
         self._database = engine_of(self._database_url)
         if self._database:
             check(self._database)
+            compare_version(*get_sqlite_migration_versions(self._database))
         else:
             logging.getLogger("dbos").setLevel(logging.ERROR)
+            await asyncio.to_thread(check_postgres, self._database_url)
             await asyncio.to_thread(DBOS.migrate, self._database_url)
 
     def launch(self, executor_id: str, version: str) -> None:
