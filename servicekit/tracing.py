@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import grpc
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 
 from servicekit.settings import SettingsError
 
@@ -31,6 +32,7 @@ _FAULTS = {
 }
 # Enough for a collector that is there.
 _LAST_SECONDS = 1.5
+_TRACER = trace.get_tracer("variegate")
 
 
 def is_wanted(endpoint: str, environ: Mapping[str, str]) -> bool:
@@ -99,6 +101,20 @@ def _end_in_time(send_rest: Callable[[], None], give_up: Callable[[], None]) -> 
 
     threading.Thread(target=watch, name="end of traces", daemon=True).start()
     atexit.register(end)
+
+
+def trace_headers() -> dict[str, str]:
+    """Returns what continues the current trace in another process, W3C's traceparent; nothing where
+    there is no trace. For calls that OpenTelemetry does not make itself."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
+
+
+def span(name: str, **attributes: str | int) -> AbstractContextManager[object]:
+    """Makes what happens in the block a part of the current trace, or a trace of its own; does
+    nothing where calls are not traced."""
+    return _TRACER.start_as_current_span(name, attributes=attributes)
 
 
 def mark_call(code: grpc.StatusCode) -> None:

@@ -16,6 +16,7 @@ from gateway.methods.base import ClassMaterial, EmbeddingMix, MixedText, PromptT
 from gateway.plan import GeneratorModel, Item, Sample
 from servicekit.errors import Precondition, ServiceError
 from servicekit.together import together
+from servicekit.tracing import span
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,14 @@ class ShardMaker:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     async def make(self, items: Sequence[Item], shard: Shard) -> list[Outcome]:
-        """Returns one outcome per item, in order; `shard` is told the stages."""
+        """Returns one outcome per item, in order; `shard` is told the stages.
+
+        The calls that it takes are one trace, where calls are traced.
+        """
+        with span("shard", job=self.job, item_count=len(items)):
+            return await self._make(items, shard)
+
+    async def _make(self, items: Sequence[Item], shard: Shard) -> list[Outcome]:
         if any(map(_is_embedded, items)):
             requests = await together(self._request(item) for item in items)
         else:  # Nothing is waited for, and a task would cost more than the request.

@@ -27,6 +27,7 @@ from generator.triton.memory import Slots, slot_size
 from generator.triton.signature import Arrays, Request, expectation, to_arrays
 from servicekit.devices import find_device
 from servicekit.errors import Exhausted, ServiceError
+from servicekit.tracing import trace_headers
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class TritonBackend:
         self._encoding = ThreadPoolExecutor(1, "generator-encoding")
         self._room = settings.max_queue + settings.max_batch
         self._taken, self._lock = 0, threading.Lock()
-        self._unsent: list[tuple[Item, Future[Made]]] = []
+        # Each with the trace that it is a part of, since they are sent in another thread.
+        self._unsent: list[tuple[Item, Future[Made], Mapping[str, str]]] = []
         # Not known to work until the first probe says so.
         self._fault: ServiceError | None = unavailable(settings.triton, "not reached yet")
         with torch.inference_mode():
@@ -93,9 +95,10 @@ class TritonBackend:
             # It is raised for every call until Triton works, and must not collect their frames.
             raise self._fault.with_traceback(None)
         futures: list[Future[Made]] = self._take(len(items))
+        headers = trace_headers()
         with self._lock:
             is_first = not self._unsent
-            self._unsent += zip(items, futures, strict=True)
+            self._unsent += [(i, f, headers) for i, f in zip(items, futures, strict=True)]
         if is_first:
             self._encoding.submit(self._send)
         return futures
@@ -163,17 +166,17 @@ class TritonBackend:
         """Encodes and sends all that came meanwhile: few full calls of the encoders."""
         self._await_company()
         with self._lock:
-            pairs, self._unsent = self._unsent, []
-        for name in dict.fromkeys(item.model for item, _ in pairs):
-            waiting = [(i, f) for i, f in pairs if i.model == name and not f.cancelled()]
+            unsent, self._unsent = self._unsent, []
+        for name in dict.fromkeys(item.model for item, _, _ in unsent):
+            waiting = [one for one in unsent if one[0].model == name and not one[1].cancelled()]
             try:
-                arrays = [self._arrays(item) for item in self._encoded([i for i, _ in waiting])]
+                arrays = [self._arrays(item) for item in self._encoded([i for i, _, _ in waiting])]
             except Exception as error:
-                for _, future in waiting:
+                for _, future, _ in waiting:
                     _fail(future, error)
                 continue
-            for (_, future), values in zip(waiting, arrays, strict=True):
-                self._connection.infer(values, future)
+            for (_, future, headers), values in zip(waiting, arrays, strict=True):
+                self._connection.infer(values, future, headers)
 
     def _await_company(self) -> None:
         """Waits while more items come, but not for more than the engine runs at a time."""

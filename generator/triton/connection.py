@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -51,8 +51,13 @@ class TritonConnection:
             except InferenceServerException as error:
                 raise self._named(error) from error
 
-    def infer(self, arrays: Arrays, future: "Future[Made]") -> None:
-        """Sends one item; `future` gets the image. Cancelling it cancels the inference."""
+    def infer(
+        self, arrays: Arrays, future: "Future[Made]", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Sends one item; `future` gets the image. Cancelling it cancels the inference.
+
+        `headers` are metadata of the call, such as the trace that it is a part of.
+        """
         size = sum(values.nbytes for values in arrays.values())
         slot = self._slots.borrow(size) if self._slots is not None else None
         with self._lock:
@@ -64,7 +69,8 @@ class TritonConnection:
             self._settle(future, lambda: self._made(result, error))
 
         try:
-            call = self._client.async_infer(MODEL, self._inputs(arrays, slot), answered)
+            inputs, more = self._inputs(arrays, slot), dict(headers or {})
+            call = self._client.async_infer(MODEL, inputs, answered, headers=more)
         except Exception as error:
             answered(None, error)
             return
