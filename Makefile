@@ -14,6 +14,7 @@ export VARIEGATE_ENGINE := $(ENGINE)
 PROMPTER ?= embedded
 VLLM := .venv-vllm
 CHECKOV := .venv-checkov
+PROMETHEUS := .prometheus
 export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -92,7 +93,7 @@ check: setup manifests ## Lint, types, protos and manifests: everything CI runs 
 	else echo "buf breaking: no origin/main to compare with"; fi
 
 # The exceptions of checkov stand in the manifests, with their reasons.
-manifests: setup $(CHECKOV)/.ready ## Render and check the Kubernetes manifests (no cluster needed)
+manifests: setup $(CHECKOV)/.ready $(PROMETHEUS)/.ready ## Render and check the Kubernetes manifests (no cluster needed)
 	python -m pytest tests/k8s
 	rm -rf build/manifests && python -m tests.k8s.rendered build/manifests
 	$(CHECKOV)/bin/checkov --skip-download --directory build/manifests --framework kubernetes --compact --quiet
@@ -103,6 +104,10 @@ $(CHECKOV)/.ready: tests/k8s/checkov-requirements.txt
 	test -x $(CHECKOV)/bin/python || $(PYTHON) -m venv $(CHECKOV)
 	$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	touch $@
+
+# Reads our metrics with the dashboard's queries, and tests the alerts.
+$(PROMETHEUS)/.ready: tests/k8s/install_prometheus.sh
+	tests/k8s/install_prometheus.sh $(PROMETHEUS)
 
 dockerfiles: setup ## Write the services' Dockerfiles anew from images/Dockerfile.in
 	python -m images.dockerfiles
@@ -135,4 +140,4 @@ up: setup servers ## Start all six services on this machine and leave them runni
 	variegate up
 
 clean: ## Remove what was made: environment, generated code, outputs
-	rm -rf $(VENV) $(TRITON) $(VLLM) $(CHECKOV) protos/gen out build .venv-clip-retrieval .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TRITON) $(VLLM) $(CHECKOV) $(PROMETHEUS) protos/gen out build .venv-clip-retrieval .variegate .mypy_cache .ruff_cache .pytest_cache .hypothesis

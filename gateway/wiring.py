@@ -34,6 +34,7 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         lease_seconds=settings.lease_seconds,
         describe=lambda subject: described(context.progress.get(subject)).SerializeToString(),
         closing=context.closing,
+        watch=context.metrics,
     )
     operations = DurableOperations(durable, context.catalog, context.progress)
     validator = Validator(store, context.catalog, clients, settings)
@@ -45,7 +46,10 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(operations), server)
 
     def workload() -> Workload:
-        return Workload(0, durable.running_count, last_batch=0, max_batch=1, seconds_waiting=0.0)
+        return Workload(0, len(durable.subjects), last_batch=0, max_batch=1, seconds_waiting=0.0)
+
+    def quiet_seconds() -> float:
+        return context.quiet_seconds(durable.subjects)
 
     async def close() -> None:
         await durable.close()
@@ -62,4 +66,5 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         close=close,
         probe=durable.is_serving,
         workload=workload,
+        collectors=context.metrics.collectors(quiet_seconds),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 from PIL import Image
+from prometheus_client import Counter
 from variegate.generator.v1 import generator_pb2 as pb
 from variegate.generator.v1 import generator_pb2_grpc as rpc
 
@@ -57,6 +58,12 @@ class GeneratorService(rpc.GeneratorServiceServicer):
         self.backend: Backend | None = None
         self._store = store
         self._gallery = Gallery(store)
+        self.images = Counter(
+            "variegate_generator_images",
+            "Images that were answered: made anew, or stored before.",
+            ["origin"],
+            registry=None,
+        )
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tokenizers = Tokenizers()
         self._artefacts = TextArtefacts(store, self._tokenizers, artefact_bytes)
@@ -156,6 +163,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             if isinstance(item, Refused):
                 yield _failure(item.item_id, item.error)
             elif item.found is not None:
+                self.images.labels("stored").inc()
                 yield _answer(item, call, item.found, None)
             else:
                 to_make.append(item)
@@ -190,6 +198,7 @@ class GeneratorService(rpc.GeneratorServiceServicer):
             stored = await asyncio.to_thread(self._gallery.keep, item.key, made.pixels)
         except Exception as error:
             return _failure(item.item_id, error)
+        self.images.labels("stored" if stored.is_cached else "made").inc()
         return _answer(item, call, stored, made)
 
     def _loaded(self) -> Backend:

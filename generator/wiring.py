@@ -52,4 +52,5 @@ def create_service(
 
     full_name = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
     names, seconds = (full_name,), settings.probe_seconds
-    return Service("generator", names, register, load, close, probe, seconds, workload)
+    collectors = (servicer.images,)
+    return Service("generator", names, register, load, close, probe, seconds, workload, collectors)

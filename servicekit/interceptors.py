@@ -130,6 +130,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         except Exception as error:
             failure = _as_service_error(error, method)
             code = failure.code
+            self._metrics.failures.labels(failure.reason).inc()
             if requests is not None:
                 await _drain(requests)
             status = to_status(failure, self._service)

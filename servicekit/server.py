@@ -15,6 +15,7 @@ from typing import TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client.registry import Collector
 
 from servicekit.errors import Precondition, ServiceError
 from servicekit.health import NOT_SERVING, SERVING, HealthServicer
@@ -56,7 +57,7 @@ class Service:
 
     After loading, `probe` is asked every `probe_seconds` whether the service can do its work; the
     server's health follows its answer. Without it a loaded service is healthy. `workload` is among
-    the metrics; None, as before loading, has none.
+    the metrics; None, as before loading, has none. `collectors` are further metrics of its own.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Service:
     probe: Callable[[], Awaitable[bool]] | None = None
     probe_seconds: float = 5.0
     workload: Callable[[], Workload | None] = lambda: None
+    collectors: tuple[Collector, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class RunningServer:
 async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer:
     """Starts serving on `address` (port 0 picks a free one) and loads in the background."""
     metrics = Metrics(service.name)
-    metrics.show(service.name, service.workload)
+    metrics.show(service.name, service.workload, service.collectors)
     ready = asyncio.Event()
     guard = GuardInterceptor(service.name, metrics, ready.is_set)
     server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)

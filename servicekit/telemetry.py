@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -53,6 +53,12 @@ class Metrics:
         self.calls = Counter(
             f"{name}_calls", "Finished calls.", ["method", "code"], registry=registry
         )
+        self.failures = Counter(
+            f"{name}_failures",
+            "Calls that ended with an error of ours, by its reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.seconds = Histogram(
             f"{name}_call_seconds",
             "Seconds a call took.",
@@ -66,9 +72,16 @@ class Metrics:
             registry=registry,
         )
 
-    def show(self, service: str, workload: Callable[[], Workload | None]) -> None:
-        """Adds what `workload` says of the service whenever somebody reads the metrics."""
-        self.registry.register(_WorkloadCollector(service, workload))
+    def show(
+        self,
+        service: str,
+        workload: Callable[[], Workload | None],
+        collectors: Iterable[Collector] = (),
+    ) -> None:
+        """Adds what `workload` says of the service whenever somebody reads the metrics, what
+        `collectors` say, and the memory of the GPUs that it computes on."""
+        for collector in (_WorkloadCollector(service, workload), _GpuCollector(), *collectors):
+            self.registry.register(collector)
 
     def expose(self, port: int) -> None:
         """Serves the metrics over HTTP on `port`."""
@@ -84,3 +97,21 @@ class _WorkloadCollector(Collector):
         for name, meaning, value in metrics_of(self._service):
             if found is not None:
                 yield GaugeMetricFamily(name, meaning, value(found))
+
+
+class _GpuCollector(Collector):
+    """The memory of GPUs, all that is in use on them, by whomever; none where torch uses none."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        torch = sys.modules.get("torch")  # Whoever computes has imported it.
+        if torch is None or not torch.cuda.is_initialized():
+            return
+        used = GaugeMetricFamily(
+            "variegate_gpu_memory_used_bytes", "Bytes of a GPU in use.", labels=["gpu"]
+        )
+        total = GaugeMetricFamily("variegate_gpu_memory_bytes", "Bytes of a GPU.", labels=["gpu"])
+        for number in range(torch.cuda.device_count()):
+            free, there = torch.cuda.mem_get_info(number)
+            used.add_metric([str(number)], there - free)
+            total.add_metric([str(number)], there)
+        yield from (used, total)

@@ -42,7 +42,7 @@ class Decisions:
         self._plan, self._model, self._progress = plan, model, progress
         self._rejections = rejections
         self._seen = seen or Seen()
-        self.output = Output(store, Source(folder))
+        self.output = Output(store, Source(folder), decided=progress.decided)
         # Label and index of the rejected images of this round, one after the other.
         self.again = array("i")
         self._fresh = Counter[bool]()

@@ -219,7 +219,8 @@ class Searching:
     ) -> Output:
         """Takes the first survivors of each class, nearest first."""
         store = self.context.store
-        output, seen = Output(store, Source(folder)), seen_below(store, self.before)
+        output = Output(store, Source(folder), decided=self.progress.decided)
+        seen = seen_below(store, self.before)
         pictures: list[dict[str, Any]] = []
         parts = itertools.count()
 

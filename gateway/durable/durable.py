@@ -22,6 +22,7 @@ import asyncio
 import contextvars
 import logging
 import threading
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,7 @@ from gateway.durable.runs import Handler, Runs
 from gateway.durable.serializer import RecordedError
 from gateway.durable.sharing import peers_of
 from gateway.durable.state import State
+from gateway.durable.watch import Watch
 from servicekit.errors import Precondition, ServiceError
 
 # Raise it when steps change their order or meaning: older work is then started anew.
@@ -53,10 +55,6 @@ VERSION = "7"
 _EVERY_STEP = 2**31 - 1
 _PAUSE = 1.0
 _log = logging.getLogger(__name__)
-
-
-def _nothing(subject: str) -> bytes:
-    return b""
 
 
 class Durable:
@@ -69,14 +67,16 @@ class Durable:
         handler: Handler,
         *,
         lease_seconds: float = 30.0,
-        describe: Describe = _nothing,
+        describe: Describe = lambda subject: b"",
         closing: threading.Event | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """`describe` is what other gateways are told of the progress of a subject. `closing` is set
         while work is interrupted to be gone on with, here or elsewhere, rather than cancelled."""
         self._engine = Engine(database_url, lease_seconds / 3)
         self._peers = peers_of(database_url, executor_id, lease_seconds, describe)
-        self._runs = Runs(handler, self._peers, self._forget_later)
+        self._watch = watch or Watch()
+        self._runs = Runs(handler, self._peers, self._forget_later, self._watch)
         self._closing = closing or threading.Event()
         self._tending: list[asyncio.Task[None]] = []
         self._forgetting: set[asyncio.Task[None]] = set()
@@ -143,6 +143,7 @@ class Durable:
         """Stops all work once this gateway has lost its lease, and starts again."""
         while True:
             why = await self._peers.kept()
+            self._watch.lost_lease()
             _log.error("this gateway stops its work, which others may take over: %s", why)
             while True:
                 await self._stop()
@@ -249,9 +250,9 @@ class Durable:
                 self._runs.cancel([run.id])
 
     @property
-    def running_count(self) -> int:
-        """How many pieces of work run in this process."""
-        return self._runs.count
+    def subjects(self) -> Set[str]:
+        """What is worked on in this process."""
+        return self._runs.subjects
 
     async def run(self, subject: str) -> str:
         """Is the workflow. Returns the packed error, or nothing."""

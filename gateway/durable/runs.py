@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Set
 from typing import Any
 
 from dbos import error as dbos_error
@@ -11,6 +11,7 @@ from dbos import error as dbos_error
 from gateway.durable.peers import Peers
 from gateway.durable.records import subject_of
 from gateway.durable.state import State, pack, unpack
+from gateway.durable.watch import Watch
 from servicekit.errors import ServiceError
 
 _LOST = (dbos_error.DBOSWorkflowConflictIDError, dbos_error.DBOSWorkflowCancelledError)
@@ -22,10 +23,14 @@ class Runs:
     """Runs the handler, never twice at once for one subject."""
 
     def __init__(
-        self, handler: Handler, peers: Peers, done: Callable[[str, asyncio.Task[Any]], None]
+        self,
+        handler: Handler,
+        peers: Peers,
+        done: Callable[[str, asyncio.Task[Any]], None],
+        watch: Watch,
     ) -> None:
         """`done` is called with each subject that is done, and with the task that still says so."""
-        self._handler, self._peers, self._done = handler, peers, done
+        self._handler, self._peers, self._done, self._watch = handler, peers, done, watch
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._may_begin = False
         # By subject, with the run: known here even if the database had no room to write it down.
@@ -48,6 +53,8 @@ class Runs:
             cancelled = isinstance(error, dbos_error.DBOSWorkflowCancelledError)
             why = "it was cancelled" if cancelled else "another gateway has taken it over"
             _log.warning("the work on %s ends here and writes nothing further: %s", subject, why)
+            if cancelled:
+                self._watch.ended("CANCELLED")
             # DBOS would wait for what another makes of it.
             raise asyncio.CancelledError from None
         except Exception as error:
@@ -55,6 +62,7 @@ class Runs:
         finally:
             if self._tasks.get(run_id) is task:
                 del self._tasks[run_id]
+        self._watch.ended("DONE")
         self._done(subject, task)
         return ""
 
@@ -65,14 +73,15 @@ class Runs:
             _log.error("%s failed", subject, exc_info=error)
         if not self._peers.holds():  # Then it is not the work that failed.
             raise asyncio.CancelledError
+        self._watch.ended(error.reason if isinstance(error, ServiceError) else "INTERNAL")
         packed = pack(error)
         self._failed[subject] = run_id, State("failed", unpack(packed), time.time())
         return packed
 
     @property
-    def count(self) -> int:
-        """How many have not ended."""
-        return len(self._tasks)
+    def subjects(self) -> Set[str]:
+        """What is worked on here."""
+        return {subject_of(run_id) for run_id in list(self._tasks)}
 
     def are_of(self, subject: str) -> bool:
         """Says whether the subject is worked on here."""

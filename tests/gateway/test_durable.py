@@ -38,7 +38,7 @@ def is_in(found, status):
 
 def has(found, count):
     async def holds():
-        return found.running_count == count
+        return len(found.subjects) == count
 
     return holds
 
@@ -81,7 +81,7 @@ async def test_unfinished_work_is_counted_also_after_a_new_start(tmp_path):
         await go.wait()
 
     async with launched(tmp_path, waits) as found:
-        assert found.running_count == 0
+        assert len(found.subjects) == 0
         await found.start(SUBJECT)
         await until(has(found, 1))
     async with launched(tmp_path, waits) as found:

@@ -65,7 +65,7 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     )
 }
 # What clusters learn of from others, and the schemas of Kubernetes do not know.
-FOREIGN = ("PodMonitor", "ScaledObject")
+FOREIGN = ("PodMonitor", "PrometheusRule", "ScaledObject")
 OVERLAYS = tuple(sorted(path.name for path in (K8S / "overlays").iterdir()))
 RENDERINGS = (*OVERLAYS, *COMBINATIONS)
 

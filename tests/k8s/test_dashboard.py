@@ -5,7 +5,10 @@ import re
 
 import pytest
 
+from gateway.metrics import GatewayMetrics
+from generator.service import GeneratorService
 from servicekit.places import SERVICES
+from servicekit.storage import MemoryStore
 from servicekit.telemetry import Metrics
 from servicekit.workload import metrics_of
 from tests.k8s.rendered import K8S, RENDERINGS, named, render
@@ -13,6 +16,8 @@ from tests.k8s.rendered import K8S, RENDERINGS, named, render
 DASHBOARD = json.loads((K8S / "components/monitoring/dashboard.json").read_text())
 # Those that tell of their workload; see tests/e2e/test_metrics.py.
 WORKING = ("gateway", "captioner", "generator", "retriever")
+# Where there is a GPU; see servicekit/telemetry.py.
+GPU = ("variegate_gpu_memory_used_bytes", "variegate_gpu_memory_bytes")
 
 
 def exported():
@@ -22,10 +27,24 @@ def exported():
         metrics = Metrics(service)
         metrics.calls.labels("/method", "OK").inc()
         metrics.seconds.labels("/method").observe(1)
+        metrics.failures.labels("REASON").inc()
         for family in metrics.registry.collect():
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
-    return found
+    for collector in own_collectors():
+        for family in collector.collect():
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+    return found | {name: {"gpu"} for name in GPU}
+
+
+def own_collectors():
+    """What services tell besides, after something of each kind has happened."""
+    gateway, generator = GatewayMetrics(), GeneratorService(MemoryStore(), 0)
+    gateway.decided("ACCEPTED")
+    gateway.ended("DONE")
+    generator.images.labels("made").inc()
+    return [*gateway.collectors(lambda: 0.0), generator.images]
 
 
 def expressions():
@@ -48,8 +67,10 @@ def test_every_label_is_one_of_its_metric_or_of_where_prometheus_found_it():
         for name, labels in re.findall(r"(variegate_\w+){([^}]*)}", text):
             for label in re.findall(r"(\w+)[!=]", labels):
                 assert label in known[name] | {"namespace", "pod"}
-        for group in re.findall(r"by \((\w+)\)", text):
-            assert group in {"pod", "le", "code"}
+        for groups in re.findall(r"by \(([\w, ]+)\)", text):
+            assert set(groups.split(", ")) <= {
+                "pod", "le", "code", "method", "outcome", "reason", "gpu", "gpu_uuid"
+            }  # fmt: skip
 
 
 def test_all_that_services_tell_of_their_work_is_shown():
