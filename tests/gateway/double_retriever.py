@@ -30,7 +30,8 @@ class Retriever(
             row["sha256"] = hashlib.sha256(row["image"]["bytes"]).hexdigest()
             row["uri"] = to_uri(f"images/{row['sha256'][:2]}/{row['sha256']}.jpg")
             self.store.put(to_key(row["uri"]), row["image"]["bytes"])
-        document = json.dumps({"pool_uri": request.pool_uri}).encode()
+        uris = [row["uri"] for row in self.pool]  # As the real one's metadata have them.
+        document = json.dumps({"pool_uri": request.pool_uri, "uris": uris}).encode()
         self.store.put(f"indexes/{request.index_id}/index.json", document)
         index = retriever_pb2.Index(
             name=f"indexes/{request.index_id}",

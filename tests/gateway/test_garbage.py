@@ -221,7 +221,7 @@ def test_uris_in_messages_end_where_their_texts_do():
     from variegate.trainer.v1 import trainer_pb2 as pb
 
     run = pb.TrainingRun(synthetic_manifest_uri="store:synthetic/a.parquet", batch_size=50)
-    request = pb.CreateTrainingRunRequest(training_run=run, planned_image_count=48)
+    request = pb.CreateTrainingRunRequest(training_run=run, training_run_id="r0")
     for found in (run, request):
         data = io.BytesIO(found.SerializeToString())
         assert "synthetic/a.parquet" in set(references(data, "call.pb"))

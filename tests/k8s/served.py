@@ -71,6 +71,7 @@ async def _start(stack, folder, ports):
             )
             servers[name] = server = await _serving(stack, service, name in _LOADED)
         http, thread = start_http_server(0, "127.0.0.1", registry=server.metrics.registry)
+        stack.callback(http.server_close)
         stack.callback(thread.join)
         stack.callback(http.shutdown)
         ports[name] = http.server_port

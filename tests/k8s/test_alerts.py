@@ -71,6 +71,7 @@ def queries():
         yield rule["alert"], rule["expr"]
 
 
+@pytest.mark.slow
 def test_every_query_works_on_the_metrics_of_services_that_have_worked(tmp_path, monkeypatch):
     """What a panel shows is there, and so is every series that an alert looks at."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -8,6 +8,7 @@ by the manifests that come of it before the work's own notes are deleted; so tho
 
 import io
 from collections.abc import Iterator
+from typing import IO, cast
 
 from gateway.cli.garbage.ledger import UNKNOWN, Ledger
 from gateway.cli.references import damaged, is_document, references
@@ -80,7 +81,7 @@ def _read_on(store: ObjectStore, ledger: Ledger) -> None:
 def _references(store: ObjectStore, key: str) -> Iterator[str]:
     try:
         file = ObjectFile(store, key) if key.endswith(".parquet") else io.BytesIO(store.get(key))
-        yield from references(file, key)
+        yield from references(cast(IO[bytes], file), key)
     except ValueError as error:  # pyarrow's errors are such, too
         raise damaged(f"{key} in the store") from error
 
