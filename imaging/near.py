@@ -42,6 +42,23 @@ class NearIndex:
             self._index()
         return self._count - 1
 
+    def add_all(self, values: Hashes) -> None:
+        """Adds uint64 [n], as `add` does one after the other."""
+        room = len(self._hashes)
+        while room < self._count + len(values):
+            room *= 2
+        if room > len(self._hashes):
+            self._hashes = np.concatenate(
+                [self._hashes, np.zeros(room - len(self._hashes), np.uint64)]
+            )
+        while len(values):
+            some = values[: _SCANNED - (self._count - self._indexed)]
+            self._hashes[self._count : self._count + len(some)] = some
+            self._count += len(some)
+            if self._count - self._indexed == _SCANNED:
+                self._index()
+            values = values[len(some) :]
+
     def find(self, value: int, distance: int) -> NDArray[np.int64]:
         """Returns the positions of the hashes within `distance` bits, 0 to 64, ascending."""
         parts = [start + index.find_one(value, distance) for start, index in self._indexes]

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,8 +36,10 @@ def to_bytes(pictures: Sequence[Mapping[str, Any]], metadata: Mapping[bytes, byt
 def remember(data: bytes, seen: Seen) -> Mapping[bytes, bytes]:
     """Adds what was written to the pictures that were seen; returns the metadata."""
     table = pq.read_table(io.BytesIO(data))
-    for picture in zip(*(one.to_pylist() for one in table.columns), strict=True):
-        seen.remember(*picture)
+    names, ids, pixels, hashes = table.columns
+    seen.remember(
+        names.to_numpy(), ids.to_pylist(), pixels.to_pylist(), hashes.to_numpy().astype(np.uint64)
+    )
     return table.schema.metadata or {}
 
 

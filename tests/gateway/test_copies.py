@@ -1,11 +1,13 @@
 """Copies among an augmentation's own images: found as by a scan of all that were accepted."""
 
+import hashlib
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.augment.outcomes import Outcome
-from gateway.augment.seen import NEAR_BITS, Seen
+from gateway.augment.seen import NEAR_BITS, Seen, _Digests
 from gateway.digests import digest
 
 
@@ -58,3 +60,40 @@ def test_the_same_copies_are_found_as_by_a_scan_among_thousands():
             value ^= 1 << int(bit)
         pictures.append(("cat", number, value))
     compare(pictures)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 999), hashes), max_size=60),
+    st.integers(1, 30),
+)
+def test_pictures_remembered_together_are_found_like_those_remembered_one_by_one(pictures, size):
+    one_by_one, together, accepted = Seen(), Seen(), []
+    for number, (class_name, pixels, value) in enumerate(pictures):
+        one = Outcome(
+            digest("item", number), pixel_sha256=digest(pixels, length=64), perceptual_hash=value
+        )
+        if not one_by_one.copy_of(class_name, one):
+            accepted.append((class_name, one))
+    for first in range(0, len(accepted), size):
+        names, some = zip(*accepted[first : first + size], strict=True)
+        together.remember(
+            np.array(names, object),
+            [one.item_id for one in some],
+            [one.pixel_sha256 for one in some],
+            np.array([one.perceptual_hash for one in some], np.uint64),
+        )
+    for class_name, pixels, value in pictures:
+        one = Outcome("", pixel_sha256=digest(pixels, length=64), perceptual_hash=value)
+        assert together.copy_of(class_name, one) == one_by_one.copy_of(class_name, one) != ""
+
+
+def test_thousands_of_digests_are_found_where_they_were_put():
+    digests = [hashlib.sha256(b"%d" % number).digest()[:16] for number in range(20_000)]
+    # Many that meet in the same slots.
+    digests += [bytes(7) + bytes([number % 3]) + digests[number][8:] for number in range(300)]
+    kept = _Digests()
+    for first in range(0, len(digests), 700):
+        assert kept.add_all(b"".join(digests[first : first + 700])) == first
+    assert [kept.find(one) for one in digests] == list(range(len(digests)))
+    assert kept.find(bytes(16)) == -1

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 from google.longrunning import operations_pb2
 
@@ -148,9 +149,11 @@ async def test_the_database_holds_no_more_for_many_images_than_for_few(tmp_path)
 def test_a_picture_that_was_seen_takes_a_few_bytes_and_no_object():
     def remember(count):
         seen = Seen()
-        for number in range(count):
-            digest = hashlib.sha256(b"%d" % number).hexdigest()
-            seen.remember("cat", digest[:32], digest, number)
+        for first in range(0, count, 100):
+            some = range(first, first + 100)
+            digests = [hashlib.sha256(b"%d" % number).hexdigest() for number in some]
+            names, ids = np.full(100, "cat", object), [digest[:32] for digest in digests]
+            seen.remember(names, ids, digests, np.array(some, np.uint64))
         return seen
 
     tracemalloc.start()

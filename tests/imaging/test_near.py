@@ -78,7 +78,11 @@ def test_a_growing_index_finds_what_was_added_so_far(seed: int, count: int, dist
                 expected = scan(hashes[:row], hashes[row : row + 1], distance).positions
                 assert index.find(int(value), distance).tolist() == expected.tolist()
             assert index.add(int(value)) == row
-        assert len(index) == count
+        together = NearIndex()
+        for first in range(0, count, 45):
+            together.add_all(hashes[first : first + 45])
+        assert len(index) == len(together) == count
+        assert same(index.find_all(hashes[:9], 12), together.find_all(hashes[:9], 12))
         assert same(index.find_all(hashes[:9], distance), scan(hashes, hashes[:9], distance))
     finally:
         near._SCANNED = before
