@@ -36,10 +36,8 @@ def to_bytes(pictures: Sequence[Mapping[str, Any]], metadata: Mapping[bytes, byt
 def remember(data: bytes, seen: Seen) -> Mapping[bytes, bytes]:
     """Adds what was written to the pictures that were seen; returns the metadata."""
     table = pq.read_table(io.BytesIO(data))
-    names, ids, pixels, hashes = table.columns
-    seen.remember(
-        names.to_numpy(), ids.to_pylist(), pixels.to_pylist(), hashes.to_numpy().astype(np.uint64)
-    )
+    names, ids, pixels, hashes = (column.to_numpy() for column in table.columns)
+    seen.remember(names, ids, pixels, hashes.astype(np.uint64))
     return table.schema.metadata or {}
 
 

@@ -3,7 +3,7 @@
 import itertools
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,8 @@ class Seen:
     def remember(
         self,
         class_names: NDArray[np.object_],
-        item_ids: Sequence[str],
-        pixel_sha256s: Sequence[str],
+        item_ids: Iterable[str],
+        pixel_sha256s: Iterable[str],
         hashes: NDArray[np.uint64],
     ) -> None:
         """Adds pictures that are known to repeat none, column by column; fast for thousands."""
