@@ -28,13 +28,15 @@ pc: Any = pyarrow.compute
 Column = Any
 
 Rows = NDArray[np.int64]
+_NO_ROWS: Rows = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class Selection:
     """The images of one run. Labels are places in `class_names`.
 
-    `train_rows` and `test_rows` are the places of `train` and `test` in the dataset's manifest.
+    `train_rows`, `test_rows` and `validation_rows` are the places of `train`, `test` and
+    `validation` in the dataset's manifest; a run without validation has none of the last.
     """
 
     class_names: tuple[str, ...]
@@ -43,6 +45,8 @@ class Selection:
     synthetic: Images
     train_rows: Rows
     test_rows: Rows
+    validation: Images
+    validation_rows: Rows
 
     @property
     def training_ids(self) -> Column:
@@ -63,10 +67,12 @@ def select(
     field: str = "training_run",
     *,
     needs_test: bool = True,
+    validates: bool = False,
 ) -> Selection:
     """Chooses a run's images and refuses those that break the rules above.
 
-    `field` is what the request calls the run.
+    `field` is what the request calls the run. One that `validates` is given the images of the split
+    "validation", to choose by.
 
     Everything that the manifests alone can tell is checked here; equal pixels are checked by
     `check_pixels`. Raises InvalidArgument for unknown ids and Precondition for the rest.
@@ -81,12 +87,25 @@ def select(
             subject=f"{field}.manifest_uri",
             reason="SPLIT_EMPTY",
         )
-    train, test = images.take(pa.array(train_rows)), images.take(pa.array(test_rows))
-    selection = Selection(_classes(images), train, test, synthetic, train_rows, test_rows)
+    validation_rows = _validation_rows(images, field) if validates else _NO_ROWS
+    train, test, validation = (
+        images.take(pa.array(rows)) for rows in (train_rows, test_rows, validation_rows)
+    )
+    selection = Selection(
+        _classes(images),
+        train,
+        test,
+        synthetic,
+        train_rows,
+        test_rows,
+        validation,
+        validation_rows,
+    )
     _check_labels(selection)
     _check_parents(selection)
     used = _joined(train, synthetic, "sha256")
-    _refuse_test_images(selection, test, test.column("sha256"), used)
+    for split, kept in (("test", test), ("validation", validation)):
+        _refuse_twins(selection, split, kept, kept.column("sha256"), used)
     return selection
 
 
@@ -103,19 +122,23 @@ def check_test_set(selection: Selection, name: str, images: Images) -> None:
             reason="UNKNOWN_CLASS" if unknown else "TEST_SET_EMPTY",
         )
     used = _joined(selection.train, selection.synthetic, "sha256")
-    _refuse_test_images(selection, images, images.column("sha256"), used)
+    _refuse_twins(selection, "test", images, images.column("sha256"), used)
 
 
 def check_pixels(
-    selection: Selection, train: Column, synthetic: Column, tests: Sequence[tuple[Images, Column]]
+    selection: Selection,
+    train: Column,
+    synthetic: Column,
+    kept: Sequence[tuple[str, Images, Column]],
 ) -> None:
-    """Refuses training images with the very pixels of a test image, whatever their file.
+    """Refuses training images with the very pixels of an image that is kept from training.
 
-    The columns are pixel digests, in the order of the selection; `tests` are the test images and
-    those of further test sets, each with their digests. Raises Precondition.
+    The columns are pixel digests, in the order of the selection; `kept` are the images to test with
+    and those of further test sets ("test"), and those to choose by ("validation"), each with their
+    digests. Raises Precondition.
     """
-    for images, digests in tests:
-        _refuse_test_images(selection, images, digests, pa.chunked_array([train, synthetic]))
+    for split, images, digests in kept:
+        _refuse_twins(selection, split, images, digests, pa.chunked_array([train, synthetic]))
 
 
 def check_learned(selection: Selection, tuning: str, learned_from: Column) -> None:
@@ -139,6 +162,18 @@ def _rows_of(images: Images, split: str) -> Rows:
     return np.flatnonzero(pc.equal(images.column("split"), split).to_numpy())
 
 
+def _validation_rows(images: Images, field: str) -> Rows:
+    rows = _rows_of(images, "validation")
+    if not len(rows):
+        raise Precondition(
+            "the dataset has no image of the split 'validation'; import it again with a "
+            "validation_fraction, or leave validation out",
+            subject=f"{field}.manifest_uri",
+            reason="SPLIT_EMPTY",
+        )
+    return rows
+
+
 def _training_rows(images: Images, wanted: Sequence[str], field: str) -> Rows:
     if not wanted:
         return _rows_of(images, "train")
@@ -153,13 +188,15 @@ def _training_rows(images: Images, wanted: Sequence[str], field: str) -> Rows:
             field=f"{field}.train_item_ids",
         )
     splits = images.column("split").take(found)
-    foreign = ids.filter(pc.not_equal(splits, "train")).to_pylist()
-    if foreign:
+    outside = pc.not_equal(splits, "train")
+    if foreign := ids.filter(outside).to_pylist():
+        found = sorted(splits.filter(outside).unique().to_pylist())
         raise Precondition(
-            f"train_item_ids names {len(foreign)} images of the test split: {_names(foreign)}; "
+            f"train_item_ids names {len(foreign)} images of the {' and the '.join(found)} split: "
+            f"{_names(foreign)}; "
             "train on images of the split 'train' only",
             subject=foreign[0],
-            reason="TEST_IMAGE_IN_TRAINING",
+            reason=f"{found[0].upper()}_IMAGE_IN_TRAINING",
         )
     return np.asarray(found.to_numpy(), np.int64)
 
@@ -206,19 +243,21 @@ def _check_parents(selection: Selection) -> None:
         )
 
 
-def _refuse_test_images(selection: Selection, test: Images, digests: Column, used: Column) -> None:
-    """`digests` are those of the test images, `used` those of all training images."""
+def _refuse_twins(
+    selection: Selection, split: str, kept: Images, digests: Column, used: Column
+) -> None:
+    """`digests` are those of the images `kept` for a split, `used` those of all training images."""
     twins = pc.index_in(used, value_set=digests)
     mask = twins.is_valid()
     ids = selection.training_ids.filter(mask).to_pylist()
     if ids:
-        tests = test.column("item_id").take(twins.filter(mask)).to_pylist()
-        pairs = zip(ids, tests, strict=True)
-        named = _names([f"{item_id} = test image {test_id}" for item_id, test_id in pairs])
+        others = kept.column("item_id").take(twins.filter(mask)).to_pylist()
+        pairs = zip(ids, others, strict=True)
+        named = _names([f"{item_id} = {split} image {other}" for item_id, other in pairs])
         raise Precondition(
-            f"{len(ids)} training images are test images: {named}; remove them from one side",
+            f"{len(ids)} training images are {split} images: {named}; remove them from one side",
             subject=ids[0],
-            reason="TEST_IMAGE_IN_TRAINING",
+            reason=f"{split.upper()}_IMAGE_IN_TRAINING",
         )
 
 

@@ -24,8 +24,9 @@ _SHARED: list[tuple[str, pa.DataType]] = [
     ("sha256", pa.string()),
     ("source", pa.string()),
 ]
-# `split` is "train" or "test" and `sha256` that of the file. `source` is the place where an image
-# came from, and `width` and `height` are in pixels: "" and 0 where the manifest does not tell.
+# `split` is "train", "test" or "validation" and `sha256` that of the file. `source` is the place
+# where an image came from, and `width` and `height` are in pixels: "" and 0 where the manifest does
+# not tell.
 _OF_DATASETS: list[tuple[str, pa.DataType]] = [
     ("split", pa.string()),
     ("width", pa.int64()),

@@ -131,6 +131,7 @@ class RunRequest(JobRequest):
     test_sets: tuple[TestSet, ...] = ()
     initial_weights_uri: str = ""
     freeze: bool = False
+    validation: bool = False
     search: SearchSizes = field(default_factory=SearchSizes)
     """How much is searched for a policy; `found_policy` is the name of that search, "" for none."""
     found_policy: str = ""
@@ -201,11 +202,15 @@ class RunResult(JobResult, Scores):
     policy_uri: str = ""
     policy_digest: str = ""
     """Of a policy that was searched for: the SHA-256 of the file at `policy_uri`."""
+    validation: TestSetScores | None = None
+    """Scores on the images to choose by; None without any."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         sets = tuple(TestSetScores(**_scores(one)) for one in values.get("test_sets", ()))
-        return cls(**_scores(values) | {"test_sets": sets})
+        kept = values.get("validation")
+        validation = TestSetScores(**_scores(kept)) if kept else None
+        return cls(**_scores(values) | {"test_sets": sets, "validation": validation})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from gateway.api.prompt_messages import (
     recognition_to_pb,
 )
 from gateway.api.study_messages import study_to_pb
+from gateway.api.subset_messages import subset_from_pb, subset_to_pb
 from gateway.methods.base import Composed, Method
 
 Resource = res.Dataset | res.Augmentation | res.Study
@@ -49,7 +50,6 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
         source=pb.DatasetSource(
             train_uri=dataset.source.train_uri,
             test_uri=dataset.source.test_uri,
-            shots=dataset.source.shots,
             display_names=dict(dataset.source.display_names),
             image_column=dataset.source.image_column,
             label_column=dataset.source.label_column,
@@ -61,6 +61,7 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
         digest=dataset.digest,
         warnings=dataset.warnings,
     )
+    subset_to_pb(dataset.source.subset, message.source)
     for one in dataset.classes:
         message.classes.add(
             class_name=one.class_name,
@@ -68,6 +69,8 @@ def _dataset_to_pb(dataset: res.Dataset) -> pb.Dataset:
             train_count=one.train_count,
             test_count=one.test_count,
             display_name=one.display_name,
+            validation_count=one.validation_count,
+            available_count=one.available_count,
         )
     message.rejected_files.extend(pb.RejectedFile(**vars(file)) for file in dataset.rejected_files)
     for reason, count in dataset.rejected_counts:
@@ -80,7 +83,7 @@ def source_from_pb(source: pb.DatasetSource) -> res.DatasetSource:
     return res.DatasetSource(
         source.train_uri,
         source.test_uri,
-        source.shots,
+        subset_from_pb(source),
         dict(source.display_names),
         image_column=source.image_column,
         label_column=source.label_column,
@@ -98,7 +101,15 @@ def dataset_from_pb(message: pb.Dataset) -> res.Dataset:
         manifest_uri=message.manifest_uri,
         digest=message.digest,
         classes=tuple(
-            res.DatasetClass(c.class_name, c.label, c.train_count, c.test_count, c.display_name)
+            res.DatasetClass(
+                c.class_name,
+                c.label,
+                c.train_count,
+                c.test_count,
+                c.display_name,
+                c.validation_count,
+                c.available_count,
+            )
             for c in message.classes
         ),
         rejected_files=tuple(

@@ -9,12 +9,13 @@ from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
 from gateway.augment.senses import SenseChoice
 from gateway.datasets.display_names import readable
+from gateway.datasets.protocols import WHOLE, Subset
 from gateway.export.results import StudyFailure
 
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Where the images of a dataset are, and how to read them. `shots` of 0 means all of them.
+    """Where the images of a dataset are, how to read them, and which of them are used.
 
     `display_names` are what people chose to call classes in texts, by class. Other meanings as in
     variegate.gateway.v1.DatasetSource; without `finds_layout` the first folders are the classes.
@@ -22,7 +23,7 @@ class DatasetSource:
 
     train_uri: str
     test_uri: str = ""
-    shots: int = 0
+    subset: Subset = WHOLE
     display_names: Mapping[str, str] = field(default_factory=dict)
     image_column: str = ""
     label_column: str = ""
@@ -33,13 +34,19 @@ class DatasetSource:
 
 @dataclass(frozen=True)
 class DatasetClass:
-    """One class of a dataset. `display_name` is what texts call it."""
+    """One class of a dataset. `display_name` is what texts call it.
+
+    `available_count` are the training images that the declared subset was drawn from, 0 if that is
+    not known.
+    """
 
     class_name: str
     label: int
     train_count: int
     test_count: int
     display_name: str = ""
+    validation_count: int = 0
+    available_count: int = 0
 
     @property
     def called(self) -> str:
@@ -60,6 +67,11 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     # (reason, number of files), of all that were left out
     rejected_counts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def has_validation(self) -> bool:
+        """Says whether some images are kept to choose by."""
+        return any(one.validation_count for one in self.classes)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,16 @@ def amount_of(per_class: str | None, fill_to: str | None) -> Amount:
     return Amount(each, counts, fill_up=fill_to is not None)
 
 
+def read_counts(option: str, file: str, least: int = 1) -> dict[str, int]:
+    """The number of each class in a file with a line such as 'cat = 50' per class.
+
+    Raises CliError for a file that cannot be read, and for what is no number.
+    """
+    pairs = read_names(file).items()
+    remedy = _FORMS if not least else "Write a line such as 'cat = 50' per class."
+    return {name: _number(option, number, name, least, remedy) for name, number in pairs}
+
+
 def check_choice(make: float, keep: str) -> None:
     """Raises CliError unless both or neither of --make and --keep are given."""
     why = ""
@@ -60,14 +70,13 @@ def check_choice(make: float, keep: str) -> None:
 def _read(option: str, text: str) -> tuple[int | None, dict[str, int]]:
     parts = inputs.names(text)
     if len(parts) == 1 and "=" not in text and not _is_number(text) and Path(text).exists():
-        pairs = read_names(text).items()
-        return None, {name: _number(option, number, name) for name, number in pairs}
+        return None, read_counts(option, text, least=0)
     each: int | None = None
     counts: dict[str, int] = {}
     for part in parts:
         name, has_name, number = part.rpartition("=")
         if has_name:
-            counts[name.strip()] = _number(option, number, name.strip())
+            counts[name.strip()] = _number(option, number, name.strip(), 0)
         else:
             each = _number(option, part, "")
     if each is None and not any(counts.values()):
@@ -75,14 +84,14 @@ def _read(option: str, text: str) -> tuple[int | None, dict[str, int]]:
     return each, counts
 
 
-def _number(option: str, text: str, name: str) -> int:
-    text, least = text.strip(), 0 if name else 1
+def _number(option: str, text: str, name: str, least: int = 1, remedy: str = _FORMS) -> int:
+    text = text.strip()
     number = int(text) if _is_number(text) else -1
     if least <= number <= _MOST:
         return number
     span = f"number in [{least}, {_MOST}]"
     what = f"{text!r} of {name!r} is no {span}" if name else f"{text!r} is no {span} and no file"
-    raise CliError(f"{option}: {what}.", remedy=_FORMS)
+    raise CliError(f"{option}: {what}.", remedy=remedy)
 
 
 def _is_number(text: str) -> bool:

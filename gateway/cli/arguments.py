@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.cli import inputs
 from gateway.cli.initial_weights import RANDOM, Weights
+from gateway.cli.subset import Subset
 from gateway.cli.test_sets import TestSets
 
 
@@ -16,7 +17,7 @@ class AugmentArguments:
 
     source: str
     test: str | None
-    shots: int
+    subset: Subset
     method: str
     per_class: int
     seed: int
@@ -120,7 +121,7 @@ class TrainArguments:
     synthetic: tuple[Path, ...]
     strategy: str
     seeds: int
-    shots: int
+    subset: Subset
     training: TrainingRecipe
     compare: bool
     refuse_leaks: bool = False
@@ -160,7 +161,7 @@ class StudyArguments:
     source: str
     test: str
     pool: str | None
-    shots: int
+    subset: Subset
     methods: tuple[tuple[str, dict[str, str]], ...]
     strategies: tuple[str, ...]
     per_class: tuple[int, ...]

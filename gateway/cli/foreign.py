@@ -43,7 +43,7 @@ async def import_foreign(
     manifests = {}
     for place in places:
         if is_foreign(place):
-            dataset = await import_images(session, str(place), None, 0, reading=reading)
+            dataset = await import_images(session, str(place), None, reading=reading)
             manifests[place] = dataset.manifest_uri
             session.view.say(
                 f"{place} was not made by variegate: it has no lineage, so nobody can tell what "

@@ -13,6 +13,7 @@ from datafiles.packed import MARK_BYTES, packing_of
 from datafiles.places.opening import open_regular, special_kind
 from datafiles.suffixes import is_text_table
 from gateway.cli.failures import CliError
+from gateway.cli.subset import WHOLE, Subset
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _FILES = {".parquet", ".tar"}
@@ -116,21 +117,23 @@ def local_paths(*texts: str | None) -> list[Path | None]:
 def dataset_id(
     train: str,
     test: str | None,
-    shots: int,
+    subset: Subset = WHOLE,
     display_names: Mapping[str, str] | None = None,
     refuse_leaks: bool = False,
     reading: Reading = USUAL,
 ) -> str:
     """An id that changes when the files do: of places, names, sizes and times of change.
 
-    What texts call the classes belongs to it, and whether leaks were refused.
+    Which images are used belongs to it, what texts call the classes, and whether leaks were
+    refused.
     """
     parts = [list(_listing(text)) for text in (train, test) if text]
     path = local_path(train) or Path(train.removeprefix("store:"))
     given: list[object] = [dict(display_names)] if display_names else []
     given += ["no leaks"] if refuse_leaks else []
     given += [] if reading == USUAL else [reading]
-    return named_digest(path.stem, [parts, shots, *given])
+    given += [] if subset.is_short else [subset]
+    return named_digest(path.stem, [parts, subset.shots, *given])
 
 
 def run_id(name: str, args: Mapping[str, object]) -> str:
@@ -146,6 +149,8 @@ def run_id(name: str, args: Mapping[str, object]) -> str:
         places["synthetic"] = [entry for folder in folders for entry in _listing(str(folder))]
     if isinstance(tests := args.get("test_sets"), tuple):
         places["test_sets"] = [[name, *_listing(place)] for name, place in tests]
+    if isinstance(subset := args.get("subset"), Subset):
+        args = {key: value for key, value in args.items() if key != "subset"} | subset.named()
     return named_digest(name, {**args, **places})
 
 

@@ -72,15 +72,6 @@ FollowLinks = Annotated[
         "what lies below its --import-root.",
     ),
 ]
-Shots = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        min=0,
-        max=1_000_000,
-        help="Use only N training images per class; 0 means all.",
-    ),
-]
 RefuseLeaks = Annotated[
     bool,
     typer.Option(

@@ -15,6 +15,7 @@ from gateway.cli.failures import CliError
 from gateway.cli.progress import clock
 from gateway.cli.session import Session
 from gateway.cli.steps import left_out_count
+from gateway.cli.subset import drawn
 from gateway.cli.training import machines
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def lines(dataset: pb.Dataset, plan: RunPlan) -> list[str]:
     left = left_out_count(dataset)
     text = f"plan     {len(classes)} classes, {train:,} images to start from"
     text += f", {test:,} to test with" if test else ""
+    kept = sum(one.validation_count for one in classes)
+    text += f", {kept:,} to choose by" if kept else ""
     found = [text + (f", {left:,} file{'s'[: left != 1]} left out" if left else "")]
     for name, one in plan.estimates.items():
         found.append(f"         {_made(name, one, plan.times)}")
@@ -222,15 +225,16 @@ def outcome(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> CommandResu
         for line in text:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    return CommandResult(_document(plan, room), render)
+    return CommandResult(_document(dataset, plan, room), render)
 
 
-def _document(plan: RunPlan, room: list[Disk]) -> dict[str, Any]:
+def _document(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> dict[str, Any]:
     """The plan for --json."""
     fields = ("image_count", "made_count", "call_count", "model", "model_digest", "width")
     more = ("height", "step_count", "images_per_second", "measured_count", "rejected_share")
     seconds, trained = plan.seconds, plan.training_seconds
     return {
+        "subset": drawn(dataset),
         "augmentations": [
             {"method": name, "times": plan.times}
             | {field: getattr(one, field) for field in (*fields, *more)}

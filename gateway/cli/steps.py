@@ -19,6 +19,7 @@ from gateway.cli.inputs import (
 from gateway.cli.naming import names_line
 from gateway.cli.outputs import is_output
 from gateway.cli.session import Session
+from gateway.cli.subset import WHOLE, Subset, drawn, drawn_line
 
 _LAYOUTS = {"auto": pb.FOLDER_LAYOUT_UNSPECIFIED, "classes": pb.FOLDER_LAYOUT_CLASSES}
 _UNREACHED = {
@@ -36,7 +37,7 @@ async def import_images(
     session: Session,
     train: str,
     test: str | None,
-    shots: int,
+    subset: Subset = WHOLE,
     name: str | None = None,
     display_names: Mapping[str, str] | None = None,
     refuse_leaks: bool = False,
@@ -50,27 +51,28 @@ async def import_images(
     if (folder := local_path(train)) and is_output(folder):
         session.view.say(f"warning: {train} was made by variegate; its images count as real here")
     if train.startswith(DATASET):
-        if test or shots or called or refuse_leaks or reading != USUAL:
+        if test or subset != WHOLE or called or refuse_leaks or reading != USUAL:
             raise CliError(
                 f"{train} was imported already, so how it is read cannot be chosen any more.",
-                remedy="Leave out --test, --shots, --names and the like, or give the folder.",
+                remedy="Leave out --test, --shots, --fraction, --names and the like, or give the "
+                "folder.",
                 reason="DATASET_IMPORTED",
             )
         dataset = await imported(session, train.removeprefix(DATASET))
         _say(session, dataset)
         return dataset
     request = pb.ImportDatasetRequest(
-        dataset_id=name or dataset_id(train, test, shots, called, refuse_leaks, reading),
+        dataset_id=name or dataset_id(train, test, subset, called, refuse_leaks, reading),
         source=pb.DatasetSource(
             train_uri=source_uri(train),
             test_uri=source_uri(test) if test else "",
-            shots=shots,
             display_names=called,
             refuse_leaks=refuse_leaks,
             layout=_LAYOUTS[reading.layout],
             follow_links=reading.follow_links,
             image_column=reading.image_column,
             label_column=reading.label_column,
+            **subset.fields(),
         ),
     )
     operation = await session.call(session.gateway.ImportDataset, request)
@@ -109,6 +111,8 @@ async def _dataset_names(session: Session) -> list[str]:
 
 def _say(session: Session, dataset: pb.Dataset) -> None:
     if line := names_line(dataset):
+        session.view.say(line)
+    if line := drawn_line(dataset):
         session.view.say(line)
     for warning in dataset.warnings:
         session.view.say(f"warning: {warning}")
@@ -183,9 +187,11 @@ def dataset_document(dataset: pb.Dataset) -> dict[str, Any]:
                 "label": entry.label,
                 "train_count": entry.train_count,
                 "test_count": entry.test_count,
+                "validation_count": entry.validation_count,
             }
             for entry in dataset.classes
         ],
+        "subset": drawn(dataset),
         "rejected_files": [
             {"path": file.path, "reason": file.reason, "message": file.message}
             for file in dataset.rejected_files

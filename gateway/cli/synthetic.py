@@ -151,8 +151,8 @@ def _check_origin(held: Holding, known: _Dataset) -> None:
             f"{place} was made from other images: {len(foreign)} of its {len(rows)} images have "
             "parents that are not among these training images.",
             exit_code=3,
-            remedy="Give an output that was made from these images, with the same --shots or "
-            "fewer.",
+            remedy="Give an output that was made from these images, with the same subset "
+            "(--shots, --fraction and the like) or a smaller one.",
             reason="OTHER_DATASET",
         )
 

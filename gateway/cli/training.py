@@ -35,10 +35,14 @@ class Lesson:
     initial_weights_uri: str = ""
     freeze: bool = False
     test_sets: tuple[dict[str, str], ...] = ()
+    validation: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The lesson by name, as ids have it: newer fields count where they are set."""
-        newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze", "test_sets")
+        newer = (
+            "node_count", "gpus_per_node", "initial_weights_uri", "freeze", "test_sets",
+            "validation",
+        )  # fmt: skip
         return {name: value for name, value in vars(self).items() if value or name not in newer}
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from datafiles.places.layout import TEST, TRAIN
+from datafiles.places.layout import TEST, TRAIN, VALIDATION
 from datafiles.places.splits import Part, check_places, find_parts
 from datafiles.rejected import RejectedFile
 from datafiles.samples import Chosen
@@ -17,10 +17,12 @@ from gateway.datasets import leaks, manifest
 from gateway.datasets.inspect import Inspected, inspect
 from gateway.datasets.manifest import DatasetItem
 from gateway.datasets.naming import ClassNames, named
+from gateway.datasets.protocols import Subset
 from gateway.datasets.select import (
+    Drawn,
     Selection,
     assumptions,
-    first_shots,
+    draw,
     once_each,
     without_leaks,
 )
@@ -59,36 +61,42 @@ def import_dataset(
     names = ClassNames()
     tested = TEST in parts
     with leaks.Thumbnails() as thumbnails:
-        known = thumbnails if tested else None
+        known = thumbnails if tested or source.subset.validation_fraction else None
         train = _read_split(parts[TRAIN], TRAIN, source, names, report, known)
         test = Selection()
         if tested:
             test = _read_split(parts[TEST], TEST, source, names, report, known)
         apart = without_leaks(train.kept, test.kept)
-        shots = first_shots(apart.kept, source.shots)
-        near = leaks.near_copies(shots.kept, test.kept, thumbnails, report)
+        drawn = draw(apart.kept, source.subset)
+        near = leaks.near_copies(drawn.labelled, test.kept, thumbnails, report)
+        repeated = leaks.near_copies(drawn.train, drawn.validation, thumbnails, report, VALIDATION)
     if source.refuse_leaks:
-        leaks.refuse(shots.kept, near, exact=len(apart.rejected))
-    shots.warnings.extend(leaks.warnings_of(shots.kept, near))
-    labels = _labels(shots.kept, test.kept)
+        leaks.refuse(drawn.labelled, near, exact=len(apart.rejected))
+    apart.warnings.extend(leaks.warnings_of(drawn.labelled, near))
+    apart.warnings.extend(leaks.validation_warnings_of(drawn.train, repeated))
+    labels = _labels(drawn.train, test.kept)
+    labelled, count = leaks.marked(drawn.labelled, near), len(drawn.train)
+    splits = {TRAIN: labelled[:count], VALIDATION: labelled[count:], TEST: test.kept}
     items = [
-        *_store_split(leaks.marked(shots.kept, near), TRAIN, labels, store, report),
-        *_store_split(test.kept, TEST, labels, store, report),
+        item
+        for split, images in splits.items()
+        for item in _store_split(images, split, labels, store, report)
     ]
     key = f"{dataset.name}/manifest.parquet"
     store.put(key, manifest.write(items), overwrite=True)
-    selections = (train, test, apart, shots)
+    selections = (train, test, apart)
     rejected = sorted((r for one in selections for r in one.rejected), key=lambda r: r.path)
     warnings = [*names.warnings(), *(text for one in selections for text in one.warnings)]
-    warnings += assumptions([*shots.kept, *test.kept])
+    warnings += assumptions([*drawn.labelled, *test.kept])
     if len(rejected) > REPORTED_FILES:
         warnings.append(f"{len(rejected)} files were left out; the first are listed")
-    warnings += _uneven(items, labels, tested=tested)
+    classes = _count(items, labels, drawn)
+    warnings += _uneven(classes, source.subset, tested=tested)
     return replace(
         dataset,
         manifest_uri=to_uri(key),
         digest=manifest.digest_of(items),
-        classes=_count(items, labels),
+        classes=classes,
         rejected_files=tuple(map(_shown, rejected[:REPORTED_FILES])),
         rejected_counts=tuple(sorted(Counter(file.reason for file in rejected).items())),
         warnings=tuple(map(escaped, warnings)),
@@ -192,19 +200,25 @@ def _store_split(
     return items
 
 
-def _count(items: list[DatasetItem], labels: dict[str, int]) -> tuple[DatasetClass, ...]:
-    counts = {(name, split): 0 for name in labels for split in (TRAIN, TEST)}
-    for item in items:
-        counts[item.class_name, item.split] += 1
+def _count(
+    items: list[DatasetItem], labels: dict[str, int], drawn: Drawn
+) -> tuple[DatasetClass, ...]:
+    counts = Counter((item.class_name, item.split) for item in items)
     return tuple(
-        DatasetClass(name, label, counts[name, TRAIN], counts[name, TEST])
+        DatasetClass(
+            name,
+            label,
+            counts[name, TRAIN],
+            counts[name, TEST],
+            validation_count=counts[name, VALIDATION],
+            available_count=drawn.available.get(name, 0),
+        )
         for name, label in labels.items()
     )
 
 
-def _uneven(items: list[DatasetItem], labels: dict[str, int], *, tested: bool) -> list[str]:
+def _uneven(counts: tuple[DatasetClass, ...], subset: Subset, *, tested: bool) -> list[str]:
     warnings = []
-    counts = _count(items, labels)
     for entry in counts:
         if not entry.train_count:
             warnings.append(f"the class {entry.class_name!r} has no training images")
@@ -212,6 +226,9 @@ def _uneven(items: list[DatasetItem], labels: dict[str, int], *, tested: bool) -
             warnings.append(f"the class {entry.class_name!r} has no test images")
     if single := [entry.class_name for entry in counts if entry.train_count == 1]:
         warnings.append(f"classes of one training image: {named(single)}")
+    unseen = [c.class_name for c in counts if c.train_count and not c.validation_count]
+    if subset.validation_fraction and unseen:
+        warnings.append(f"classes without a validation image, for they have one: {named(unseen)}")
     return warnings
 
 

@@ -6,6 +6,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
+from datafiles.places.layout import TEST
 from gateway.datasets.inspect import Inspected
 from imaging.copies import CopyIndex
 from imaging.fingerprint import SIDE, Thumbnail, crop_hashes
@@ -49,8 +50,12 @@ def near_copies(
     test: Sequence[Inspected],
     thumbnails: Thumbnails,
     report: Callable[[str, int, int], None],
+    split: str = TEST,
 ) -> dict[int, Inspected]:
-    """Returns, by the place of a training image, the test image that it nearly copies."""
+    """Returns, by the place of a training image, the test image that it nearly copies.
+
+    `split` is what the images to compare with are called.
+    """
     if not train or not test:
         return {}
     known = thumbnails.of(test)
@@ -59,7 +64,7 @@ def near_copies(
     for start in range(0, len(train), _BLOCK):
         rows = index.find_all(thumbnails.of(train[start : start + _BLOCK]))
         found |= {start + place: test[row] for place, row in enumerate(rows) if row is not None}
-        report("compare train with test", min(start + _BLOCK, len(train)), len(train))
+        report(f"compare train with {split}", min(start + _BLOCK, len(train)), len(train))
     return found
 
 
@@ -82,6 +87,19 @@ def warnings_of(train: Sequence[Inspected], leaks: Mapping[int, Inspected]) -> l
         f"slightly cropped or mirrored), for example {_named(train, leaks)}; they stay in the "
         "dataset, each with a note in its manifest, and make the accuracy look better than it is: "
         "remove them from one side"
+    ]
+
+
+def validation_warnings_of(
+    train: Sequence[Inspected], repeated: Mapping[int, Inspected]
+) -> list[str]:
+    """Returns what people should know of training images that nearly copy validation images."""
+    if not repeated:
+        return []
+    return [
+        f"{len(repeated):,} training images are near copies of validation images, for example "
+        f"{_named(train, repeated)}; choices by these images look better than they are: remove "
+        "copies"
     ]
 
 

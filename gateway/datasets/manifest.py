@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datafiles.places.layout import TRAIN
+from datafiles.places.layout import TEST, TRAIN, VALIDATION
 from gateway.digests import digest
 
+_SPLITS = (TRAIN, TEST, VALIDATION)
 _SCHEMA = pa.schema(
     [  # type: ignore[arg-type]
         pa.field("item_id", pa.string()),
@@ -46,8 +47,8 @@ class DatasetItem:
 
 
 def sort(items: Iterable[DatasetItem]) -> list[DatasetItem]:
-    """Returns the items by split (train first), label and SHA-256."""
-    return sorted(items, key=lambda i: (i.split != TRAIN, i.label, i.sha256))
+    """Returns the items by split (train first, validation last), label and SHA-256."""
+    return sorted(items, key=lambda i: (_SPLITS.index(i.split), i.label, i.sha256))
 
 
 def digest_of(items: Sequence[DatasetItem]) -> str:

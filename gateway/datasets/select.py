@@ -1,11 +1,12 @@
-"""Which good images become a dataset: no copies within a split, none across, k shots a class."""
+"""Which good images become a dataset: no copies within a split, none across, the subset drawn."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from datafiles.rejected import RejectedFile
 from gateway.datasets.inspect import Inspected
+from gateway.datasets.protocols import Subset
 
 
 @dataclass
@@ -59,18 +60,40 @@ def without_leaks(train: Iterable[Inspected], test: Iterable[Inspected]) -> Sele
     return selection
 
 
-def first_shots(images: Iterable[Inspected], shots: int) -> Selection:
-    """Keeps the first `shots` images of each class in order of their SHA-256; 0 keeps all."""
+@dataclass(frozen=True)
+class Drawn:
+    """The declared subset: what is trained on, and what is kept for validation.
+
+    `available` counts, by class, the images that it was drawn from.
+    """
+
+    train: list[Inspected]
+    validation: list[Inspected]
+    available: Mapping[str, int]
+
+    @property
+    def labelled(self) -> list[Inspected]:
+        """All images of the subset."""
+        return [*self.train, *self.validation]
+
+
+def draw(images: Iterable[Inspected], subset: Subset) -> Drawn:
+    """Draws the declared subset, class by class, from the front of the order of its seed.
+
+    The last of what is drawn are kept for validation, so that the training images of a smaller draw
+    are among those of a larger one. Raises InvalidArgument for a class that has too few.
+    """
     by_class: dict[str, list[Inspected]] = defaultdict(list)
     for image in images:
         by_class[image.entry.class_name].append(image)
-    selection = Selection()
-    for name, members in sorted(by_class.items()):
-        members.sort(key=lambda i: i.sha256)
-        selection.kept.extend(members[:shots] if shots else members)
-        if shots and len(members) < shots:
-            selection.warnings.append(f"the class {name!r} has {len(members)} of {shots} shots")
-    return selection
+    available = {name: len(members) for name, members in sorted(by_class.items())}
+    drawn = Drawn([], [], available)
+    for name, count in subset.counts_of(available).items():
+        members = sorted(by_class[name], key=lambda image: subset.place_of(image.sha256))
+        train_count = count - subset.validation_of(count)
+        drawn.train.extend(members[:train_count])
+        drawn.validation.extend(members[train_count:count])
+    return drawn
 
 
 def assumptions(images: Iterable[Inspected]) -> list[str]:

@@ -45,10 +45,10 @@ class System:
         raise AssertionError(done)
 
     async def import_folder(
-        self, folder, test=None, dataset_id="pets", shots=0, display_names=None
+        self, folder, test=None, dataset_id="pets", display_names=None, **source
     ):
         source = pb.DatasetSource(
-            train_uri=f"file://{folder}", shots=shots, display_names=display_names or {}
+            train_uri=f"file://{folder}", display_names=display_names or {}, **source
         )
         if test:
             source.test_uri = f"file://{test}"

@@ -1,6 +1,7 @@
 """Import: everything that a folder of a user may hold."""
 
 import io
+from collections import defaultdict
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +12,17 @@ from PIL import Image
 from gateway.api.resources import Dataset, DatasetSource
 from gateway.datasets import manifest
 from gateway.datasets.importer import import_dataset
+from gateway.datasets.protocols import Subset
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import MemoryStore, to_key
 from tests.gateway.pictures import picture, write_folder
 
 
-def take(train, test=None, *, root, shots=0, store=None, **options):
+def take(train, test=None, *, root, store=None, **options):
     store = store or MemoryStore()
     uris = [str(one) if str(one).startswith(("store:", "file:")) else f"file://{one}"
             for one in (train, test) if one]  # fmt: skip
-    source = DatasetSource(*uris, shots=shots, **options)
+    source = DatasetSource(uris[0], *uris[1:], **options)
     dataset = import_dataset(
         Dataset("datasets/d", source), store=store, roots=(str(root),), report=lambda *_: None
     )
@@ -150,11 +152,44 @@ def test_a_leak_between_the_splits_is_reported_and_the_training_copy_dropped(tmp
 
 def test_shots_are_the_first_of_each_class_by_digest(tmp_path):
     everything = take(write_folder(tmp_path, count=6), root=tmp_path)[1]
-    _dataset, items, _ = take(tmp_path, root=tmp_path, shots=2)
+    dataset, items, _ = take(tmp_path, root=tmp_path, subset=Subset(shots=2))
     for name in ("cat", "dog"):
         digests = sorted(item.sha256 for item in everything if item.class_name == name)
         assert [item.sha256 for item in items if item.class_name == name] == digests[:2]
-    assert "has 6 of 9 shots" in take(tmp_path, root=tmp_path, shots=9)[0].warnings[0]
+    assert [(c.train_count, c.available_count) for c in dataset.classes] == [(2, 6), (2, 6)]
+    with pytest.raises(InvalidArgument, match=r"'cat' has 6 training images.*'dog'") as caught:
+        take(tmp_path, root=tmp_path, subset=Subset(shots=9))
+    assert (caught.value.field, caught.value.reason) == ("source.shots", "SUBSET_TOO_LARGE")
+
+
+def test_validation_is_a_split_of_its_own_and_decides_over_the_digest(tmp_path):
+    train = write_folder(tmp_path / "train", count=6)
+    test = write_folder(tmp_path / "test", tag="test")
+    whole, everything, _ = take(train, test, root=tmp_path)
+    dataset, items, _ = take(
+        train, test, root=tmp_path, subset=Subset(validation_fraction=0.3, seed=1)
+    )
+    assert [(c.train_count, c.validation_count, c.test_count) for c in dataset.classes] == [
+        (4, 2, 3),
+        (4, 2, 3),
+    ]
+    by_split = defaultdict(set)
+    for item in items:
+        by_split[item.split].add(item.sha256)
+    assert by_split["train"] | by_split["validation"] == {
+        item.sha256 for item in everything if item.split == "train"
+    }
+    assert not by_split["validation"] & (by_split["train"] | by_split["test"])
+    other = take(train, test, root=tmp_path, subset=Subset(validation_fraction=0.3, seed=2))[0]
+    assert len({whole.digest, dataset.digest, other.digest}) == 3
+
+
+def test_near_copies_of_validation_images_are_told(tmp_path):
+    folder = write_folder(tmp_path, count=2)
+    for quality in (90, 85, 80, 75):
+        photograph(3, (48, 48)).save(folder / "cat" / f"{quality}.jpg", quality=quality)
+    dataset, *_ = take(folder, root=tmp_path, subset=Subset(validation_fraction=0.5))
+    assert any("near copies of validation images" in text for text in dataset.warnings)
 
 
 def test_one_image_in_a_class_works_and_an_empty_class_is_a_warning(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import io
 
+import grpc
 import pyarrow.parquet as pq
 import pytest
 from google.longrunning import operations_pb2
@@ -69,6 +70,32 @@ async def test_an_id_belongs_to_one_request(system, fails):
     assert (await fails(system.stub.ImportDataset(request, timeout=9))).reason == (
         "DIFFERENT_REQUEST"
     )
+
+
+async def test_shots_are_one_request_in_either_form_and_a_seed_makes_another(system, fails):
+    def asked(name, **fields):
+        source = pb.DatasetSource(train_uri=f"file://{system.folder}", **fields)
+        request = pb.ImportDatasetRequest(dataset_id=name, source=source)
+        return system.stub.ImportDataset(request, timeout=9)
+
+    async def imported(name, **fields):
+        return await system.finish(await asked(name, **fields))
+
+    first = await imported("few", shots=1)
+    again = await imported("few", protocol=pb.SubsetProtocol(shots=1))
+    assert again == first and first.source.shots == 1 and not first.source.HasField("protocol")
+    error = await fails(asked("few", protocol=pb.SubsetProtocol(shots=1, seed=1)))
+    assert error.reason == "DIFFERENT_REQUEST"
+    protocol = pb.SubsetProtocol(fraction=0.4, seed=7)
+    half = await imported("half", protocol=protocol)
+    assert half == await imported("half", protocol=protocol) and half.source.protocol == protocol
+    assert [(c.train_count, c.available_count) for c in half.classes] == [(1, 3), (1, 3)]
+    many = await imported("many", shots=4)
+    assert many.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert "the class 'cat' has 3 training images" in many.error.message
+    error = await fails(asked("bad", protocol=pb.SubsetProtocol(fraction=1.5)))
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.field == "source.protocol.fraction"
 
 
 async def test_lists_are_paged_and_things_that_do_not_exist_are_not_found(system, fails):

@@ -26,11 +26,11 @@ def made(item_id: str = "s0", **values: object) -> dict[str, object]:
     return {"item_id": item_id, **fields, "source": "generated", "parents": ["t0"], **values}
 
 
-def select(items, ids, synthetic):
+def select(items, ids, synthetic, **options):
     # Of more than one chunk, as a file has row groups.
     tables = [pa.Table.from_pylist(part, DATASET) for part in (items[:3], items[3:])]
     manifest = Manifest("digest", pa.concat_tables(tables))
-    return select_images(manifest, ids, pa.Table.from_pylist(synthetic, SYNTHETIC))
+    return select_images(manifest, ids, pa.Table.from_pylist(synthetic, SYNTHETIC), **options)
 
 
 def ids_of(images):
@@ -91,7 +91,7 @@ def test_equal_pixels_are_refused_whatever_the_file():
         train, test, synthetic = (
             pa.array([one.encode() for one in part]) for part in (train, test, synthetic)
         )
-        check_pixels(chosen, train, synthetic, [(chosen.test, test)])
+        check_pixels(chosen, train, synthetic, [("test", chosen.test, test)])
 
     check(["p0", "p1"], ["q0", "q1"], ["r0"])
     with pytest.raises(Precondition, match="s0 = test image e1"):
@@ -142,4 +142,43 @@ def test_a_further_test_set_holds_no_training_image(sha256):
 def test_a_further_test_set_has_the_pixels_of_no_training_image():
     same, none = pa.array([b"p"]), pa.array([], pa.binary())
     with pytest.raises(Precondition, match="t0 = test image d0"):
-        check_pixels(select(ALL, ["t0"], []), same, none, [(drawing(), same)])
+        check_pixels(select(ALL, ["t0"], []), same, none, [("test", drawing(), same)])
+
+
+VALIDATION = [item(f"v{n}", n % 2, "validation", f"vs{n}") for n in range(2)]
+
+
+def test_images_to_choose_by_are_given_to_who_asks_and_trained_on_by_nobody():
+    every = [*ALL, *VALIDATION]
+    chosen = select(every, [], [], validates=True)
+    assert ids_of(chosen.validation) == ["v0", "v1"]
+    assert chosen.validation_rows.tolist() == [6, 7]
+    assert ids_of(chosen.train) == ["t0", "t1", "t2", "t3"]
+    assert len(select(every, [], []).validation) == 0
+    with pytest.raises(Precondition, match="no image of the split 'validation'") as caught:
+        select(ALL, [], [], validates=True)
+    assert caught.value.reason == "SPLIT_EMPTY"
+
+
+@pytest.mark.parametrize(
+    ("ids", "synthetic", "reason"),
+    [
+        (["t0", "v0"], [], "VALIDATION_IMAGE_IN_TRAINING"),
+        ([], [made(parents=["v1"])], "PARENT_OUTSIDE_TRAINING_SUBSET"),
+        ([], [made(sha256="vs0")], "VALIDATION_IMAGE_IN_TRAINING"),
+    ],
+    ids=["declared", "parent", "copy"],
+)
+def test_no_way_leads_an_image_to_choose_by_into_training(ids, synthetic, reason):
+    with pytest.raises(Precondition) as caught:
+        select([*ALL, *VALIDATION], ids, synthetic, validates=True)
+    assert caught.value.reason == reason
+
+
+def test_pixels_of_an_image_to_choose_by_are_refused_too():
+    selection = select([*ALL, *VALIDATION], [], [], validates=True)
+    train, none = pa.array([b"p0", b"p1", b"p2", b"p3"]), pa.array([], pa.binary())
+    with pytest.raises(Precondition, match="t2 = validation image v1") as caught:
+        kept = [("validation", selection.validation, pa.array([b"q", b"p2"]))]
+        check_pixels(selection, train, none, kept)
+    assert caught.value.reason == "VALIDATION_IMAGE_IN_TRAINING"

@@ -41,6 +41,24 @@ async def test_further_test_sets_are_reported_beside_the_main_one_and_change_not
     assert all((weights[1][name] == value).all() for name, value in weights[0].items())
 
 
+async def test_images_to_choose_by_are_reported_and_change_nothing_else(
+    client, photos, store, fails
+):
+    rows = [{k: v for k, v in row.items() if k != "parents"} for row in photos.pool]
+    kept = [row | {"split": "validation"} for row in rows]
+    every = [*photos.train, *photos.test, *kept]
+    uri = put_manifest(store, "store:datasets/kept/manifest.parquet", every)
+    alone = (await client.train("unkept", seed=1, manifest_uri=uri)).result
+    run = await client.train("kept", seed=1, manifest_uri=uri, validation=True)
+    assert run.validation and run.result.validation.name == "validation"
+    assert run.result.validation.test_image_count == len(kept)
+    assert not alone.HasField("validation")
+    assert (run.result.accuracy, run.result.final_loss) == (alone.accuracy, alone.final_loss)
+    assert run.result.real_image_count == len(photos.train)
+    error = await fails(client.create("none-kept", validation=True))
+    assert error.code is grpc.StatusCode.FAILED_PRECONDITION and error.reason == "SPLIT_EMPTY"
+
+
 async def test_a_test_set_with_images_of_the_training_is_refused(client, store, photos, fails):
     uri = put_manifest(store, "store:datasets/leak/manifest.parquet", photos.train[:3])
     error = await fails(client.create("leak", test_sets=[named(uri)]))

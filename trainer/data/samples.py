@@ -47,6 +47,8 @@ class RunImages:
     test_labels: NDArray[np.int64]
     test_sets: tuple[tuple[str, Images, NDArray[np.int64]], ...] = ()
     """Further images to test with, by name, and their labels."""
+    validation: tuple[Images, NDArray[np.int64]] | None = None
+    """Images to choose by, and their labels; None if the run has none."""
 
 
 def read_images(folder: Path, size: int) -> RunImages:
@@ -55,7 +57,9 @@ def read_images(folder: Path, size: int) -> RunImages:
     It holds the place of each part (`real_path`, `synthetic_path`), the rows of it (`train_rows`,
     `test_rows`, `synthetic_rows`), labels (`train_labels`, with the synthetic ones last, and
     `test_labels`) and `keys`, in the order of `train_labels`. Of further test sets it holds
-    `test_set_names`, `test_set_paths`, and `test_set_0_labels` and so on of all their images.
+    `test_set_names`, `test_set_paths`, and `test_set_0_labels` and so on of all their images. Where
+    there are images to choose by it holds `validation_rows`, of the real ones, and
+    `validation_labels`.
     """
     rows = dict(np.load(folder / ROWS))
     real = open_images(Path(str(rows["real_path"])), size)
@@ -63,6 +67,7 @@ def read_images(folder: Path, size: int) -> RunImages:
     if len(rows["synthetic_rows"]):
         synthetic = open_images(Path(str(rows["synthetic_path"])), size)
         parts.append((synthetic, rows["synthetic_rows"]))
+    kept = rows.get("validation_rows", ())
     return RunImages(
         train=Chosen(*parts),
         labels=rows["train_labels"],
@@ -74,6 +79,7 @@ def read_images(folder: Path, size: int) -> RunImages:
             (str(name), open_images(Path(str(path)), size), rows[f"test_set_{number}_labels"])
             for number, (name, path) in enumerate(_pairs(rows))
         ),
+        validation=(Chosen((real, kept)), rows["validation_labels"]) if len(kept) else None,
     )
 
 

@@ -128,6 +128,7 @@ class Classify:
             final_loss=float(np.mean(losses)),
             policy_digest=spec.found_policy,
             test_sets=tuple(self._test(*one) for one in images.test_sets),
+            validation=self._test("validation", *images.validation) if images.validation else None,
         )
 
     def _test(self, name: str, images: Images, labels: NDArray[np.int64]) -> TestSetScores:

@@ -108,7 +108,9 @@ class ClassifyKind:
                     "images only",
                     field="training_run.synthetic_manifest_uri",
                 )
-        selection = select(manifest, request.train_item_ids, synthetic.images)
+        selection = select(
+            manifest, request.train_item_ids, synthetic.images, validates=request.validation
+        )
         for tuning in synthetic.tunings:
             self._check_learned(selection, tuning)
         test_sets = tuple(read_dataset(self._store, one.manifest_uri) for one in request.test_sets)
@@ -159,8 +161,9 @@ class ClassifyKind:
             real.pixels.take(selection.train_rows),
             synthetic.pixels if synthetic else real.pixels[:0],
             [
-                (selection.test, real.pixels.take(selection.test_rows)),
-                *((one.images, cached.pixels) for one, cached in _pairs(images, test_sets)),
+                ("test", selection.test, real.pixels.take(selection.test_rows)),
+                ("validation", selection.validation, real.pixels.take(selection.validation_rows)),
+                *(("test", one.images, cached.pixels) for one, cached in _pairs(images, test_sets)),
             ],
         )
         spec = self._spec(run, request, images)
@@ -226,6 +229,7 @@ class ClassifyKind:
     def _spec(self, run: str, request: RunRequest, images: ChosenImages) -> RunSpec:
         data = [images.manifest.digest, images.synthetic.digest, *request.train_item_ids]
         data += [part for one in images.test_sets for part in ("test set", one.digest)]
+        data += ["validation"] if request.validation else []
         data_digest = hashlib.sha256("\n".join(data).encode()).hexdigest()
         return RunSpec(
             folder=str(run_folder(self._settings, run, data_digest)),
@@ -288,6 +292,8 @@ def _write_rows(
         train_labels=np.concatenate([labels(selection.train), labels(selection.synthetic)]),
         keys=np.fromiter(map(key_of, ids), np.uint64, len(ids)),
         test_labels=labels(selection.test),
+        validation_rows=selection.validation_rows,
+        validation_labels=labels(selection.validation),
         test_set_names=np.array(names, np.str_),
         test_set_paths=np.array([str(one.path) for one in test_sets], np.str_),
         **further,

@@ -117,7 +117,7 @@ class TuneKind:
             selection,
             cached.pixels.take(selection.train_rows),
             cached.pixels[:0],
-            [(selection.test, cached.pixels.take(selection.test_rows))],
+            [("test", selection.test, cached.pixels.take(selection.test_rows))],
         )
         chosen = images.images
         spec = self._spec(run, request, images, _data_digest(chosen, len(images.train)))

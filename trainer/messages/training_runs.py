@@ -2,7 +2,7 @@
 
 from variegate.trainer.v1 import trainer_pb2 as pb
 
-from trainer.runs import RunRequest, RunResult, Scores, TestSet
+from trainer.runs import RunRequest, RunResult, Scores, TestSet, TestSetScores
 from trainer.trainer import TrainingProgress
 
 
@@ -25,6 +25,7 @@ def request_from_pb(run: pb.TrainingRun) -> RunRequest:
         test_sets=tuple(TestSet(one.name, one.manifest_uri) for one in run.test_sets),
         initial_weights_uri=run.initial_weights_uri,
         freeze=run.freeze,
+        validation=run.validation,
     )
 
 
@@ -48,6 +49,7 @@ def run_to_pb(name: str, request: RunRequest, result: RunResult | None) -> pb.Tr
         test_sets=[pb.TestSet(**vars(one)) for one in request.test_sets],
         initial_weights_uri=request.initial_weights_uri,
         freeze=request.freeze,
+        validation=request.validation,
         result=result_to_pb(result) if result is not None else None,
     )
 
@@ -71,18 +73,20 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         calibration_error=result.calibration_error,
         policy_uri=result.policy_uri,
         policy_digest=result.policy_digest,
-        test_sets=[
-            pb.TestSetResult(
-                name=one.name,
-                accuracy=one.accuracy,
-                classes=_classes(one),
-                test_image_count=one.test_image_count,
-                balanced_accuracy=one.balanced_accuracy,
-                top5_accuracy=one.top5_accuracy,
-                calibration_error=one.calibration_error,
-            )
-            for one in result.test_sets
-        ],
+        test_sets=map(_set_result, result.test_sets),
+        validation=_set_result(result.validation) if result.validation else None,
+    )
+
+
+def _set_result(scores: TestSetScores) -> pb.TestSetResult:
+    return pb.TestSetResult(
+        name=scores.name,
+        accuracy=scores.accuracy,
+        classes=_classes(scores),
+        test_image_count=scores.test_image_count,
+        balanced_accuracy=scores.balanced_accuracy,
+        top5_accuracy=scores.top5_accuracy,
+        calibration_error=scores.calibration_error,
     )
 
 

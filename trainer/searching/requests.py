@@ -45,6 +45,7 @@ def search_of(request: RunRequest) -> RunRequest:
         synthetic_manifest_uri="",
         strategy="real",
         test_sets=(),
+        validation=False,
         seed=0,
         step_count=request.search.step_count,
         found_policy="",

@@ -16,6 +16,7 @@ from gateway.cli.known import with_strength
 from gateway.cli.names_file import read_names
 from gateway.cli.recipes import METHODS
 from gateway.cli.records import noted
+from gateway.cli.subset_options import NONE_GIVEN, GivenSubset, subset_options
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -122,6 +123,7 @@ Classes = Annotated[
 ]
 
 
+@subset_options
 def augment(
     source: options.Source,
     method: Method = "mvc",
@@ -134,7 +136,7 @@ def augment(
     follow_links: options.FollowLinks = False,
     image_column: options.ImageColumn = "",
     label_column: options.LabelColumn = "",
-    shots: options.Shots = 0,
+    subset: GivenSubset = NONE_GIVEN,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
     seed: Seed = 0,
@@ -182,8 +184,8 @@ def augment(
         check_choice(make, keep)
         only = inputs.names(classes) or (list(amount.of_classes) if amount.only_those else [])
         args = AugmentArguments(
-            source, test, shots, method, amount.each, seed, steps, guidance, pool, deterministic,
-            check_safety, only, with_strength(inputs.parameters(param), strength),
+            source, test, subset.read(), method, amount.each, seed, steps, guidance, pool,
+            deterministic, check_safety, only, with_strength(inputs.parameters(param), strength),
             read_names(names), refuse_leaks,
             inputs.Reading(layout, follow_links, image_column, label_column),
             amount.of_classes, amount.fill_up, negative, make, keep,

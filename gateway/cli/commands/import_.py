@@ -13,6 +13,8 @@ from gateway.cli.inputs import Reading, import_roots, local_paths
 from gateway.cli.names_file import read_names
 from gateway.cli.outputs import apart_from_state
 from gateway.cli.records import noted
+from gateway.cli.subset import Subset
+from gateway.cli.subset_options import NONE_GIVEN, GivenSubset, subset_options
 from gateway.cli.tables import table
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ Name = Annotated[
 ]
 
 
+@subset_options
 def import_(
     source: options.Source,
     test: options.Test = None,
@@ -48,7 +51,7 @@ def import_(
     follow_links: options.FollowLinks = False,
     image_column: options.ImageColumn = "",
     label_column: options.LabelColumn = "",
-    shots: options.Shots = 0,
+    subset: GivenSubset = NONE_GIVEN,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
     name: Name = None,
@@ -66,19 +69,19 @@ def import_(
 
     reading = Reading(layout, follow_links, image_column, label_column)
 
-    def prepare() -> dict[str, str]:
+    def prepare() -> tuple[Subset, dict[str, str]]:
         if not gateway:
             apart_from_state(state, None, *local_paths(source, test))
         check_folders(source, test, reading)
-        return read_names(names)
+        return subset.read(), read_names(names)
 
-    called = checked(common, prepare)
+    used, called = checked(common, prepare)
 
     async def work(session: "Session") -> CommandResult:
         from gateway.cli.steps import dataset_document, import_images, shortfall
 
         dataset = await import_images(
-            session, source, test, shots, name, called, refuse_leaks, reading
+            session, source, test, used, name, called, refuse_leaks, reading
         )
         outcome = CommandResult(
             dataset_document(dataset), lambda console: _print(console, dataset), shortfall(dataset)
@@ -90,10 +93,13 @@ def import_(
 
 def _print(console: "Console", dataset: "pb.Dataset") -> None:
     console.print(f"[bold]{escape(dataset.name)}[/bold]")
-    shown = table("class", "in prompts", "train", "test", right=("train", "test"))
+    # Who keeps none for validation is not shown that there could be.
+    kept = ("validation",) if any(entry.validation_count for entry in dataset.classes) else ()
+    splits = ("train", *kept, "test")
+    shown = table("class", "in prompts", *splits, right=splits)
     for entry in dataset.classes:
         called = escape(entry.display_name)
-        counts = (str(entry.train_count), str(entry.test_count))
+        counts = (str(getattr(entry, f"{split}_count")) for split in splits)
         shown.add_row(escape(entry.class_name), called, *counts)
     console.print(shown)
     if dataset.rejected_files:

@@ -20,6 +20,8 @@ from gateway.cli.known import method_names
 from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
 from gateway.cli.study_file.flags import check_alone, check_folder_given, is_study_file, of_file
+from gateway.cli.subset import WHOLE, Subset
+from gateway.cli.subset_options import NONE_GIVEN, GivenSubset, subset_options
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -105,6 +107,7 @@ StepCount = Annotated[
 ]
 
 
+@subset_options
 def study(
     context: typer.Context,
     source: OptionalSource = None,
@@ -119,7 +122,7 @@ def study(
     follow_links: options.FollowLinks = False,
     image_column: options.ImageColumn = "",
     label_column: options.LabelColumn = "",
-    shots: options.Shots = 0,
+    subset: GivenSubset = NONE_GIVEN,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
     param: Parameters = None,
@@ -185,7 +188,7 @@ def study(
         else:
             check_folder_given(data)
             args = StudyArguments(
-                source or "", test or "", pool, shots,
+                source or "", test or "", pool, subset.read(),
                 tuple((name, {}) for name in method_names(methods or _METHODS)), (strategy,),
                 (per_class or 100,), tuple(range(seeds or 3)),
                 replace(training, weights=weights_of(weights)), deterministic, check_safety,
@@ -229,7 +232,7 @@ def _demo(
         source=str(folder / "target.parquet"),
         test=str(folder / "test.parquet"),
         pool=str(folder / "pool.parquet"),
-        shots=args.shots or shipped.SHOTS,
+        subset=Subset(shipped.SHOTS) if args.subset == WHOLE else args.subset,
         methods=() if full else tuple((name, {}) for name in shipped.SHORT),
         per_class=(per_class or shipped.PER_CLASS,),
         seeds=tuple(range(seeds or (shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS))),

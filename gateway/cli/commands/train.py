@@ -13,6 +13,7 @@ from gateway.cli.failures import CliError
 from gateway.cli.folders import check_added, check_folders, check_tested
 from gateway.cli.initial_weights import weights_of
 from gateway.cli.inputs import Reading, import_roots, local_paths
+from gateway.cli.subset_options import NONE_GIVEN, GivenSubset, subset_options
 from gateway.cli.test_sets import split_tests
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ List = Annotated[
 ]
 
 
+@subset_options
 def train(
     source: Images = "",
     test: Tests = None,
@@ -94,7 +96,7 @@ def train(
     synthetic: Synthetic = None,
     strategy: Strategy = "",
     seeds: Seeds = 3,
-    shots: options.Shots = 0,
+    subset: GivenSubset = NONE_GIVEN,
     refuse_leaks: options.RefuseLeaks = False,
     policy: training_options.Policy = "",
     classifier: training_options.Classifier = "",
@@ -137,7 +139,7 @@ def train(
     def prepare() -> TrainArguments:
         plain, test_sets = split_tests(test or [])
         args = TrainArguments(
-            _needed(source), plain, added, strategy, seeds, shots,
+            _needed(source), plain, added, strategy, seeds, subset.read(),
             replace(training, weights=weights_of(weights)), compare, refuse_leaks,
             Reading(layout, follow_links, image_column, label_column),
             OutputOptions(out, resume, overwrite) if out else None, test_sets,

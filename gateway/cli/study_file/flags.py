@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli.arguments import StudyArguments
 from gateway.cli.failures import CliError
+from gateway.cli.subset_options import OPTIONS
 
 _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
 _SUFFIXES = {".yaml", ".yml"}
@@ -15,7 +16,7 @@ _IN_FILE = {
     "strategy": "strategies",
     "per_class": "per_class",
     "seeds": "seeds",
-    "shots": "protocol: {shots: N}",
+    **{name: f"protocol: {{{name}: {shown[0]}}}" for name, shown in OPTIONS.items()},
     "param": "methods: [{METHOD: {NAME: VALUE}}]",
     "classifier": "classifiers",
     "policy": "policies",

@@ -12,6 +12,8 @@ from gateway.cli.failures import CliError
 from gateway.cli.initial_weights import weights_of
 from gateway.cli.study_file.names import Known, method_of, name_of
 from gateway.cli.study_file.nodes import Errors, fields, flag, items, nearest, number, root_of, text
+from gateway.cli.study_file.protocol import protocol_of
+from gateway.cli.subset import WHOLE
 
 _MOST_IMAGES = 1_000_000
 _BUDGETS = ("steps", "passes")
@@ -41,7 +43,7 @@ def read_study(
         raise CliError(
             f"{path} is empty.", remedy="README, Study files, has an example.", reason="USAGE"
         )
-    values = fields(root, errors, "a study file", _readers(errors, known))
+    values = fields(root, errors, "a study file", _readers(errors, known, path.parent))
     if isinstance(root, yaml.MappingNode) and not values.get("methods") and not errors.found:
         errors.add(root, "a study file needs the key 'methods', with at least one.")
     if "ratios" in values and "per_class" in values:
@@ -72,7 +74,7 @@ def _arguments_of(
         source=place("data", data),
         test=place("test", test),
         pool=place("pool", pool) or None,
-        shots=values.get("protocol", {}).get("shots", 0),
+        subset=values.get("protocol", WHOLE),
         methods=tuple(values["methods"]),
         strategies=tuple(values.get("strategies", ["combined"])),
         policies=tuple(values.get("policies", [""])),
@@ -91,7 +93,9 @@ def _arguments_of(
     )
 
 
-def _readers(errors: Errors, known: Known | None) -> dict[str, Callable[[yaml.Node], Any]]:
+def _readers(
+    errors: Errors, known: Known | None, folder: Path
+) -> dict[str, Callable[[yaml.Node], Any]]:
     def each(read: Callable[[yaml.Node], Any], what: str) -> Callable[[yaml.Node], list[Any]]:
         def list_of(node: yaml.Node) -> list[Any]:
             found = []
@@ -120,9 +124,7 @@ def _readers(errors: Errors, known: Known | None) -> dict[str, Callable[[yaml.No
     return {
         **{what: a_text(what) for what in texts},
         "expect": lambda node: _expected(node, errors),
-        "protocol": lambda node: fields(
-            node, errors, "protocol", {"shots": lambda one: count(one, what="shots")}
-        ),
+        "protocol": lambda node: protocol_of(node, errors, folder),
         "methods": each(lambda node: method_of(node, errors, known), "methods"),
         "strategies": each(named("strategy"), "strategies"),
         "policies": each(named("policy"), "policies"),

@@ -35,7 +35,7 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
         session,
         args.source,
         args.test,
-        args.shots,
+        args.subset,
         display_names=args.display_names,
         refuse_leaks=args.refuse_leaks,
         reading=args.reading,

@@ -56,7 +56,7 @@ async def imported(session: Session, args: MergeArguments) -> CommandResult:
     store = session.connection.need_store()
     manifests = await import_foreign(session, args.places, USUAL)
     if args.originals:
-        dataset = await import_images(session, args.originals, None, 0)
+        dataset = await import_images(session, args.originals, None)
         manifests[Path(args.originals)] = dataset.manifest_uri
     session.view.say(f"writing {args.out}")
     return await asyncio.to_thread(run, args, manifests, store)

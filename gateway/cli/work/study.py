@@ -50,7 +50,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
         session,
         args.source,
         args.test,
-        args.shots,
+        args.subset,
         display_names=args.display_names,
         refuse_leaks=args.refuse_leaks,
         reading=args.reading,
@@ -58,7 +58,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
     images = sum(entry.train_count for entry in dataset.classes)
-    _check_expected(session, args, len(dataset.classes), images)
+    _check_expected(session, args, dataset)
     counts = counts_of(args, len(dataset.classes), images)
     request = pb.CreateStudyRequest(
         study_id=args.run_id(models), study=study_of(args, asked, dataset.name, pool_uri, counts)
@@ -107,10 +107,16 @@ async def _fetch(
         await asyncio.to_thread(shutil.copyfile, args.file, out / "study.yaml")
 
 
-def _check_expected(session: Session, args: StudyArguments, classes: int, images: int) -> None:
-    """Says where the images are not those that the study file is meant for."""
-    want = args.expected
-    if want and (want.classes, want.images) != (classes, images):
+def _check_expected(session: Session, args: StudyArguments, dataset: pb.Dataset) -> None:
+    """Says where the images are not those that the study file is meant for.
+
+    Those kept for validation are labelled images of the subset as well. A fraction is rounded class
+    by class, so that much of all images may be more or fewer, by one a class.
+    """
+    want, classes = args.expected, len(dataset.classes)
+    images = sum(entry.train_count + entry.validation_count for entry in dataset.classes)
+    slack = classes if args.subset.fraction else 0
+    if want and (want.classes != classes or abs(want.images - images) > slack):
         session.view.say(
             f"warning: {args.file} is meant for {want.images:,} training images of {want.classes:,}"
             f" classes, and these are {images:,} of {classes:,}: its figures compare with no others"

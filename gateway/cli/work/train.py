@@ -42,7 +42,7 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
         session,
         args.source,
         args.test,
-        args.shots,
+        args.subset,
         refuse_leaks=args.refuse_leaks,
         reading=args.reading,
     )
@@ -59,7 +59,12 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
     code = {"trainer": code_of(offered)}
     place = outputs.OutputFolder(args.kept.out, args.run_id(), code) if args.kept else None
     test_sets = await _test_sets(session, args)
-    plain = Lesson(dataset.manifest_uri, test_sets=test_sets, **training.values())
+    plain = Lesson(
+        dataset.manifest_uri,
+        test_sets=test_sets,
+        validation=any(one.validation_count for one in dataset.classes),
+        **training.values(),
+    )
     lessons = [("real", plain)] if added is None or args.compare else []
     if added is not None:
         lesson = replace(plain, synthetic_manifest_uri=added.manifest_uri, strategy=args.strategy)
@@ -84,7 +89,7 @@ async def _test_sets(session: Session, args: TrainArguments) -> tuple[dict[str, 
     sets = []
     for name, place in args.test_sets:
         # All of its images are tested on, whichever split their folders make of them.
-        found = await import_images(session, place, None, 0, reading=args.reading)
+        found = await import_images(session, place, None, reading=args.reading)
         sets.append({"name": name, "manifest_uri": found.manifest_uri})
     return tuple(sets)
 
@@ -135,6 +140,8 @@ def _measured(runs: list[Any]) -> dict[str, Any]:
     for name in ("top5_accuracy", "calibration_error"):
         if all(result.HasField(name) for result in results):
             found[name] = mean([getattr(result, name) for result in results])
+    if all(result.HasField("validation") for result in results):
+        found["validation"] = _test_set([result.validation for result in results])
     sets = {
         one.name: [result.test_sets[at] for result in results]
         for at, one in enumerate(results[0].test_sets)
@@ -208,6 +215,10 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
             text = f"{row['strategy']}: calibration error {percent(row['calibration_error'])} %"
             if "top5_accuracy" in row:
                 text += f", among the five likeliest {percent(row['top5_accuracy'])} %"
+            console.print(escape(text), style="dim")
+        if one := row.get("validation"):
+            share = plus_minus(one["mean_accuracy"], one["standard_error"])
+            text = f"{row['strategy']}: {share} % of {one['test_image_count']:,} validation images"
             console.print(escape(text), style="dim")
     if "gain" in document:
         console.print(_gain(document, ""))

@@ -8,6 +8,7 @@ from gateway.cli.grid import counts_of, study_of
 from gateway.cli.root import own_methods
 from gateway.cli.study_file.names import Known
 from gateway.cli.study_file.schema import read_study
+from gateway.cli.subset import WHOLE, Subset
 
 FILES = sorted((Path(__file__).parents[3] / "studies" / "papers").glob("*.yaml"))
 # Rows that are methods, and images a class of the largest.
@@ -20,6 +21,14 @@ ROWS = {
     "mvc_cifar100_4000": (3 * 3 * 3 * 2, 120),
     "mvc_cifar10_4000": (3 * 3 * 3 * 2, 1200),
 }
+# The others are given the very images of the paper.
+PROTOCOLS = {
+    "augcond_few_shot": Subset(shots=16),
+    "burg_imagenet": Subset(fraction=0.1),
+    "mvc_caltech101": Subset(shots=30),
+    "mvc_cifar100_4000": Subset(labels=4000),
+    "mvc_cifar10_4000": Subset(labels=4000),
+}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -30,8 +39,9 @@ def test_a_papers_study_plans_every_row(file):
     study = study_of(args, args.methods, "datasets/d", "", counts)
     assert (len(study.arms), study.images_per_class) == ROWS[file.stem]
     assert len({str(arm) for arm in study.arms}) == len(study.arms)
-    if args.shots:
-        assert args.shots * want.classes == want.images
+    assert args.subset == PROTOCOLS.get(file.stem, WHOLE)
+    drawn = args.subset.labels or args.subset.shots * want.classes
+    assert drawn in (0, want.images)
 
 
 def test_all_papers_are_there():

@@ -10,6 +10,7 @@ from gateway.cli.grid import counts_of, study_of
 from gateway.cli.root import own_methods
 from gateway.cli.study_file.names import Known
 from gateway.cli.study_file.schema import read_study
+from gateway.cli.subset import Subset
 
 WHOLE = """\
 name: birds
@@ -60,7 +61,7 @@ def test_every_key_is_read(tmp_path, known):
     assert (args.policies, args.classifiers) == (("none", "randaugment"), ("wrn_28_2",))
     assert (args.ratios, args.per_class, args.seeds) == ((0.5, 2.0), (), (3, 5))
     assert args.training == TrainingRecipe(step_count=1000, learning_rate=0.01)
-    assert (args.budget, args.shots, args.name) == ("passes", 20, "birds")
+    assert (args.budget, args.subset, args.name) == ("passes", Subset(20), "birds")
     assert args.expected == Expected(2, 40)
     assert read(tmp_path, WHOLE, known, data="other").source == "other"
 
@@ -208,3 +209,49 @@ def test_flags_that_say_what_the_file_says_are_refused(variegate, photos, tmp_pa
     assert answer.code == 2 and "--data is about a study file" in answer.err
     answer = variegate("study", file)
     assert answer.code == 2 and "names no images" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("protocol", "subset"),
+    [
+        ("{fraction: 0.1, subset_seed: 3}", Subset(fraction=0.1, subset_seed=3)),
+        ("{labels: 4_000, validation: 0.1}", Subset(labels=4000, validation=0.1)),
+        ("{long_tail: 100, head_count: 500}", Subset(long_tail=100.0, head_count=500)),
+        ("{class_counts: {cat: 3, dog: 1}}", Subset(class_counts={"cat": 3, "dog": 1})),
+        ("{class_counts: counts.txt}", Subset(class_counts={"cat": 5, "dog": 2})),
+    ],
+)
+def test_a_protocol_says_which_images_are_used(tmp_path, known, protocol, subset):
+    (tmp_path / "counts.txt").write_text("cat = 5\ndog = 2\n")
+    args = read(tmp_path, f"methods: mvc\nprotocol: {protocol}\n", known)
+    assert args.subset == subset
+
+
+def test_errors_of_a_protocol_are_told_with_all_others(tmp_path, known):
+    text = """\
+methods: mvc
+protocol:
+  shots: 5
+  fraction: 2
+  labels: 10
+  head_count: 3
+  class_count: counts.txt
+  class_counts: {cat: none}
+  validation: 0.7
+"""
+    found = errors_of(tmp_path, text, known)
+    assert [line for line, _ in found] == ["4", "5", "6", "7", "8", "9"]
+    said = " ".join(text for _, text in found)
+    for words in (
+        "fraction must be a number from 1e-06 to 1 and is '2'",
+        "'shots' and 'labels' both say how many images are drawn; keep one",
+        "'head_count' belongs to a long tail; add 'long_tail'",
+        "protocol has no key 'class_count'. Did you mean 'class_counts'?",
+        "the count of 'cat' must be a whole number from 1 to 1,000,000 and is 'none'",
+        "validation must be a number from 1e-06 to 0.5 and is '0.7'",
+    ):
+        assert words in said, words
+    text = "methods: mvc\nprotocol:\n  subset_seed: 3\n"
+    assert errors_of(tmp_path, text, known)[0][1].startswith("'subset_seed' draws nothing")
+    text = "methods: mvc\nprotocol:\n  class_counts: nowhere.txt\n"
+    assert "nowhere.txt cannot be read" in errors_of(tmp_path, text, known)[0][1]
