@@ -65,7 +65,9 @@ async def plan_trainings(
         kind = (tuple(sorted(recipe.plain().items())), strategy, added)
         is_known = kind in plans
         if not is_known:
-            wanted = TrainingRequest("", dataset.manifest_uri, "", strategy, recipe, 0)
+            wanted = TrainingRequest(
+                "", dataset.manifest_uri, "", strategy, recipe, 0, dataset.has_validation
+            )
             plan = await _plan(trainer, wanted, added * len(dataset.classes), number, row)
             plans[kind] = (plan, 0)
         # Real images alone are the same training whatever the row is called.

@@ -25,7 +25,10 @@ OnSteps = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """A classifier to train and test. An empty `synthetic_uri` means real images only."""
+    """A classifier to train and test. An empty `synthetic_uri` means real images only.
+
+    With `validation` it is tested on the images to choose by as well.
+    """
 
     run_id: str
     manifest_uri: str
@@ -33,13 +36,15 @@ class TrainingRequest:
     strategy: str
     recipe: TrainingRecipe
     seed: int
+    validation: bool = False
 
 
 @dataclass(frozen=True)
 class Tested:
     """Test results. Accuracies are shares from 0 to 1. `recipe` has the defaults filled in.
 
-    The accuracy of a class without test images is None.
+    The accuracy of a class without test images is None, as is that on images to choose by where
+    there are none.
     """
 
     accuracy: float
@@ -49,6 +54,7 @@ class Tested:
     test_image_count: int = 0
     seconds: float = 0.0
     recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,9 @@ class Trainer:
             test_image_count=result.test_image_count,
             seconds=result.seconds,
             recipe=_recipe(finished),
+            validation_accuracy=(
+                result.validation.accuracy if result.HasField("validation") else None
+            ),
         )
 
     async def cancel(self, run_id: str) -> None:
@@ -165,6 +174,7 @@ def _run_to_pb(wanted: TrainingRequest) -> pb.TrainingRun:
         synthetic_manifest_uri=wanted.synthetic_uri,
         strategy=wanted.strategy,
         seed=wanted.seed,
+        validation=wanted.validation,
         **vars(wanted.recipe),
     )
 

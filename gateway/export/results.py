@@ -55,6 +55,7 @@ class DatasetSummary:
     test_counts: tuple[int, ...]
     warnings: tuple[str, ...] = ()
     rejected_file_count: int = 0
+    validation_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class ResultRow:
     where the row takes the first of each class only. It is compared with the baseline of its own
     policy and classifier, over `seeds`. `seconds_per_image` is what an accepted image took, and
     `seconds_per_point` what its images took for each point gained; None where nothing was.
+    `validation_accuracies` are those on the images to choose by, seed by seed, where there are any.
     """
 
     method: str
@@ -143,6 +145,7 @@ class ResultRow:
     seconds_per_point: float | None = None
     training: Mapping[str, str | int | float] = field(default_factory=dict)
     images: ImageFigures | None = None
+    validation_accuracies: tuple[float, ...] = ()
 
     @property
     def is_reference(self) -> bool:

@@ -199,6 +199,9 @@ def _row(
         seeds=seeds,
         seconds_per_image=per_image,
         seconds_per_point=per_point,
+        validation_accuracies=tuple(
+            run.validation_accuracy for run in runs if run.validation_accuracy is not None
+        ),
     )
 
 

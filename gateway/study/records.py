@@ -76,7 +76,8 @@ class StudySpec:
 class RunRecord:
     """One trained and tested classifier. Accuracies are shares from 0 to 1.
 
-    That of a class without test images is None. `recipe` is how it was trained, by name, with the
+    That of a class without test images is None, as is that on images to choose by where there are
+    none. `recipe` is how it was trained, by name, with the
     defaults filled in.
     """
 
@@ -91,6 +92,7 @@ class RunRecord:
     # By stage, of getting the row's images where no augmentation made them.
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, str | int | float] = field(default_factory=dict)
+    validation_accuracy: float | None = None
 
     @property
     def balanced_accuracy(self) -> float:

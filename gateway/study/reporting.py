@@ -72,6 +72,11 @@ def _spec(study: Study, dataset: Dataset, rows: Sequence[Arm]) -> StudySpec:
             test_counts=tuple(one.test_count for one in dataset.classes),
             warnings=dataset.warnings,
             rejected_file_count=len(dataset.rejected_files),
+            validation_counts=(
+                tuple(one.validation_count for one in dataset.classes)
+                if dataset.has_validation
+                else ()
+            ),
         ),
         images_per_class=study.images_per_class,
         seeds=study.seeds,

@@ -214,6 +214,7 @@ class Studying:
                 seconds=tested.seconds,
                 stage_seconds=self._oracle.seconds[seed] if row.method == ORACLE else {},
                 recipe=tested.recipe.plain(),
+                validation_accuracy=tested.validation_accuracy,
             )
         )
 
@@ -235,6 +236,7 @@ class Studying:
             strategy=strategy,
             recipe=recipe,
             seed=seed,
+            validation=self.dataset.has_validation,
         )
         try:
             return asdict(await trainer.train(wanted, self._pace.of(row.key, seed)))

@@ -23,10 +23,12 @@ def summary_of(study: Study, results: StudyResults) -> str:
 
 def _head(study: Study, results: StudyResults) -> Iterator[str]:
     dataset = results.dataset
+    kept = sum(dataset.validation_counts)
     yield f"# {results.study}\n"
     yield (
         f"{len(dataset.class_names):,} classes, {sum(dataset.train_counts):,} training and "
-        f"{sum(dataset.test_counts):,} test images; {len(results.rows)} rows, seeds "
+        f"{sum(dataset.test_counts):,} test images"
+        f"{f', {kept:,} kept for validation' if kept else ''}; {len(results.rows)} rows, seeds "
         f"{', '.join(map(str, results.seeds))}.\n"
     )
     yield "## How to repeat it\n"

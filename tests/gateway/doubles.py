@@ -295,6 +295,8 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         run.result.synthetic_image_count = added
         run.result.test_image_count = 4
         run.result.seconds = 0.5
+        if run.validation:
+            run.result.validation.accuracy = 0.25
         for name in names:
             run.result.classes.add(class_name=name, accuracy=accuracy, test_image_count=2)
         operation = operations_pb2.Operation(name="operations/run", done=True)

@@ -11,7 +11,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 from servicekit.storage import to_key
 from tests.gateway.pictures import write_pool
-from tests.gateway.system import open_system
+from tests.gateway.system import open_system, rows_of
 from tests.gateway.test_studies import study_of
 
 
@@ -171,3 +171,28 @@ async def test_a_study_that_was_interrupted_after_a_failure_goes_on_without_the_
         study, _ = await finished(system, study_of(arms=arms))
     assert [row.method for row in study.result.rows] == ["baseline", "simple"]
     assert [(one.label, one.seed) for one in study.result.failures] == [("mvc", 1), ("mvc", 2)]
+
+
+async def test_images_to_choose_by_are_given_to_the_trainer_and_nothing_is_made_of_them(folders):
+    root, train, test = folders
+    protocol = pb.SubsetProtocol(validation_fraction=0.3, seed=1)
+    async with open_system(root / "state", root) as system:
+        dataset = await system.import_folder(train, test, protocol=protocol)
+        study, results = await finished(system, study_of(arms=("mvc", "boomerang")))
+        runs = system.doubles["trainer"].runs
+        items = {row["item_id"]: row for row in rows_of(system.store, dataset.manifest_uri)}
+        made = [
+            row
+            for run in runs
+            if run.synthetic_manifest_uri
+            for row in rows_of(system.store, run.synthetic_manifest_uri)
+        ]
+        summary = system.store.get(to_key(study.result.summary_uri)).decode()
+    kept = [item for item in items.values() if item["split"] == "validation"]
+    assert [c.validation_count for c in dataset.classes] == [1, 1] and len(kept) == 2
+    assert all(run.validation for run in runs)
+    parents = {parent for row in made for parent in row["parents"]}
+    assert parents and {items[parent]["split"] for parent in parents} == {"train"}
+    assert results["dataset"]["validation_counts"] == [1, 1]
+    assert results["rows"][1]["validation_accuracies"] == [0.25, 0.25]
+    assert "2 kept for validation" in summary
