@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.command_line import CommandLine
 from trainer.classifiers.building import Normaliser, build
 from trainer.classifiers.table import classifiers
 from trainer.evaluation import predict
@@ -24,9 +25,35 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 CPU = torch.device("cpu")
 
 
-def arguments(photographs, *more):
+def arguments(photographs):
     return ("train", photographs / "train", "--test", photographs / "test", "--state", "state",
-            "--out", "kept", *map(str, more))  # fmt: skip
+            "--out", "kept", "--seeds", "3", "--steps", "60", "--json")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    return CommandLine(tmp_path_factory.mktemp("train_out"))
+
+
+@pytest.fixture(scope="module")
+def finished(line, photographs):
+    """What a run said that was killed with one of its three seeds whole, and ran again."""
+    command = arguments(photographs)
+    process, out = line.start(*command), line.folder / "kept"
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / "real" / "seed-0").exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not (out / "results.json").exists()
+    for folder in (out / "real").glob("seed-*"):
+        assert sorted(path.name for path in folder.iterdir()) == FILES
+    finished = line(*command)
+    assert finished.code == 0, finished.err
+    return finished
 
 
 def pixels(path):
@@ -34,10 +61,8 @@ def pixels(path):
         return np.asarray(image.convert("RGB"))
 
 
-def test_the_weights_give_the_stored_predictions_again(variegate, photographs, tmp_path):
-    finished = variegate(*arguments(photographs, "--seeds", 2, "--steps", 20, "--json"))
-    assert finished.code == 0, finished.err
-    out = tmp_path / "kept"
+def test_the_weights_give_the_stored_predictions_again(line, finished, photographs):
+    out = line.folder / "kept"
     assert json.loads((out / "results.json").read_text()) == finished.json()
     for seed, accuracy in enumerate(finished.json()["rows"][0]["accuracies"]):
         folder = out / "real" / f"seed-{seed}"
@@ -63,23 +88,10 @@ def test_the_weights_give_the_stored_predictions_again(variegate, photographs, t
         assert pixels(folder / "confusion.png").shape[1] > 3 * 40
 
 
-def test_a_killed_run_leaves_whole_folders_and_goes_on(variegate, photographs, tmp_path):
-    command = arguments(photographs, "--seeds", 3, "--steps", 60)
-    process, out = variegate.start(*command), tmp_path / "kept"
-    try:
-        deadline = time.monotonic() + 120
-        while not (out / "real" / "seed-0").exists() and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert not (out / "results.json").exists()
-    for folder in (out / "real").glob("seed-*"):
-        assert sorted(path.name for path in folder.iterdir()) == FILES
-    finished = variegate(*command)
-    assert finished.code == 0, finished.err
+def test_a_killed_run_leaves_whole_folders_and_goes_on(line, finished, photographs):
+    out = line.folder / "kept"
     assert sorted(path.name for path in (out / "real").iterdir()) == ["seed-0", "seed-1", "seed-2"]
     assert (out / "results.json").exists()
-    again = variegate(*command)
-    assert again.code == 3 and "finished output of this same command" in again.err
+    again = line(*arguments(photographs))
+    assert again.code == 3
+    assert "finished output of this same command" in again.out + again.err
