@@ -10,7 +10,7 @@ from servicekit.workload import metrics_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
-TEXT = Item("text", 1, 50, 3.0, "a photo of a dog")
+TEXT = Item("text", 1, 15, 3.0, "a photo of a dog")
 
 
 def test_an_autoscaler_sees_the_work_that_waits_in_triton(triton_backend, observed):
