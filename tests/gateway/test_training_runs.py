@@ -19,7 +19,8 @@ from trainer.wiring import create_service
 
 slow = pytest.mark.slow
 
-LONG, CANCELLED = 40_000, 1
+# Progress is told every fiftieth part of these, and looked at ten times a second.
+LONG, STEPS, CANCELLED = 40_000, 500, 1
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ async def test_a_study_shows_the_pace_of_training_and_its_next_plan_knows_it(roo
         open_trainer(root) as (target, _),
         open_system(root / "state", root, trainer=target) as system,
     ):
-        operation = await begin(system, root, 1500)
+        operation = await begin(system, root, STEPS)
         shown = []
 
         async def is_done():
@@ -111,8 +112,8 @@ async def test_a_study_shows_the_pace_of_training_and_its_next_plan_knows_it(roo
         plan = await system.stub.PlanStudy(pb.PlanStudyRequest(study=study), timeout=10)
     steps = [one for one in shown if one.stage == "train" and one.done_count]
     assert any(one.rate > 0 and one.part == "1 of 2 classifiers" for one in steps)
-    assert {(one.unit, one.total_count) for one in steps} == {("steps", 3000)}
-    assert plan.measured_image_count == 2 * 1500 * 8
+    assert {(one.unit, one.total_count) for one in steps} == {("steps", 2 * STEPS)}
+    assert plan.measured_image_count == 2 * STEPS * 8
     assert plan.images_per_second > 0
 
 
