@@ -1,6 +1,11 @@
 """Small folders of real photographs, and a command line with a state of its own."""
 
 import io
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +14,7 @@ from PIL import Image
 
 from servicekit.storage import kind_of
 from tests.command_line import ROOT, CommandLine
+from tests.tests_ports import free_port
 
 DEMO = ROOT / "models" / "nano" / "demo"
 
@@ -45,3 +51,25 @@ def variegate(tmp_path):
         keys = {one.relative_to(objects).as_posix() for one in files}
         strangers = {key for key in keys if kind_of(key) is None and key[:8] != ".staging"}
         assert not strangers, "servicekit/storage/kinds.py does not list their kinds"
+
+
+@contextmanager
+def up(line: CommandLine, *options: str | Path, state: str = ".variegate") -> Iterator[None]:
+    """Runs `variegate up` beside the block's commands: loading the models is most of what each
+    takes, and is done once.
+    """
+    process = line.start(
+        "up", "--port-base", str(free_port()), "--import-root", "/", "--state", state, *options
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while not (line.folder / state / "system.json").exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline, "the system did not start"
+            time.sleep(0.2)
+        yield
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err

@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from tests.e2e.conftest import up
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 
@@ -21,7 +23,8 @@ def test_clean_frees_what_no_output_needs_and_all_goes_on(variegate, photographs
             "--seed", str(seed), "--out", out, "--json", *more,
         )  # fmt: skip
 
-    kept, lost = augment("kept", 1), augment("lost", 2)
+    with up(variegate):
+        kept, lost = augment("kept", 1), augment("lost", 2)
     assert kept.code == 0, kept.err
     assert lost.code == 0, lost.err
     before = objects(state, "generated")
@@ -49,14 +52,15 @@ def test_clean_frees_what_no_output_needs_and_all_goes_on(variegate, photographs
     assert (outside / "precious.png").read_bytes() == b"not ours"
     assert (state / "objects" / "generated" / "link").is_symlink()
 
-    again = augment("kept", 1, "--resume").json()
+    with up(variegate):
+        again = augment("kept", 1, "--resume").json()
+        trained = variegate(
+            "train", data, "--test", test, "--synthetic", "kept", "--seeds", "1", "--steps", "5",
+            "--no-compare", "--json",
+        )  # fmt: skip
+        made = augment("lost", 2)
     assert again["digest"] == kept.json()["digest"]
-    trained = variegate(
-        "train", data, "--test", test, "--synthetic", "kept", "--seeds", "1", "--steps", "5",
-        "--no-compare", "--json",
-    )  # fmt: skip
     assert trained.code == 0, trained.err
     assert trained.json()["rows"][0]["synthetic_image_count"] == 6
-    made = augment("lost", 2)
     assert made.code == 0, made.err
     assert made.json()["digest"] == lost.json()["digest"]

@@ -1,14 +1,14 @@
 """Commands beside a running system: what it cannot honour, and what it lacks, is said with why."""
 
 import json
-import os
 import shutil
-import signal
-import time
+from contextlib import ExitStack
 
 import pytest
 from command_line import ROOT, CommandLine
 from tests_ports import free_port
+
+from tests.e2e.conftest import up
 
 DIFFUSION = ROOT / "models" / "nano" / "diffusion"
 
@@ -28,18 +28,11 @@ def models(tmp_path_factory):
 def beside(tmp_path_factory, models):
     """A command line in a folder whose state a system holds, with models of its own."""
     line = CommandLine(tmp_path_factory.mktemp("beside"))
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("GENERATOR_MODELS_FOLDER", str(models))
-        process = line.start("up", "--port-base", str(free_port()), "--import-root", "/")
-    deadline = time.monotonic() + 200
-    while not (line.folder / ".variegate" / "system.json").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the system did not start"
-        time.sleep(0.2)
-    yield line
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
+    with ExitStack() as system:
+        with pytest.MonkeyPatch.context() as environ:
+            environ.setenv("GENERATOR_MODELS_FOLDER", str(models))
+            system.enter_context(up(line))
+        yield line
 
 
 def augment(line, photographs, *options):
