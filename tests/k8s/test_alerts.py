@@ -57,6 +57,12 @@ def test_every_alert_has_a_section_of_the_runbook_that_says_what_to_do(name):
     assert len(section.split()) > 25, "what to do, in more than a word"
 
 
+def test_what_the_runbook_says_was_tried_is_there():
+    text = (K8S / "RUNBOOK.md").read_text()
+    named = set(re.findall(r"\b(?:tests|servicekit|gateway)/[\w/]+\.py", text))
+    assert len(named) > 3 and all((ROOT / path).is_file() for path in named)
+
+
 @pytest.mark.parametrize("name", [name for name in RENDERINGS if "+monitoring" in name][:1])
 def test_the_rules_are_rendered_as_they_were_tested(name):
     assert named(render(name), "PrometheusRule", "variegate")["spec"] == RULES
