@@ -41,8 +41,7 @@ class LocalTriton:
     """A Triton server in a child process. Use it as a context manager; it works inside the block.
 
     `folder` holds its log and a link to its backend. `settings` are the engine's and `store` is its
-    object store's URL. It may take `ready_seconds` to start. `options` are further ones of
-    tritonserver.
+    object store's URL. It may take `ready_seconds` to start.
     """
 
     name = "Triton"
@@ -55,14 +54,13 @@ class LocalTriton:
         *,
         ports: Ports = Ports(),
         ready_seconds: float = 180.0,
-        options: Sequence[str] = (),
     ) -> None:
         wanted = (ports.grpc, ports.http, ports.metrics)
         self.ports = Ports(*(port or free_port() for port in wanted))
         self.target = f"{_HOST}:{self.ports.grpc}"
         self.log = folder.absolute() / "triton.log"
         self.settings = replace(settings, backend="triton", triton=self.target)
-        self.ready_seconds, self._options = ready_seconds, options
+        self.ready_seconds = ready_seconds
         self._folder, self._store = folder.absolute(), store
         self._shm_prefix = f"{_SHM_PREFIX}{os.getpid()}-{self.ports.grpc}-"
         self._process: subprocess.Popen[bytes] | None = None
@@ -149,7 +147,6 @@ class LocalTriton:
             f"--grpc-port={ports.grpc}",
             f"--http-port={ports.http}",
             f"--metrics-port={ports.metrics}",
-            *self._options,
         ]
 
     def _variables(self, environment: Path) -> Mapping[str, str]:
@@ -201,22 +198,6 @@ class LocalTriton:
             owner = path.name.removeprefix(_SHM_PREFIX).partition("-")[0]
             if path.name.startswith(self._shm_prefix) or not Path("/proc", owner).exists():
                 path.unlink(missing_ok=True)
-
-
-def trace_options(url: str) -> Sequence[str]:
-    """Returns the options with which Triton sends its part of traces to `url` (OTLP over HTTP).
-
-    Of calls that belong to no trace it sends next to nothing: probes are such.
-    """
-    settings = (
-        "mode=opentelemetry",
-        "level=TIMESTAMPS",
-        "rate=1000000000",
-        f"opentelemetry,url={url}",
-        "opentelemetry,resource=service.name=triton",
-        "opentelemetry,resource=service.namespace=variegate",
-    )
-    return [f"--trace-config={setting}" for setting in settings]
 
 
 def free_port() -> int:
