@@ -80,7 +80,7 @@ class JobSpec:
 
     field: ClassVar[str] = "training_run"
     of_machine: ClassVar[frozenset[str]] = frozenset(
-        {"folder", "threads", "checkpoint_seconds", "device", "loaders"}
+        {"folder", "threads", "checkpoint_seconds", "device", "loaders", "export_onnx"}
     )
 
     job: str
@@ -132,6 +132,7 @@ class RunRequest(JobRequest):
     initial_weights_uri: str = ""
     freeze: bool = False
     validation: bool = False
+    export_onnx: bool = False
     search: SearchSizes = field(default_factory=SearchSizes)
     """How much is searched for a policy; `found_policy` is the name of that search, "" for none."""
     found_policy: str = ""
@@ -204,6 +205,9 @@ class RunResult(JobResult, Scores):
     """Of a policy that was searched for: the SHA-256 of the file at `policy_uri`."""
     validation: TestSetScores | None = None
     """Scores on the images to choose by; None without any."""
+    onnx_uri: str = ""
+    onnx_failure: str = ""
+    """Why a classifier that was to be exported is not, in a sentence."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -229,6 +233,7 @@ class RunSpec(JobSpec):
     precision: str = "float32"
     found_policy: str = ""
     """The SHA-256 of the file `policy.json` of the folder; "" for a policy that is not searched."""
+    export_onnx: bool = False
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""

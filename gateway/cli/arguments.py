@@ -128,6 +128,7 @@ class TrainArguments:
     reading: inputs.Reading = inputs.USUAL
     kept: OutputOptions | None = None
     test_sets: TestSets = ()
+    onnx: bool = False
 
     def places(self) -> list[str | None]:
         """The places of all images that are imported."""
@@ -135,9 +136,9 @@ class TrainArguments:
 
     def run_id(self) -> str:
         """The id of the run, wherever it is kept."""
-        args = {name: value for name, value in vars(self).items() if name != "kept"}
-        if not self.test_sets:
-            del args["test_sets"]  # Who has none keeps the ids that there were.
+        newer = ("test_sets", "onnx")  # Who has none keeps the ids that there were.
+        values = {name: value for name, value in vars(self).items() if name != "kept"}
+        args = {name: value for name, value in values.items() if value or name not in newer}
         return inputs.run_id("train", args)
 
 

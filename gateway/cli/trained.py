@@ -65,6 +65,7 @@ class Keeper:
             "predictions.parquet": _named_by_file(self._get(result.predictions_uri)),
             "confusion.csv": confusion.as_csv(names, matrix).encode(),
             "confusion.png": confusion.as_png(names, matrix),
+            **({"model.onnx": self._get(result.onnx_uri)} if result.onnx_uri else {}),
         }
 
     def _card(self, result: pb.TestResult) -> bytes:

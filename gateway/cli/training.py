@@ -36,12 +36,14 @@ class Lesson:
     freeze: bool = False
     test_sets: tuple[dict[str, str], ...] = ()
     validation: bool = False
+    export_onnx: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The lesson by name, as ids have it: newer fields count where they are set."""
         newer = (
             "node_count", "gpus_per_node", "initial_weights_uri", "freeze", "test_sets",
             "validation",
+            "export_onnx",
         )  # fmt: skip
         return {name: value for name, value in vars(self).items() if value or name not in newer}
 

@@ -17,8 +17,8 @@ from trainer.classifiers.building import Normaliser, build
 from trainer.classifiers.table import classifiers
 from trainer.evaluation import predict
 
-FILES = ["card.json", "confusion.csv", "confusion.png", "metrics.jsonl", "model.safetensors",
-         "predictions.parquet"]  # fmt: skip
+FILES = ["card.json", "confusion.csv", "confusion.png", "metrics.jsonl", "model.onnx",
+         "model.safetensors", "predictions.parquet"]  # fmt: skip
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def arguments(photographs):
     return ("train", photographs / "train", "--test", photographs / "test", "--state", "state",
-            "--out", "kept", "--seeds", "3", "--steps", "60", "--json")  # fmt: skip
+            "--out", "kept", "--seeds", "3", "--steps", "60", "--onnx", "--json")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from onnxruntime import InferenceSession
 from safetensors.numpy import load
 from variegate.trainer.v1 import trainer_pb2 as pb
 
@@ -58,6 +59,19 @@ async def test_a_run_keeps_card_metrics_and_the_prediction_of_every_test_image(c
     right = sum(row["class_name"] == row["predicted_class_name"] for row in rows)
     assert right / 30 == pytest.approx(result.accuracy)
     assert rows[0]["item_id"] == "test-airplane-0" and 1 / 3 < rows[0]["confidence"] <= 1
+
+
+async def test_a_run_that_is_to_export_its_classifier_leaves_it_as_onnx(client, store):
+    plain = (await client.train("unexported", seed=5)).result
+    assert (plain.onnx_uri, plain.onnx_failure) == ("", "")
+    run = await client.train("exported", seed=5, export_onnx=True)
+    assert run.export_onnx and run.result.onnx_failure == ""
+    assert run.result.accuracy == plain.accuracy
+    session = InferenceSession(store.get(run.result.onnx_uri.removeprefix("store:")))
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["class_names"]) == list(CLASSES)
+    card = json.loads(store.get(run.result.card_uri.removeprefix("store:")))
+    assert json.loads(facts["card"]) == card | {"normalisation": "inside"}
 
 
 async def test_a_class_without_test_images_has_no_accuracy(client, store, photos):

@@ -1,6 +1,6 @@
 """Trains a classifier on real and synthetic images, and tests it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,15 @@ from trainer.data.samples import (
 from trainer.distribution import Share, with_whole_batch_norm
 from trainer.evaluation import Predictions, predict, scores_of
 from trainer.mixing import Blend, paired, random_of
+from trainer.onnx_export import export_onnx
 from trainer.precision import autocast
 from trainer.runs import RunResult, RunSpec, TestSetScores
 from trainer.searching.found import FOUND, read_found
 from trainer.strategies.base import Sources, Strategy
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.npz"
+# Test images that an exported classifier is checked with.
+_CHECKED = 8
 # Processor threads that train while one process loads.
 _THREADS_A_LOADER = 4
 
@@ -127,9 +130,14 @@ class Classify:
             seconds=seconds,
             final_loss=float(np.mean(losses)),
             policy_digest=spec.found_policy,
+            onnx_failure=self._export(weights) if spec.export_onnx else "",
             test_sets=tuple(self._test(*one) for one in images.test_sets),
             validation=self._test("validation", *images.validation) if images.validation else None,
         )
+
+    def _export(self, weights: Mapping[str, Tensor]) -> str:
+        first = PlainBatches(self._images.test).__getitems__(0)[:_CHECKED]
+        return export_onnx(self._spec, weights, first)
 
     def _test(self, name: str, images: Images, labels: NDArray[np.int64]) -> TestSetScores:
         scores = scores_of(labels, self._predict(images), self._spec.class_names)

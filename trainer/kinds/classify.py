@@ -20,12 +20,12 @@ from trainer import recipes
 from trainer.classifiers.table import INITIAL
 from trainer.data.cache import CachedImages, ImageCache
 from trainer.data.leases import Lease
-from trainer.data.seeds import key_of
 from trainer.defaults import with_image_size
 from trainer.guard import Selection, check_learned, check_pixels, check_test_set, select
 from trainer.identity import training_digest
 from trainer.kinds.base import SOURCES, machine_values, run_folder
 from trainer.kinds.predicted import TESTED, predictions
+from trainer.kinds.rows import write_rows
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
 from trainer.precision import resolved
 from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 # Of a worker's folder and of the store.
 _WEIGHTS, _CARD, _PREDICTIONS = "weights.safetensors", "card.json", "predictions.parquet"
+_ONNX = "model.onnx"
 # Its stubs know too few functions.
 _compute: Any = pyarrow.compute
 Mask = NDArray[np.bool_]
@@ -178,15 +179,17 @@ class ClassifyKind:
             spec = replace(spec, found_policy=hashlib.sha256(data).hexdigest())
             (folder / FOUND).write_bytes(data)
         names = [one.name for one in request.test_sets]
-        _write_rows(folder, images, real, synthetic, test_sets, names)
+        write_rows(folder, selection, images.test_sets, real, synthetic, test_sets, names)
         pq.write_table(selection.test.select(_TESTED_COLUMNS), folder / TESTED)
         return spec
 
     def files(self, spec: RunSpec) -> Mapping[str, bytes]:
-        """Weights, card and predictions."""
+        """Weights, card and predictions, and what else the run leaves."""
         folder = Path(spec.folder)
         card = json.dumps(spec.card(), indent=1, sort_keys=True, ensure_ascii=False)
         found = {FOUND: (folder / FOUND).read_bytes()} if spec.found_policy else {}
+        if spec.export_onnx and (folder / _ONNX).exists():
+            found[_ONNX] = (folder / _ONNX).read_bytes()
         return found | {
             _WEIGHTS: (folder / _WEIGHTS).read_bytes(),
             _CARD: f"{card}\n".encode(),
@@ -194,7 +197,7 @@ class ClassifyKind:
         }
 
     def kept(self, result: RunResult, uris: Mapping[str, str], metrics_uri: str) -> RunResult:
-        """The result with the four places."""
+        """The result with the places of its files."""
         return replace(
             result,
             weights_uri=uris[_WEIGHTS],
@@ -202,6 +205,7 @@ class ClassifyKind:
             predictions_uri=uris[_PREDICTIONS],
             metrics_uri=metrics_uri,
             policy_uri=uris.get(FOUND, ""),
+            onnx_uri=uris.get(_ONNX, ""),
         )
 
     def pace_key(self, request: RunRequest) -> Sequence[Any]:
@@ -245,6 +249,7 @@ class ClassifyKind:
             seed=request.seed,
             image_size=request.image_size,
             freeze=request.freeze,
+            export_onnx=request.export_onnx,
             precision=resolved(self._settings.precision, self._settings.device),
             **machine_values(self._settings),
         )
@@ -266,35 +271,3 @@ def _pairs(
     images: ChosenImages, cached: Sequence[CachedImages]
 ) -> Iterable[tuple[Manifest, CachedImages]]:
     return zip(images.test_sets, cached, strict=True)
-
-
-def _write_rows(
-    folder: Path,
-    images: ChosenImages,
-    real: CachedImages,
-    synthetic: CachedImages | None,
-    test_sets: Sequence[CachedImages],
-    names: Sequence[str],
-) -> None:
-    selection, labels = images.selection, images.selection.labels
-    ids = Strings(selection.training_ids)
-    further: dict[str, Any] = {
-        f"test_set_{number}_labels": labels(one.images)
-        for number, one in enumerate(images.test_sets)
-    }
-    np.savez(
-        folder / "rows.npz",
-        real_path=str(real.path),
-        synthetic_path=str(synthetic.path) if synthetic else "",
-        train_rows=selection.train_rows,
-        test_rows=selection.test_rows,
-        synthetic_rows=np.arange(len(selection.synthetic), dtype=np.int64),
-        train_labels=np.concatenate([labels(selection.train), labels(selection.synthetic)]),
-        keys=np.fromiter(map(key_of, ids), np.uint64, len(ids)),
-        test_labels=labels(selection.test),
-        validation_rows=selection.validation_rows,
-        validation_labels=labels(selection.validation),
-        test_set_names=np.array(names, np.str_),
-        test_set_paths=np.array([str(one.path) for one in test_sets], np.str_),
-        **further,
-    )

@@ -26,6 +26,7 @@ def request_from_pb(run: pb.TrainingRun) -> RunRequest:
         initial_weights_uri=run.initial_weights_uri,
         freeze=run.freeze,
         validation=run.validation,
+        export_onnx=run.export_onnx,
     )
 
 
@@ -50,6 +51,7 @@ def run_to_pb(name: str, request: RunRequest, result: RunResult | None) -> pb.Tr
         initial_weights_uri=request.initial_weights_uri,
         freeze=request.freeze,
         validation=request.validation,
+        export_onnx=request.export_onnx,
         result=result_to_pb(result) if result is not None else None,
     )
 
@@ -73,6 +75,8 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         calibration_error=result.calibration_error,
         policy_uri=result.policy_uri,
         policy_digest=result.policy_digest,
+        onnx_uri=result.onnx_uri,
+        onnx_failure=result.onnx_failure,
         test_sets=map(_set_result, result.test_sets),
         validation=_set_result(result.validation) if result.validation else None,
     )

@@ -49,6 +49,7 @@ def search_of(request: RunRequest) -> RunRequest:
         seed=0,
         step_count=request.search.step_count,
         found_policy="",
+        export_onnx=False,
     )
 
 

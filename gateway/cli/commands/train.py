@@ -61,6 +61,13 @@ Out = Annotated[
     ),
 ]
 
+Onnx = Annotated[
+    bool,
+    typer.Option(
+        "--onnx",
+        help="Keep each classifier as model.onnx, too, which takes pixels in 0 to 1; needs --out.",
+    ),
+]
 
 Tests = Annotated[
     list[str] | None,
@@ -110,6 +117,7 @@ def train(
     freeze: training_options.Freeze = False,
     compare: Compare = True,
     out: Out = None,
+    onnx: Onnx = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
@@ -142,7 +150,7 @@ def train(
             _needed(source), plain, added, strategy, seeds, subset.read(),
             replace(training, weights=weights_of(weights)), compare, refuse_leaks,
             Reading(layout, follow_links, image_column, label_column),
-            OutputOptions(out, resume, overwrite) if out else None, test_sets,
+            OutputOptions(out, resume, overwrite) if out else None, test_sets, onnx,
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *local_paths(*args.places()))
@@ -180,6 +188,8 @@ def _needed(source: str) -> str:
 def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
     if taken and args.kept is None:
         raise CliError("--resume and --overwrite need an --out.", remedy="Give --out DIR as well.")
+    if args.onnx and args.kept is None:
+        raise CliError("--onnx needs an --out.", remedy="Give --out DIR as well.")
     check_tested(check_folders(args.source, args.test, args.reading), args.source)
     for _, test_place in args.test_sets:
         check_folders(test_place, None, args.reading)

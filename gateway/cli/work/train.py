@@ -63,6 +63,7 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
         dataset.manifest_uri,
         test_sets=test_sets,
         validation=any(one.validation_count for one in dataset.classes),
+        export_onnx=args.onnx,
         **training.values(),
     )
     lessons = [("real", plain)] if added is None or args.compare else []
@@ -137,6 +138,8 @@ def _measured(runs: list[Any]) -> dict[str, Any]:
     """What is known of calibration, of the five likeliest classes and of further test sets."""
     found: dict[str, Any] = {}
     results = [run.result for run in runs]
+    if failures := sorted({one.onnx_failure for one in results if one.onnx_failure}):
+        found["onnx_failures"] = failures
     for name in ("top5_accuracy", "calibration_error"):
         if all(result.HasField(name) for result in results):
             found[name] = mean([getattr(result, name) for result in results])
@@ -211,6 +214,8 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
     console.print(classes)
     console.print(escape(recipe_line(rows[-1]["training"])), style="dim")
     for row in rows:
+        for failure in row.get("onnx_failures", ()):
+            console.print(escape(f"{row['strategy']}: {failure}"), style="yellow")
         if "calibration_error" in row:
             text = f"{row['strategy']}: calibration error {percent(row['calibration_error'])} %"
             if "top5_accuracy" in row:

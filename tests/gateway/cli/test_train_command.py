@@ -299,3 +299,14 @@ def test_out_belongs_to_one_command(train, variegate, tmp_path):
     assert train("--out", "taken", "--overwrite").code == 3
     assert train("--out", "new/kept", "--synthetic", "new").code == 2
     assert "--out" in train("--resume").err
+
+
+def test_a_classifier_is_exported_to_where_it_is_kept_and_a_failure_is_said(train, gateway):
+    answer = train("--onnx")
+    assert answer.code == 2 and "--onnx needs an --out" in answer.err
+    gateway.onnx_failure = "'cnn4' cannot be exported to ONNX: why"
+    answer = train("--steps", 7)
+    assert answer.code == 0 and gateway.onnx_failure in " ".join(answer.out.split())
+    assert not gateway.requests[-1].training_run.export_onnx
+    assert "export_onnx" not in Lesson("store:m").plain(), "who asks for none keeps the ids"
+    assert Lesson("store:m", export_onnx=True).plain()["export_onnx"]
