@@ -66,8 +66,9 @@ async def plan_trainings(
         is_known = kind in plans
         if not is_known:
             wanted = TrainingRequest(
-                "", dataset.manifest_uri, "", strategy, recipe, 0, dataset.has_validation
-            )
+                "", dataset.manifest_uri, "", strategy, recipe, 0,
+                validation=dataset.has_validation,
+            )  # fmt: skip
             plan = await _plan(trainer, wanted, added * len(dataset.classes), number, row)
             plans[kind] = (plan, 0)
         # Real images alone are the same training whatever the row is called.

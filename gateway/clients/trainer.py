@@ -36,7 +36,7 @@ class TrainingRequest:
     strategy: str
     recipe: TrainingRecipe
     seed: int
-    validation: bool = False
+    validation: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
