@@ -14,7 +14,8 @@ from captioner.captions import Caption, CaptionTask
 from captioner.streaming import map_unordered
 from imaging.decode import ImageRejected, decode_image
 from servicekit.batching import MicroBatcher
-from servicekit.errors import Exhausted, InvalidArgument, ServiceError, to_status
+from servicekit.errors import Exhausted, InvalidArgument, ServiceError
+from servicekit.statuses import to_status
 from servicekit.storage import ObjectStore, to_key
 
 _log = logging.getLogger(__name__)

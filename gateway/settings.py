@@ -59,3 +59,40 @@ class GatewaySettings:
         "is near depends on the CLIP, and the default is for the one that ships.",
         least=0,
     )
+    auth_tokens: str = setting(
+        "", "File of principals with the hashes of their tokens; `variegate token` makes lines."
+    )
+    auth_issuer: str = setting(
+        "", "Issuer (OpenID Connect) whose JWTs count, https://HOST/PATH as they have it in iss."
+    )
+    auth_audience: str = setting("", "What the JWTs have to have in aud.")
+    auth_keys: str = setting(
+        "", "URL of the issuer's keys (JWKS); empty: its discovery document says it."
+    )
+    auth_keys_seconds: float = setting(
+        3600.0, "For how long keys count on while the issuer cannot be reached.", least=0
+    )
+    auth_scope_claim: str = setting(
+        "scope", "Claim of the JWTs with variegate.read, variegate.create or variegate.admin."
+    )
+    auth_owner_claim: str = setting(
+        "sub", "Claim of the JWTs that says whom things belong to: a person, or a team."
+    )
+    auth_leeway_seconds: float = setting(
+        60.0, "By how much the clocks of the issuer and of the gateway may differ.", least=0
+    )
+    auth_calls_per_second: float = setting(
+        50.0, "Most calls of one principal, on average.", least=0.01
+    )
+    auth_calls_in_flight: int = setting(
+        64, "Most calls of one principal that are answered at a time.", least=1
+    )
+    auth_audit_file: str = setting(
+        "", "File for lines of JSON about who called what; empty: they are in the log."
+    )
+    auth_store_prefixes: tuple[str, ...] = setting(
+        # The last two hold what the command line uploads, named by its content.
+        ("uploads/{owner}/", "rejections/", "weights/"),
+        "Prefixes of the store that principals may name in requests; {owner} is theirs. Admins "
+        "may name any.",
+    )

@@ -10,6 +10,8 @@ from gateway.api.operations import DurableOperations
 from gateway.api.progress_messages import described
 from gateway.api.service import GatewayService
 from gateway.api.validation import Validator
+from gateway.auth.access import Access
+from gateway.auth.opening import open_admission
 from gateway.clients import Clients
 from gateway.context import Context
 from gateway.durable.durable import Durable
@@ -36,10 +38,13 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         closing=context.closing,
         watch=context.metrics,
     )
-    operations = DurableOperations(durable, context.catalog, context.progress)
+    access = Access(fenced, settings.auth_store_prefixes)
+    operations = DurableOperations(durable, context.catalog, context.progress, access)
     validator = Validator(store, context.catalog, clients, settings)
     estimator = Estimator(context)
-    service = GatewayService(operations, context.catalog, validator, estimator, clients.trainer)
+    service = GatewayService(
+        operations, context.catalog, validator, estimator, clients.trainer, access
+    )
 
     def register(server: grpc.aio.Server) -> None:
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(service, server)
@@ -67,4 +72,5 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         probe=durable.is_serving,
         workload=workload,
         collectors=context.metrics.collectors(quiet_seconds),
+        admission=open_admission(settings),
     )

@@ -29,7 +29,8 @@ from generator.requested_items import ItemReader, Refused, RequestedItem, Sampli
 from generator.sources import AT_ONCE, read_group
 from generator.texts import words_from_pb
 from generator.tokenizers import Tokenizers
-from servicekit.errors import InvalidArgument, Precondition, Unavailable, to_status
+from servicekit.errors import InvalidArgument, Precondition, Unavailable
+from servicekit.statuses import to_status
 from servicekit.storage import ObjectStore, to_key, to_uri
 from servicekit.together import together
 

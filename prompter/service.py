@@ -12,7 +12,8 @@ from prompter.strategy import Prompt, Strategy
 from prompter.subject import sense_of
 from prompter.wordnet import Sense
 from prompter.writer import PromptRequest, PromptWriter
-from servicekit.errors import Internal, to_status
+from servicekit.errors import Internal
+from servicekit.statuses import to_status
 
 
 class PrompterService(rpc.PrompterServiceServicer):

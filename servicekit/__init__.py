@@ -2,7 +2,7 @@
 
 The modules are a closed list: batching, channels, children, devices, errors, escaping, health,
 help, interceptors, layout, leash, operations, places, products, registry, runs, server, settings,
-storage, telemetry, texts, together, tracing, validation, values, weights, workload. A function
-enters only when two services, or a service and the command line, need it, and no word of the
-product's domain appears here.
+statuses, storage, telemetry, texts, together, tokens, tracing, validation, values, weights,
+workload. A function enters only when two services, or a service and the command line, need it, and
+no word of the product's domain appears here.
 """

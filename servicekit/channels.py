@@ -48,19 +48,44 @@ class _DeadlineRequired(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(client_call_details, request)
 
 
+class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):
+    """Sends a token with each call; one that changes meanwhile is sent as it is then."""
+
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        header = ("authorization", f"Bearer {self._token()}")
+        details = client_call_details._replace(
+            metadata=grpc.aio.Metadata(*(client_call_details.metadata or ()), header)
+        )
+        return await continuation(details, request)
+
+
 def open_channel(
-    target: str, *services: ServiceDescriptor, follows_health: bool = False
+    target: str,
+    *services: ServiceDescriptor,
+    follows_health: bool = False,
+    token: Callable[[], str] | None = None,
 ) -> grpc.aio.Channel:
     """Opens a channel to `target` ("HOST:PORT" or "dns:///NAME:PORT").
 
     With `follows_health` the channel is ready while the server says that it serves; a server
     without a health service always does. Idempotent methods of `services` are retried on
-    UNAVAILABLE. A unary call without a timeout
-    raises ValueError.
+    UNAVAILABLE. A unary call without a timeout raises ValueError; each is sent with the `token`, if
+    one is given.
     """
     options = [
         ("grpc.service_config", service_config(*services, follows_health=follows_health)),
         ("grpc.enable_retries", 1),
         ("grpc.dns_min_time_between_resolutions_ms", 10_000),
     ]
-    return grpc.aio.insecure_channel(target, options=options, interceptors=[_DeadlineRequired()])
+    interceptors: list[grpc.aio.ClientInterceptor] = [_DeadlineRequired()]
+    if token is not None:
+        interceptors.append(_Bearer(token))
+    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)

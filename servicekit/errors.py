@@ -1,10 +1,12 @@
-"""The errors that handlers raise, and their translation to and from google.rpc.Status.
+"""The errors that handlers raise; servicekit.statuses translates them.
 
 ServiceError
 ├── InvalidArgument     the request can never work; carries the field
 ├── NotFound            a named thing does not exist
 ├── AlreadyExists       a named thing exists and is different
 ├── Precondition        the system's state forbids it now
+├── Unauthenticated     it is not known who calls
+├── PermissionDenied    who calls may not do this
 ├── Exhausted           a queue or memory is full; carries when to try again
 ├── Unavailable         a part is down or loading; carries when to try again
 ├── DeadlineExceeded    the caller's time ran out
@@ -17,14 +19,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import grpc
-from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from google.rpc import error_details_pb2
 
 from servicekit.texts import encoded_length, shortened
-
-DOMAIN = "variegate"
 
 # A status travels twice in the headers at a call's end, once percent-encoded and once in base64;
 # clients refuse headers of more than 8 KiB, with a code that means "try again". So texts are cut,
@@ -203,6 +201,22 @@ class Cancelled(ServiceError):
     default_reason = "CANCELLED"
 
 
+class Unauthenticated(ServiceError):
+    """It is not known who calls: no token, or one that does not count."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    exit_code = 3
+    default_reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ServiceError):
+    """Who calls may not do this, or may not know whether the named thing exists."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    exit_code = 3
+    default_reason = "PERMISSION_DENIED"
+
+
 class Unimplemented(ServiceError):
     """The method is not served."""
 
@@ -212,88 +226,3 @@ class Unimplemented(ServiceError):
 
 class Internal(ServiceError):
     """Our fault; the log has the trace."""
-
-
-_PLAIN = {error.code: error for error in (DeadlineExceeded, Cancelled, Unimplemented, Internal)}
-
-# What gRPC for Python makes of a write that meets the end of its call, whatever ended it.
-_LOST_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-# What a server of gRPC for Python makes of a call that reaches it as it begins to drain.
-_DRAINED = (grpc.StatusCode.CANCELLED, "CANCELLED")
-
-
-def to_status(error: BaseException, service: str) -> status_pb2.Status:
-    """Returns the google.rpc.Status of an error raised in `service`.
-
-    Anything but a ServiceError becomes INTERNAL with a text that gives nothing away.
-    """
-    if not isinstance(error, ServiceError):
-        error = Internal("internal error; the server's log has the trace")
-    info = error_details_pb2.ErrorInfo(
-        reason=error.reason, domain=f"{service}.{DOMAIN}", metadata=error.metadata
-    )
-    status = status_pb2.Status(code=error.code.value[0], message=error.message)
-    for detail in [info, *error.details()]:
-        packed = Any()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status
-
-
-def from_status(status: status_pb2.Status) -> ServiceError:
-    """Returns the ServiceError that a google.rpc.Status was made of."""
-    info, retry_after = error_details_pb2.ErrorInfo(), 1.0
-    for detail in status.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            detail.Unpack(info)
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry = error_details_pb2.RetryInfo()
-            detail.Unpack(retry)
-            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-    return _rebuild(_code_of(status.code), status.message, info, retry_after)
-
-
-def from_rpc_error(error: grpc.RpcError) -> ServiceError:
-    """Returns the ServiceError behind a failed call, also if the transport itself failed."""
-    status = rpc_status.from_call(error)
-    if status is not None:
-        return from_status(status)
-    details = error.details() or "the call failed"
-    if (error.code(), details) == _LOST_WRITE:
-        return Unavailable("the call ended while its requests were being sent", reason="CALL_LOST")
-    if (error.code(), details) == _DRAINED:
-        return Unavailable("the call reached a server that was ending", reason="CALL_LOST")
-    return _rebuild(error.code(), details, error_details_pb2.ErrorInfo(), 1.0)
-
-
-def _code_of(number: int) -> grpc.StatusCode:
-    return next((c for c in grpc.StatusCode if c.value[0] == number), grpc.StatusCode.UNKNOWN)
-
-
-def _rebuild(
-    code: grpc.StatusCode,
-    message: str,
-    info: error_details_pb2.ErrorInfo,
-    retry_after: float,
-) -> ServiceError:
-    reason, metadata = info.reason or None, dict(info.metadata)
-    match code:
-        case grpc.StatusCode.INVALID_ARGUMENT:
-            field = metadata.pop("field", "")
-            return InvalidArgument(message, field=field, reason=reason, metadata=metadata)
-        case grpc.StatusCode.NOT_FOUND:
-            resource = metadata.pop("resource", "")
-            return NotFound(message, resource=resource, reason=reason, metadata=metadata)
-        case grpc.StatusCode.ALREADY_EXISTS:
-            resource = metadata.pop("resource", "")
-            return AlreadyExists(message, resource=resource, reason=reason, metadata=metadata)
-        case grpc.StatusCode.FAILED_PRECONDITION:
-            subject = metadata.pop("subject", "")
-            return Precondition(message, subject=subject, reason=reason, metadata=metadata)
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return Exhausted(message, reason=reason, retry_after=retry_after, metadata=metadata)
-        case grpc.StatusCode.UNAVAILABLE:
-            return Unavailable(message, reason=reason, retry_after=retry_after, metadata=metadata)
-        case _:
-            kind = _PLAIN.get(code, Internal)
-            return kind(message, reason=reason, metadata=metadata)

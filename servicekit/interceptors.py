@@ -1,4 +1,4 @@
-"""The one server interceptor: readiness, deadline, validation, errors, log and metrics.
+"""The one server interceptor: admission, readiness, deadline, validation, errors, log, metrics.
 
 It rebuilds the handler of all four call kinds, so that a handler only thinks and raises.
 """
@@ -8,7 +8,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from servicekit.errors import (
-    Internal,
-    InvalidArgument,
-    ServiceError,
-    Unavailable,
-    Unimplemented,
-    to_status,
-)
+from servicekit.errors import Internal, InvalidArgument, ServiceError, Unavailable, Unimplemented
+from servicekit.statuses import to_status
 from servicekit.telemetry import Metrics
 from servicekit.tracing import mark_call
 from servicekit.validation import validate
@@ -36,15 +30,30 @@ _log = logging.getLogger(__name__)
 
 Handler = Any
 Call = Callable[[Any, grpc.aio.ServicerContext], Any]
+# Encloses a call of a method, before anything of its request is looked at. It raises a ServiceError
+# to refuse, and sees how the call ends. Health and reflection are open to all.
+Admission = Callable[[str, grpc.aio.ServicerContext], AbstractAsyncContextManager[None]]
+
+
+def admit_all(method: str, context: grpc.aio.ServicerContext) -> AbstractAsyncContextManager[None]:
+    """Refuses nobody."""
+    return nullcontext()
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Guards every call of one service. `is_ready` says whether its model is loaded."""
 
-    def __init__(self, service: str, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        service: str,
+        metrics: Metrics,
+        is_ready: Callable[[], bool],
+        admission: Admission = admit_all,
+    ) -> None:
         self._service = service
         self._metrics = metrics
         self._is_ready = is_ready
+        self._admission = admission
 
     async def intercept_service(
         self,
@@ -73,7 +82,8 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, call: Call, method: str, *, requests_stream: bool) -> Call:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with self._observed(method, context, request if requests_stream else None):
+            requests = request if requests_stream else None
+            async with self._observed(method, context, requests), self._admitted(method, context):
                 self._admit(method, context, needs_deadline=True)
                 return await call(_validated(request, requests_stream), context)
 
@@ -81,7 +91,8 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, call: Call, method: str, *, requests_stream: bool) -> Call:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with self._observed(method, context, request if requests_stream else None):
+            requests = request if requests_stream else None
+            async with self._observed(method, context, requests), self._admitted(method, context):
                 self._admit(method, context, needs_deadline=False)
                 answers = call(_validated(request, requests_stream), context)
                 if inspect.isawaitable(answers):  # A handler that writes into the context.
@@ -91,6 +102,12 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                     yield response
 
         return guarded
+
+    def _admitted(
+        self, method: str, context: grpc.aio.ServicerContext
+    ) -> AbstractAsyncContextManager[None]:
+        is_open = method.startswith(_INFRASTRUCTURE)
+        return nullcontext() if is_open else self._admission(method, context)
 
     def _admit(
         self, method: str, context: grpc.aio.ServicerContext, *, needs_deadline: bool

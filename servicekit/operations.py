@@ -16,15 +16,9 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from servicekit.errors import (
-    AlreadyExists,
-    Cancelled,
-    InvalidArgument,
-    NotFound,
-    Precondition,
-    to_status,
-)
+from servicekit.errors import AlreadyExists, Cancelled, InvalidArgument, NotFound, Precondition
 from servicekit.runs import Run, RunProgress, Work
+from servicekit.statuses import to_status
 from servicekit.storage import ObjectStore
 
 _PAGE_SIZE, _LARGEST_PAGE = 100, 1000

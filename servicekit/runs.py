@@ -8,7 +8,8 @@ from typing import Any
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from servicekit.errors import Cancelled, ServiceError, to_status
+from servicekit.errors import Cancelled, ServiceError
+from servicekit.statuses import to_status
 
 _SAVE_EVERY_SECONDS = 1.0
 _log = logging.getLogger(__name__)

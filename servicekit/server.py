@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from servicekit.errors import Precondition, ServiceError
 from servicekit.health import NOT_SERVING, SERVING, HealthServicer
 from servicekit.help import help_of
-from servicekit.interceptors import GuardInterceptor
+from servicekit.interceptors import Admission, GuardInterceptor, admit_all
 from servicekit.places import HOST, port_of, state_folder
 from servicekit.products import multiply_alone
 from servicekit.settings import Limits, SettingsError, create, load, read, setting
@@ -58,6 +58,7 @@ class Service:
     After loading, `probe` is asked every `probe_seconds` whether the service can do its work; the
     server's health follows its answer. Without it a loaded service is healthy. `workload` is among
     the metrics; None, as before loading, has none. `collectors` are further metrics of its own.
+    `admission` says who may call.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Service:
     probe_seconds: float = 5.0
     workload: Callable[[], Workload | None] = lambda: None
     collectors: tuple[Collector, ...] = ()
+    admission: Admission = admit_all
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     metrics = Metrics(service.name)
     metrics.show(service.name, service.workload, service.collectors)
     ready = asyncio.Event()
-    guard = GuardInterceptor(service.name, metrics, ready.is_set)
+    guard = GuardInterceptor(service.name, metrics, ready.is_set, service.admission)
     server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

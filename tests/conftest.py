@@ -16,7 +16,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import grpc
 import pytest
 
-from servicekit.errors import ServiceError, from_rpc_error
+from servicekit.errors import ServiceError
+from servicekit.statuses import from_rpc_error
 from tests.small_disk import small_disk
 
 __all__ = ["small_disk"]

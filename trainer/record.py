@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 
 from google.rpc import status_pb2
 
-from servicekit.errors import NotFound, ServiceError, from_status, to_status
+from servicekit.errors import NotFound, ServiceError
+from servicekit.statuses import from_status, to_status
 from servicekit.storage import ObjectStore
 from trainer.history import RunHistory
 from trainer.launchers.base import Report

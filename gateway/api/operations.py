@@ -9,10 +9,12 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from gateway.api.catalog import Catalog, Times
 from gateway.api.messages import Resource, to_pb
 from gateway.api.progress_messages import described
+from gateway.auth.access import Access
 from gateway.durable.durable import Durable
 from gateway.durable.progress import WorkProgress
 from gateway.durable.state import State
-from servicekit.errors import NotFound, Precondition, ServiceError, Unavailable, to_status
+from servicekit.errors import NotFound, Precondition, ServiceError, Unavailable
+from servicekit.statuses import to_status
 
 _PREFIX = "operations/"
 
@@ -21,11 +23,16 @@ class DurableOperations:
     """The runner behind OperationsServicer. An operation is named for its resource."""
 
     def __init__(
-        self, durable: Durable, catalog: Catalog, progress: dict[str, WorkProgress]
+        self,
+        durable: Durable,
+        catalog: Catalog,
+        progress: dict[str, WorkProgress],
+        access: Access,
     ) -> None:
         self._durable = durable
         self._catalog = catalog
         self._progress = progress
+        self._access = access
         self._times: dict[str, Times] = {}  # Of what is worked on here.
 
     async def create(self, resource: Resource) -> operations_pb2.Operation:
@@ -36,8 +43,9 @@ class DurableOperations:
         return await self._operation(resource.name)
 
     async def get(self, name: str) -> operations_pb2.Operation:
-        """Returns an operation by name. Raises NotFound."""
+        """Returns an operation by name. Raises NotFound, and PermissionDenied for another's."""
         subject = name.removeprefix(_PREFIX).replace(".", "/")
+        await self._access.use(subject)
         is_known = self._durable.works_on(subject)
         if not is_known and not await asyncio.to_thread(self._catalog.has, subject):
             raise NotFound(
@@ -47,8 +55,12 @@ class DurableOperations:
 
     async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:
         """Returns up to `size` operations with names after `after`, and whether there are more."""
-        subjects = await asyncio.to_thread(lambda: list(self._catalog.every_name()))
-        rest = sorted((one for one in subjects if _named(one) > after), key=_named)
+
+        def subjects() -> list[str]:
+            names = (one for one in self._catalog.every_name() if _named(one) > after)
+            return sorted(self._access.visible(names), key=_named)
+
+        rest = await asyncio.to_thread(subjects)
         return [await self._operation(subject) for subject in rest[:size]], len(rest) > size
 
     async def cancel(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """GatewayService: protos in, protos out."""
 
 import asyncio
+from itertools import islice
 from typing import TypeVar
 
 import grpc
@@ -23,6 +24,7 @@ from gateway.api.resources import Augmentation, Dataset, Study
 from gateway.api.study_messages import study_from_pb
 from gateway.api.training_messages import training_choices_to_pb
 from gateway.api.validation import Validator
+from gateway.auth.access import Access
 from gateway.clients.trainer import Trainer
 from gateway.methods.registry import all_methods
 from servicekit.errors import NotFound
@@ -31,7 +33,10 @@ R = TypeVar("R", Dataset, Augmentation, Study)
 
 
 class GatewayService(rpc.GatewayServiceServicer):
-    """Serves datasets, augmentations and studies. Translates; the work is durable."""
+    """Serves datasets, augmentations and studies. Translates; the work is durable.
+
+    Whose a resource is, is looked at before anything is said of it.
+    """
 
     def __init__(
         self,
@@ -40,18 +45,22 @@ class GatewayService(rpc.GatewayServiceServicer):
         validator: Validator,
         estimator: Estimator,
         trainer: Trainer,
+        access: Access,
     ) -> None:
         self._operations = operations
         self._catalog = catalog
         self._validator = validator
         self._estimator = estimator
         self._trainer = trainer
+        self._access = access
 
     async def ImportDataset(
         self, request: pb.ImportDatasetRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
+        self._access.check_uris(request)
         dataset = Dataset(f"datasets/{request.dataset_id}", source_from_pb(request.source))
         await asyncio.to_thread(self._validator.source, dataset.source)
+        await self._access.create(dataset.name)
         return await self._operations.create(dataset)
 
     async def CreateAugmentation(
@@ -59,12 +68,18 @@ class GatewayService(rpc.GatewayServiceServicer):
     ) -> operations_pb2.Operation:
         name = f"{request.parent}/augmentations/{request.augmentation_id}"
         request.augmentation.ClearField("result")
+        self._access.check_uris(request)
+        await self._access.use(request.parent)
         augmentation = augmentation_from_pb(request.augmentation, name)
-        return await self._operations.create(await self._validator.augmentation(augmentation))
+        checked = await self._validator.augmentation(augmentation)
+        await self._access.create(name, request.parent)
+        return await self._operations.create(checked)
 
     async def PlanAugmentation(
         self, request: pb.PlanAugmentationRequest, context: grpc.aio.ServicerContext
     ) -> pb.PlanAugmentationResponse:
+        self._access.check_uris(request)
+        await self._access.use(request.parent)
         augmentation = augmentation_from_pb(
             request.augmentation, f"{request.parent}/augmentations/"
         )
@@ -75,13 +90,18 @@ class GatewayService(rpc.GatewayServiceServicer):
         self, request: pb.CreateStudyRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
         request.study.ClearField("result")
+        self._access.check_uris(request)
+        await self._access.use(request.study.dataset)
         study = study_from_pb(request.study, f"studies/{request.study_id}")
         checked, _ = await self._validator.study(study)
+        await self._access.create(study.name)
         return await self._operations.create(checked)
 
     async def PlanStudy(
         self, request: pb.PlanStudyRequest, context: grpc.aio.ServicerContext
     ) -> pb.PlanStudyResponse:
+        self._access.check_uris(request)
+        await self._access.use(request.study.dataset)
         study, plans = await self._validator.study(study_from_pb(request.study, "studies/"))
         return study_plan_to_pb(study, plans)
 
@@ -148,6 +168,7 @@ class GatewayService(rpc.GatewayServiceServicer):
         return pb.ListMethodsResponse(methods=map(method_to_pb, all_methods().values()))
 
     async def _get(self, name: str, kind: type[R]) -> R:
+        await self._access.use(name)
         found = await asyncio.to_thread(self._catalog.get, name)
         if not isinstance(found, kind):
             raise NotFound(f"there is no {name}; check the name", resource=name)
@@ -155,8 +176,13 @@ class GatewayService(rpc.GatewayServiceServicer):
 
     async def _page(self, collection: str, size: int, token: str) -> tuple[list[Resource], str]:
         """Returns the resources after `token` and the token of the next page."""
-        every = await asyncio.to_thread(lambda: list(self._catalog.names(collection)))
-        names = [name for name in every if name > token]
-        page = names[: size or 100]
+        size = size or 100
+
+        def names() -> list[str]:
+            later = (name for name in self._catalog.names(collection) if name > token)
+            return list(islice(self._access.visible(later), size + 1))
+
+        found = await asyncio.to_thread(names)
+        page = found[:size]
         resources = [await asyncio.to_thread(self._catalog.get, name) for name in page]
-        return resources, page[-1] if len(names) > len(page) else ""
+        return resources, page[-1] if len(found) > len(page) else ""

@@ -25,6 +25,7 @@ from gateway.cli.commands.serve import CONTEXT as SERVE_CONTEXT
 from gateway.cli.commands.serve import serve
 from gateway.cli.commands.status import status
 from gateway.cli.commands.study import study
+from gateway.cli.commands.token import token
 from gateway.cli.commands.train import train
 from gateway.cli.commands.up import up
 from gateway.cli.execute import failed
@@ -57,6 +58,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "cancel": cancel,
     "clean": clean,
     "gc": gc,
+    "token": token,
     "doctor": doctor,
 }
 

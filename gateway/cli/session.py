@@ -1,6 +1,7 @@
 """A command's talk with the gateway: calls with deadlines, operations waited for."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from variegate.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from gateway.cli.connect import Endpoints
 from gateway.cli.progress import ProgressLine, View
+from gateway.cli.token_source import token_source
 from servicekit.channels import open_channel
-from servicekit.errors import Unavailable, from_rpc_error, from_status
+from servicekit.errors import Unavailable
+from servicekit.statuses import from_rpc_error, from_status
 
 CALL_SECONDS = 60.0
 # A gateway that restarts while we wait goes on with its work, so we wait for it as well.
@@ -80,7 +83,8 @@ class Session:
 
 def open_session(connection: Endpoints, view: View) -> Session:
     """Opens the channel; nothing is sent yet."""
-    return Session(connection, open_channel(connection.gateway, _SERVICE), view)
+    token = None if connection.is_own else token_source(os.environ, connection.gateway)
+    return Session(connection, open_channel(connection.gateway, _SERVICE, token=token), view)
 
 
 def progress_line(progress: gateway_pb2.OperationProgress, part: str = "") -> ProgressLine:

@@ -11,6 +11,8 @@ VARIABLES = {
     "VARIEGATE_STORE": "as --store",
     "VARIEGATE_GATEWAY": "as --gateway",
     "VARIEGATE_TRAINER": "as --trainer",
+    "VARIEGATE_TOKEN": "token for a gateway that asks its callers who they are",
+    "VARIEGATE_TOKEN_FILE": "file with the token, read for every call",
     "VARIEGATE_ENGINE": "embedded, or triton",
     "VARIEGATE_PROMPTER": "embedded, or vllm",
     "VARIEGATE_TRITON_VENV": "environment that has Triton",

@@ -9,7 +9,8 @@ import grpc
 from gateway.clients.faults import is_lasting, is_passing
 from gateway.clients.patience import Patience
 from gateway.clients.replicas import Replicas
-from servicekit.errors import ServiceError, Unavailable, from_rpc_error
+from servicekit.errors import ServiceError, Unavailable
+from servicekit.statuses import from_rpc_error
 
 S = TypeVar("S")
 T = TypeVar("T")

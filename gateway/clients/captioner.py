@@ -12,7 +12,8 @@ from gateway.clients.channel import LazyChannel
 from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.settings import GatewaySettings
-from servicekit.errors import ServiceError, from_status
+from servicekit.errors import ServiceError
+from servicekit.statuses import from_status
 from servicekit.together import together
 
 IMAGES_PER_CALL = 64

@@ -19,7 +19,8 @@ from gateway.methods.artefacts import Artefact
 from gateway.methods.base import MixedText
 from gateway.plan import GeneratorModel
 from gateway.settings import GatewaySettings
-from servicekit.errors import ServiceError, from_status
+from servicekit.errors import ServiceError
+from servicekit.statuses import from_status
 from servicekit.together import together
 
 ITEMS_PER_CALL = 64

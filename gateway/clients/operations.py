@@ -8,7 +8,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from gateway.clients.faults import as_ours
 from gateway.clients.patience import Patience
-from servicekit.errors import from_rpc_error, from_status
+from servicekit.statuses import from_rpc_error, from_status
 
 _LOOK_EVERY_SECONDS = 1.0
 

@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 import grpc
 
 from gateway.clients.faults import as_ours, is_passing
-from servicekit.errors import ServiceError, from_rpc_error
+from servicekit.errors import ServiceError
+from servicekit.statuses import from_rpc_error
 
 T = TypeVar("T")
 

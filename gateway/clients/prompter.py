@@ -17,7 +17,7 @@ from gateway.clients.patience import Patience, patiently
 from gateway.clients.replicas import Replicas
 from gateway.datasets.display_names import Synset
 from gateway.settings import GatewaySettings
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 
 T = TypeVar("T")
 

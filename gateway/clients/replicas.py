@@ -15,7 +15,8 @@ from gateway.clients.fairness import FairQueue
 from gateway.clients.faults import is_passing
 from gateway.clients.patience import Patience
 from servicekit.channels import open_channel
-from servicekit.errors import ServiceError, Unavailable, from_rpc_error
+from servicekit.errors import ServiceError, Unavailable
+from servicekit.statuses import from_rpc_error
 
 _log = logging.getLogger(__name__)
 

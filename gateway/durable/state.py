@@ -7,7 +7,8 @@ from typing import Literal
 from google.rpc import status_pb2
 
 from gateway.clients.faults import is_lasting, is_passing
-from servicekit.errors import Cancelled, ServiceError, from_status, to_status
+from servicekit.errors import Cancelled, ServiceError
+from servicekit.statuses import from_status, to_status
 
 
 @dataclass(frozen=True)

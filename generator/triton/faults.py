@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from generator.errors import translate
-from servicekit.errors import ServiceError, from_status, to_status
+from servicekit.errors import ServiceError
+from servicekit.statuses import from_status, to_status
 
 _MARK = "\nstatus: "
 

@@ -7,8 +7,8 @@ from variegate.captioner.v1 import captioner_pb2 as pb
 
 from captioner.settings import CaptionerSettings
 from captioner.wiring import create_service
-from servicekit.errors import from_status
 from servicekit.server import running
+from servicekit.statuses import from_status
 
 
 def asked(name, **fields):

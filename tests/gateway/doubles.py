@@ -20,7 +20,8 @@ from variegate.retriever.v1 import retriever_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from imaging.encode import encode_png
-from servicekit.errors import Exhausted, Internal, InvalidArgument, Precondition, to_status
+from servicekit.errors import Exhausted, Internal, InvalidArgument, Precondition
+from servicekit.statuses import to_status
 from servicekit.storage import to_key, to_uri
 from tests.gateway.double_retriever import Retriever
 

@@ -31,6 +31,7 @@ class System:
     trouble: doubles.Trouble
     doubles: dict
     settings: GatewaySettings
+    target: str = ""
 
     async def finish(self, operation, timeout=60):
         """Waits for an operation; returns its unpacked response, or the operation if it failed."""
@@ -103,6 +104,7 @@ async def open_system(state, *roots, trouble=None, wrap=lambda store: store, **s
                 trouble,
                 made,
                 values,
+                gateway.target,
             )
             await channel.close()
 

@@ -10,7 +10,8 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.methods.composition import methods_in
 from gateway.methods.registry import all_methods
-from servicekit.errors import Exhausted, from_rpc_error
+from servicekit.errors import Exhausted
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import picture, write_pool

@@ -9,7 +9,8 @@ import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.augment.choice import Choice
-from servicekit.errors import Exhausted, from_rpc_error
+from servicekit.errors import Exhausted
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_pool

@@ -7,7 +7,8 @@ import grpc
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from servicekit.errors import Exhausted, from_rpc_error
+from servicekit.errors import Exhausted
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import write_pool

@@ -93,7 +93,7 @@ async def test_rejections_that_cannot_be_read_are_refused_before_anything_is_mad
 ):
     import grpc
 
-    from servicekit.errors import from_rpc_error
+    from servicekit.statuses import from_rpc_error
 
     root, train, _ = folders
     async with open_system(root / "state", root) as system:

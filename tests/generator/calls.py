@@ -11,8 +11,8 @@ from variegate.generator.v1 import generator_pb2_grpc as rpc
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service
 from servicekit.channels import open_channel
-from servicekit.errors import from_status
 from servicekit.server import running
+from servicekit.statuses import from_status
 
 TIMEOUT = 120.0
 PHOTO, NOISE = "store:images/photo.png", "store:images/noise.txt"

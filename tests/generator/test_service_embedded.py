@@ -13,9 +13,10 @@ from generator.engine.settings import EngineSettings
 from generator.settings import GeneratorSettings
 from generator.wiring import create_service
 from servicekit.channels import open_channel
-from servicekit.errors import Exhausted, Precondition, from_status
+from servicekit.errors import Exhausted, Precondition
 from servicekit.server import running
 from servicekit.settings import SettingsError
+from servicekit.statuses import from_status
 from servicekit.storage import MemoryStore
 from tests.generator import tiny
 from tests.generator.calls import TIMEOUT, answers, item, models_of, request, serving, until

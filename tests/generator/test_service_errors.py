@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from variegate.generator.v1 import generator_pb2 as pb
 
-from servicekit.errors import Precondition, from_status
+from servicekit.errors import Precondition
+from servicekit.statuses import from_status
 from tests.generator.calls import (
     NOISE,
     PHOTO,

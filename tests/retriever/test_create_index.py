@@ -10,7 +10,8 @@ import pytest
 from google.longrunning import operations_pb2
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from servicekit.errors import ServiceError, Unavailable, from_rpc_error, from_status
+from servicekit.errors import ServiceError, Unavailable
+from servicekit.statuses import from_rpc_error, from_status
 from servicekit.storage import DirectoryStore, MemoryStore, to_uri
 from tests.retriever.conftest import SETTINGS, Client, put_image, put_pool, put_table, serving
 

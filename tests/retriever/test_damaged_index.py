@@ -6,7 +6,7 @@ import grpc
 import pytest
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import MemoryStore
 from tests.retriever.conftest import SETTINGS, put_pool, serving
 

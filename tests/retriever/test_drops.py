@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from variegate.retriever.v1 import retriever_pb2 as pb
 
 from imaging.encode import encode_png
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from tests.retriever.conftest import Client, put_image, put_pool
 from tests.retriever.test_screening import put_manifest
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import MemoryStore
 from tests.retriever.conftest import Client, put_image, vector_of
 

@@ -8,7 +8,7 @@ from variegate.retriever.v1 import retriever_pb2 as pb
 from retriever import metadata
 from retriever.metadata import Containing, Filter, Metadata
 from retriever.tables import TEXT
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from tests.retriever.conftest import Client, put_table
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from tests.retriever.conftest import Client, put_pool, put_table
 from tests.retriever.test_create_index import index_of
 from tests.retriever.test_pools import tar_of

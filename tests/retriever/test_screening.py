@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from imaging.decode import decode_image
 from imaging.hashing import perceptual_hash, pixel_sha256
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import MemoryStore, to_uri
 from tests.retriever.conftest import SETTINGS, Client, put_image, put_table, serving
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from variegate.retriever.v1 import retriever_pb2 as pb
 
-from servicekit.errors import from_rpc_error
+from servicekit.statuses import from_rpc_error
 from servicekit.storage import MemoryStore
 from tests.retriever.conftest import NANO, SETTINGS, Client, put_image, put_pool, put_table, serving
 

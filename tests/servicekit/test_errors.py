@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit import errors
+from servicekit import errors, statuses
 from servicekit.escaping import escaped
 from servicekit.texts import encoded_length, shortened
 
@@ -16,20 +16,22 @@ ALL = [
     errors.Unavailable("down", reason="MODEL_LOADING", retry_after=0.5),
     errors.DeadlineExceeded("late"),
     errors.Cancelled("stopped"),
+    errors.Unauthenticated("who are you"),
+    errors.PermissionDenied("not yours", metadata={"resource": "datasets/d"}),
     errors.Internal("oops"),
 ]
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda e: type(e).__name__)
 def test_an_error_survives_the_way_through_a_status(error):
-    again = errors.from_status(errors.to_status(error, "generator"))
+    again = statuses.from_status(statuses.to_status(error, "generator"))
     assert type(again) is type(error)
     assert (again.message, again.reason, again.code) == (error.message, error.reason, error.code)
     assert vars(again) == vars(error)
 
 
 def test_a_foreign_exception_becomes_internal_and_gives_nothing_away():
-    status = errors.to_status(RuntimeError("password=hunter2"), "generator")
+    status = statuses.to_status(RuntimeError("password=hunter2"), "generator")
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert "hunter2" not in str(status)
 
@@ -37,10 +39,10 @@ def test_a_foreign_exception_becomes_internal_and_gives_nothing_away():
 @given(st.text(max_size=5000) | st.text("é€🐶%", max_size=5000), st.text(max_size=3000))
 def test_a_status_fits_into_the_headers_of_a_call_whatever_it_quotes(message, value):
     error = errors.InvalidArgument(message, field=value, metadata={"a": value, "b": value})
-    status = errors.to_status(error, "gateway")
+    status = statuses.to_status(error, "gateway")
     assert status.ByteSize() <= 4096
     assert encoded_length(status.message) + status.ByteSize() * 4 / 3 < 8000
-    assert vars(errors.from_status(status)) == vars(error)
+    assert vars(statuses.from_status(status)) == vars(error)
 
 
 def test_a_long_text_keeps_both_ends_and_says_how_long_it_was():
@@ -53,7 +55,7 @@ def test_a_long_text_keeps_both_ends_and_says_how_long_it_was():
 
 
 def test_a_name_that_utf_8_cannot_say_is_escaped():
-    status = errors.to_status(errors.Internal("no \udcff.png"), "gateway")
+    status = statuses.to_status(errors.Internal("no \udcff.png"), "gateway")
     assert status.message == r"no \xff.png"
 
 

@@ -4,13 +4,9 @@ import threading
 import pytest
 from variegate.retriever.v1.retriever_pb2 import CreateIndexMetadata, CreateIndexRequest, Index
 
-from servicekit.errors import (
-    AlreadyExists,
-    Precondition,
-    Unavailable,
-    from_status,
-)
+from servicekit.errors import AlreadyExists, Precondition, Unavailable
 from servicekit.operations import OperationRunner
+from servicekit.statuses import from_status
 
 REQUEST = CreateIndexRequest(index_id="pool", pool_uri="store:a")
 

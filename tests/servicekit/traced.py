@@ -8,9 +8,10 @@ from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
 from servicekit.channels import open_channel
-from servicekit.errors import Internal, from_rpc_error
+from servicekit.errors import Internal
 from servicekit.server import Service, run
 from servicekit.settings import setting
+from servicekit.statuses import from_rpc_error
 from tests.servicekit.echo import DESCRIPTOR, NAME
 
 

@@ -8,7 +8,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from variegate.gateway.v1 import gateway_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
-from servicekit.errors import to_status
+from servicekit.statuses import to_status
 
 
 def packed(message):

@@ -19,8 +19,9 @@ from generator.engine.items import Item
 from generator.settings import GeneratorSettings
 from generator.triton.launcher import LocalTriton
 from generator.wiring import create_service
-from servicekit.errors import Exhausted, Precondition, Unavailable, from_status
+from servicekit.errors import Exhausted, Precondition, Unavailable
 from servicekit.server import running
+from servicekit.statuses import from_status
 from servicekit.storage import MemoryStore
 from tests.generator.calls import TIMEOUT, answers, item, request, until
 from tests.generator.triton.conftest import Observed

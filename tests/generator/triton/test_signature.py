@@ -19,7 +19,8 @@ from generator.engine.items import Item
 from generator.errors import translate
 from generator.triton.faults import from_text, to_text
 from generator.triton.signature import INPUT, Request, to_arrays, to_request
-from servicekit.errors import Exhausted, to_status
+from servicekit.errors import Exhausted
+from servicekit.statuses import to_status
 
 FLOATS = st.floats(-1e3, 1e3, width=32)
 MATRICES = arrays.arrays(
