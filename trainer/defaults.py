@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from servicekit.errors import InvalidArgument
 from trainer import recipes
 from trainer.classifiers.table import TIMM, Classifier, classifier_of, classifiers, timm_names
-from trainer.runs import RunRequest
+from trainer.runs import BEST, LAST, RunRequest
+from trainer.schedules import PLATEAU, Plateau, epoch_steps
 
 _STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
 _BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
-_LARGEST_IMAGE = 1024
+_LARGEST_IMAGE, _MOST_STEPS = 1024, 1_000_000
 
 _Known = TypeVar("_Known", recipes.Recipe, Classifier)
 
@@ -25,7 +26,8 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
 
     `planned_count` synthetic images are not made yet, so the request cannot name their manifest.
     The steps default to the classifier's, whatever the strategy, so that the rows of a comparison
-    have the same budget. Raises InvalidArgument for unknown names and impossible combinations.
+    have the same budget; those of the schedule "plateau" depend on the data, too (`with_steps`).
+    Raises InvalidArgument for unknown names and impossible combinations.
     """
     has_synthetic = bool(request.synthetic_manifest_uri) or planned_count > 0
     strategy = request.strategy or (_STRATEGY if has_synthetic else "real")
@@ -49,12 +51,17 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
             field="training_run.strategy",
         )
     _check_test_sets(request)
+    _check_choices(request, recipe)
+    step_count = request.step_count
+    if request.schedule != PLATEAU:
+        step_count = step_count or classifier.step_count
     return replace(
         request,
         strategy=strategy,
         policy=request.policy or _POLICY,
         classifier=classifier.id,
-        step_count=request.step_count or classifier.step_count,
+        step_count=step_count,
+        choose=request.choose or LAST,
         batch_size=request.batch_size or _BATCH_SIZE,
         learning_rate=request.learning_rate or classifier.optimizer.learning_rate,
     )
@@ -73,6 +80,24 @@ def with_image_size(request: RunRequest, sides: NDArray[np.int64]) -> RunRequest
     wanted = int(np.median(known)) if len(known) else _IMAGE_SIZE
     wanted = min(wanted, classifier.usual_image)
     return replace(request, image_size=max(wanted, smallest_image(classifier)))
+
+
+def with_steps(request: RunRequest, image_count: int) -> RunRequest:
+    """Fills in the most steps of the schedule "plateau" for so many training images.
+
+    Raises InvalidArgument if they are more than a run can have.
+    """
+    if request.schedule != PLATEAU or request.step_count:
+        return request
+    step_count = Plateau().epoch_count * epoch_steps(image_count, request.batch_size)
+    if step_count > _MOST_STEPS:
+        raise InvalidArgument(
+            f"{Plateau().epoch_count} epochs of {image_count} images are {step_count:,} steps, and "
+            f"a run has at most {_MOST_STEPS:,}; use a larger batch_size, or give step_count",
+            field="training_run.step_count",
+            reason="FIELD_OUT_OF_RANGE",
+        )
+    return replace(request, step_count=step_count)
 
 
 def smallest_image(classifier: Classifier) -> int:
@@ -149,6 +174,33 @@ def _check_fit(request: RunRequest, strategy: recipes.Recipe, classifier: Classi
             f"strategy {strategy.id!r} needs {strategy.smallest_batch} and more",
             field="training_run.batch_size",
             reason="FIELD_OUT_OF_RANGE",
+        )
+
+
+def _check_choices(request: RunRequest, strategy: recipes.Recipe) -> None:
+    """What decides by validation images needs some; test images are never used for it."""
+    known = {"schedule": ("", PLATEAU), "choose": ("", LAST, BEST)}
+    for field, values in known.items():
+        value = getattr(request, field)
+        if value not in values:
+            raise InvalidArgument(
+                f"{value!r} is not known as {field}; known are {', '.join(values[1:])}",
+                field=f"training_run.{field}",
+                reason=f"UNKNOWN_{field.upper()}",
+            )
+        if value not in ("", LAST) and not request.validation:
+            raise InvalidArgument(
+                f"the {field} {value!r} goes by images of the split 'validation', and the run has "
+                "none: import the dataset with a validation_fraction, and set validation",
+                field="training_run.validation",
+                reason="FIELD_REQUIRED",
+            )
+    if request.schedule and strategy.has_own_pace:
+        raise InvalidArgument(
+            f"the strategy {strategy.id!r} has a pace of its own; leave the schedule "
+            f"{request.schedule!r} out, or use the strategy 'combined'",
+            field="training_run.schedule",
+            reason="SCHEDULE_UNFIT",
         )
 
 

@@ -69,6 +69,14 @@ class Share:
         # Buffers are equal anyway: they hold what is computed from the whole batch.
         return DistributedDataParallel(model, device_ids=ids, forward_sync_buffers=False)
 
+    def total(self, count: int, device: torch.device) -> int:
+        """The sum of every process's count."""
+        if self.count == 1:
+            return count
+        sums = torch.tensor(count, device=device)
+        distributed.all_reduce(sums)
+        return int(sums)
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean of every process's values."""
         if self.count > 1:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
-from trainer.runs import ClassScore
+from trainer.scores import ClassScore
 
 _TOP, _BINS = 5, 15
 

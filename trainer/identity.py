@@ -16,6 +16,7 @@ _TRAINING = (
     "trainer/training.py",
     "trainer/jobs/base.py",
     "trainer/jobs/classify.py",
+    "trainer/course.py",
     "trainer/distribution.py",
     "trainer/evaluation.py",
     "trainer/mixing.py",

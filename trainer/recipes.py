@@ -47,6 +47,11 @@ class Recipe:
         return bool(self.facts.get("NEEDS_BATCH_NORM", False))
 
     @property
+    def has_own_pace(self) -> bool:
+        """Whether the strategy has learning rates of its own, which no other schedule replaces."""
+        return bool(self.facts.get("HAS_OWN_PACE", False))
+
+    @property
     def smallest_batch(self) -> int:
         """The fewest images of a batch, of each process, that the strategy can train on."""
         return int(str(self.facts.get("SMALLEST_BATCH", 2)))

@@ -8,12 +8,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import fsum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from trainer.classifiers.table import classifier_of
+from trainer.scores import Scores, TestSetScores, scores_from
 from trainer.searching.found import SearchSizes
+
+# Which weights of a run are tested and kept.
+LAST, BEST = "last", "best"
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ class RunRequest(JobRequest):
     freeze: bool = False
     validation: bool = False
     export_onnx: bool = False
+    schedule: str = ""
+    choose: str = ""
     search: SearchSizes = field(default_factory=SearchSizes)
     """How much is searched for a policy; `found_policy` is the name of that search, "" for none."""
     found_policy: str = ""
@@ -143,45 +148,6 @@ class RunRequest(JobRequest):
         test_sets = tuple(TestSet(**one) for one in values.get("test_sets", ()))
         search = SearchSizes(**values.get("search", {}))
         return cls(**{**values, "test_sets": test_sets, "search": search})
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """The test result of one class; `accuracy` is a share, 0 to 1, or None without test images."""
-
-    class_name: str
-    accuracy: float | None
-    test_image_count: int
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a classifier makes of some test images. All shares are from 0 to 1.
-
-    `confusion[i][j]` counts the images of class i that were taken for class j, in the order of
-    `classes`. `top5_accuracy` is None where there are no more than five classes.
-    `calibration_error` is `evaluation.calibration_error`. Results of older versions have neither.
-    """
-
-    accuracy: float
-    classes: tuple[ClassScore, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    test_image_count: int
-    top5_accuracy: float | None = field(default=None, kw_only=True)
-    calibration_error: float | None = field(default=None, kw_only=True)
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean accuracy of the classes that have test images."""
-        known = [score.accuracy for score in self.classes if score.accuracy is not None]
-        return fsum(known) / len(known)
-
-
-@dataclass(frozen=True)
-class TestSetScores(Scores):
-    """Scores on a further test set."""
-
-    name: str
 
 
 @dataclass(frozen=True)
@@ -208,13 +174,15 @@ class RunResult(JobResult, Scores):
     onnx_uri: str = ""
     onnx_failure: str = ""
     """Why a classifier that was to be exported is not, in a sentence."""
+    done_step_count: int = 0
+    chosen_step: int = 0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        sets = tuple(TestSetScores(**_scores(one)) for one in values.get("test_sets", ()))
+        sets = tuple(TestSetScores(**scores_from(one)) for one in values.get("test_sets", ()))
         kept = values.get("validation")
-        validation = TestSetScores(**_scores(kept)) if kept else None
-        return cls(**_scores(values) | {"test_sets": sets, "validation": validation})
+        validation = TestSetScores(**scores_from(kept)) if kept else None
+        return cls(**scores_from(values) | {"test_sets": sets, "validation": validation})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +202,18 @@ class RunSpec(JobSpec):
     found_policy: str = ""
     """The SHA-256 of the file `policy.json` of the folder; "" for a policy that is not searched."""
     export_onnx: bool = False
+    schedule: str = ""
+    choose: str = LAST
+
+    @property
+    def validates(self) -> bool:
+        """Whether something is decided by the images of the split "validation"."""
+        return bool(self.schedule) or self.choose == BEST
 
     def card(self) -> dict[str, object]:
         """What is needed to use the weights, and the recipe that they come from."""
         names = ["strategy", "policy", "step_count", "batch_size", "learning_rate", "precision"]
+        names += ["schedule", "choose"] if self.validates else []
         if self.initial_weights:
             names += ["initial_weights", "freeze"]
         if self.found_policy:
@@ -284,14 +260,3 @@ class SearchSpec(RunSpec):
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with tuples in place of the lists that JSON knows."""
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-
-
-def _scores(values: Mapping[str, Any]) -> dict[str, Any]:
-    classes = tuple(_score(**score) for score in values["classes"])
-    confusion = tuple(tuple(row) for row in values["confusion"])
-    return {**values, "classes": classes, "confusion": confusion}
-
-
-def _score(class_name: str, accuracy: float | None, test_image_count: int) -> ClassScore:
-    # Results of older versions have 0 for a class without test images.
-    return ClassScore(class_name, accuracy if test_image_count else None, test_image_count)

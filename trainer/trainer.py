@@ -99,7 +99,7 @@ class Trainer:
         """
         kind = self._classify
         images = await asyncio.to_thread(kind.choose, request)
-        request = kind.completed(request, images)
+        request = kind.completed(request, images, planned_count)
         entries = images.cache_entries(request, planned_count)
         self._launcher.check(request, entries)
         pace = await asyncio.to_thread(self._paces.get, kind.pace_key(request))

@@ -129,6 +129,8 @@ class TrainArguments:
     kept: OutputOptions | None = None
     test_sets: TestSets = ()
     onnx: bool = False
+    schedule: str = ""
+    choose: str = ""
 
     def places(self) -> list[str | None]:
         """The places of all images that are imported."""
@@ -136,7 +138,12 @@ class TrainArguments:
 
     def run_id(self) -> str:
         """The id of the run, wherever it is kept."""
-        newer = ("test_sets", "onnx")  # Who has none keeps the ids that there were.
+        newer = (
+            "test_sets",
+            "onnx",
+            "schedule",
+            "choose",
+        )  # Who has none keeps the ids that there were.
         values = {name: value for name, value in vars(self).items() if name != "kept"}
         args = {name: value for name, value in values.items() if value or name not in newer}
         return inputs.run_id("train", args)

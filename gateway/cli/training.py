@@ -37,12 +37,14 @@ class Lesson:
     test_sets: tuple[dict[str, str], ...] = ()
     validation: bool = False
     export_onnx: bool = False
+    schedule: str = ""
+    choose: str = ""
 
     def plain(self) -> dict[str, Any]:
         """The lesson by name, as ids have it: newer fields count where they are set."""
         newer = (
             "node_count", "gpus_per_node", "initial_weights_uri", "freeze", "test_sets",
-            "validation",
+            "validation", "schedule", "choose",
             "export_onnx",
         )  # fmt: skip
         return {name: value for name, value in vars(self).items() if value or name not in newer}
@@ -146,7 +148,7 @@ def _plan_line(plan: pb.PlanTrainingRunResponse, seeds: int) -> str:
 
 def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
     """How a run is trained, for people and --json."""
-    newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze")
+    newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze", "schedule")
     return {
         "classifier": run.classifier,
         "policy": run.policy,
@@ -155,6 +157,7 @@ def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
         "learning_rate": float(f"{run.learning_rate:.7g}"),
         "image_size": run.image_size,
         **{name: getattr(run, name) for name in newer if getattr(run, name)},
+        **({"choose": run.choose} if run.choose == "best" else {}),
         **({"found_policy": run.result.policy_digest} if run.result.policy_digest else {}),
     }
 
@@ -167,6 +170,10 @@ def recipe_line(training: dict[str, Any]) -> str:
         f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
         f"{training['learning_rate']:g}"
     )
+    if training.get("schedule"):
+        line += f", schedule {training['schedule']}, which may end it earlier"
+    if training.get("choose"):
+        line += f", {training['choose']} weights of the validation images"
     if training.get("initial_weights_uri"):
         line += ", the last layer alone" if training.get("freeze") else ""
         line += f", from {training['initial_weights_uri']}"

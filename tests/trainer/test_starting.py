@@ -55,6 +55,10 @@ async def test_images_to_choose_by_are_reported_and_change_nothing_else(
     assert not alone.HasField("validation")
     assert (run.result.accuracy, run.result.final_loss) == (alone.accuracy, alone.final_loss)
     assert run.result.real_image_count == len(photos.train)
+    choices = {"validation": True, "schedule": "plateau", "choose": "best"}
+    chosen = await client.train("chosen", seed=1, manifest_uri=uri, **choices)
+    assert (chosen.schedule, chosen.choose, chosen.step_count) == ("plateau", "best", 6)
+    assert 0 < chosen.result.chosen_step <= chosen.result.done_step_count == 6
     error = await fails(client.create("none-kept", validation=True))
     assert error.code is grpc.StatusCode.FAILED_PRECONDITION and error.reason == "SPLIT_EMPTY"
 

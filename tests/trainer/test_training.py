@@ -10,7 +10,8 @@ import torch
 
 from tests.trainer.conftest import TEST, TRAIN
 from trainer.jobs.classify import PREDICTIONS, WEIGHTS
-from trainer.runs import ClassScore, RunResult, RunSpec
+from trainer.runs import RunResult, RunSpec
+from trainer.scores import ClassScore
 from trainer.training import CHECKPOINT, LossNotFiniteError, train
 
 

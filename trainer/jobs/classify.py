@@ -13,7 +13,8 @@ from trainer.checkpoints import save_weights
 from trainer.classifiers.building import Normaliser, build, create_optimizer
 from trainer.classifiers.table import INITIAL, Classifier, classifier_of
 from trainer.classifiers.weights import check_size, freeze, load_weights
-from trainer.data.images import Images
+from trainer.course import Course
+from trainer.data.images import Chosen, Images
 from trainer.data.loading import load, process_count
 from trainer.data.samples import (
     Batch,
@@ -28,9 +29,11 @@ from trainer.evaluation import Predictions, predict, scores_of
 from trainer.mixing import Blend, paired, random_of
 from trainer.onnx_export import export_onnx
 from trainer.precision import autocast
-from trainer.runs import RunResult, RunSpec, TestSetScores
+from trainer.runs import BEST, RunResult, RunSpec
+from trainer.schedules import PLATEAU, Plateau, epoch_steps
+from trainer.scores import TestSetScores
 from trainer.searching.found import FOUND, read_found
-from trainer.strategies.base import Sources, Strategy
+from trainer.strategies.base import Sources, Strategy, UnfitModelError
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.npz"
 # Test images that an exported classifier is checked with.
@@ -45,7 +48,7 @@ class Classify:
     """Of the spec's folder it reads `rows.npz`, and leaves there `weights.safetensors`, and
     `predictions.npz` with `labels` and `confidences` of the test images."""
 
-    metrics = ("loss", "train_accuracy")
+    metrics: tuple[str, ...] = ("loss", "train_accuracy")
 
     def __init__(self, spec: RunSpec, share: Share, device: torch.device) -> None:
         self._spec, self._share, self._device = spec, share, device
@@ -55,19 +58,26 @@ class Classify:
         network = network_of(spec, classifier)
         # Of a frozen network what stays in the mode for testing.
         self._frozen = freeze(network) if spec.freeze else []
-        self.model = with_whole_batch_norm(self._strategy.adapt(network), share)
-        self.model.to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = create_optimizer(classifier, self.model.parameters(), spec.learning_rate)
-        self._trained = share.trained(self.model, device)
+        self._network = with_whole_batch_norm(self._strategy.adapt(network), share)
+        self._network.to(device)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = create_optimizer(
+            classifier, self._network.parameters(), spec.learning_rate
+        )
+        self._trained = share.trained(self._network, device)
+        self._epoch_steps = epoch_steps(len(self._images.labels), spec.batch_size)
+        self._course = self._course_of(spec)
+        self.model = self._course or self._network
+        self._step = spec.step_count  # of the last update
+        if self._course:
+            self.metrics = (*self.metrics, "validation_accuracy")
         self._normalised = Normaliser(classifier, device)
         self._blend = _blend(spec)
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """This process's share of each, made ahead."""
         spec, share = self._spec, self._share
-        for module in self._frozen:
-            module.eval()
+        self._begin_training()
         policy = _policy(spec)
         made = TrainingBatches(
             self._images, self._strategy, policy, share, spec.seed, self._sees_whole()
@@ -78,7 +88,9 @@ class Classify:
 
     def update(self, step: int, batch: Batch) -> Tensor:
         """One step of the whole batch's loss; returns it, and the share that was told rightly."""
-        spec, strategy = self._spec, self._strategy
+        spec, strategy, course = self._spec, self._strategy, self._course
+        if course and course.epoch < 0:
+            course.end_epoch(self._validation_accuracy())
 
         # Move the batch.
         batch = Batch(*(part.to(self._device, non_blocking=True) for part in batch))
@@ -86,7 +98,9 @@ class Classify:
         torch.manual_seed(_number(spec.seed, step) + self._share.rank)  # for dropout
 
         # Update the weights.
-        learning_rate = spec.learning_rate * strategy.learning_rate_factor(step)
+        by_step = strategy.learning_rate_factor(step)
+        factor = course.factor if course and spec.schedule else by_step
+        learning_rate = spec.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with autocast(spec.precision, self._device):
@@ -97,7 +111,13 @@ class Classify:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         hits = _hits(logits.detach(), targets)
-        return self._share.mean(torch.stack([loss.detach(), hits]))
+        measured = self._share.mean(torch.stack([loss.detach(), hits]))
+        self._step = step + 1
+        if course is None:
+            return measured
+        if self._step % self._epoch_steps == 0 or self._step == spec.step_count:
+            course.end_epoch(self._validation_accuracy())
+        return torch.cat([measured, measured.new_tensor([course.latest])])
 
     def _mixed(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the network is given, and the labels [B]; or, of mixed images, their shares."""
@@ -109,19 +129,20 @@ class Classify:
         return images, mixed.targets(share, len(spec.class_names))
 
     def is_done(self, step: int) -> bool:
-        """Never: a comparison gives every classifier the same steps."""
-        return False
+        """Only where the schedule says so: a comparison gives every classifier the same steps."""
+        return self._course is not None and self._course.is_done
 
     def finish(self, losses: tuple[float, ...], seconds: float) -> RunResult:
         """Tests the classifier, and keeps its weights and predictions."""
         spec, images = self._spec, self._images
+        chosen = self._choose()
         predicted = self._predict(images.test)
         np.savez(
             Path(spec.folder) / PREDICTIONS,
             labels=predicted.labels,
             confidences=predicted.confidences,
         )
-        weights = self._strategy.weights(self.model)
+        weights = self._strategy.weights(self._network)
         save_weights(Path(spec.folder) / WEIGHTS, weights, spec.card())
         return RunResult(
             **scores_of(images.test_labels, predicted, spec.class_names),
@@ -130,10 +151,46 @@ class Classify:
             seconds=seconds,
             final_loss=float(np.mean(losses)),
             policy_digest=spec.found_policy,
+            done_step_count=self._step,
+            chosen_step=chosen,
             onnx_failure=self._export(weights) if spec.export_onnx else "",
             test_sets=tuple(self._test(*one) for one in images.test_sets),
             validation=self._test("validation", *images.validation) if images.validation else None,
         )
+
+    def _course_of(self, spec: RunSpec) -> Course | None:
+        """Of a run that decides something by its validation images."""
+        if not spec.validates:
+            return None
+        if self._images.validation is None:
+            raise UnfitModelError("there are no images to choose by; set validation")
+        count = -(-spec.step_count // self._epoch_steps)
+        plateau = Plateau() if spec.schedule == PLATEAU else None
+        return Course(self._network, count, plateau, keeps_best=spec.choose == BEST)
+
+    def _begin_training(self) -> None:
+        self._network.train()
+        for module in self._frozen:
+            module.eval()
+
+    def _validation_accuracy(self) -> float:
+        """The share of validation images that all processes together tell rightly."""
+        assert self._images.validation is not None
+        images, labels = self._images.validation
+        rows = self._share.of_batch(np.arange(len(labels)))
+        hits = 0
+        if len(rows):
+            predicted = self._predict(Chosen((images, rows))).labels
+            hits = int((predicted == labels[rows]).sum())
+        self._begin_training()
+        return self._share.total(hits, self._device) / len(labels)
+
+    def _choose(self) -> int:
+        """Takes the weights that are wanted; returns the step that they are of."""
+        if self._course is None or self._spec.choose != BEST:
+            return self._step
+        self._course.choose_best()
+        return min(self._course.best_epoch * self._epoch_steps, self._step)
 
     def _export(self, weights: Mapping[str, Tensor]) -> str:
         first = PlainBatches(self._images.test).__getitems__(0)[:_CHECKED]
@@ -149,7 +206,7 @@ class Classify:
         pinned = self._device.type == "cuda"
         loaded = load(batches, range(len(batches)), processes, pinned)
         with autocast(self._spec.precision, self._device):
-            return predict(self.model, loaded, self._normalised, self._device)
+            return predict(self._network, loaded, self._normalised, self._device)
 
     def _sees_whole(self) -> bool:
         recipe = recipes.recipes("policies")[self._spec.policy]

@@ -20,7 +20,7 @@ from trainer import recipes
 from trainer.classifiers.table import INITIAL
 from trainer.data.cache import CachedImages, ImageCache
 from trainer.data.leases import Lease
-from trainer.defaults import with_image_size
+from trainer.defaults import with_image_size, with_steps
 from trainer.guard import Selection, check_learned, check_pixels, check_test_set, select
 from trainer.identity import training_digest
 from trainer.kinds.base import SOURCES, machine_values, run_folder
@@ -28,7 +28,7 @@ from trainer.kinds.predicted import TESTED, predictions
 from trainer.kinds.rows import write_rows
 from trainer.manifests import NO_SYNTHETIC, Manifest, Strings, read_dataset, read_synthetic
 from trainer.precision import resolved
-from trainer.runs import JobRequest, JobResult, RunRequest, RunResult, RunSpec
+from trainer.runs import LAST, JobRequest, JobResult, RunRequest, RunResult, RunSpec
 from trainer.searching.found import FOUND
 from trainer.searching.requests import name_of_search, search_sizes
 from trainer.settings import TrainerSettings
@@ -132,9 +132,12 @@ class ClassifyKind:
         ids = pq.read_table(io.BytesIO(data), columns=["item_id"]).column("item_id")
         check_learned(selection, tuning, ids)
 
-    def completed(self, request: RunRequest, images: ChosenImages) -> RunRequest:
-        """Fills in the image size, and the search for the policy that it names."""
-        request = with_image_size(request, images.sides)
+    def completed(
+        self, request: RunRequest, images: ChosenImages, planned_count: int = 0
+    ) -> RunRequest:
+        """Fills in image size and steps, and the search for the policy that it names."""
+        count = len(images.selection.training_ids) + planned_count
+        request = with_steps(with_image_size(request, images.sides), count)
         if not recipes.recipes("policies")[request.policy].needs_search:
             return request
         sizes = search_sizes(self._settings, request, images.selection)
@@ -250,6 +253,8 @@ class ClassifyKind:
             image_size=request.image_size,
             freeze=request.freeze,
             export_onnx=request.export_onnx,
+            schedule=request.schedule,
+            choose=request.choose or LAST,
             precision=resolved(self._settings.precision, self._settings.device),
             **machine_values(self._settings),
         )

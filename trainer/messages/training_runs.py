@@ -2,7 +2,8 @@
 
 from variegate.trainer.v1 import trainer_pb2 as pb
 
-from trainer.runs import RunRequest, RunResult, Scores, TestSet, TestSetScores
+from trainer.runs import RunRequest, RunResult, TestSet
+from trainer.scores import Scores, TestSetScores
 from trainer.trainer import TrainingProgress
 
 
@@ -27,6 +28,8 @@ def request_from_pb(run: pb.TrainingRun) -> RunRequest:
         freeze=run.freeze,
         validation=run.validation,
         export_onnx=run.export_onnx,
+        schedule=run.schedule,
+        choose=run.choose,
     )
 
 
@@ -52,6 +55,8 @@ def run_to_pb(name: str, request: RunRequest, result: RunResult | None) -> pb.Tr
         freeze=request.freeze,
         validation=request.validation,
         export_onnx=request.export_onnx,
+        schedule=request.schedule,
+        choose=request.choose,
         result=result_to_pb(result) if result is not None else None,
     )
 
@@ -77,6 +82,8 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         policy_digest=result.policy_digest,
         onnx_uri=result.onnx_uri,
         onnx_failure=result.onnx_failure,
+        done_step_count=result.done_step_count,
+        chosen_step=result.chosen_step,
         test_sets=map(_set_result, result.test_sets),
         validation=_set_result(result.validation) if result.validation else None,
     )

@@ -50,6 +50,8 @@ def search_of(request: RunRequest) -> RunRequest:
         step_count=request.search.step_count,
         found_policy="",
         export_onnx=False,
+        schedule="",
+        choose="",
     )
 
 

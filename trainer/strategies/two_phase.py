@@ -4,6 +4,7 @@ from trainer.strategies.base import Draw, Sources, Strategy, shuffled
 
 SOURCE = "MVC section 4 (two-phase)"
 NEEDS_SYNTHETIC = True
+HAS_OWN_PACE = True
 
 _FIRST_PHASE = 0.8  # share of the steps; ours, the paper says only "fewer" for the second
 _SECOND_PEAK = 0.2  # share of the first phase's peak learning rate; ours

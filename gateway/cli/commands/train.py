@@ -69,6 +69,25 @@ Onnx = Annotated[
     ),
 ]
 
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar="plateau",
+        help="Divide the learning rate by ten after ten epochs without gain on the validation "
+        "images, stop after twenty, at most 270 (BURG); needs --validation.",
+        show_default="the classifier's own",
+    ),
+]
+Choose = Annotated[
+    str,
+    typer.Option(
+        metavar="last|best",
+        help="Which weights are tested and kept: the last, or those with the best accuracy on the "
+        "validation images, which needs --validation.",
+        show_default="last",
+    ),
+]
+
 Tests = Annotated[
     list[str] | None,
     typer.Option(
@@ -118,6 +137,8 @@ def train(
     compare: Compare = True,
     out: Out = None,
     onnx: Onnx = False,
+    schedule: Schedule = "",
+    choose: Choose = "",
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
@@ -151,6 +172,7 @@ def train(
             replace(training, weights=weights_of(weights)), compare, refuse_leaks,
             Reading(layout, follow_links, image_column, label_column),
             OutputOptions(out, resume, overwrite) if out else None, test_sets, onnx,
+            schedule, choose,
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *local_paths(*args.places()))

@@ -310,3 +310,13 @@ def test_a_classifier_is_exported_to_where_it_is_kept_and_a_failure_is_said(trai
     assert not gateway.requests[-1].training_run.export_onnx
     assert "export_onnx" not in Lesson("store:m").plain(), "who asks for none keeps the ids"
     assert Lesson("store:m", export_onnx=True).plain()["export_onnx"]
+
+
+def test_a_schedule_and_a_choice_reach_the_trainer_and_are_said(train, gateway):
+    answer = train("--schedule", "plateau", "--choose", "best", "--steps", 7)
+    assert answer.code == 0, answer.err
+    run = gateway.requests[-1].training_run
+    assert (run.schedule, run.choose) == ("plateau", "best")
+    said = " ".join(answer.err.split())
+    assert "schedule plateau, which may end it earlier, best weights of the validation" in said
+    assert not {"schedule", "choose"} & Lesson("store:m").plain().keys()
