@@ -13,7 +13,7 @@ from typing import Any
 from embedded.triton import ENGINE_KEY
 from embedded.vllm import PROMPTER_KEY
 from servicekit.places import SERVICES
-from servicekit.server import ServerSettings
+from servicekit.server_settings import ServerSettings
 from servicekit.settings import SettingsError, create, is_foreign, read
 
 # Names the folder that `Choices.models` does.
@@ -31,6 +31,12 @@ _OWN = "the system that starts here has its own; use --gateway to talk to anothe
 _ALONE = "it is for a service alone (`variegate serve`)"
 _REFUSED = {
     **{f"gateway.{service}": _OWN for service in SERVICES[1:]},
+    **{
+        f"{side}.tls_{part}": f"the system that starts here is on loopback, without TLS; {_ALONE}"
+        for side in ("server", "gateway")
+        for part in ("certificate", "key", "ca")
+    },
+    "server.health_port": _ALONE,
     "server.host": f"the system that starts here listens on 127.0.0.1; {_ALONE}",
     "server.port": f"use --port-base of `variegate up`; {_ALONE}",
     "server.metrics_port": _ALONE,

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from servicekit.places import address_of, state_folder
 from servicekit.settings import setting
+from servicekit.tls.certificates import Certificates
+from servicekit.tls.files import client_files
 
 _AWAY = "Where the {0} listens, HOST:PORT."
 
@@ -25,6 +27,15 @@ class GatewaySettings:
         "Where retrievers listen that screen and embed images and may be many; empty: the "
         "retriever alone does that, too. All of them need its models.",
     )
+    tls_ca: str = setting(
+        "",
+        "PEM file of the authorities that signed the services' certificates; they are called with "
+        "TLS then. Each must be for the host of its address.",
+    )
+    tls_certificate: str = setting(
+        "", "PEM file of the certificate that the gateway shows to the services, and its chain."
+    )
+    tls_key: str = setting("", "PEM file of that certificate's key.")
     import_roots: tuple[str, ...] = setting(
         (), "Folders that datasets given as file: may be imported from."
     )
@@ -96,3 +107,8 @@ class GatewaySettings:
         "Prefixes of the store that principals may name in requests; {owner} is theirs. Admins "
         "may name any.",
     )
+
+    def certificates(self) -> Certificates | None:
+        """Returns what services are called with; None without TLS. Raises SettingsError."""
+        files = client_files(self.tls_certificate, self.tls_key, self.tls_ca, "GATEWAY_TLS_")
+        return None if files is None else Certificates(files, "client")

@@ -73,4 +73,5 @@ def create_service(settings: GatewaySettings, store: ObjectStore) -> Service:
         workload=workload,
         collectors=context.metrics.collectors(quiet_seconds),
         admission=open_admission(settings),
+        certificates=clients.certificates,
     )

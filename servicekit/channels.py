@@ -1,4 +1,4 @@
-"""Client channels: a deadline on every unary call, retries where a repeat is harmless."""
+"""Client channels: a deadline on every unary call, retries where a repeat is harmless, TLS."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,12 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
+
+from servicekit.targets import Target
+from servicekit.tls.certificates import Certificates, Loaded
+from servicekit.tls.channel import RollingChannel, channel_credentials
+from servicekit.tls.diagnosis import Peer
+from servicekit.tls.explaining import Explanations
 
 _RETRY = {
     "maxAttempts": 5,
@@ -72,6 +78,8 @@ def open_channel(
     *services: ServiceDescriptor,
     follows_health: bool = False,
     token: Callable[[], str] | None = None,
+    certificates: Certificates | None = None,
+    server_name: str = "",
 ) -> grpc.aio.Channel:
     """Opens a channel to `target` ("HOST:PORT" or "dns:///NAME:PORT").
 
@@ -79,13 +87,37 @@ def open_channel(
     without a health service always does. Idempotent methods of `services` are retried on
     UNAVAILABLE. A unary call without a timeout raises ValueError; each is sent with the `token`, if
     one is given.
+
+    With `certificates` it speaks TLS, and the server's certificate must be for `server_name`, by
+    default the host of the target. Where a connection fails because of TLS, also for the lack of
+    it, calls say why.
     """
     options = [
         ("grpc.service_config", service_config(*services, follows_health=follows_health)),
         ("grpc.enable_retries", 1),
         ("grpc.dns_min_time_between_resolutions_ms", 10_000),
     ]
-    interceptors: list[grpc.aio.ClientInterceptor] = [_DeadlineRequired()]
+    if certificates is not None and server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    interceptors = [_DeadlineRequired(), *_explanations(target, server_name, certificates)]
     if token is not None:
         interceptors.append(_Bearer(token))
-    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    if certificates is None:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+
+    def opened(loaded: Loaded) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            target, channel_credentials(loaded), options=options, interceptors=interceptors
+        )
+
+    return RollingChannel(certificates, opened)
+
+
+def _explanations(
+    target: str, server_name: str, certificates: Certificates | None
+) -> list[grpc.aio.ClientInterceptor]:
+    place = Target.of(target)
+    if not place.port.isdecimal():  # A socket in the file system.
+        return []
+    peer = Peer(place.host, int(place.port), server_name or place.host)
+    return Explanations(peer, certificates).interceptors()

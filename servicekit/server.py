@@ -5,7 +5,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,15 +16,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client.registry import Collector
 
-from servicekit.errors import Precondition, ServiceError
+from servicekit.errors import ServiceError
 from servicekit.health import NOT_SERVING, SERVING, HealthServicer
 from servicekit.help import help_of
 from servicekit.interceptors import Admission, GuardInterceptor, admit_all
-from servicekit.places import HOST, port_of, state_folder
+from servicekit.places import port_of
+from servicekit.ports import bind
 from servicekit.products import multiply_alone
-from servicekit.settings import Limits, SettingsError, create, load, read, setting
+from servicekit.server_settings import ServerSettings
+from servicekit.settings import SettingsError, create, load, read
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import Metrics, configure_logging
+from servicekit.tls.certificates import Certificates, watch
 from servicekit.tracing import trace_calls
 from servicekit.workload import Workload
 
@@ -43,11 +45,6 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),
 ]
 
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_LEVEL = Limits(
-    form=f"(?i:{'|'.join(_LEVELS)})", words=f"{', '.join(_LEVELS[:-1])} or {_LEVELS[-1]}"
-)
-
 S = TypeVar("S")
 
 
@@ -59,6 +56,7 @@ class Service:
     server's health follows its answer. Without it a loaded service is healthy. `workload` is among
     the metrics; None, as before loading, has none. `collectors` are further metrics of its own.
     `admission` says who may call.
+    `certificates` are those that it calls others with, if it does.
     """
 
     name: str
@@ -71,32 +69,11 @@ class Service:
     workload: Callable[[], Workload | None] = lambda: None
     collectors: tuple[Collector, ...] = ()
     admission: Admission = admit_all
+    certificates: Certificates | None = None
 
 
-@dataclass(frozen=True)
-class ServerSettings:
-    """Settings that every service process has. Each is SERVER_... in the environment."""
-
-    host: str = setting(
-        HOST, "Address to listen on; 0.0.0.0 is every network that this machine is on."
-    )
-    port: int = setting(
-        0, "Port to listen on; 0 picks a free one.", limits=Limits(least=0, most=65535)
-    )
-    metrics_port: int = setting(
-        0, "Port of Prometheus metrics; 0: none.", limits=Limits(least=0, most=65535)
-    )
-    store: str = setting(
-        (state_folder() / "objects").as_uri(),
-        "Object store of all services: file:///FOLDER or s3://BUCKET?endpoint=HOST:PORT.",
-    )
-    log_level: str = setting("INFO", "What is logged.", limits=_LEVEL)
-    trace_endpoint: str = setting(
-        "", "Where traces go (OTLP, gRPC), http://HOST:4317; if empty OTEL_EXPORTER_... say it."
-    )
-    drain_seconds: float = setting(
-        30.0, "How long calls in flight may take to end after SIGTERM.", least=0
-    )
+# A server on loopback, as in tests and on a laptop.
+_PLAIN = ServerSettings()
 
 
 @dataclass
@@ -110,20 +87,31 @@ class RunningServer:
     metrics: Metrics
     _server: grpc.aio.Server = field(repr=False)
     _health: HealthServicer = field(repr=False)
-    _watching: "asyncio.Task[None]" = field(repr=False)
+    _health_server: grpc.aio.Server | None = field(repr=False)
+    _watching: "Sequence[asyncio.Task[None]]" = field(repr=False)
 
     async def stop(self, grace: float | None = None) -> None:
         """Stops taking calls, waits up to `grace` seconds for those in flight, and closes."""
-        for task in (self.loaded, self._watching):  # Nothing says SERVING from now on.
+        tasks = (self.loaded, *self._watching)
+        for task in tasks:  # Nothing says SERVING from now on.
             task.cancel()
-        await asyncio.gather(self.loaded, self._watching, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await _show(self._health, self.service, healthy=False)
         await self._server.stop(grace)
+        if self._health_server is not None:
+            await self._health_server.stop(None)
         await self.service.close()
 
 
-async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer:
-    """Starts serving on `address` (port 0 picks a free one) and loads in the background."""
+async def start(
+    service: Service, address: str = "127.0.0.1:0", settings: ServerSettings = _PLAIN
+) -> RunningServer:
+    """Starts serving on `address` (port 0 picks a free one) and loads in the background.
+
+    Of the settings TLS and the port of health matter. Raises SettingsError, and Precondition for a
+    port in use.
+    """
+    certificates = settings.certificates()
     metrics = Metrics(service.name)
     metrics.show(service.name, service.workload, service.collectors)
     ready = asyncio.Event()
@@ -134,9 +122,10 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
     service.register(server)
     names = (*service.full_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-    port = _bind(server, service.name, address)
+    port = bind(server, service.name, address, certificates)
     await _show(health, service, healthy=False)
     await health.set(LIVENESS, SERVING)
+    health_server = await _start_health(service.name, settings, health, metrics)
     await server.start()
 
     async def show(healthy: bool) -> None:
@@ -149,9 +138,30 @@ async def start(service: Service, address: str = "127.0.0.1:0") -> RunningServer
         await show(await _is_well(service))
 
     loaded = asyncio.create_task(load_then_serve(), name=f"load {service.name}")
-    watching = asyncio.create_task(_watch(service, loaded, show), name=f"watch {service.name}")
+    shown = [one for one in (certificates, service.certificates) if one is not None]
+    metrics.show_certificates(service.name, shown)
+    watching = (
+        asyncio.create_task(_watch(service, loaded, show), name=f"watch {service.name}"),
+        asyncio.create_task(watch(shown), name=f"watch the certificates of the {service.name}"),
+    )
     target = f"{address.rpartition(':')[0]}:{port}"
-    return RunningServer(service, port, target, loaded, metrics, server, health, watching)
+    return RunningServer(
+        service, port, target, loaded, metrics, server, health, health_server, watching
+    )
+
+
+async def _start_health(
+    name: str, settings: ServerSettings, health: HealthServicer, metrics: Metrics
+) -> grpc.aio.Server | None:
+    """Serves health alone, in plaintext, where it has a port: the kubelet's probes speak no TLS."""
+    if not settings.health_port:
+        return None
+    guard = GuardInterceptor(name, metrics, lambda: True)
+    server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    bind(server, name, f"{settings.host}:{settings.health_port}")
+    await server.start()
+    return server
 
 
 async def _show(health: HealthServicer, service: Service, *, healthy: bool) -> None:
@@ -181,36 +191,12 @@ async def _is_well(service: Service) -> bool:
         return False
 
 
-def _bind(server: grpc.aio.Server, name: str, address: str) -> int:
-    host, _, port = address.rpartition(":")
-    if port != "0" and _is_taken(host, int(port)):
-        raise _port_in_use(name, address)
-    try:
-        return server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise _port_in_use(name, address) from error
-
-
-def _is_taken(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        local = "127.0.0.1" if host in ("", "0.0.0.0") else host
-        return probe.connect_ex((local, port)) == 0
-
-
-def _port_in_use(name: str, address: str) -> Precondition:
-    return Precondition(
-        f"the {name} cannot listen on {address}: the port is in use; stop what uses it or choose "
-        "another port",
-        subject=address,
-        reason="PORT_IN_USE",
-    )
-
-
 @asynccontextmanager
-async def running(service: Service, address: str = "127.0.0.1:0") -> AsyncIterator[RunningServer]:
+async def running(
+    service: Service, address: str = "127.0.0.1:0", settings: ServerSettings = _PLAIN
+) -> AsyncIterator[RunningServer]:
     """Serves while the block runs, ready from its first line on."""
-    server = await start(service, address)
+    server = await start(service, address, settings)
     try:
         await server.loaded
         yield server
@@ -283,7 +269,7 @@ async def _serve(service: Service, settings: ServerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = await start(service, f"{settings.host}:{settings.port}")
+    server = await start(service, f"{settings.host}:{settings.port}", settings)
     if settings.metrics_port:
         server.metrics.expose(settings.metrics_port)
     waiting = asyncio.create_task(stopped.wait())

@@ -4,13 +4,14 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from servicekit.tls.certificates import Certificates
 from servicekit.workload import Workload, metrics_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -83,6 +84,11 @@ class Metrics:
         for collector in (_WorkloadCollector(service, workload), _GpuCollector(), *collectors):
             self.registry.register(collector)
 
+    def show_certificates(self, service: str, certificates: Sequence[Certificates]) -> None:
+        """Adds when they end; they are looked at whenever somebody reads the metrics."""
+        if certificates:
+            self.registry.register(_CertificateCollector(service, certificates))
+
     def expose(self, port: int) -> None:
         """Serves the metrics over HTTP on `port`."""
         start_http_server(port, registry=self.registry)
@@ -115,3 +121,19 @@ class _GpuCollector(Collector):
             used.add_metric([str(number)], there - free)
             total.add_metric([str(number)], there)
         yield from (used, total)
+
+
+class _CertificateCollector(Collector):
+    def __init__(self, service: str, certificates: Sequence[Certificates]) -> None:
+        self._service, self._certificates = service, certificates
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        found = GaugeMetricFamily(
+            f"variegate_{self._service}_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that is shown as a server or a client, in Unix time.",
+            labels=["use"],
+        )
+        for one in self._certificates:
+            if ends := one.current().ends:
+                found.add_metric([one.use], ends.timestamp())
+        yield found

@@ -21,7 +21,7 @@ from servicekit.errors import (
     Precondition,
     ServiceError,
 )
-from servicekit.server import ServerSettings
+from servicekit.server_settings import ServerSettings
 from servicekit.settings import SettingsError, load
 from servicekit.storage import LASTING, ObjectStore, check_store, open_store
 from servicekit.telemetry import configure_logging

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import cast
 
 from gateway.cli.failures import CliError
-from gateway.cli.options import Common
+from gateway.cli.options import Common, Tls
 from gateway.cli.root import System, module
 from gateway.cli.running import Running, holder_of, make_lock, published, running_in
 from servicekit.storage import ObjectStore, open_store
+from servicekit.tls.certificates import Certificates
+from servicekit.tls.files import client_files
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Endpoints:
     trainer: str | None
     store: ObjectStore | None
     is_own: bool
+    certificates: Certificates | None = None  # Without, they are called without TLS.
 
     def need_store(self) -> ObjectStore:
         """The object store. Raises CliError if it is not known."""
@@ -57,8 +60,12 @@ async def connected(
     if common.gateway:
         _tell_what_it_keeps(common, say)
         store = open_store(url) if url else None
-        yield Endpoints(common.gateway, common.trainer, store, is_own=False)
+        certificates = _certificates(common.tls)
+        yield Endpoints(
+            common.gateway, common.trainer, store, is_own=False, certificates=certificates
+        )
         return
+    _refuse_tls(common.tls)
     running = running_in(common.state)
     if running and (running.is_shared or not start):
         if start:
@@ -74,6 +81,21 @@ async def connected(
     async with embedded(common, roots, store=url) as system:
         with published(common.state, system.targets, url, is_shared=False):
             yield _connection(common.state, system.targets, url, is_own=True)
+
+
+def _certificates(tls: Tls) -> Certificates | None:
+    files = client_files(tls.certificate, tls.key, tls.ca, "--tls-")
+    return None if files is None else Certificates(files, "client")
+
+
+def _refuse_tls(tls: Tls) -> None:
+    """A system of this machine listens on loopback alone, without TLS."""
+    if chosen := tls.chosen():
+        raise CliError(
+            f"{chosen[0]} is for a running system elsewhere, and none was named.",
+            remedy=f"Add --gateway HOST:PORT (or VARIEGATE_GATEWAY), or leave {chosen[0]} out.",
+            reason="TLS_UNUSED",
+        )
 
 
 def _nothing_runs(state: Path) -> CliError:

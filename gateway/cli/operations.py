@@ -76,10 +76,11 @@ async def _of(session: "Session", name: str) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _trainer(session: "Session") -> AsyncIterator[Any]:
-    if session.connection.trainer is None:
+    connection = session.connection
+    if connection.trainer is None:
         yield None
         return
-    async with open_channel(session.connection.trainer) as channel:
+    async with open_channel(connection.trainer, certificates=connection.certificates) as channel:
         yield operations_pb2_grpc.OperationsStub(channel)
 
 

@@ -163,6 +163,40 @@ Trainer = Annotated[
         show_default=False,
     ),
 ]
+TlsCa = Annotated[
+    str,
+    typer.Option(
+        "--tls-ca",
+        metavar="FILE",
+        help="Talk TLS to the running system; the PEM file has the authorities that signed its "
+        "certificates.",
+        envvar="VARIEGATE_TLS_CA",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+TlsCertificate = Annotated[
+    str,
+    typer.Option(
+        "--tls-certificate",
+        metavar="FILE",
+        help="Certificate to show to the running system, if it asks for one.",
+        envvar="VARIEGATE_TLS_CERTIFICATE",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
+TlsKey = Annotated[
+    str,
+    typer.Option(
+        "--tls-key",
+        metavar="FILE",
+        help="Key of that certificate.",
+        envvar="VARIEGATE_TLS_KEY",
+        rich_help_panel=_SYSTEM,
+        show_default=False,
+    ),
+]
 Store = Annotated[
     str | None,
     typer.Option(
@@ -221,6 +255,19 @@ DEFAULT_STATE = Path(".variegate")
 
 
 @dataclass(frozen=True)
+class Tls:
+    """The files that a running system is called with; without an authority it is without TLS."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def chosen(self) -> list[str]:
+        """The options that were given, as they are written."""
+        return [f"--tls-{part}" for part, file in vars(self).items() if file]
+
+
+@dataclass(frozen=True)
 class Common:
     """The options that say which system to use and how to answer."""
 
@@ -233,6 +280,7 @@ class Common:
     models: Path | None = None
     device: str = ""
     dtype: str = ""
+    tls: Tls = Tls()
 
     def chosen(self) -> list[str]:
         """The options that set up a system, as they are written."""

@@ -11,6 +11,7 @@ _REMEDIES = {
     "QUEUE_FULL": "The system is busy. Try again in a little while.",
     # Their messages say it.
     "STORE_UNREACHABLE": "",
+    "TLS_FAILED": "",
 }
 _REMEDIES_BY_CODE = {
     grpc.StatusCode.UNAVAILABLE: "Check that the system is running: `variegate doctor`, or start "

@@ -83,8 +83,13 @@ class Session:
 
 def open_session(connection: Endpoints, view: View) -> Session:
     """Opens the channel; nothing is sent yet."""
-    token = None if connection.is_own else token_source(os.environ, connection.gateway)
-    return Session(connection, open_channel(connection.gateway, _SERVICE, token=token), view)
+    certificates = connection.certificates
+    token = None
+    if not connection.is_own:
+        is_encrypted = certificates is not None
+        token = token_source(os.environ, connection.gateway, is_encrypted=is_encrypted)
+    channel = open_channel(connection.gateway, _SERVICE, token=token, certificates=certificates)
+    return Session(connection, channel, view)
 
 
 def progress_line(progress: gateway_pb2.OperationProgress, part: str = "") -> ProgressLine:

@@ -8,7 +8,9 @@ from gateway.cli.failures import CliError
 _LOOPBACK = ("127.", "localhost", "[::1]", "ipv4:127.", "unix:")
 
 
-def token_source(environ: Mapping[str, str], gateway: str) -> Callable[[], str] | None:
+def token_source(
+    environ: Mapping[str, str], gateway: str, *, is_encrypted: bool = False
+) -> Callable[[], str] | None:
     """Returns what gives the token of VARIEGATE_TOKEN or VARIEGATE_TOKEN_FILE; None without one.
 
     The file is read for every call, so that another program may renew the token in it. Raises
@@ -23,11 +25,11 @@ def token_source(environ: Mapping[str, str], gateway: str) -> Callable[[], str] 
             exit_code=2,
             remedy="Leave one of them out.",
         )
-    if not gateway.startswith(_LOOPBACK):
+    if not is_encrypted and not gateway.startswith(_LOOPBACK):
         raise CliError(
             f"The token would travel to {gateway} unencrypted.",
             exit_code=2,
-            remedy="Reach the gateway through `kubectl port-forward` or an SSH tunnel, at "
+            remedy="Use --tls-ca, or reach the gateway through `kubectl port-forward` or an SSH tunnel, at "
             "127.0.0.1.",
             reason="TOKEN_UNPROTECTED",
         )

@@ -98,7 +98,9 @@ def code_of(offered: pb.ListRecipesResponse) -> str:
 
 @asynccontextmanager
 async def _opened(session: Session) -> AsyncIterator[Any]:
-    channel = open_channel(session.connection.need_trainer(), _SERVICE)
+    certificates = session.connection.certificates
+    target = session.connection.need_trainer()
+    channel = open_channel(target, _SERVICE, certificates=certificates)
     try:
         yield channel
     finally:

@@ -10,11 +10,12 @@ from gateway.clients.screener import Screener
 from gateway.clients.trainer import Trainer
 from gateway.clients.tunings import Tunings
 from gateway.settings import GatewaySettings
+from servicekit.tls.certificates import Certificates
 
 
 @dataclass(frozen=True)
 class Clients:
-    """One client per service."""
+    """One client per service. `certificates` are those that they are called with; None: no TLS."""
 
     captioner: Captioner
     prompter: Prompter
@@ -23,18 +24,24 @@ class Clients:
     screener: Screener
     trainer: Trainer
     tunings: Tunings
+    certificates: Certificates | None
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> "Clients":
-        """Returns clients of the services that the settings name; they connect when used."""
+        """Returns clients of the services that the settings name; they connect when used.
+
+        Raises SettingsError for files of TLS that cannot be used.
+        """
+        certificates = settings.certificates()
         return cls(
-            captioner=Captioner(settings),
-            prompter=Prompter(settings),
-            generator=Generator(settings),
-            retriever=Retriever(settings),
-            screener=Screener(settings),
-            trainer=Trainer(settings),
-            tunings=Tunings(settings),
+            captioner=Captioner(settings, certificates),
+            prompter=Prompter(settings, certificates),
+            generator=Generator(settings, certificates),
+            retriever=Retriever(settings, certificates),
+            screener=Screener(settings, certificates),
+            trainer=Trainer(settings, certificates),
+            tunings=Tunings(settings, certificates),
+            certificates=certificates,
         )
 
     async def close(self) -> None:

@@ -7,9 +7,9 @@ import dns.asyncresolver
 import dns.exception
 
 from servicekit.errors import Unavailable
+from servicekit.targets import Target
 
 _SECONDS = 5.0
-_ONE_REPLICA = ("unix", "unix-abstract", "ipv4", "ipv6")
 
 
 async def addresses_of(target: str) -> list[str]:
@@ -20,13 +20,14 @@ async def addresses_of(target: str) -> list[str]:
     What has IPv4 addresses is reached by these: its others are the same replicas once more. Other
     schemes name one replica. Raises Unavailable if there is no address.
     """
-    if target.partition(":")[0] in _ONE_REPLICA:
+    place = Target.of(target)
+    if place.is_address():
         return [target]
-    authority, _, name = target.removeprefix("dns://").rpartition("/")
-    host, _, port = name.rpartition(":")
+    host, port = place.host, place.port
     try:
         async with asyncio.timeout(_SECONDS):
-            found = await (_ask(authority, host) if authority else _look_up(host, port))
+            server = place.name_server
+            found = await (_ask(server, host) if server else _look_up(host, port))
     except (OSError, ValueError, dns.exception.DNSException) as error:
         raise Unavailable(
             f"the name {host} has no address: {error or 'no answer in time'}", reason="NO_ADDRESS"
@@ -36,7 +37,7 @@ async def addresses_of(target: str) -> list[str]:
 
 async def _look_up(host: str, port: str) -> set[str]:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     families = {family for family, *_ in found}
     wanted = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
     return {str(place[0]) for family, _, _, _, place in found if family == wanted}

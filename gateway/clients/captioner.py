@@ -14,6 +14,7 @@ from gateway.clients.replicas import Replicas
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError
 from servicekit.statuses import from_status
+from servicekit.tls.certificates import Certificates
 from servicekit.together import together
 
 IMAGES_PER_CALL = 64
@@ -41,12 +42,12 @@ class Caption:
 class Captioner:
     """Calls of the captioner. Captions are asked for as fast as its replicas write them."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["CaptionerService"]
-        self._channel = LazyChannel(settings.captioner, service)
+        self._channel = LazyChannel(settings.captioner, certificates, service)
         self._settings = settings
         self.replicas = Replicas(
-            settings.captioner, service, rpc.CaptionerServiceStub, self._capacity
+            settings.captioner, service, rpc.CaptionerServiceStub, self._capacity, certificates
         )
 
     @cached_property

@@ -19,9 +19,7 @@ from gateway.methods.artefacts import Artefact
 from gateway.methods.base import MixedText
 from gateway.plan import GeneratorModel
 from gateway.settings import GatewaySettings
-from servicekit.errors import ServiceError
-from servicekit.statuses import from_status
-from servicekit.together import together
+Xfrom servicekit.together import together
 
 ITEMS_PER_CALL = 64
 BYTES_PER_CALL = 3 * 1024 * 1024
@@ -98,12 +96,12 @@ class Served:
 class Generator:
     """Calls of the generator. Images are asked for as fast as its replicas make them."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["GeneratorService"]
-        self._channel = LazyChannel(settings.generator, service)
+        self._channel = LazyChannel(settings.generator, certificates, service)
         self._settings = settings
         self.replicas = Replicas(
-            settings.generator, service, rpc.GeneratorServiceStub, self._capacity
+            settings.generator, service, rpc.GeneratorServiceStub, self._capacity, certificates
         )
 
     @cached_property

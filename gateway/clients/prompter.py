@@ -18,6 +18,7 @@ from gateway.clients.replicas import Replicas
 from gateway.datasets.display_names import Synset
 from gateway.settings import GatewaySettings
 from servicekit.statuses import from_rpc_error
+from servicekit.tls.certificates import Certificates
 
 T = TypeVar("T")
 
@@ -52,16 +53,18 @@ class PromptRequest:
 class Prompter:
     """Calls of the prompter."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["PrompterService"]
-        self._channel = LazyChannel(settings.prompter, service)
+        self._channel = LazyChannel(settings.prompter, certificates, service)
         self._settings = settings
         # Digests of the class names that a replica was told, by its stub.
         self._registered: WeakKeyDictionary[rpc.PrompterServiceStub, dict[tuple[str, ...], str]] = (
             WeakKeyDictionary()
         )
         self._registering = asyncio.Lock()
-        self.replicas = Replicas(settings.prompter, service, rpc.PrompterServiceStub, _any_number)
+        self.replicas = Replicas(
+            settings.prompter, service, rpc.PrompterServiceStub, _any_number, certificates
+        )
 
     @cached_property
     def _stub(self) -> rpc.PrompterServiceStub:

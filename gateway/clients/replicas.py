@@ -17,6 +17,8 @@ from gateway.clients.patience import Patience
 from servicekit.channels import open_channel
 from servicekit.errors import ServiceError, Unavailable
 from servicekit.statuses import from_rpc_error
+from servicekit.targets import Target
+from servicekit.tls.certificates import Certificates
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,8 @@ class Replicas(Generic[S]):
     A replica is called by a stub that `stub_of` makes of its channel. It is ready while its health
     service says so. One that drains or dies gets no further calls; one whose address is gone is
     closed when its last call has ended. `capacity_of` asks one what it works on at once, in the
-    units of the calls' sizes.
+    units of the calls' sizes. With `certificates` replicas are called with TLS; each shows a
+    certificate for the target's host, as replicas have no names of their own.
     """
 
     def __init__(
@@ -70,8 +73,10 @@ class Replicas(Generic[S]):
         service: ServiceDescriptor,
         stub_of: Callable[[grpc.aio.Channel], S],
         capacity_of: Callable[[S], Awaitable[int]],
+        certificates: Certificates | None,
     ) -> None:
         self._target, self._service = target, service
+        self._certificates = certificates
         self._stub_of, self._capacity_of = stub_of, capacity_of
         self._replicas: dict[str, Replica[S]] = {}
         self._queue: FairQueue[Replica[S]] = FairQueue(self._find)
@@ -234,7 +239,13 @@ class Replicas(Generic[S]):
 
     async def _keep(self, addresses: set[str]) -> None:
         for address in addresses - self._replicas.keys():
-            channel = open_channel(address, self._service, follows_health=True)
+            channel = open_channel(
+                address,
+                self._service,
+                follows_health=True,
+                certificates=self._certificates,
+                server_name=Target.of(self._target).host,
+            )
             replica = Replica(address, channel, self._stub_of(channel))
             self._replicas[address] = replica
             replica.tasks.append(asyncio.create_task(self._watch(replica), name=f"watch {address}"))

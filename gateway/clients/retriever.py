@@ -16,6 +16,7 @@ from gateway.clients.operations import finish
 from gateway.clients.patience import patiently
 from gateway.digests import digest
 from gateway.settings import GatewaySettings
+from servicekit.tls.certificates import Certificates
 
 HITS_PER_SEARCH = 10_000
 _AESTHETIC = "aesthetic"
@@ -60,9 +61,9 @@ class PoolImage:
 class Retriever:
     """Calls of the retriever."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["RetrieverService"]
-        self._channel = LazyChannel(settings.retriever, service)
+        self._channel = LazyChannel(settings.retriever, certificates, service)
         self._settings = settings
 
     @cached_property

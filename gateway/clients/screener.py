@@ -13,6 +13,7 @@ from gateway.clients.retriever import EMBEDDINGS_PER_CALL, Vectors, vectors_of
 from gateway.clients.verdicts import Candidate, Verdict, to_verdict
 from gateway.settings import GatewaySettings
 from servicekit.errors import Precondition
+from servicekit.tls.certificates import Certificates
 from servicekit.together import together
 
 CANDIDATES_PER_CALL = 256
@@ -21,13 +22,13 @@ CANDIDATES_PER_CALL = 256
 class Screener:
     """Calls of the retrievers that judge and embed images."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["RetrieverService"]
         target = settings.screener or settings.retriever
         self._is_apart = target != settings.retriever
         self._name = "screener" if self._is_apart else "retriever"
         self._seconds, self._patience_seconds = settings.call_seconds, settings.patience_seconds
-        self.replicas = Replicas(target, service, rpc.RetrieverServiceStub, _one_call)
+        self.replicas = Replicas(target, service, rpc.RetrieverServiceStub, _one_call, certificates)
 
     async def check(self, retriever: pb.Models) -> None:
         """Raises Precondition if any screener has other models than the retriever.

@@ -15,6 +15,7 @@ from gateway.clients.channel import LazyChannel
 from gateway.clients.operations import finish
 from gateway.clients.patience import patiently
 from gateway.settings import GatewaySettings
+from servicekit.tls.certificates import Certificates
 
 _CANCEL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -69,9 +70,9 @@ class TrainingPlan:
 class Trainer:
     """Calls of the trainer."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["TrainerService"]
-        self._channel = LazyChannel(settings.trainer, service)
+        self._channel = LazyChannel(settings.trainer, certificates, service)
         self._settings = settings
 
     @cached_property

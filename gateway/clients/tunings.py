@@ -17,6 +17,7 @@ from gateway.clients.patience import patiently
 from gateway.clients.trainer import OnSteps
 from gateway.methods.artefacts import ArtefactKind, Learned
 from gateway.settings import GatewaySettings
+from servicekit.tls.certificates import Certificates
 
 _CANCEL_SECONDS = 10.0
 _BEST = "validation"
@@ -53,9 +54,9 @@ class Tuned:
 class Tunings:
     """Calls of the trainer that tune."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, certificates: Certificates | None) -> None:
         service = pb.DESCRIPTOR.services_by_name["TrainerService"]
-        self._channel = LazyChannel(settings.trainer, service)
+        self._channel = LazyChannel(settings.trainer, certificates, service)
         self._settings = settings
 
     @cached_property

@@ -57,7 +57,9 @@ class Farm(BehindAName):
     def __init__(self, stack: AsyncExitStack) -> None:
         super().__init__(stack)
         self.fakes: dict[str, Fake] = {}
-        self.replicas = Replicas(self.target, SERVICE, rpc.GeneratorServiceStub, self._capacity)
+        self.replicas = Replicas(
+            self.target, SERVICE, rpc.GeneratorServiceStub, self._capacity, None
+        )
         stack.push_async_callback(self.replicas.close)
         self.asked, self.silent = 0, 0  # The first `silent` do not say what they work on.
 
@@ -201,7 +203,7 @@ async def test_a_name_without_an_address_is_said_when_patience_is_over():
     async with AsyncExitStack() as stack:
         names = stack.enter_context(NameServer())
         target = names.target(1, "nobody.elsewhere")
-        client = Replicas(target, SERVICE, rpc.GeneratorServiceStub, lambda stub: None)
+        client = Replicas(target, SERVICE, rpc.GeneratorServiceStub, lambda stub: None, None)
         stack.push_async_callback(client.close)
         with pytest.raises(Unavailable, match=r"nobody\.elsewhere has no address"):
             await client.call(1, lambda stub: None, Patience(0.1, "generator"))

@@ -167,7 +167,7 @@ async def test_the_prompts_of_many_classes_come_from_all_prompters(place, prompt
 
 
 async def test_the_images_of_a_shard_are_screened_by_all_also_by_those_at_work(place, screeners):
-    client = Screener(GatewaySettings(screener=place.target))
+    client = Screener(GatewaySettings(screener=place.target), None)
     candidates = [Candidate(f"store:generated/{number}.png", "a dog") for number in range(8)]
 
     async def screen(some):
@@ -203,7 +203,7 @@ async def test_a_screener_with_other_models_than_the_retriever_is_refused(place,
 
 
 async def test_one_screener_of_many_with_other_models_is_found(place, screeners):
-    client = Screener(GatewaySettings(retriever="127.0.0.1:1", screener=place.target))
+    client = Screener(GatewaySettings(retriever="127.0.0.1:1", screener=place.target), None)
     try:
         models = await client.replicas.call(1, models_of, Patience(10, "screener"))
         await client.check(models)

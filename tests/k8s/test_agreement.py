@@ -11,7 +11,8 @@ import pytest
 from prompter.vllm import launcher
 from servicekit.errors import InvalidArgument
 from servicekit.places import SERVICES, port_of
-from servicekit.server import LIVENESS, ServerSettings
+from servicekit.server import LIVENESS
+from servicekit.server_settings import ServerSettings
 from servicekit.settings import create, load, read
 from servicekit.storage import open_store
 from tests.k8s.rendered import (
@@ -87,12 +88,14 @@ def test_every_service_listens_on_its_port_and_says_so(name):
 
 @pytest.mark.parametrize("name", RENDERINGS)
 def test_loading_and_draining_never_look_dead(name):
-    for service, workload in services(render(name)).items():
+    manifests = render(name)
+    for service, workload in services(manifests).items():
         one = container(workload, service)
+        port = server_settings(environment(manifests, one)).health_port or port_of(service)
         for probe in ("startupProbe", "livenessProbe"):
-            assert one[probe]["grpc"] == {"port": port_of(service), "service": LIVENESS}
+            assert one[probe]["grpc"] == {"port": port, "service": LIVENESS}
         # Without a name it is the server as a whole.
-        assert one["readinessProbe"]["grpc"] == {"port": port_of(service)}
+        assert one["readinessProbe"]["grpc"] == {"port": port}
 
 
 @pytest.mark.parametrize("name", RENDERINGS)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from servicekit.places import SERVICES
-from servicekit.server import ServerSettings
+from servicekit.server_settings import ServerSettings
 from servicekit.settings import create, load, read
 from tests.k8s.rendered import (
     RENDERINGS,
@@ -36,7 +36,7 @@ CLIENTS = {
     "dbos": "GATEWAY_DATABASE_URL",
     "sqlalchemy": "GATEWAY_DATABASE_URL",
     "dns": "the cluster's DNS",
-    "socket": "free ports and the name of this machine; no connection",
+    "socket": "free ports, the name of this machine, and where a channel's connection failed",
     "huggingface_hub": "the list of models; CAPTIONER_MODEL is a folder in a cluster",
     "httpx2": "the list of models; PROMPTER_LLM; the API server, with TRAINER_LAUNCHER",
     "openai": "PROMPTER_LLM",

@@ -158,6 +158,9 @@ def augment(
     deterministic: options.Deterministic = False,
     check_safety: options.Safety = True,
     gateway: options.Gateway = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
     models: options.Models = None,
@@ -177,7 +180,8 @@ def augment(
     $ variegate augment ./my-images --method contextual --classes cat,dog --preview 4
     $ variegate augment ./my-images --method retrieval --pool ./photos.parquet
     """
-    common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway, None, store, state, json, debug, models, device, dtype, tls)
 
     def prepare() -> AugmentArguments:
         amount = amount_of(per_class, fill_to)

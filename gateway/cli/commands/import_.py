@@ -56,6 +56,9 @@ def import_(
     names: options.Names = None,
     name: Name = None,
     gateway: options.Gateway = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -65,7 +68,8 @@ def import_(
     $ variegate import ./my-images --name pets
     $ variegate augment dataset:pets --per-class 100 --out ./augmented
     """
-    common = options.Common(gateway=gateway, state=state, json=json, debug=debug)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway=gateway, state=state, json=json, debug=debug, tls=tls)
 
     reading = Reading(layout, follow_links, image_column, label_column)
 

@@ -43,6 +43,9 @@ def merge(
     form: Format = "imagefolder",
     overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
@@ -59,7 +62,8 @@ def merge(
     """
     from gateway.cli.work.merge import MergeArguments, run
 
-    common = options.Common(gateway, None, store, state, json, debug)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway, None, store, state, json, debug, tls=tls)
     args = MergeArguments(tuple(places), out, with_originals, form, overwrite)
 
     def check() -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 def methods(
     gateway: options.Gateway = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -24,7 +27,8 @@ def methods(
     $ variegate methods
     $ variegate augment ./my-images --method mvc --param coarse_steps=2
     """
-    common = options.Common(gateway=gateway, json=json, debug=debug)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway=gateway, json=json, debug=debug, tls=tls)
 
     async def work(session: "Session") -> CommandResult:
         from gateway.cli.known import methods_of

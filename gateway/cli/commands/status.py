@@ -28,6 +28,9 @@ def status(
     name: Name = None,
     gateway: options.Gateway = None,
     trainer: options.Trainer = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     state: options.State = options.DEFAULT_STATE,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -39,7 +42,8 @@ def status(
     $ variegate status
     $ variegate status --state ./.variegate --json
     """
-    common = options.Common(gateway=gateway, trainer=trainer, state=state, json=json, debug=debug)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway, trainer, None, state, json, debug, tls=tls)
 
     async def work(session: "Session") -> CommandResult:
         from gateway.cli import operations

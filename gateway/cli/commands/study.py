@@ -148,6 +148,9 @@ def study(
     deterministic: options.Deterministic = False,
     check_safety: options.Safety = False,
     gateway: options.Gateway = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
     models: options.Models = None,
@@ -165,7 +168,8 @@ def study(
     $ variegate study ./my-images --test ./my-test-images --methods mvc,simple --out ./study
     $ variegate study study.yaml --data ./my-images --plan
     """
-    common = options.Common(gateway, None, store, state, json, debug, models, device, dtype)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway, None, store, state, json, debug, models, device, dtype, tls)
     folder = out or Path("out") / ("demo" if demo else "study")
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)

@@ -143,6 +143,9 @@ def train(
     overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
     trainer: options.Trainer = None,
+    tls_ca: options.TlsCa = "",
+    tls_certificate: options.TlsCertificate = "",
+    tls_key: options.TlsKey = "",
     store: options.Store = None,
     state: options.State = options.DEFAULT_STATE,
     device: options.Device = "",
@@ -156,7 +159,8 @@ def train(
     $ variegate train ./my-images --test ./my-test-images --synthetic ./augmented --out ./trained
     $ variegate train --list
     """
-    common = options.Common(gateway, trainer, store, state, json, debug, device=device)
+    tls = options.Tls(tls_ca, tls_certificate, tls_key)
+    common = options.Common(gateway, trainer, store, state, json, debug, device=device, tls=tls)
     if listing:
         execute(common, _list)
     training = TrainingRecipe(

@@ -22,23 +22,29 @@ from tests.gateway.cli.small_system import Gateway, Operations, Trainer
 from tests.tests_ports import free_port
 
 
-@pytest.fixture
-def gateway():
-    """A gateway in a thread of its own, since commands run their own event loop."""
-    servicer, ready = Gateway(), threading.Event()
-    loop = asyncio.new_event_loop()
+@contextlib.contextmanager
+def serving(servicer, issued=None):
+    """A gateway in a thread of its own, since commands run their own event loop; with TLS if it was
+    issued a certificate."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def serve():
         server = grpc.aio.server()
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(servicer, server)
         trainer_pb2_grpc.add_TrainerServiceServicer_to_server(Trainer(servicer), server)
         operations_pb2_grpc.add_OperationsServicer_to_server(Operations(servicer), server)
-        servicer.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        servicer.target = f"127.0.0.1:{listen(server)}"
         servicer.stopped = asyncio.Event()
         await server.start()
         ready.set()
         await servicer.stopped.wait()
         await server.stop(0)
+
+    def listen(server):
+        if issued is None:
+            return server.add_insecure_port("127.0.0.1:0")
+        credentials = grpc.ssl_server_credentials([(issued.key, issued.certificate)])
+        return server.add_secure_port("127.0.0.1:0", credentials)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
@@ -47,6 +53,12 @@ def gateway():
     loop.call_soon_threadsafe(servicer.stopped.set)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture
+def gateway():
+    with serving(Gateway()) as found:
+        yield found
 
 
 @dataclass

@@ -1,0 +1,58 @@
+"""Settings that every server has."""
+
+from dataclasses import dataclass
+
+from servicekit.places import HOST, state_folder
+from servicekit.settings import Limits, setting
+from servicekit.tls.certificates import Certificates
+from servicekit.tls.files import server_files
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVEL = Limits(
+    form=f"(?i:{'|'.join(_LEVELS)})", words=f"{', '.join(_LEVELS[:-1])} or {_LEVELS[-1]}"
+)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings that every service process has. Each is SERVER_... in the environment."""
+
+    host: str = setting(
+        HOST, "Address to listen on; 0.0.0.0 is every network that this machine is on."
+    )
+    port: int = setting(
+        0, "Port to listen on; 0 picks a free one.", limits=Limits(least=0, most=65535)
+    )
+    metrics_port: int = setting(
+        0, "Port of Prometheus metrics; 0: none.", limits=Limits(least=0, most=65535)
+    )
+    health_port: int = setting(
+        0,
+        "Port of health alone, in plaintext, for probes that speak no TLS; 0: none.",
+        limits=Limits(least=0, most=65535),
+    )
+    store: str = setting(
+        (state_folder() / "objects").as_uri(),
+        "Object store of all services: file:///FOLDER or s3://BUCKET?endpoint=HOST:PORT.",
+    )
+    log_level: str = setting("INFO", "What is logged.", limits=_LEVEL)
+    trace_endpoint: str = setting(
+        "", "Where traces go (OTLP, gRPC), http://HOST:4317; if empty OTEL_EXPORTER_... say it."
+    )
+    drain_seconds: float = setting(
+        30.0, "How long calls in flight may take to end after SIGTERM.", least=0
+    )
+    tls_certificate: str = setting(
+        "", "PEM file of the server's certificate and its chain; empty: no TLS."
+    )
+    tls_key: str = setting("", "PEM file of that certificate's key.")
+    tls_ca: str = setting(
+        "",
+        "PEM file of authorities: clients must show a certificate signed by one of them; empty: "
+        "they need none.",
+    )
+
+    def certificates(self) -> Certificates | None:
+        """Returns what the server shows and believes; None without TLS. Raises SettingsError."""
+        files = server_files(self.tls_certificate, self.tls_key, self.tls_ca, "SERVER_TLS_")
+        return None if files is None else Certificates(files, "server")

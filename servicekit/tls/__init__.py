@@ -1,0 +1,1 @@
+"""TLS of servers and channels: files that may change meanwhile, and what is wrong with them."""

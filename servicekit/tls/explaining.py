@@ -1,0 +1,84 @@
+"""Calls whose connection fails say why."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from servicekit.errors import Unavailable
+from servicekit.statuses import to_status
+from servicekit.tls.certificates import Certificates
+from servicekit.tls.diagnosis import Peer, diagnose
+
+Continuation = Callable[[grpc.aio.ClientCallDetails, Any], Any]
+
+REASON = "TLS_FAILED"
+
+
+class Explanations:
+    """Explains the failed connections of a channel; at once to all calls that fail together."""
+
+    def __init__(self, peer: Peer, certificates: Certificates | None) -> None:
+        self._peer, self._certificates = peer, certificates
+        self._asking: asyncio.Task[str] | None = None
+
+    async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """Returns the error, or one in its place that says what is wrong with TLS."""
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or rpc_status.from_call(error):
+            return error
+        if self._asking is None or self._asking.done():
+            asked = asyncio.to_thread(diagnose, self._peer, self._certificates)
+            self._asking = asyncio.create_task(asked, name=f"diagnose {self._peer}")
+        text = await asyncio.shield(self._asking)
+        return _error(text) if text else error
+
+    def interceptors(self) -> list[grpc.aio.ClientInterceptor]:
+        """Returns what explains calls with one answer and, with TLS, those with a stream of them.
+
+        Without TLS the first suffices: the gateway asks what a service offers before its streams.
+        """
+        one: list[grpc.aio.ClientInterceptor] = [_OneAnswer(self)]
+        return one if self._certificates is None else [*one, _ManyAnswers(self)]
+
+
+class _OneAnswer(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, explanations: Explanations) -> None:
+        self._explanations = explanations
+
+    async def intercept_unary_unary(
+        self, continuation: Continuation, details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        call = await continuation(details, request)
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise await self._explanations.of(error) from error
+        return call
+
+
+class _ManyAnswers(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, explanations: Explanations) -> None:
+        self._explanations = explanations
+
+    async def intercept_unary_stream(
+        self, continuation: Continuation, details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        call = await continuation(details, request)
+        try:
+            await call.wait_for_connection()
+        except grpc.aio.AioRpcError as error:
+            raise await self._explanations.of(error) from error
+        return call
+
+
+def _error(text: str) -> grpc.aio.AioRpcError:
+    """The error as a server would send it, so that everyone reads it as any other."""
+    status = rpc_status.to_status(to_status(Unavailable(text, reason=REASON), "client"))
+    return grpc.aio.AioRpcError(
+        status.code,
+        grpc.aio.Metadata(),
+        grpc.aio.Metadata(*status.trailing_metadata),
+        details=status.details,
+    )
