@@ -65,7 +65,6 @@ async def connected(
             common.gateway, common.trainer, store, is_own=False, certificates=certificates
         )
         return
-    _refuse_tls(common.tls)
     running = running_in(common.state)
     if running and (running.is_shared or not start):
         if start:
@@ -86,16 +85,6 @@ async def connected(
 def _certificates(tls: Tls) -> Certificates | None:
     files = client_files(tls.certificate, tls.key, tls.ca, "--tls-")
     return None if files is None else Certificates(files, "client")
-
-
-def _refuse_tls(tls: Tls) -> None:
-    """A system of this machine listens on loopback alone, without TLS."""
-    if chosen := tls.chosen():
-        raise CliError(
-            f"{chosen[0]} is for a running system elsewhere, and none was named.",
-            remedy=f"Add --gateway HOST:PORT (or VARIEGATE_GATEWAY), or leave {chosen[0]} out.",
-            reason="TLS_UNUSED",
-        )
 
 
 def _nothing_runs(state: Path) -> CliError:

@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_variables(os.environ)
         code = app(arguments, prog_name="variegate", standalone_mode=False)
     except CliError as error:
-        code = _told(error.message, "", arguments)
+        code = _told(error.message, error.remedy, arguments)
     except typer.Abort:
         code = 130
     except typer.TyperException as error:

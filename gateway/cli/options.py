@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateway.cli.failures import CliError
+
 _SYSTEM = "System"
 
 
@@ -281,6 +283,14 @@ class Common:
     device: str = ""
     dtype: str = ""
     tls: Tls = Tls()
+
+    def __post_init__(self) -> None:
+        # A system of this machine listens on loopback alone, without TLS.
+        if self.gateway is None and (chosen := self.tls.chosen()):
+            raise CliError(
+                f"{chosen[0]} is for a running system elsewhere, and none was named.",
+                remedy=f"Add --gateway HOST:PORT (or VARIEGATE_GATEWAY), or leave {chosen[0]} out.",
+            )
 
     def chosen(self) -> list[str]:
         """The options that set up a system, as they are written."""
