@@ -29,8 +29,8 @@ def token_source(
         raise CliError(
             f"The token would travel to {gateway} unencrypted.",
             exit_code=2,
-            remedy="Use --tls-ca, or reach the gateway through `kubectl port-forward` or an SSH tunnel, at "
-            "127.0.0.1.",
+            remedy="Use --tls-ca, or reach the gateway through `kubectl port-forward` or an SSH "
+            "tunnel, at 127.0.0.1.",
             reason="TOKEN_UNPROTECTED",
         )
     if text:

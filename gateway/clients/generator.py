@@ -19,7 +19,10 @@ from gateway.methods.artefacts import Artefact
 from gateway.methods.base import MixedText
 from gateway.plan import GeneratorModel
 from gateway.settings import GatewaySettings
-Xfrom servicekit.together import together
+from servicekit.errors import ServiceError
+from servicekit.statuses import from_status
+from servicekit.tls.certificates import Certificates
+from servicekit.together import together
 
 ITEMS_PER_CALL = 64
 BYTES_PER_CALL = 3 * 1024 * 1024
