@@ -19,7 +19,7 @@ export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton vllm protos demo demo-full test test-fast check manifests dockerfiles images test-images format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast fuzz check manifests dockerfiles images test-images format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -81,6 +81,13 @@ test: setup triton vllm ## Run all tests
 
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile
+
+FUZZ_CALLS ?= 100000
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: setup ## Send each service 100,000 odd messages; the log is build/fuzz.jsonl (FUZZ_CALLS=2000: minutes)
+	mkdir -p build
+	FUZZ_CALLS=$(FUZZ_CALLS) FUZZ_SEED=$(FUZZ_SEED) FUZZ_LOG=build/fuzz.jsonl \
+	python -m pytest tests/e2e/test_fuzzing.py --timeout 0
 
 check: setup manifests ## Lint, types, protos and manifests: everything CI runs short of tests
 	ruff check .

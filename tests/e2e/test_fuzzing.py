@@ -1,14 +1,20 @@
-"""What no client should send, to every method of all services: refused in order, never broken."""
+"""What no client should send, to every method of all services: refused in order, never broken.
+
+`make fuzz` sends many more: FUZZ_CALLS to each service, drawn by FUZZ_SEED, and writes what was
+answered into FUZZ_LOG.
+"""
 
 import asyncio
 import importlib
 import json
+import os
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 import pytest_asyncio
 from google.longrunning import operations_pb2, operations_pb2_grpc
@@ -27,7 +33,12 @@ from servicekit.places import SERVICES
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-SEED, CALLS, AT_ONCE, SECONDS = 8, 120, 8, 15
+SEED, CALLS = int(os.environ.get("FUZZ_SEED", "8")), int(os.environ.get("FUZZ_CALLS", "120"))
+LOG = os.environ.get("FUZZ_LOG", "")
+AT_ONCE, SECONDS = 8, 15
+# What all services together, and the caller, may grow by once they are warm.
+WARM_CALLS, MOST_MIB = 1000, 512
+_BATCH = 10 * AT_ONCE
 # These wait by design.
 WAITING = ("/Watch", "/WatchMetrics", "/WaitOperation", "/WritePrompts", "/DescribeSenses")
 # What a client tries again, and what is our fault.
@@ -112,8 +123,9 @@ class Probe:
     """Sends to one service, and collects what should not have come back."""
 
     channel: grpc.aio.Channel
-    faults: Counter
-    answered: Counter
+    faults: Counter = field(default_factory=Counter)
+    answered: Counter = field(default_factory=Counter)
+    sent: Counter = field(default_factory=Counter)  # By method and code.
 
     async def send(self, path: str, method: MethodDescriptor, parts: list[bytes], seconds: float):
         """Sends bytes; a call is cancelled after `seconds` if that is less than a second."""
@@ -127,10 +139,14 @@ class Probe:
                 if method.server_streaming:
                     async for _ in call:
                         pass
+                    self.sent[path, "OK"] += 1
                     return None
-                return await call
+                answer = await call
+                self.sent[path, "OK"] += 1
+                return answer
         except TimeoutError:
             call.cancel()
+            self.sent[path, "CANCELLED by the caller"] += 1
             if seconds >= 1:
                 self.faults[path, "HANGS"] += 1
         except grpc.aio.AioRpcError as error:
@@ -140,6 +156,7 @@ class Probe:
     def _judge(self, path: str, error: grpc.aio.AioRpcError) -> None:
         code = error.code().name
         self.answered[code] += 1
+        self.sent[path, code] += 1
         if "Received message larger than max" in error.details():
             return  # Of gRPC itself, before any service sees it.
         if code in WRONG:
@@ -170,8 +187,9 @@ async def fuzz(probe: Probe, name: str, values: dict[str, list[str]]) -> None:
             where = "/google.longrunning.Operations/CancelOperation"
             await probe.send(where, cancel, [request], SECONDS)
 
-    calls, served = [], methods(name)
-    for number in range(CALLS):
+    served = methods(name)
+
+    def drawn(number):
         path, method = served[number % len(served)]
         parts = []
         for _ in range(chance.choice((1, 3)) if method.client_streaming else 1):
@@ -179,14 +197,40 @@ async def fuzz(probe: Probe, name: str, values: dict[str, list[str]]) -> None:
             data = message.SerializeToString()
             parts.append(chance.choice((data, data, data, data, odd.mutated(data), odd.noise())))
         seconds = 1.0 if path.endswith(WAITING) else SECONDS
-        calls.append(one(path, method, parts, 0.05 if chance.random() < 0.06 else seconds))
-    await asyncio.gather(*calls)
+        return one(path, method, parts, 0.05 if chance.random() < 0.06 else seconds)
+
+    warm = 0.0
+    for first in range(0, CALLS, _BATCH):
+        await asyncio.gather(*map(drawn, range(first, min(first + _BATCH, CALLS))))
+        if not warm and first >= WARM_CALLS:
+            warm = resident_mib()
+    if warm:
+        assert resident_mib() - warm < MOST_MIB
+
+
+def resident_mib() -> float:
+    """Returns the memory of this process, in which the services are, and of those it started."""
+    own = psutil.Process()
+    return sum(one.memory_info().rss for one in (own, *own.children(recursive=True))) / 2**20
+
+
+def write_down(name: str, probe: Probe) -> None:
+    """Appends what was sent to a service, and what came back, to the log."""
+    calls: dict[str, dict[str, int]] = {}
+    for (path, code), count in sorted(probe.sent.items()):
+        calls.setdefault(path, {})[code] = count
+    faults = [[*map(str, what), count] for what, count in probe.faults.items()]
+    line = {"service": name, "seed": SEED, "calls": calls, "faults": faults}
+    with Path(LOG).open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 @pytest.mark.parametrize("name", SERVICES)
 async def test_whatever_is_sent_is_answered_in_order(system, name):
-    probe = Probe(system.channels[name], Counter(), Counter())
+    probe = Probe(system.channels[name])
     await fuzz(probe, name, system.known)
+    if LOG:
+        write_down(name, probe)
     assert not probe.faults
     assert probe.answered["INVALID_ARGUMENT"] > 10, probe.answered
 
