@@ -11,8 +11,7 @@ from servicekit.server import run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until it is told to end; by default the arguments are those of the process."""
     # A large plan makes objects faster than Python's collector expects: full collections stopped
-    # all threads for 0.14 s every 4 s, and found next to nothing. Seldom ones take the 99th
-    # percentile of GetOperation from 103-124 to 72-83 ms (benchmark `streaming`, mvc).
+    # all threads for 0.14 s every 4 s, and found next to nothing.
     gc.set_threshold(10_000, 10, 100)
     run(create_service, GatewaySettings, "gateway", arguments=arguments)
 

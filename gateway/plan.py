@@ -150,12 +150,17 @@ class Plan:
         names = {material.label: material.class_name for material in materials}
         return NextSlots(self, names, places, attempt)
 
-    def items(self, slots: Iterable[Slot], materials: Mapping[str, ClassMaterial]) -> list[Item]:
-        """Drafts the items of `slots`, sorted by class, index and attempt."""
-        items = [
-            self._item(slot, draft, materials[slot.class_name])
-            for slot, draft in self.drafts(slots, materials)
-        ]
+    def items(
+        self,
+        slots: Iterable[Slot],
+        materials: Mapping[str, ClassMaterial],
+        pause: Callable[[], None] = lambda: None,
+    ) -> list[Item]:
+        """Drafts the items of `slots`, sorted by class, index and attempt; pauses after each."""
+        items = []
+        for slot, draft in self.drafts(slots, materials):
+            items.append(self._item(slot, draft, materials[slot.class_name]))
+            pause()
         return sorted(items, key=lambda item: item.order)
 
     def drafts(
@@ -210,16 +215,8 @@ class Plan:
         how: list[Plain] = [self.method.id, dict(self.values), recipe.steps, recipe.guidance_scale]
         if recipe.negative_prompt:  # Without one the id is what it was before there were any.
             how.append(recipe.negative_prompt)
-        return digest(
-            self.dataset_digest,
-            class_name,
-            list(parents),
-            how,
-            prompt,
-            seed,
-            self.model_digest,
-            *more,
-        )
+        of = (class_name, list(parents), how, prompt, seed)
+        return digest(self.dataset_digest, *of, self.model_digest, *more)
 
 
 @dataclass(frozen=True)

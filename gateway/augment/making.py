@@ -25,7 +25,7 @@ from gateway.clients.generator import Sampling
 from gateway.context import Context
 from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import in_order, step
-from gateway.durable.worker import Worker
+from gateway.durable.worker import Worker, give_way
 from gateway.methods.base import ClassMaterial, Slot
 from gateway.plan import GeneratorModel, Item, Plan, Sample
 from servicekit.errors import Precondition
@@ -148,7 +148,7 @@ class Making:
 
         def draft(number: int) -> list[Item]:
             part = round_.shard(number)
-            return self.plan.items(round_.slots[part.start : part.stop], self.materials)
+            return self.plan.items(round_.slots[part.start : part.stop], self.materials, give_way)
 
         async def make(number: int, shard: Shard) -> list[Outcome]:
             if round_.key(number) in known:
@@ -164,6 +164,7 @@ class Making:
             items = drafted.pop(number, None) or draft(number)  # One that was read is not drafted.
             for item, outcome in zip(items, outcomes, strict=True):
                 decisions.decide(item, outcome)
+                give_way()
             if round_.ends_block(number):
                 decisions.end_block(round_.attempt, number // round_.shards_of_block)
                 round_.forget(number)

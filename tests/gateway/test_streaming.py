@@ -165,6 +165,13 @@ def test_a_picture_that_was_seen_takes_a_few_bytes_and_no_object():
     assert kept.copy_of("dog", Outcome("", pixel_sha256=number)) == number[:32]
 
 
+def test_planning_gives_way_after_each_item():
+    pauses = []
+    slots = PLAN.first_slots(MATERIALS.values())
+    items = PLAN.items(slots, MATERIALS, lambda: pauses.append(1))
+    assert len(pauses) == len(items) == len(slots)
+
+
 def test_further_attempts_are_made_when_they_are_asked_for():
     slots = PLAN.next_slots(MATERIALS.values(), [0, 3, 2, 7], 4)
     assert [(slot.class_name, slot.index, slot.attempt) for slot in slots] == [
