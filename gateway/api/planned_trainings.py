@@ -10,7 +10,7 @@ from gateway.clients.trainer import Trainer, TrainingPlan, TrainingRequest
 from gateway.export.results import MATCHED
 from gateway.study.records import Arm
 from gateway.study.study_rows import (
-    added_per_class,
+    added_in_all,
     arm_of,
     recipe_of,
     rows_of,
@@ -22,6 +22,7 @@ from servicekit.errors import InvalidArgument
 def check_rows(study: Study) -> None:
     """Raises InvalidArgument for rows that are alike, or that want what the study does not make."""
     seen: dict[tuple[object, ...], int] = {}
+    labels: dict[str, int] = {}
     for number, arm in enumerate(study.arms):
         if arm.images_per_class > study.images_per_class:
             raise InvalidArgument(
@@ -38,6 +39,20 @@ def check_rows(study: Study) -> None:
                 field=f"study.arms[{number}]",
                 reason="ROW_REPEATED",
             )
+        if (of_label := labels.setdefault(row.label, number)) != number:
+            raise InvalidArgument(
+                f"arms[{of_label}] and arms[{number}] would both be called {row.label!r}; leave "
+                "one out, or make them differ in more",
+                field=f"study.arms[{number}]",
+                reason="ROW_REPEATED",
+            )
+    names = [one.name for one in study.test_sets]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise InvalidArgument(
+            f"two test sets are called {repeated[0]!r}; give each a name of its own",
+            field="study.test_sets",
+            reason="TEST_SET_REPEATED",
+        )
     if study.counts_passes and not study.training.step_count:
         raise InvalidArgument(
             "with a budget in passes the steps of the baseline must be said; set step_count",
@@ -47,7 +62,10 @@ def check_rows(study: Study) -> None:
 
 
 async def plan_trainings(
-    trainer: Trainer, study: Study, dataset: Dataset
+    trainer: Trainer,
+    study: Study,
+    dataset: Dataset,
+    test_sets: tuple[tuple[str, str], ...] = (),
 ) -> list[tuple[TrainingPlan, int]]:
     """Returns what the study's classifiers take, with how many there are of each kind.
 
@@ -60,16 +78,16 @@ async def plan_trainings(
     numbered = [*enumerate(rows[-methods:]), *((-1, row) for row in rows[:-methods])]
     for number, row in numbered:
         recipe = recipe_of(study, dataset, row)
-        added = 0 if row.method == MATCHED else added_per_class(study, row)
+        added = 0 if row.method == MATCHED else added_in_all(study, dataset, row)
         strategy = row.strategy if added else ""
         kind = (tuple(sorted(recipe.plain().items())), strategy, added)
         is_known = kind in plans
         if not is_known:
             wanted = TrainingRequest(
-                "", dataset.manifest_uri, "", strategy, recipe, 0,
+                "", dataset.manifest_uri, "", strategy, recipe, 0, test_sets,
                 validation=dataset.has_validation,
             )  # fmt: skip
-            plan = await _plan(trainer, wanted, added * len(dataset.classes), number, row)
+            plan = await _plan(trainer, wanted, added, number, row)
             plans[kind] = (plan, 0)
         # Real images alone are the same training whatever the row is called.
         if added or not is_known:

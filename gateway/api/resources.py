@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from datafiles.rejected import RejectedFile
+from gateway.api.row_images import USUAL_IMAGES, RowImages
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
 from gateway.augment.senses import SenseChoice
@@ -204,6 +205,7 @@ class StudyArm:
     policy: str = ""
     classifier: str = ""
     images_per_class: int = 0
+    images: RowImages = USUAL_IMAGES
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,14 @@ class TrainingRecipe:
         """
         newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze")
         return {k: v for k, v in vars(self).items() if v or k not in newer}
+
+
+@dataclass(frozen=True)
+class StudyTestSet:
+    """Images of a dataset that a study's classifiers are tested on besides its own."""
+
+    name: str
+    dataset: str
 
 
 @dataclass(frozen=True)
@@ -278,3 +288,4 @@ class Study:
     check_safety: bool = False
     result: StudyResult | None = None
     models: Mapping[str, str] = field(default_factory=dict)
+    test_sets: tuple[StudyTestSet, ...] = ()

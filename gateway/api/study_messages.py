@@ -1,8 +1,11 @@
 """Studies as protos: what of `messages` is about studies."""
 
+from typing import Any
+
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.api import resources as res
+from gateway.api.row_images import RowImages
 from gateway.api.training_messages import training_from_pb, training_to_pb
 from gateway.export.results import StudyFailure
 
@@ -23,8 +26,11 @@ def study_to_pb(study: res.Study) -> pb.Study:
     )
     if study.counts_passes:
         message.budget = pb.TRAINING_BUDGET_PASSES
+    for one in study.test_sets:
+        message.test_sets.add(**vars(one))
     for arm in study.arms:
-        message.arms.add(**vars(arm))
+        own = {name: value for name, value in vars(arm).items() if name != "images"}
+        message.arms.add(**own, **_said(arm.images))
     if study.result:
         message.result.CopyFrom(_result_to_pb(study.result))
     return message
@@ -46,6 +52,7 @@ def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
         check_safety=message.check_safety,
         result=_result_from_pb(message.result) if message.HasField("result") else None,
         models=dict(message.models),
+        test_sets=tuple(res.StudyTestSet(one.name, one.dataset) for one in message.test_sets),
     )
 
 
@@ -57,7 +64,19 @@ def _arm(arm: pb.StudyArm) -> res.StudyArm:
         arm.policy,
         arm.classifier,
         arm.images_per_class,
+        RowImages(
+            negative_prompt=arm.negative_prompt,
+            make_factor=arm.make_factor,
+            keep=arm.keep,
+            class_counts=tuple(sorted(arm.class_counts.items())),
+            added_manifest_uri=arm.added_manifest_uri,
+            added_image_count=arm.added_image_count,
+        ),
     )
+
+
+def _said(images: RowImages) -> dict[str, Any]:
+    return {**vars(images), "class_counts": dict(images.class_counts)}
 
 
 def _result_to_pb(result: res.StudyResult) -> pb.StudyResult:

@@ -7,20 +7,20 @@ from dataclasses import replace
 from datafiles.places.layout import TRAIN
 from datafiles.places.place import locate
 from datafiles.places.pools import store_pool
+from gateway.api.arm_checks import checked_arms
 from gateway.api.catalog import Catalog
 from gateway.api.planned_trainings import check_rows, plan_trainings
-from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study, StudyArm
-from gateway.augment.choice import SCORES
+from gateway.api.recipe_checks import check_guidance, check_keep, check_no_pool, check_pins
+from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study
 from gateway.augment.rejections import read_rejections
-from gateway.augment.senses import parse_pins
-from gateway.augment.used_models import used_models
+from gateway.augment.used_models import methods_of, used_models
 from gateway.augment.wanted import check_counts
 from gateway.clients import Clients
 from gateway.clients.trainer import TrainingPlan
 from gateway.datasets import manifest
-from gateway.methods.base import Method
-from gateway.methods.composition import Part, parts_of
+from gateway.methods.composition import parts_of
 from gateway.settings import GatewaySettings
+from gateway.study.study_rows import test_sets_of
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import ObjectStore, to_key
 
@@ -48,18 +48,18 @@ class Validator:
         recipe = augmentation.recipe
         parts = parts_of(recipe.method, recipe.parameters)
         for part in parts:
-            _check_guidance(part.method, recipe)
-        _check_keep(recipe)
+            check_guidance(part.method, recipe)
+        check_keep(recipe)
         dataset = await asyncio.to_thread(self._catalog.dataset, augmentation.dataset)
         _check_classes(recipe, dataset)
-        _check_pins(parts, dataset)
+        check_pins(parts, dataset)
         await asyncio.to_thread(self._check_parents, recipe, dataset)
         await asyncio.to_thread(check_counts, self._store, dataset, recipe)
         field = "augmentation.rejections_uri"
         await asyncio.to_thread(read_rejections, self._store, recipe.rejections_uri, field)
         pool_uri = await self._pool(recipe.pool_uri, "augmentation.pool_uri")
         if not pool_uri:
-            _check_no_pool(parts, "augmentation.pool_uri")
+            check_no_pool(parts, "augmentation.pool_uri")
         models = await self.models([recipe.method], deterministic=recipe.deterministic)
         return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
 
@@ -74,12 +74,12 @@ class Validator:
                 reason="NO_TEST_SPLIT",
             )
         pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
-        for number, arm in enumerate(study.arms):
-            _check_arm(arm, number, pool_uri, dataset)
+        study = await asyncio.to_thread(checked_arms, self._store, study, dataset, pool_uri)
         check_rows(study)
         _check_pool_names(study, dataset)
-        plans = await plan_trainings(self._clients.trainer, study, dataset)
-        methods = sorted({arm.method for arm in study.arms})
+        test_sets = await asyncio.to_thread(test_sets_of, self._catalog, study)
+        plans = await plan_trainings(self._clients.trainer, study, dataset, test_sets)
+        methods = sorted(set(methods_of(study)))
         models = await self.models(methods, deterministic=study.deterministic, trains=True)
         return replace(study, pool_uri=pool_uri, models=models), plans
 
@@ -159,71 +159,3 @@ def _check_pool_names(study: Study, dataset: Dataset) -> None:
             field=field,
             reason="UNKNOWN_CLASS",
         )
-
-
-def _check_keep(recipe: Recipe) -> None:
-    factor, keep, field, why = recipe.make_factor, recipe.keep, "keep", ""
-    if keep and keep not in SCORES:
-        why = f"there is no score {keep!r} to keep images by; there are {', '.join(SCORES)}"
-    elif bool(keep) != bool(factor) or 0 < factor < 1:
-        field = "make_factor"
-        why = f"make_factor is {factor:g} and keep is {keep!r}; give both, make_factor from 1 to 20"
-    elif keep == "unsafe_score" and not recipe.check_safety:
-        why = "without check_safety no image has an unsafe_score; set it, or keep by clip_score"
-    if why:
-        raise InvalidArgument(why, field=f"augmentation.{field}", reason="BAD_CHOICE")
-
-
-def _check_guidance(method: Method, recipe: Recipe) -> None:
-    if method.needs.no_guidance and (recipe.guidance_scale or 0) > 1:
-        raise InvalidArgument(
-            f"{method.id} denoises without a prompt, so there is nothing to guide by, and "
-            f"guidance_scale is {recipe.guidance_scale:g}; leave it out",
-            field="augmentation.guidance_scale",
-            reason="NO_GUIDANCE",
-        )
-    scale = recipe.guidance_scale
-    if not recipe.negative_prompt:
-        return
-    why = ""
-    if not method.model:
-        why = f"{method.id} makes no images"
-    elif method.needs.no_guidance:
-        why = f"{method.id} denoises without guidance"
-    elif scale is not None and scale <= 1:
-        why = f"with guidance_scale {scale:g} there is no guidance"
-    if why:
-        raise InvalidArgument(
-            f"negative_prompt has no effect, since {why}; leave it out",
-            field="augmentation.negative_prompt",
-            reason="NO_GUIDANCE",
-        )
-
-
-def _check_arm(arm: StudyArm, number: int, pool_uri: str, dataset: Dataset) -> None:
-    """Checks one arm; errors name it by its number."""
-    try:
-        parts = parts_of(arm.method, arm.parameters)
-        _check_pins(parts, dataset)
-    except InvalidArgument as error:
-        field = error.field.replace("augmentation", f"study.arms[{number}]")
-        raise InvalidArgument(error.message, field=field, reason=error.reason) from error
-    if not pool_uri:
-        _check_no_pool(parts, "study.pool_uri")
-
-
-def _check_pins(parts: Iterable[Part], dataset: Dataset) -> None:
-    for part in parts:
-        pins = str(part.values.get("senses", ""))
-        parse_pins(pins, [one.class_name for one in dataset.classes])
-
-
-def _check_no_pool(parts: Iterable[Part], field: str) -> None:
-    """Raises InvalidArgument if a method needs a pool."""
-    for part in parts:
-        if part.method.needs.pool:
-            raise InvalidArgument(
-                f"{part.method.id} searches a pool of images; give pool_uri",
-                field=field,
-                reason="POOL_REQUIRED",
-            )

@@ -30,6 +30,11 @@ class Manifest:
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
 
+    @property
+    def column_names(self) -> list[str]:
+        """What its columns are called."""
+        return list(self._file.schema_arrow.names)
+
     def groups(self, *columns: str) -> Iterator[pa.Table]:
         """Yields some columns, or all, of each row group; of a file without any, none of a row."""
         wanted = list(columns) or None

@@ -111,7 +111,7 @@ def methods_of(resource: Augmentation | Study) -> Sequence[str]:
     """Returns the methods of a request, each an id or a mix."""
     if isinstance(resource, Augmentation):
         return [resource.recipe.method]
-    return [arm.method for arm in resource.arms]
+    return [arm.method for arm in resource.arms if not arm.images.added_manifest_uri]
 
 
 def differences(then: Models, now: Models) -> str:

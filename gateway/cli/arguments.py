@@ -1,11 +1,12 @@
 """What was asked for on the command line, as plain values that load nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.cli import inputs
+from gateway.cli.image_options import USUAL, AddedRows, ImageOptions
 from gateway.cli.initial_weights import RANDOM, Weights
 from gateway.cli.subset import Subset
 from gateway.cli.test_sets import TestSets
@@ -163,7 +164,9 @@ class StudyArguments:
 
     No methods means all of them. `per_class` are the numbers of images that rows add; where there
     are none, `ratios` are those numbers as multiples of the mean class. `parameters` go to every
-    method that has them.
+    method that has them. `images` says how those of each method are made, in order of `methods`;
+    none is as usual. `added` are rows of images that are there. `overrides` are what was said
+    instead of keys of `file`, which the other fields have, too.
     """
 
     source: str
@@ -189,10 +192,30 @@ class StudyArguments:
     pool_names: dict[int, str] = field(default_factory=dict)
     expected: Expected | None = None
     file: str = ""
+    overrides: tuple[str, ...] = ()
+    test_sets: TestSets = ()
+    images: tuple[ImageOptions, ...] = ()
+    added: AddedRows = ()
 
-    def run_id(self, models: Mapping[str, str]) -> str:
-        """The id of the run with the models that the system has, by role."""
-        return inputs.run_id(self.name, {**self._content(), "models": dict(models)})
+    def places(self) -> list[str | None]:
+        """The places of all images that are imported."""
+        return [self.source, self.test, *(place for _, place in self.test_sets)]
+
+    def images_of(self, number: int) -> ImageOptions:
+        """How the images of the method with this number are made."""
+        return self.images[number] if number < len(self.images) else USUAL
+
+    def added_places(self) -> list[Path]:
+        """The folders of all rows of images that are there."""
+        return [place for _, places in self.added for place in places]
+
+    def run_id(self, models: Mapping[str, str], added: Sequence[str] = ()) -> str:
+        """The id of the run with the models that the system has, by role.
+
+        `added` are the manifests of the rows of images that are there, named by their content.
+        """
+        there = {"added": list(added)} if added else {}
+        return inputs.run_id(self.name, {**self._content(), "models": dict(models), **there})
 
     def output_id(self) -> str:
         """What an output folder belongs to: a command."""
@@ -200,4 +223,8 @@ class StudyArguments:
 
     def _content(self) -> dict[str, object]:
         """All that decides over the result: not where the file lies that says it."""
-        return {name: value for name, value in vars(self).items() if name != "file"}
+        content = {n: value for n, value in vars(self).items() if n not in ("file", "overrides")}
+        for newer in ("test_sets", "images", "added"):
+            if not content[newer]:
+                del content[newer]  # Who has none keeps the ids that there were.
+        return content

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
@@ -25,8 +26,15 @@ def study_of(
     dataset: str,
     pool_uri: str,
     counts: Sequence[int],
+    test_sets: Sequence[pb.StudyTestSet] = (),
+    *,
+    class_names: Sequence[str] = (),
+    added: Sequence[tuple[str, str]] = (),
 ) -> pb.Study:
     """The study, with a row for each method, count, strategy, policy and classifier.
+
+    `added` are rows of images that are there, name and manifest, each with every strategy, policy
+    and classifier.
 
     Raises CliError for more rows than a study may have.
     """
@@ -39,17 +47,28 @@ def study_of(
         training.policy = args.policies[0]
     if not several[1]:
         training.classifier = args.classifiers[0]
-    grid = product(args.classifiers, args.policies, args.strategies, methods, ordered)
+    images: list[dict[str, Any]] = [
+        {
+            "method": name,
+            "parameters": parameters,
+            "images_per_class": count if count < most else 0,
+            **args.images_of(number).fields(class_names, count),
+        }
+        for number, (name, parameters) in enumerate(methods)
+        for count in ordered
+    ]
+    images += [{"method": name, "added_manifest_uri": uri} for name, uri in added]
     arms = [
         pb.StudyArm(
-            method=name,
             strategy=strategy,
-            parameters=parameters,
             policy=policy if several[0] else "",
             classifier=classifier if several[1] else "",
-            images_per_class=count if count < most else 0,
+            **one,
         )
-        for classifier, policy, strategy, (name, parameters), count in grid
+        for classifier, policy, strategy in product(
+            args.classifiers, args.policies, args.strategies
+        )
+        for one in images
     ]
     if len(arms) > _MOST_ROWS:
         raise CliError(
@@ -69,4 +88,5 @@ def study_of(
         budget=pb.TRAINING_BUDGET_PASSES if is_in_passes else pb.TRAINING_BUDGET_UNSPECIFIED,
         deterministic=args.deterministic,
         check_safety=args.check_safety,
+        test_sets=test_sets,
     )

@@ -20,6 +20,7 @@ from gateway.cli.naming import names_line
 from gateway.cli.outputs import is_output
 from gateway.cli.session import Session
 from gateway.cli.subset import WHOLE, Subset, drawn, drawn_line
+from gateway.cli.test_sets import TestSets
 
 _LAYOUTS = {"auto": pb.FOLDER_LAYOUT_UNSPECIFIED, "classes": pb.FOLDER_LAYOUT_CLASSES}
 _UNREACHED = {
@@ -107,6 +108,17 @@ async def _dataset_names(session: Session) -> list[str]:
         names += [dataset.name.removeprefix("datasets/") for dataset in page.datasets]
         if not (token := page.next_page_token):
             return names
+
+
+async def import_test_sets(
+    session: Session, test_sets: TestSets, reading: Reading
+) -> list[tuple[str, pb.Dataset]]:
+    """Imports further test sets. All of their images are tested on, whichever split their folders
+    make of them."""
+    return [
+        (name, await import_images(session, place, None, reading=reading))
+        for name, place in test_sets
+    ]
 
 
 def _say(session: Session, dataset: pb.Dataset) -> None:

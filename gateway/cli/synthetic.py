@@ -50,6 +50,29 @@ class Added:
     sources: tuple[Source, ...]
 
 
+def source_line(source: Mapping[str, Any]) -> str:
+    """What people read of one folder, of the fields of a Source."""
+    text = f"{source['place']}: {source['used_count']:,} images added"
+    if source["is_external"]:
+        text += " (external: no lineage)"
+    if source["copy_count"]:
+        text += f", {source['copy_count']:,} copies of others left out"
+    if source["missing_count"]:
+        text += f", {source['missing_count']:,} of its manifest are no longer there"
+    if source["moved_count"]:
+        text += f", {source['moved_count']:,} moved by hand take the class of their new folder"
+    if source["unfiled_count"]:
+        text += f", {source['unfiled_count']:,} that were moved to no class's folder left out"
+    if source["rejected_count"]:
+        text += f", {source['rejected_count']:,} that a person rejected left out"
+    if source["original_count"]:
+        text += f", {source['original_count']:,} training images among them left out"
+    if source["added_count"]:
+        why = "of its test split" if source["is_external"] else "that its manifest does not name"
+        text += f", {source['added_count']:,} {why} left out"
+    return text
+
+
 @dataclass(frozen=True)
 class _Dataset:
     """What added images must fit: labels by class, and ids and digests of training images."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from gateway.cli.failures import CliError
 
-_NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,63})=(.+)", re.DOTALL)
-_MOST = 16
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+NAME_RULE = "1 to 64 of letters, digits, '-' and '_', starting with a letter"
+MOST = 16
+_NAMED = re.compile(rf"({NAME.pattern})=(.+)", re.DOTALL)
 
 # Name and place of each.
 TestSets = tuple[tuple[str, str], ...]
@@ -27,12 +29,12 @@ def split_tests(texts: Sequence[str]) -> tuple[str | None, TestSets]:
             plain.append(text)
     names = [name for name, _ in named]
     repeated = [name for name in names if names.count(name) > 1]
-    if len(plain) > 1 or repeated or len(named) > _MOST:
+    if len(plain) > 1 or repeated or len(named) > MOST:
         what = f"--test is given {len(plain)} times without a name"
         if repeated:
             what = f"Two test sets are called {repeated[0]}"
-        elif len(named) > _MOST:
-            what = f"There are {len(named)} further test sets, and {_MOST} at most"
+        elif len(named) > MOST:
+            what = f"There are {len(named)} further test sets, and {MOST} at most"
         raise CliError(
             f"{what}.",
             remedy="Give --test DIR once, and each further test set as --test NAME=DIR.",

@@ -1,9 +1,10 @@
 """The trainer: one classifier from a dataset and, maybe, synthetic images."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
@@ -37,7 +38,17 @@ class TrainingRequest:
     strategy: str
     recipe: TrainingRecipe
     seed: int
+    # Name and manifest of each further test set.
+    test_sets: tuple[tuple[str, str], ...] = ()
     validation: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """What a classifier came to on a further test set. The accuracy is a share from 0 to 1."""
+
+    accuracy: float
+    image_count: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,13 @@ class Tested:
     seconds: float = 0.0
     recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
     validation_accuracy: float | None = None
+    test_sets: dict[str, SetScore] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Tested":
+        """Returns the results of what `asdict` made of them."""
+        sets = {name: SetScore(**one) for name, one in values.get("test_sets", {}).items()}
+        return cls(**{**values, "recipe": TrainingRecipe(**values["recipe"]), "test_sets": sets})
 
 
 @dataclass(frozen=True)
@@ -155,6 +173,9 @@ class Trainer:
             validation_accuracy=(
                 result.validation.accuracy if result.HasField("validation") else None
             ),
+            test_sets={
+                one.name: SetScore(one.accuracy, one.test_image_count) for one in result.test_sets
+            },
         )
 
     async def cancel(self, run_id: str) -> None:
@@ -176,6 +197,7 @@ def _run_to_pb(wanted: TrainingRequest) -> pb.TrainingRun:
         strategy=wanted.strategy,
         seed=wanted.seed,
         validation=wanted.validation,
+        test_sets=[pb.TestSet(name=name, manifest_uri=uri) for name, uri in wanted.test_sets],
         **vars(wanted.recipe),
     )
 

@@ -100,6 +100,7 @@ class ResultRow:
     """One row of the table. The baseline's gains are 0, and errors None for a single seed.
 
     `balanced` is the same for the balanced accuracy: the mean over the classes with test images.
+    `test_sets` are those figures for the accuracy on each further test set, by its name.
     `training` is what of the row's recipe is not the same in all rows. `gain_interval` and
     `p_value` are as in `Comparison`; `p_holm` is the p-value after Holm's correction for all rows
     that are methods, None for the others. `policy`, `classifier` and `images_per_class` are set
@@ -108,6 +109,7 @@ class ResultRow:
     policy and classifier, over `seeds`. `seconds_per_image` is what an accepted image took, and
     `seconds_per_point` what its images took for each point gained; None where nothing was.
     `validation_accuracies` are those on the images to choose by, seed by seed, where there are any.
+    `making` says what of its images is not as usual, besides parameters; the label has it, too.
     """
 
     method: str
@@ -146,6 +148,8 @@ class ResultRow:
     training: Mapping[str, str | int | float] = field(default_factory=dict)
     images: ImageFigures | None = None
     validation_accuracies: tuple[float, ...] = ()
+    test_sets: Mapping[str, Comparison] = field(default_factory=dict)
+    making: tuple[str, ...] = ()
 
     @property
     def is_reference(self) -> bool:
@@ -193,6 +197,11 @@ class StudyResults:
         rows = self.rows
         varied = any(row.policy or row.classifier or row.images_per_class for row in rows)
         return varied or self.counts_passes
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """The names of the further test sets."""
+        return tuple(self.rows[0].test_sets)
 
     def baseline_of(self, row: ResultRow) -> ResultRow:
         """The row of real images only that a row is compared with."""
@@ -250,11 +259,12 @@ def _row(document: dict[str, Any]) -> ResultRow:
     balanced = document.pop("balanced", None)
     if balanced is not None:
         balanced = Comparison(**_tuples(balanced))
-    images = document.pop("images", None)
+    images, sets = document.pop("images", None), document.pop("test_sets", {})
     return ResultRow(
         classes=classes,
         balanced=balanced,
         images=ImageFigures(**images) if images else None,
+        test_sets={name: Comparison(**_tuples(one)) for name, one in sets.items()},
         **_tuples(document),
     )
 

@@ -14,7 +14,7 @@ from gateway.export.results import (
     StudyResults,
     Timing,
 )
-from gateway.export.statistics import compare, holm
+from gateway.export.statistics import Comparison, compare, holm
 from gateway.study.costs import costs, shared_seconds
 from gateway.study.fidelity import FidelityRecord, figures_of
 from gateway.study.machine import describe_machine
@@ -143,7 +143,7 @@ def _paired(
     failures: Sequence[StudyFailure],
 ) -> tuple[RunRecord, ...]:
     """The runs of an arm at the seeds at which its baseline has one as well."""
-    base = replace(arm, method=BASELINE, strategy="real", parameters={}, images_per_class=0)
+    base = Arm(BASELINE, "real", {}, arm.policy, arm.classifier)
     for one in (base, arm):
         failed = {failure.seed for failure in failures if failure.label == one.label}
         missing = set(spec.seeds) - by_arm.get(one.key, {}).keys() - failed
@@ -180,6 +180,7 @@ def _row(
         label=arm.label,
         **vars(figures),
         balanced=balanced,
+        test_sets=_on_test_sets(runs, baseline),
         training=_differing(runs, common),
         classes=_class_gains(spec, runs, baseline),
         real_image_count=runs[0].real_image_count,
@@ -202,7 +203,17 @@ def _row(
         validation_accuracies=tuple(
             run.validation_accuracy for run in runs if run.validation_accuracy is not None
         ),
+        making=arm.making,
     )
+
+
+def _on_test_sets(
+    runs: Sequence[RunRecord], baseline: Sequence[RunRecord]
+) -> dict[str, Comparison]:
+    return {
+        name: compare(*([run.test_sets[name].accuracy for run in of] for of in (runs, baseline)))
+        for name in runs[0].test_sets
+    }
 
 
 def _corrected(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:

@@ -111,7 +111,8 @@ class Fidelity:
         made = await self._embed([row["image_uri"] for row in rows])
         near = await self._parent_distances(rows, made)
         figures = await asyncio.to_thread(_compare, made, self._real)
-        scores = [row["clip_score"] for row in rows if row["clip_score"] > NO_CLIP_SCORE]
+        known = [row.get("clip_score", NO_CLIP_SCORE) for row in rows]
+        scores = [score for score in known if score > NO_CLIP_SCORE]
         return ImageFigures(
             encoder=encoder,
             image_count=len(rows),
@@ -160,7 +161,10 @@ def _compare(made: Array, real: Array) -> dict[str, float | None]:
 
 
 def _lowest_rows(store: ObjectStore, uri: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = lowest(Manifest(store, uri).groups(*_COLUMNS), MOST).to_pylist()
+    manifest = Manifest(store, uri)
+    # Images that were added as they are have no scores.
+    columns = [name for name in _COLUMNS if name in manifest.column_names]
+    rows: list[dict[str, Any]] = lowest(manifest.groups(*columns), MOST).to_pylist()
     return rows
 
 

@@ -1,9 +1,11 @@
 """Lineage of an image for people: the whole record, and how to make the image again."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.api.row_images import RowImages
 from gateway.study.records import AugmentationRecord
 
 
@@ -24,8 +26,9 @@ def how_to_make_it_again(
     """The steps that give this image again, one sentence each."""
     command = [
         f"variegate augment FOLDER --method {augmentation.arm.method}",
-        f"--per-class {images_per_class} --seed {augmentation.seed}",
+        f"--per-class {_amount(augmentation, images_per_class)} --seed {augmentation.seed}",
         *(f"--param {name}={value}" for name, value in sorted(augmentation.arm.parameters.items())),
+        *_options(augmentation.arm.images),
     ]
     if row.get("source") == "retrieved":
         how = "It was found in the pool, not made; searching the same pool again finds it."
@@ -44,6 +47,21 @@ def how_to_make_it_again(
         f"The file's SHA-256 is then {_text(row, 'sha256')[:16]}… again: always for found images, "
         "for made ones in deterministic mode on the same kind of device.",
     )
+
+
+def _amount(augmentation: AugmentationRecord, images_per_class: int) -> str:
+    counts = augmentation.arm.images.class_counts
+    each = (f"{name}={count}" for name, count in counts)
+    return shlex.quote(",".join(each)) if counts else str(images_per_class)
+
+
+def _options(images: RowImages) -> list[str]:
+    options = []
+    if images.negative_prompt:
+        options.append(f"--negative-prompt {shlex.quote(images.negative_prompt)}")
+    if images.keep:
+        options.append(f"--make {images.make_factor:g} --keep {images.keep}")
+    return options
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.api.resources import ClassPrompts
+from gateway.api.row_images import USUAL_IMAGES, RowImages
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
+from gateway.clients.trainer import SetScore
 from gateway.export.results import DatasetSummary
 from gateway.export.statistics import mean
 
@@ -23,6 +25,7 @@ class Arm:
     policy: str = ""
     classifier: str = ""
     images_per_class: int = 0
+    images: RowImages = USUAL_IMAGES
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -33,6 +36,7 @@ class Arm:
             tuple(sorted(self.parameters.items())),
             self.policy,
             self.classifier,
+            self.images,
             self.images_per_class,
         )
 
@@ -47,13 +51,31 @@ class Arm:
         return self.key[:-1]
 
     @property
+    def making(self) -> tuple[str, ...]:
+        """What people read of how its images are made, where that is not as usual."""
+        return tuple(_words(self.images))
+
+    @property
     def label(self) -> str:
         """What people read: the method, and only what differs from the usual."""
         extras = [] if self.strategy in ("", "combined", "real") else [self.strategy]
         extras += [part for part in (self.policy, self.classifier) if part]
         extras += [f"{self.images_per_class:,} a class"] if self.images_per_class else []
         extras += [f"{name}={value}" for name, value in sorted(self.parameters.items())]
+        extras += self.making
         return f"{self.method} ({', '.join(extras)})" if extras else self.method
+
+
+def _words(images: RowImages) -> list[str]:
+    words = ["added folder"] if images.added_manifest_uri else []
+    if images.negative_prompt:
+        words.append(f"without {images.negative_prompt!r}")
+    if images.keep:
+        words.append(f"best of {images.make_factor:g} by {images.keep}")
+    if images.class_counts:
+        counts = [count for _, count in images.class_counts]
+        words.append(f"{min(counts):,} to {max(counts):,} a class")
+    return words
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,7 @@ class RunRecord:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, str | int | float] = field(default_factory=dict)
     validation_accuracy: float | None = None
+    test_sets: Mapping[str, SetScore] = field(default_factory=dict)
 
     @property
     def balanced_accuracy(self) -> float:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gateway.api.catalog import Catalog
 from gateway.api.resources import Augmentation, Dataset, Recipe, Study, StudyArm, TrainingRecipe
 from gateway.augment.used_models import models_of
 from gateway.digests import Plain, digest
@@ -38,13 +39,26 @@ def arm_of(study: Study, arm: StudyArm) -> Arm:
     is_whole = arm.images_per_class == study.images_per_class
     count = 0 if is_whole else arm.images_per_class
     return Arm(
-        arm.method, arm.strategy or "combined", dict(arm.parameters), **said, images_per_class=count
+        arm.method,
+        arm.strategy or "combined",
+        dict(arm.parameters),
+        **said,
+        images_per_class=count,
+        images=arm.images,
     )
 
 
 def added_per_class(study: Study, row: Arm) -> int:
-    """Returns how many images a class a row is to add."""
+    """Returns how many images a class a row is to add where it has no number for each class."""
     return 0 if row.method == BASELINE else row.images_per_class or study.images_per_class
+
+
+def added_in_all(study: Study, dataset: Dataset, row: Arm) -> int:
+    """Returns how many images a row is to add, of all classes."""
+    if row.images.added_manifest_uri:
+        return row.images.added_image_count
+    each, own = added_per_class(study, row), dict(row.images.class_counts)
+    return sum(own.get(one.class_name, each) for one in dataset.classes)
 
 
 def recipe_of(study: Study, dataset: Dataset, row: Arm) -> TrainingRecipe:
@@ -58,34 +72,59 @@ def recipe_of(study: Study, dataset: Dataset, row: Arm) -> TrainingRecipe:
     if not study.counts_passes:
         return recipe
     real = sum(one.train_count for one in dataset.classes)
-    added = added_per_class(study, row) * len(dataset.classes)
+    added = added_in_all(study, dataset, row)
     return replace(recipe, step_count=round(recipe.step_count * (real + added) / max(1, real)))
 
 
 def shared_augmentations(study: Study, rows: Sequence[Arm]) -> set[str]:
     """Returns the names of all augmentations that the rows need."""
-    made = [row for row in rows if row.method not in (BASELINE, MATCHED, ORACLE)]
+    made = [row for row in rows if is_made(row)]
     return {augmentation_of(study, row, seed).name for row in made for seed in study.seeds}
+
+
+def made_per_class(study: Study, row: Arm) -> int:
+    """Returns how many images a class are made for a row. With numbers of its own for classes those
+    that others make are no use to it, so that it makes no more than it takes."""
+    return added_per_class(study, row) if row.images.class_counts else study.images_per_class
+
+
+def is_made(row: Arm) -> bool:
+    """Says whether a method makes the images of a row."""
+    is_reference = row.method in (BASELINE, MATCHED, ORACLE)
+    return not is_reference and not row.images.added_manifest_uri
 
 
 def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
     """Returns the augmentation that makes a row's images; the same for rows that only train
     differently, or take fewer of them."""
+    images = row.images
     recipe = Recipe(
         method=row.method,
-        images_per_class=study.images_per_class,
+        images_per_class=made_per_class(study, row),
         seed=seed,
         parameters=dict(row.parameters),
         pool_uri=study.pool_uri,
         deterministic=study.deterministic,
         check_safety=study.check_safety,
         safety_sample=0 if study.check_safety else SAFETY_SAMPLE,
+        class_counts=dict(images.class_counts),
+        negative_prompt=images.negative_prompt,
+        make_factor=images.make_factor,
+        keep=images.keep,
     )
     study_id = study.name.removeprefix("studies/")
-    key = digest(study.name, row.method, dict(row.parameters), seed, plain_of(study))
+    # Rows whose images are made as usual keep the names that there were.
+    own: list[Plain] = [recipe.images_per_class, images.said()] if images.said() else []
+    key = digest(study.name, row.method, dict(row.parameters), seed, plain_of(study), *own)
     method = re.sub(r"[^a-z0-9_-]+", "-", row.method)[:24]
     name = f"{study.dataset}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
     return Augmentation(name, recipe, models=models_of(row.method, study.models))
+
+
+def test_sets_of(catalog: Catalog, study: Study) -> tuple[tuple[str, str], ...]:
+    """Returns name and manifest of each further test set. Raises NotFound for a dataset that is
+    not there."""
+    return tuple((one.name, catalog.dataset(one.dataset).manifest_uri) for one in study.test_sets)
 
 
 def plain_of(study: Study) -> Plain:

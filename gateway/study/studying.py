@@ -10,13 +10,7 @@ from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gateway.api.resources import (
-    Augmentation,
-    AugmentationResult,
-    Dataset,
-    Study,
-    TrainingRecipe,
-)
+from gateway.api.resources import Augmentation, AugmentationResult, Dataset, Study
 from gateway.augment.augmenting import run_augmentation
 from gateway.augment.tables import Manifest
 from gateway.augment.used_models import check_models
@@ -26,7 +20,7 @@ from gateway.digests import digest, digest_of_hex
 from gateway.durable.attempts import Attempts, GivenUp, is_final
 from gateway.durable.progress import WorkProgress
 from gateway.durable.steps import Step, step
-from gateway.export.results import BASELINE, MATCHED, ORACLE, StudyFailure
+from gateway.export.results import BASELINE, MATCHED, ORACLE, REFERENCES, StudyFailure
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.fidelity import Fidelity
 from gateway.study.first_images import write_first
@@ -35,9 +29,11 @@ from gateway.study.reporting import write_report
 from gateway.study.study_rows import (
     added_per_class,
     augmentation_of,
+    made_per_class,
     plain_of,
     recipe_of,
     rows_of,
+    test_sets_of,
 )
 from gateway.study.training_progress import TrainingProgress
 from servicekit.errors import Precondition, ServiceError
@@ -52,6 +48,7 @@ class Studying:
     study: Study
     dataset: Dataset
     progress: WorkProgress
+    test_sets: tuple[tuple[str, str], ...] = ()
     runs: list[RunRecord] = field(default_factory=list)
     augmentations: list[AugmentationRecord] = field(default_factory=list)
     failures: list[StudyFailure] = field(default_factory=list)
@@ -103,7 +100,7 @@ class Studying:
         """Raises Precondition if there is nothing to report: no arm, or none to compare with."""
         done = {run.arm.key for run in self.runs}
         compared = {row.setting for row in rows if row.method == BASELINE and row.key in done}
-        methods = [row for row in rows if row.method not in (BASELINE, MATCHED, ORACLE)]
+        methods = [row for row in rows if row.method not in REFERENCES]
         if any(row.key in done and row.setting in compared for row in methods):
             return
         first = self.failures[0]
@@ -120,6 +117,9 @@ class Studying:
             return ""
         self.progress.part = f"{row.method}, seed {seed}"
         count = added_per_class(self.study, row)
+        if uri := row.images.added_manifest_uri:
+            await self._fidelity.look(row, seed, uri)
+            return uri
         if row.method == ORACLE:
             uri = await self._attempts.of(
                 f"oracle-{seed}-{count}", lambda: self._oracle.images(seed, count)
@@ -129,8 +129,7 @@ class Studying:
         return await self._augment(row, seed)
 
     async def _augment(self, row: Arm, seed: int) -> str:
-        augmentation = augmentation_of(self.study, row, seed)
-        name = augmentation.name
+        name = (augmentation := augmentation_of(self.study, row, seed)).name
         if name in self._given_up:
             raise GivenUp(self._given_up[name])
         try:
@@ -152,12 +151,12 @@ class Studying:
         name = augmentation.name
         self.progress.child = self.context.begin(name)
 
-        async def is_finished() -> bool:
-            await asyncio.to_thread(self.context.catalog.claim, augmentation)
-            return await asyncio.to_thread(self.context.catalog.finished, name) is not None
+        def look() -> bool:
+            self.context.catalog.claim(augmentation)
+            return self.context.catalog.finished(name) is not None
 
         # Rows that only train differently, or take fewer images, share them.
-        if not await step("look", is_finished):
+        if not await step("look", lambda: asyncio.to_thread(look)):
             await run_augmentation(self.context, augmentation)
 
     def _record(
@@ -165,7 +164,8 @@ class Studying:
     ) -> AugmentationRecord:
         store, count = self.context.store, added_per_class(self.study, row)
         uri, accepted = result.manifest_uri, result.accepted_count
-        if count < self.study.images_per_class:
+        most = max([count, *dict(row.images.class_counts).values()])
+        if count < made_per_class(self.study, row):
             key = f"{self.study.name}/first-{count}-{name.rpartition('/')[2]}.parquet"
             accepted = write_first(store, uri, count, key)
             uri = to_uri(key)
@@ -183,9 +183,9 @@ class Studying:
             rejected_count=result.rejected_count,
             rejected_reasons=dict(reasons),
             shortfalls=tuple(
-                f"{s.class_name}: {s.made} of {min(s.wanted, count)}; {s.reason}"
+                f"{s.class_name}: {s.made} of {min(s.wanted, most)}; {s.reason}"
                 for s in result.shortfalls
-                if s.made < count
+                if s.made < most
             ),
             seconds=dict(result.seconds),
             prompts=result.prompts,
@@ -200,7 +200,7 @@ class Studying:
             self._pace.left_out(row.key, seed)
             self._fail(row, seed, "training", failure)
             return
-        tested = Tested(**{**result, "recipe": TrainingRecipe(**result["recipe"])})
+        tested = Tested.of(result)
         self._pace.finished(tested.recipe.step_count, row.key, seed)
         self.runs.append(
             RunRecord(
@@ -215,6 +215,7 @@ class Studying:
                 stage_seconds=self._oracle.seconds[seed] if row.method == ORACLE else {},
                 recipe=tested.recipe.plain(),
                 validation_accuracy=tested.validation_accuracy,
+                test_sets=tested.test_sets,
             )
         )
 
@@ -228,7 +229,8 @@ class Studying:
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
         code = await trainer.code_digest()
         # Not of the row: those that train the very same share one run.
-        key = digest(study.name, strategy, content, seed, plain_of(study), recipe.plain(), code)
+        plain, sets = plain_of(study), [list(one) for one in self.test_sets]
+        key = digest(study.name, strategy, content, seed, plain, recipe.plain(), code, *sets)
         wanted = TrainingRequest(
             run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
             manifest_uri=self.dataset.manifest_uri,
@@ -237,6 +239,7 @@ class Studying:
             recipe=recipe,
             seed=seed,
             validation=self.dataset.has_validation,
+            test_sets=self.test_sets,
         )
         try:
             return asdict(await trainer.train(wanted, self._pace.of(row.key, seed)))
@@ -257,18 +260,10 @@ class Studying:
             await finished
 
     async def _report(self, rows: tuple[Arm, ...]) -> None:
-        await asyncio.to_thread(
-            write_report,
-            self.context,
-            self.study,
-            self.dataset,
-            rows,
-            self.runs,
-            self.augmentations,
-            self.failures,
-            self._fidelity.records,
-            (*self._oracle.notes, *self._fidelity.notes),
-        )
+        asked = self.context, self.study, self.dataset, rows
+        came = self.runs, self.augmentations, self.failures, self._fidelity.records
+        notes = (*self._oracle.notes, *self._fidelity.notes)
+        await asyncio.to_thread(write_report, *asked, *came, notes)
 
 
 async def run_study(context: Context, study: Study) -> None:
@@ -276,7 +271,8 @@ async def run_study(context: Context, study: Study) -> None:
     progress = context.begin(study.name)
     await check_models(context, study)
     dataset = await asyncio.to_thread(context.catalog.dataset, study.dataset)
-    await Studying(context, study, dataset, progress).run()
+    test_sets = await asyncio.to_thread(test_sets_of, context.catalog, study)
+    await Studying(context, study, dataset, progress, test_sets).run()
 
 
 def _content(store: ObjectStore, uri: str) -> str:

@@ -16,7 +16,7 @@ _WORSE = 5  # Classes that are named in a row.
 
 def summary_of(study: Study, results: StudyResults) -> str:
     """Returns the text of STUDY.md; equal studies and results give equal bytes."""
-    parts = (_table, _scaling, _images, _classes, _end)
+    parts = (_table, _test_sets, _scaling, _images, _classes, _end)
     lines = [line for part in parts for line in part(results)]
     return "\n".join([*_head(study, results), *lines])
 
@@ -82,6 +82,23 @@ def _cells(results: StudyResults, row: ResultRow) -> list[str]:
         "" if row.is_reference else chance(row.p_holm),
         *("" if cost is None else seconds(cost) for cost in costs),
     ]
+
+
+def _test_sets(results: StudyResults) -> Iterator[str]:
+    if names := results.test_sets:
+        yield "## Further test sets\n"
+        heads = [head for name in names for head in (f"{name} %", f"gain on {name}, points")]
+        yield f"| row | {' | '.join(heads)} |"
+        yield f"|{'---|' * (1 + len(heads))}"
+        for row in results.rows:
+            is_base = row is results.baseline_of(row)
+            cells = [row.label.replace("|", "\\|")]
+            for one in row.test_sets.values():
+                gain = f"{points(one.gain)} ± {error(one.gain_standard_error)}"
+                cells += [f"{percent(one.mean_accuracy)} ± {error(one.standard_error)}"]
+                cells += ["" if is_base else gain]
+            yield f"| {' | '.join(cells)} |"
+        yield "\nThey are reported only: nothing was chosen by them.\n"
 
 
 def _scaling(results: StudyResults) -> Iterator[str]:

@@ -260,7 +260,7 @@ TUNED = {
 
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):
     def __init__(self, store, trouble):
-        self.store, self.trouble, self.runs = store, trouble, []
+        self.store, self.trouble, self.runs, self.planned = store, trouble, [], []
         self.ids = set()
         self.fails = lambda run: None  # The error of a run that fails for good.
 
@@ -277,6 +277,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
 
     async def PlanTrainingRun(self, request, context):
         run = self._filled_in(request.training_run)
+        self.planned.append(run)
         return trainer_pb2.PlanTrainingRunResponse(training_run=run)
 
     async def CreateTrainingRun(self, request, context):
@@ -298,6 +299,9 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         run.result.seconds = 0.5
         if run.validation:
             run.result.validation.accuracy = 0.25
+        for one in run.test_sets:
+            count = self._count(one.manifest_uri)
+            run.result.test_sets.add(name=one.name, accuracy=accuracy / 2, test_image_count=count)
         for name in names:
             run.result.classes.add(class_name=name, accuracy=accuracy, test_image_count=2)
         operation = operations_pb2.Operation(name="operations/run", done=True)

@@ -3,14 +3,17 @@
 import io
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.longrunning import operations_pb2
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.api.study_messages import study_from_pb
+from gateway.study.study_rows import arm_of, augmentation_of
 from servicekit.errors import Exhausted, InvalidArgument, Precondition
 from servicekit.storage import to_key
-from tests.gateway.pictures import write_pool
+from tests.gateway.pictures import write_folder, write_pool
 from tests.gateway.system import open_system, rows_of
 from tests.gateway.test_studies import study_of
 
@@ -60,6 +63,48 @@ async def test_each_policy_has_its_baseline_and_shares_of_images_are_the_first_o
     few, all_ = (pq.read_table(io.BytesIO(manifests[count])).to_pylist() for count in (2, 6))
     assert few == [all_[0], all_[3]], "the first of each class"
     assert [row.images_per_class for row in study.result.rows][-2] == 1
+
+
+async def test_further_test_sets_are_reported_row_by_row_and_used_for_nothing_else(folders, fails):
+    root, train, test = folders
+    sketches = write_folder(root / "sketches", count=3, tag="sketch")
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        sketch = await system.import_folder(sketches, dataset_id="sketches")
+        request = study_of(arms=("simple",))
+        request.study.test_sets.add(name="sketch", dataset="datasets/sketches")
+        study, results = await finished(system, request)
+        summary = system.store.get(to_key(study.result.summary_uri)).decode()
+        report = system.store.get(to_key(study.result.report_uri)).decode()
+        trainer = system.doubles["trainer"]
+        asked = [*trainer.planned, *trainer.runs]
+        made = {augmentation_of(study_from_pb(one), row, 1).name for one, row in without(study)}
+        for name, dataset, reason in (
+            ("sketch", "sketches", "TEST_SET_REPEATED"),
+            ("other", "none", "NOT_FOUND"),
+        ):
+            request.study.test_sets.add(name=name, dataset=f"datasets/{dataset}")
+            error = await fails(system.stub.CreateStudy(request, timeout=10))
+            assert error.reason == reason
+            del request.study.test_sets[-1]
+    assert len(trainer.runs) == 4
+    assert {one.manifest_uri for run in asked for one in run.test_sets} == {sketch.manifest_uri}
+    assert all([one.name for one in run.test_sets] == ["sketch"] for run in asked)
+    assert len(made) == 1, "the images do not depend on what is tested"
+    baseline, simple = (row["test_sets"]["sketch"] for row in results["rows"])
+    assert baseline["mean_accuracy"] == pytest.approx(results["rows"][0]["mean_accuracy"] / 2)
+    assert simple["gain"] == pytest.approx(results["rows"][1]["gain"] / 2)
+    assert [one.dataset for one in study.test_sets] == ["datasets/sketches"]
+    assert "## Further test sets" in summary and "| row | sketch % | gain on sketch" in summary
+    assert "Gain on sketch, points" in report
+
+
+def without(study):
+    """The study as it is and without its test sets, each with the row of its arm."""
+    plain = pb.Study()
+    plain.CopyFrom(study)
+    plain.ClearField("test_sets")
+    return [(one, arm_of(study_from_pb(one), study_from_pb(one).arms[0])) for one in (study, plain)]
 
 
 async def test_with_a_budget_in_passes_a_matched_row_has_the_steps_of_the_larger_ones(folders):
@@ -196,3 +241,70 @@ async def test_images_to_choose_by_are_given_to_the_trainer_and_nothing_is_made_
     assert results["dataset"]["validation_counts"] == [1, 1]
     assert results["rows"][1]["validation_accuracies"] == [0.25, 0.25]
     assert "2 kept for validation" in summary
+
+
+def write_added(store, manifest_uri, parents=()):
+    """Puts one image a class of another tool into the store, as the command line does."""
+    rows = [row for row in rows_of(store, manifest_uri) if row["split"] == "test"][::2]
+    names = ("item_id", "image_uri", "sha256", "label", "class_name")
+    table = pa.Table.from_pylist(
+        [{**{n: r[n] for n in names}, "source": "external", "parents": [*parents]} for r in rows]
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    store.put("synthetic/theirs.parquet", buffer.getvalue())
+    return "store:synthetic/theirs.parquet", len(rows)
+
+
+async def test_images_that_are_there_are_a_row_beside_those_that_are_made(folders, fails):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        dataset = await system.import_folder(train, test)
+        uri, count = write_added(system.store, dataset.manifest_uri)
+        arms = (
+            "simple",
+            {
+                "method": "simple",
+                "make_factor": 2,
+                "keep": "clip_score",
+                "negative_prompt": "blurry",
+                "class_counts": {dataset.classes[0].class_name: 1},
+            },
+            {"method": "theirs", "added_manifest_uri": uri},
+        )
+        request = study_of(arms=arms)
+        study, results = await finished(system, request)
+        runs = system.doubles["trainer"].runs
+        asked = [row for row in await augmentations(system) if row.keep]
+        for wrong, reason in (
+            ({"method": "simple"}, "BAD_ADDED_IMAGES"),
+            ({"method": "oracle"}, "BAD_ADDED_IMAGES"),
+            ({"method": "t", "images_per_class": 1}, "BAD_ADDED_IMAGES"),
+            ({"method": "t", "added_manifest_uri": "store:none.parquet"}, "MANIFEST_MISSING"),
+        ):
+            bad = study_of(arms=({"added_manifest_uri": uri} | wrong,))
+            error = await fails(system.stub.CreateStudy(bad, timeout=10))
+            assert error.reason == reason, wrong
+        for wrong, reason in (
+            ({"make_factor": 2}, "BAD_CHOICE"),
+            ({"class_counts": {"wolf": 1}}, "UNKNOWN_CLASS"),
+            ({"method": "boomerang", "negative_prompt": "x"}, "NO_GUIDANCE"),
+        ):
+            bad = study_of(arms=({"method": "simple"} | wrong,))
+            error = await fails(system.stub.CreateStudy(bad, timeout=10))
+            assert error.reason == reason and error.field.startswith("study.arms[0]")
+    rows = {row["label"]: row for row in results["rows"]}
+    made = "simple (without 'blurry', best of 2 by clip_score, 1 to 1 a class)"
+    assert list(rows) == ["baseline", "simple", made, "theirs (added folder)"]
+    assert rows["simple"]["added_image_count"] == 6 and rows[made]["added_image_count"] == 4
+    assert rows["theirs (added folder)"]["added_image_count"] == count
+    assert rows["theirs (added folder)"]["images"]["clip_score"] is None, "it has no scores"
+    assert rows["theirs (added folder)"]["images"]["image_count"] == count
+    assert {run.synthetic_manifest_uri for run in runs if run.seed == 1} >= {uri}
+    assert [(one.make_factor, one.negative_prompt) for one in asked] == [(2, "blurry")] * 2
+    assert study.arms[2].added_image_count == count
+
+
+async def augmentations(system):
+    request = pb.ListAugmentationsRequest(parent="datasets/pets")
+    return (await system.stub.ListAugmentations(request, timeout=10)).augmentations

@@ -48,7 +48,7 @@ def review(
     """Accept and reject images on a local page, until it is finished or Ctrl-C.
 
     Each decision is written at once, into review.jsonl beside the manifest.
-    Rejected images are left out by train and merge, and replaced
+    Rejected images are left out by train, study and merge, and replaced
     when the augment command of the output is given again.
 
     $ variegate review ./augmented

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import demo as shipped
-from gateway.cli import inputs, options, outputs, recipes, training_options
+from gateway.cli import inputs, options, outputs, recipes, repeated_options, training_options
 from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
-from gateway.cli.folders import check_folders, check_tested
+from gateway.cli.folders import check_added, check_folders, check_tested
 from gateway.cli.given import command_of
+from gateway.cli.image_options import added_rows
 from gateway.cli.initial_weights import weights_of
 from gateway.cli.known import method_names
 from gateway.cli.names_file import read_names, read_numbers
@@ -22,6 +23,7 @@ from gateway.cli.records import noted
 from gateway.cli.study_file.flags import check_alone, check_folder_given, is_study_file, of_file
 from gateway.cli.subset import WHOLE, Subset
 from gateway.cli.subset_options import NONE_GIVEN, GivenSubset, subset_options
+from gateway.cli.test_sets import split_tests
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
@@ -112,7 +114,7 @@ def study(
     context: typer.Context,
     source: OptionalSource = None,
     data: Data = None,
-    test: options.Test = None,
+    test: repeated_options.Tests = None,
     methods: Methods = None,
     strategy: Strategy = "combined",
     per_class: PerClass = 0,
@@ -125,6 +127,8 @@ def study(
     subset: GivenSubset = NONE_GIVEN,
     refuse_leaks: options.RefuseLeaks = False,
     names: options.Names = None,
+    synthetic: repeated_options.AddedRows = None,
+    keys: repeated_options.Keys = None,
     param: Parameters = None,
     pool: options.Pool = None,
     pool_names: options.PoolNames = None,
@@ -182,32 +186,39 @@ def study(
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> StudyArguments:
+        plain, test_sets = split_tests(test or [])
+        added = added_rows(synthetic or [])
         if source and is_study_file(source):
             check_alone(context, Path(source))
+            args = of_file(
+                Path(source), data, plain, pool, own=not gateway, test_sets=test_sets,
+                overrides=tuple(keys or ()), added=added,
+            )  # fmt: skip
             args = replace(
-                of_file(Path(source), data, test, pool, own=not gateway),
+                args,
                 display_names=read_names(names), reading=reading,
                 pool_names=read_numbers(pool_names),
             )  # fmt: skip
         else:
-            check_folder_given(data)
+            check_folder_given(data, keys or ())
             args = StudyArguments(
-                source or "", test or "", pool, subset.read(),
+                source or "", plain or "", pool, subset.read(),
                 tuple((name, {}) for name in method_names(methods or _METHODS)), (strategy,),
                 (per_class or 100,), tuple(range(seeds or 3)),
                 replace(training, weights=weights_of(weights)), deterministic, check_safety,
                 "study", inputs.parameters(param), (policy,), (classifier,),
                 display_names=read_names(names), refuse_leaks=refuse_leaks, reading=reading,
-                pool_names=read_numbers(pool_names),
+                pool_names=read_numbers(pool_names), test_sets=test_sets, added=added,
             )  # fmt: skip
         args = _demo(args, source, seeds, per_class, full) if demo else args
         if not gateway:
-            outputs.apart_from_state(state, folder, *inputs.local_paths(args.source, args.test))
+            outputs.apart_from_state(state, folder, *inputs.local_paths(*args.places()))
         _check(args, run_options, full=full and not demo, own=not gateway)
         return args
 
     args = checked(common, prepare)
-    roots = inputs.import_roots(args.source, args.test, reading=reading)
+    folders = map(str, args.added_places())
+    roots = inputs.import_roots(*args.places(), *folders, reading=reading)
     execute(common, _work(common, args, run_options), roots=roots)
 
 
@@ -256,11 +267,15 @@ def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bo
             remedy="Give one: variegate study FOLDER --test DIR; or try variegate study --demo.",
         )
     check_tested(check_folders(args.source, args.test, args.reading), args.source)
+    for _, place in args.test_sets:
+        check_folders(place, None, args.reading)
+    check_added(args.added_places(), args.reading)
     if args.pool:
         inputs.pool_file(args.pool)
     elif args.pool_names:
         raise CliError("--pool-names needs a pool.", remedy="Give --pool as well.")
-    outputs.apart(run_options.out, *inputs.local_paths(args.source, args.test))
+    added = (place.resolve() for place in args.added_places())
+    outputs.apart(run_options.out, *inputs.local_paths(*args.places()), *added)
     for strategy in args.strategies:
         recipes.check_strategy(strategy, has_added=True)
     if own:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import options, outputs, recipes, training_options
+from gateway.cli import options, outputs, recipes, repeated_options, training_options
 from gateway.cli.arguments import OutputOptions, TrainArguments, TrainingRecipe
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
@@ -88,17 +88,6 @@ Choose = Annotated[
     ),
 ]
 
-Tests = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--test",
-        metavar="DIR|NAME=DIR",
-        help="Test images, in the same form; by default those of a folder test (or val) in FOLDER. "
-        "With a NAME they are a further test set, such as drawings of the same classes, reported "
-        "beside the other and used for nothing else; repeatable.",
-        show_default=False,
-    ),
-]
 Images = Annotated[
     str,
     typer.Argument(
@@ -114,7 +103,7 @@ List = Annotated[
 @subset_options
 def train(
     source: Images = "",
-    test: Tests = None,
+    test: repeated_options.Tests = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
     image_column: options.ImageColumn = "",

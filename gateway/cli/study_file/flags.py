@@ -1,12 +1,16 @@
 """A study file on the command line: which flags go with it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from gateway.cli.arguments import StudyArguments
 from gateway.cli.failures import CliError
+from gateway.cli.image_options import AddedRows
 from gateway.cli.subset_options import OPTIONS
+from gateway.cli.test_sets import TestSets
 
 _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
 _SUFFIXES = {".yaml", ".yml"}
@@ -57,17 +61,30 @@ def check_alone(context: typer.Context, file: Path) -> None:
         )
 
 
-def check_folder_given(data: str | None) -> None:
-    """Raises CliError for --data without a study file."""
+def check_folder_given(data: str | None, overrides: Sequence[str]) -> None:
+    """Raises CliError for --data or --set without a study file."""
     if data:
         raise CliError(
             "--data is about a study file.",
             remedy="Give the folder itself: variegate study FOLDER.",
         )
+    if overrides:
+        raise CliError(
+            "--set is about the keys of a study file.",
+            remedy="Give the study file, or use the options themselves: variegate study --help.",
+        )
 
 
 def of_file(
-    file: Path, data: str | None, test: str | None, pool: str | None, *, own: bool
+    file: Path,
+    data: str | None,
+    test: str | None,
+    pool: str | None,
+    *,
+    own: bool,
+    test_sets: TestSets = (),
+    overrides: Sequence[str] = (),
+    added: AddedRows = (),
 ) -> StudyArguments:
     """Reads a study file, and checks its names if the system that does the work is this one."""
     from gateway.cli.root import own_methods
@@ -75,7 +92,14 @@ def of_file(
     from gateway.cli.study_file.schema import read_study
 
     known = Known(own_methods()) if own else None
-    args = read_study(file, known, data=data or "", test=test or "", pool=pool or "")
+    places = {"data": data or "", "test": test or "", "pool": pool or ""}
+    args = read_study(file, known, **places, overrides=overrides)
+    # Those that are given come before those of the file by the same names.
+    args = replace(
+        args,
+        test_sets=tuple({**dict(args.test_sets), **dict(test_sets)}.items()),
+        added=tuple({**dict(args.added), **dict(added)}.items()),
+    )
     if not args.source:
         raise CliError(
             f"{file} names no images.",

@@ -1,13 +1,14 @@
 """Whether the methods, strategies and the like of a study file are there, each at its line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from gateway.cli import recipes
 from gateway.cli.failures import CliError
+from gateway.cli.image_options import KEYS
 from gateway.cli.known import check_value, in_mix, parameters_in
 from gateway.cli.study_file.nodes import Errors, mapping, nearest, text
 
@@ -39,20 +40,38 @@ def name_of(node: yaml.Node, errors: Errors, kind: str, known: Known | None) -> 
     return name
 
 
+@dataclass(frozen=True, repr=False)
+class Entry:
+    """A method, or a mix, with its parameters and the keys of image_options.py that it has."""
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, Any] = field(default_factory=dict)
+    node: yaml.Node | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        own = {**self.parameters, **self.images}
+        return f"{self.name}: {own}" if own else repr(self.name)
+
+
 def method_of(
-    node: yaml.Node, errors: Errors, known: Known | None
-) -> tuple[str, dict[str, str]] | None:
-    """A method, or a mix, with its parameters: its id, or {id: {parameter: value, ...}}."""
+    node: yaml.Node,
+    errors: Errors,
+    known: Known | None,
+    read_images: Callable[[Mapping[str, yaml.Node]], Mapping[str, Any]],
+) -> Entry | None:
+    """A method, or a mix: its id, or {id: {parameter: value, make: 2, ...}}."""
     if not isinstance(node, yaml.MappingNode):
         name = text(node, errors, "a method")
-        return None if name is None else _checked(node, name, {}, errors, known)
+        return None if name is None else Entry(*_checked(node, name, {}, errors, known), {}, node)
     entries = mapping(node, errors, "a method")
     if len(entries) != 1:
         errors.add(node, "a method is its id, or its id with parameters: 'mvc: {coarse_steps: 4}'.")
         return None
     [(name, (key, value))] = entries.items()
     own = mapping(value, errors, f"the method {name!r}")
-    return _checked(key, name, own, errors, known)
+    images = {one: own.pop(one)[1] for one in KEYS if one in own}
+    return Entry(*_checked(key, name, own, errors, known), read_images(images), key)
 
 
 def _checked(
@@ -76,7 +95,7 @@ def _checked(
         return name, given
     for key, (at, value) in own.items():
         if key not in parameters:
-            said = nearest(key, parameters) if parameters else " It has none."
+            said = nearest(key, [*parameters, *KEYS]) if parameters else " It has none."
             errors.add(at, f"the method {name!r} has no parameter {key!r}.{said}")
         elif given[key]:
             _check_value(value, name, parameters[key], given[key], errors)

@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 _MOST_BYTES = 1_000_000
 _MOST_ERRORS = 50
+_SET = "--set "  # Begins the names of documents that are values of that option.
 # A file with aliases can be small and stand for any number of values.
 _MOST_VALUES = 20_000
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
@@ -23,12 +24,15 @@ class Errors:
     """What is wrong with a file, by line. Reading goes on after each, to find the others."""
 
     place: str
-    found: list[tuple[int, str]] = field(default_factory=list)
+    found: list[tuple[int, str, str]] = field(default_factory=list)
     value_count: int = 0
 
     def add(self, node: yaml.Node, text: str) -> None:
         """Notes an error at a node; the same one is noted once."""
-        entry = (node.start_mark.line + 1, text)
+        name = str(node.start_mark.name)
+        of_file = not name.startswith(_SET)
+        line = node.start_mark.line + 1 if of_file else 0
+        entry = (line, f"{self.place}:{line}" if of_file else name, text)
         if entry not in self.found:
             self.found.append(entry)
 
@@ -36,7 +40,7 @@ class Errors:
         """Raises CliError with all of them, in order of their lines."""
         if not self.found:
             return
-        lines = [f"{self.place}:{line}: {text}" for line, text in sorted(self.found)]
+        lines = [f"{place}: {text}" for _, place, text in sorted(self.found)]
         if len(lines) > _MOST_ERRORS:
             lines = [*lines[:_MOST_ERRORS], f"and {len(lines) - _MOST_ERRORS} more"]
         count = len(self.found)

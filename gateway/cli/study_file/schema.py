@@ -1,6 +1,7 @@
 """The keys of a study file and what they mean: from YAML to the arguments that flags are, too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,42 @@ import yaml
 
 from gateway.cli.arguments import Expected, StudyArguments, TrainingRecipe
 from gateway.cli.failures import CliError
+from gateway.cli.image_options import KEYS, USUAL, ImageOptions
 from gateway.cli.initial_weights import weights_of
+from gateway.cli.known import parameters_in
+from gateway.cli.study_file.images import ImageKeys
 from gateway.cli.study_file.names import Known, method_of, name_of
-from gateway.cli.study_file.nodes import Errors, fields, flag, items, nearest, number, root_of, text
+from gateway.cli.study_file.nodes import (
+    Errors,
+    fields,
+    flag,
+    items,
+    mapping,
+    nearest,
+    number,
+    root_of,
+    text,
+)
+from gateway.cli.study_file.overrides import set_keys
 from gateway.cli.study_file.protocol import protocol_of
 from gateway.cli.subset import WHOLE
+from gateway.cli.test_sets import MOST, NAME, NAME_RULE
 
 _MOST_IMAGES = 1_000_000
 _BUDGETS = ("steps", "passes")
 
 
 def read_study(
-    path: Path, known: Known | None, *, data: str = "", test: str = "", pool: str = ""
+    path: Path,
+    known: Known | None,
+    *,
+    data: str = "",
+    test: str = "",
+    pool: str = "",
+    overrides: Sequence[str] = (),
 ) -> StudyArguments:
-    """Reads a study file. Places in it are relative to its folder; arguments come before them.
+    """Reads a study file. Places in it are relative to its folder; arguments come before them, and
+    `overrides`, KEY=VALUE, before keys.
 
     Raises CliError with every error of the file, each with its line. Without `known` names are
     taken as they are, to be checked against the system that does the work.
@@ -43,16 +66,45 @@ def read_study(
         raise CliError(
             f"{path} is empty.", remedy="README, Study files, has an example.", reason="USAGE"
         )
-    values = fields(root, errors, "a study file", _readers(errors, known, path.parent))
+    set_keys(root, overrides)
+    images = ImageKeys(path.parent, errors)
+    values = fields(root, errors, "a study file", _readers(errors, known, images))
+    values["options"] = _options(root, values, images)
     if isinstance(root, yaml.MappingNode) and not values.get("methods") and not errors.found:
         errors.add(root, "a study file needs the key 'methods', with at least one.")
     if "ratios" in values and "per_class" in values:
         errors.add(root, "'ratios' and 'per_class' both say how many images are added; keep one.")
+    if "strength" in values and known is not None:
+        _check_strength(root, values, known, errors)
     training = dict(values.get("training", {}))
     if values.get("budget") == "passes" and not training.get("step_count"):
         errors.add(root, "the budget 'passes' needs the baseline's steps: 'training: {steps: N}'.")
     errors.raise_any()
-    return _arguments_of(path, values, training, data=data, test=test, pool=pool)
+    args = _arguments_of(path, values, training, data=data, test=test, pool=pool)
+    return replace(args, overrides=tuple(overrides))
+
+
+def _check_strength(root: yaml.Node, values: dict[str, Any], known: Known, errors: Errors) -> None:
+    """Notes the key 'strength' as an error if no method of the file starts from an image."""
+    having = {one.id for one in known.methods if "strength" in parameters_in([one])}
+    mixes = [one.name.split(",") for one in values.get("methods", [])]
+    parts = [part.partition(":")[0].strip() for mix in mixes for part in mix]
+    if not having & {*parts}:
+        key = next(key for key, _ in root.value if key.value == "strength")
+        errors.add(key, "no method of the file starts from an image, so none has a strength.")
+
+
+def _options(
+    root: yaml.Node, values: dict[str, Any], images: ImageKeys
+) -> tuple[ImageOptions, ...]:
+    """How the images of each method are made; none if all are made as usual."""
+    of_all = images.read({key: values[key] for key in KEYS if key in values})
+    checked = bool(values.get("check_safety"))
+    found = tuple(
+        images.options(one.node or root, one.images, of_all, is_checked=checked)
+        for one in values.get("methods", [])
+    )
+    return found if any(one != USUAL for one in found) else ()
 
 
 def _place(path: Path, written: str) -> str:
@@ -75,7 +127,10 @@ def _arguments_of(
         test=place("test", test),
         pool=place("pool", pool) or None,
         subset=values.get("protocol", WHOLE),
-        methods=tuple(values["methods"]),
+        methods=tuple((one.name, dict(one.parameters)) for one in values["methods"]),
+        images=values["options"],
+        parameters={"strength": f"{values['strength']:g}"} if "strength" in values else {},
+        added=values.get("synthetic", ()),
         strategies=tuple(values.get("strategies", ["combined"])),
         policies=tuple(values.get("policies", [""])),
         classifiers=tuple(values.get("classifiers", [""])),
@@ -90,11 +145,12 @@ def _arguments_of(
         refuse_leaks=values.get("refuse_leaks", False),
         expected=values.get("expect"),
         file=str(path),
+        test_sets=tuple((name, _place(path, one)) for name, one in values.get("tests", {}).items()),
     )
 
 
 def _readers(
-    errors: Errors, known: Known | None, folder: Path
+    errors: Errors, known: Known | None, images: ImageKeys
 ) -> dict[str, Callable[[yaml.Node], Any]]:
     def each(read: Callable[[yaml.Node], Any], what: str) -> Callable[[yaml.Node], list[Any]]:
         def list_of(node: yaml.Node) -> list[Any]:
@@ -123,9 +179,13 @@ def _readers(
     texts = ("name", "about", "source", "data", "test", "pool")
     return {
         **{what: a_text(what) for what in texts},
+        "tests": lambda node: _tests(node, errors),
         "expect": lambda node: _expected(node, errors),
-        "protocol": lambda node: protocol_of(node, errors, folder),
-        "methods": each(lambda node: method_of(node, errors, known), "methods"),
+        "protocol": lambda node: protocol_of(node, errors, images.folder),
+        "methods": each(lambda node: method_of(node, errors, known, images.read), "methods"),
+        **{key: lambda node: node for key in KEYS},
+        "strength": lambda node: number(node, errors, "strength", float, 0, 1),
+        "synthetic": images.added,
         "strategies": each(named("strategy"), "strategies"),
         "policies": each(named("policy"), "policies"),
         "classifiers": each(named("classifier"), "classifiers"),
@@ -178,6 +238,18 @@ def _budget(node: yaml.Node, errors: Errors) -> str | None:
     if name is not None and name not in _BUDGETS:
         errors.add(node, f"there is no budget {name!r}.{nearest(name, _BUDGETS)}")
     return name
+
+
+def _tests(node: yaml.Node, errors: Errors) -> dict[str, str]:
+    """The places of further test sets by name."""
+    found = {}
+    for name, (key, value) in mapping(node, errors, "tests").items():
+        if not NAME.fullmatch(name):
+            errors.add(key, f"a test set cannot be called {name!r}; {NAME_RULE}.")
+        found[name] = text(value, errors, f"tests.{name}") or ""
+    if len(found) > MOST:
+        errors.add(node, f"tests has {len(found)} test sets, and {MOST} at most.")
+    return found
 
 
 def _expected(node: yaml.Node, errors: Errors) -> Expected | None:

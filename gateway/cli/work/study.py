@@ -20,7 +20,7 @@ from gateway.cli.session import Session
 from gateway.cli.study_file.names import Known
 from gateway.cli.study_file.schema import read_study
 from gateway.cli.tables import chance, interval, plus_minus, table, verdict
-from gateway.cli.work import study_preview
+from gateway.cli.work import added_rows, study_preview
 from gateway.export.results import ResultRow, StudyResults
 
 _RECIPES = pb.ListTrainingRecipesRequest()
@@ -38,7 +38,8 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     known = await methods_of(session)
     offered = await session.call(session.gateway.ListTrainingRecipes, _RECIPES)
     if args.file:  # Checked again by what this system has, each fault at its line.
-        read_study(Path(args.file), Known(known, recipes.of_trainer(offered)))
+        system = Known(known, recipes.of_trainer(offered))
+        read_study(Path(args.file), system, overrides=args.overrides)
     wanted = args.methods or tuple((method.id, {}) for method in known)
     asked = with_parameters(known, wanted, args.parameters)
     check_methods(known, asked, has_pool=bool(args.pool))
@@ -60,9 +61,14 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     images = sum(entry.train_count for entry in dataset.classes)
     _check_expected(session, args, dataset)
     counts = counts_of(args, len(dataset.classes), images)
-    request = pb.CreateStudyRequest(
-        study_id=args.run_id(models), study=study_of(args, asked, dataset.name, pool_uri, counts)
+    added = await added_rows.store(session, args.added, dataset, args.reading)
+    names = [entry.class_name for entry in dataset.classes]
+    sets = await _test_sets(session, args)
+    study = study_of(
+        args, asked, dataset.name, pool_uri, counts, sets, class_names=names, added=added
     )
+    own_id = args.run_id(models, [uri for _, uri in added])
+    request = pb.CreateStudyRequest(study_id=own_id, study=study)
     if run_options.preview:
         plan = await study_preview.plan(session, request, run_options.preview)
     else:
@@ -79,14 +85,25 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
         return await study_preview.make(session, request, place, run_options.preview)
     operation = await session.call(session.gateway.CreateStudy, request)
     session.view.say(f"operation {operation.name}")
-    study = await session.finished(operation, pb.Study())
-    await _fetch(session, args, study.result, run_options)
-    outputs.finish(place, study=study.name)
+    done = await session.finished(operation, pb.Study())
+    await _fetch(session, args, done.result, run_options)
+    outputs.finish(place, study=done.name)
+    return _outcome(done.name, out, steps.shortfall(dataset))
+
+
+def _outcome(name: str, out: Path, code: int) -> CommandResult:
+    """What is shown of a finished study; `code` is the exit code where no row fell short."""
     results = StudyResults.from_json((out / "results.json").read_text("utf-8"))
     is_short = bool(results.failures) or any(row.shortfalls for row in results.rows)
-    code = SHORTFALL if is_short else steps.shortfall(dataset)
-    document = _document(results, study.name, out)
-    return CommandResult(document, lambda console: _print(console, results, out), code)
+    document = _document(results, name, out)
+    return CommandResult(
+        document, lambda console: _print(console, results, out), SHORTFALL if is_short else code
+    )
+
+
+async def _test_sets(session: Session, args: StudyArguments) -> list[pb.StudyTestSet]:
+    found = await steps.import_test_sets(session, args.test_sets, args.reading)
+    return [pb.StudyTestSet(name=name, dataset=dataset.name) for name, dataset in found]
 
 
 async def _fetch(
@@ -170,6 +187,8 @@ def _print(console: "Console", results: StudyResults, out: Path) -> None:
     for row in results.rows:
         if lost := _lost(row):
             console.print(f"{escape(row.label)}: classes that got worse: {escape(lost)}")
+    if results.test_sets:
+        console.print(_on_test_sets(results))
     for text in _sentences(results):
         console.print(escape(text))
     untested = [gain.class_name for gain in results.baseline.classes if gain.accuracy is None]
@@ -214,6 +233,20 @@ def _lost(row: ResultRow) -> str:
     )
     named = ", ".join(f"{name} {100 * gain:.1f}" for gain, name in losses[:3])
     return named + (f" and {len(losses) - 3} more" if len(losses) > 3 else "")
+
+
+def _on_test_sets(results: StudyResults) -> "Table":
+    heads = ((f"{name} %", f"gain, {name}") for name in results.test_sets)
+    columns = tuple(head for pair in heads for head in pair)
+    shown = table("row", *columns, right=columns)
+    for row in results.rows:
+        cells = []
+        for one in row.test_sets.values():
+            gained = plus_minus(one.gain, one.gain_standard_error, sign=True)
+            cells += [plus_minus(one.mean_accuracy, one.standard_error)]
+            cells += ["" if row.method == "baseline" else gained]
+        shown.add_row(escape(row.label), *cells)
+    return shown
 
 
 def _sentences(results: StudyResults) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
@@ -77,32 +77,55 @@ async def make(
 
 
 def makers(study: pb.Study) -> dict[str, pb.StudyArm]:
-    """An arm for each set of images that the study makes, by what people call it."""
+    """An arm for each set of images that the study makes, by what people call it.
+
+    Of rows with numbers of their own for each class that is one for each of these.
+    """
+    made = [arm for arm in study.arms if not arm.added_manifest_uri]
     found: dict[str, pb.StudyArm] = {}
-    for arm in study.arms:
-        own = ", ".join(f"{name}={value}" for name, value in sorted(arm.parameters.items()))
-        several = len({str(dict(o.parameters)) for o in study.arms if o.method == arm.method}) > 1
-        found.setdefault(f"{arm.method} ({own})" if several and own else arm.method, arm)
+    for arm in made:
+        several = len({str(_own(one)) for one in made if one.method == arm.method}) > 1
+        words = [f"{name}={value}" for name, value in _own(arm).items()]
+        found.setdefault(
+            f"{arm.method} ({', '.join(words)})" if several and words else arm.method, arm
+        )
     return found
+
+
+def _own(arm: pb.StudyArm) -> dict[str, Any]:
+    """What of an arm decides over its images besides the method, by name."""
+    options = {
+        "without": arm.negative_prompt,
+        "make": f"{arm.make_factor:g}" if arm.make_factor else "",
+        "keep": arm.keep,
+    }
+    if counts := arm.class_counts:
+        each = f"{min(counts.values()):,} to {max(counts.values()):,}"
+        options["per class"] = f"{each}, {inputs.named_digest('c', dict(counts))[2:8]}"
+    return {**dict(sorted(arm.parameters.items())), **{k: v for k, v in options.items() if v}}
 
 
 def augmentation_of(study: pb.Study, arm: pb.StudyArm) -> pb.Augmentation:
     """The augmentation of an arm and the first seed, as the study itself makes it."""
     return pb.Augmentation(
         method=arm.method,
-        images_per_class=study.images_per_class,
+        images_per_class=(arm.class_counts and arm.images_per_class) or study.images_per_class,
         seed=study.seeds[0],
         parameters=arm.parameters,
         pool_uri=study.pool_uri,
         deterministic=study.deterministic,
         check_safety=study.check_safety,
         safety_sample_count=0 if study.check_safety else _SAFETY_SAMPLE,
+        negative_prompt=arm.negative_prompt,
+        make_factor=arm.make_factor,
+        keep=arm.keep,
+        class_counts=arm.class_counts,
     )
 
 
 def probe_id_of(study_id: str, arm: pb.StudyArm) -> str:
     """The id of what is made of an arm before the study."""
-    return f"{study_id[:36]}-{inputs.named_digest('m', [arm.method, dict(arm.parameters)])}"
+    return f"{study_id[:36]}-{inputs.named_digest('m', [arm.method, _own(arm)])}"
 
 
 def _write(session: Session, made: dict[str, pb.Augmentation], out: Path) -> list[Path]:

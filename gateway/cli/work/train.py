@@ -13,8 +13,8 @@ from gateway.cli.arguments import TrainArguments
 from gateway.cli.execute import CommandResult
 from gateway.cli.foreign import import_foreign
 from gateway.cli.session import Session
-from gateway.cli.steps import import_images, shortfall
-from gateway.cli.synthetic import Added, store_synthetic
+from gateway.cli.steps import import_images, import_test_sets, shortfall
+from gateway.cli.synthetic import Added, source_line, store_synthetic
 from gateway.cli.tables import percent, plus_minus, table, verdict
 from gateway.cli.trained import RESULTS, Keeper
 from gateway.cli.training import Lesson, code_of, plan_of, recipe_line, recipes_of, settings_of
@@ -54,7 +54,7 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
             store_synthetic, store, args.synthetic, dataset.manifest_uri, foreign
         )
         for source in added.sources:
-            session.view.say(_source(asdict(source)))
+            session.view.say(source_line(asdict(source)))
     # The code trains; another gives another classifier, as other models give other images.
     code = {"trainer": code_of(offered)}
     place = outputs.OutputFolder(args.kept.out, args.run_id(), code) if args.kept else None
@@ -89,12 +89,8 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
 
 
 async def _test_sets(session: Session, args: TrainArguments) -> tuple[dict[str, str], ...]:
-    sets = []
-    for name, place in args.test_sets:
-        # All of its images are tested on, whichever split their folders make of them.
-        found = await import_images(session, place, None, reading=args.reading)
-        sets.append({"name": name, "manifest_uri": found.manifest_uri})
-    return tuple(sets)
+    found = await import_test_sets(session, args.test_sets, args.reading)
+    return tuple({"name": name, "manifest_uri": one.manifest_uri} for name, one in found)
 
 
 def _keeper(
@@ -188,7 +184,7 @@ def _document(dataset: str, added: Added | None, rows: list[dict[str, Any]]) -> 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
     for source in document["synthetic"]:
-        console.print(escape(_source(source)))
+        console.print(escape(source_line(source)))
     rows = document["rows"]
     unequal = len({count for count in rows[0]["class_test_counts"] if count}) > 1
     sets = tuple(rows[0].get("test_sets", {}))
@@ -233,28 +229,6 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
             console.print(_gain(document, "balanced_"))
     if "out" in document:
         console.print(escape(f"kept    {Path(document['out']) / RESULTS}, a folder for each run"))
-
-
-def _source(source: dict[str, Any]) -> str:
-    text = f"{source['place']}: {source['used_count']:,} images added"
-    if source["is_external"]:
-        text += " (external: no lineage)"
-    if source["copy_count"]:
-        text += f", {source['copy_count']:,} copies of others left out"
-    if source["missing_count"]:
-        text += f", {source['missing_count']:,} of its manifest are no longer there"
-    if source["moved_count"]:
-        text += f", {source['moved_count']:,} moved by hand take the class of their new folder"
-    if source["unfiled_count"]:
-        text += f", {source['unfiled_count']:,} that were moved to no class's folder left out"
-    if source["rejected_count"]:
-        text += f", {source['rejected_count']:,} that a person rejected left out"
-    if source["original_count"]:
-        text += f", {source['original_count']:,} training images among them left out"
-    if source["added_count"]:
-        why = "of its test split" if source["is_external"] else "that its manifest does not name"
-        text += f", {source['added_count']:,} {why} left out"
-    return text
 
 
 def _gain(document: dict[str, Any], prefix: str) -> str:

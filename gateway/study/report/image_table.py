@@ -48,6 +48,7 @@ def _named(row: ResultRow) -> str:
     if row.is_reference:
         return row.method
     extras = [f"{name}={value}" for name, value in sorted(row.parameters.items())]
+    extras += row.making
     return f"{row.method} ({', '.join(extras)})" if extras else row.method
 
 

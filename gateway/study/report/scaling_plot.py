@@ -135,6 +135,7 @@ def _name(row: ResultRow) -> str:
     extras = [] if row.strategy in ("", "combined", "real") else [row.strategy]
     extras += [part for part in (row.policy, row.classifier) if part]
     extras += [f"{name}={value}" for name, value in sorted(row.parameters.items())]
+    extras += row.making
     return f"{row.method} ({', '.join(extras)})" if extras else row.method
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
+from gateway.clients.trainer import SetScore
 from gateway.export.results import DatasetSummary
 from gateway.study import Arm, RunRecord, StudySpec, build_results
 from servicekit.errors import Precondition
@@ -22,7 +23,13 @@ def studied(gateway, tmp_path):
     dataset = DatasetSummary("datasets/d", "ab", ("cat", "dog [x]"), (2, 2), (1, 1))
     spec = StudySpec("s", dataset, 2, (0, 1, 2), (arms[1],))
     records = [
-        RunRecord(arm, seed, 0.4 + 0.1 * at + 0.01 * seed, {"cat": 0.5, "dog [x]": 0.4 - 0.1 * at})
+        RunRecord(
+            arm,
+            seed,
+            0.4 + 0.1 * at + 0.01 * seed,
+            {"cat": 0.5, "dog [x]": 0.4 - 0.1 * at},
+            test_sets={"sketch": SetScore(0.2 + 0.05 * at, 5)},
+        )
         for at, arm in enumerate(arms)
         for seed in range(3)
     ]
@@ -46,6 +53,7 @@ def test_study_prints_the_table_and_writes_both_files(
     assert (asked.node_count, asked.gpus_per_node) == (2, 4)
     assert "mvc beats the baseline" in answer.out
     assert "+10.0 ± 0.0" in answer.out and "dog [x] -10.0" in answer.out
+    assert "gain, sketch" in answer.out and "+5.0 ± 0.0" in answer.out
     assert (tmp_path / "s" / "report.html").exists()
     assert list(gateway.requests[-1].study.seeds) == [0, 1, 2]
     again = variegate(*command, "--resume", "--json")
@@ -79,6 +87,23 @@ def test_what_study_md_says_to_type_asks_for_the_same_study(
         assert variegate(*words, "--overwrite").code == 0
         assert gateway.requests[-1] == asked
     assert "`study.yaml` beside this" in (out / "STUDY.md").read_text()
+
+
+def test_test_sets_with_a_name_are_further_ones_and_come_before_those_of_the_file(
+    variegate, gateway, studied, photos, tmp_path
+):
+    file, drawn = tmp_path / "study.yaml", tmp_path / "drawn"
+    shutil.copytree(photos, drawn)
+    file.write_text("methods: mvc\ntests: {sketch: ./none, art: ./drawn}\n")
+    tests = ["--test", photos, "--test", f"sketch={drawn}"]
+    given = ["--data", photos, *tests, "--out", tmp_path / "o"]
+    answer = variegate("study", file, *given, *studied)
+    assert answer.code == 0, answer.err
+    sets = {one.name: one.dataset for one in gateway.requests[-1].study.test_sets}
+    assert set(sets) == {"sketch", "art"} and sets["sketch"] == sets["art"]
+    assert sets["art"] != gateway.requests[-1].study.dataset
+    answer = variegate("study", photos, *tests, "--test", "x", "--methods", "mvc", *studied)
+    assert answer.code == 2 and "--test is given 2 times without a name" in answer.err
 
 
 def test_methods_may_be_said_at_once_or_one_after_the_other(variegate, gateway, studied, photos):
@@ -197,3 +222,26 @@ def test_a_preview_makes_the_first_images_of_every_method_and_trains_nothing(
     # The study takes the folder of its preview.
     assert variegate(*command).code == 0
     assert not (tmp_path / "s" / "preview.html").exists()
+
+
+def test_folders_of_images_are_rows_and_those_of_other_images_are_refused(
+    variegate, gateway, studied, made, photos, tmp_path
+):
+    assert variegate("augment", photos, "--per-class", 2, "--out", "new", *made).code == 0
+    command = ["study", photos, "--test", photos, "--methods", "mvc", *studied]
+    answer = variegate(*command, "--synthetic", "ours=new", "--out", "s")
+    assert answer.code == 0, answer.err
+    assert "ours: new: 4 images added" in answer.err
+    arms = gateway.requests[-1].study.arms
+    assert [arm.method for arm in arms] == ["mvc", "ours"]
+    assert arms[1].added_manifest_uri.startswith("store:synthetic/")
+    path = tmp_path / "new" / "manifest.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("parents")
+    elsewhere = pa.array([["elsewhere"]] * len(table), table.schema.field("parents").type)
+    pq.write_table(table.set_column(place, "parents", elsewhere), path)
+    answer = variegate(*command, "--synthetic", "ours=new", "--out", "t")
+    assert answer.code == 3 and "was made from other images" in answer.err
+    answer = variegate(*command, "--synthetic", "new", "--out", "t")
+    assert answer.code == 2 and "does not say what the row" in answer.err
+    assert "is about the keys of a study file" in variegate(*command, "--set", "seeds=1").err

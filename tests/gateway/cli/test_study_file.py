@@ -1,5 +1,7 @@
 """Study files: what they mean, and every error at once with its line."""
 
+import json
+
 import pytest
 from variegate.gateway.v1 import gateway_pb2 as pb
 
@@ -7,6 +9,7 @@ from gateway.cli import recipes
 from gateway.cli.arguments import Expected, TrainingRecipe
 from gateway.cli.failures import CliError
 from gateway.cli.grid import counts_of, study_of
+from gateway.cli.image_options import KEYS
 from gateway.cli.root import own_methods
 from gateway.cli.study_file.names import Known
 from gateway.cli.study_file.schema import read_study
@@ -121,6 +124,16 @@ deterministic: perhaps
         "must be true or false",
     ):
         assert words in said, words
+
+
+def test_further_test_sets_are_named_and_relative_to_the_file(tmp_path, known):
+    args = read(tmp_path, "methods: mvc\ntests: {sketch: ./drawn, art: store:art}\n", known)
+    assert args.test_sets == (("sketch", str(tmp_path / "drawn")), ("art", "store:art"))
+    plain = read(tmp_path, "methods: mvc\n", known)
+    assert "test_sets" not in plain._content(), "the ids of studies without any stay as they were"
+    found = errors_of(tmp_path, "methods: mvc\ntests:\n  a b: ./x\n  c: []\n", known)
+    assert [line for line, _ in found] == ["3", "4"]
+    assert "cannot be called 'a b'; 1 to 64 of letters" in found[0][1]
 
 
 def test_a_network_that_timm_lacks_is_told_at_its_line(tmp_path, known):
@@ -255,3 +268,83 @@ protocol:
     assert errors_of(tmp_path, text, known)[0][1].startswith("'subset_seed' draws nothing")
     text = "methods: mvc\nprotocol:\n  class_counts: nowhere.txt\n"
     assert "nowhere.txt cannot be read" in errors_of(tmp_path, text, known)[0][1]
+
+
+def test_how_images_are_made_is_said_of_one_method_or_of_all(tmp_path, known):
+    results = {"rows": [{"strategy": "real", "class_accuracies": {"cat": 0.9, "dog": 0.7}}]}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    text = """\
+methods:
+  - simple
+  - simple: {make: 3, like: results.json}
+  - boomerang
+make: 2
+keep: clip_score
+strength: 0.4
+per_class: [10, 20]
+"""
+    args = read(tmp_path, text, known)
+    assert [(one.make, one.keep) for one in args.images] == [
+        (2, "clip_score"),
+        (3, "clip_score"),
+        (2, "clip_score"),
+    ]
+    assert args.parameters == {"strength": "0.4"}
+    names = ["cat", "dog"]
+    study = study_of(args, args.methods, "datasets/d", "", [10, 20], class_names=names)
+    rows = [(arm.method, arm.images_per_class, dict(arm.class_counts)) for arm in study.arms]
+    assert rows == [
+        ("simple", 0, {}),
+        ("simple", 10, {}),
+        ("simple", 0, {"cat": 10, "dog": 30}),
+        ("simple", 10, {"cat": 5, "dog": 15}),
+        ("boomerang", 0, {}),
+        ("boomerang", 10, {}),
+    ]
+    plain = read(tmp_path, "methods: [simple]\n", known)
+    assert not {"images", "added"} & plain._content().keys(), "ids of before stay as they were"
+
+
+def test_faults_in_how_images_are_made_are_told_with_their_lines(tmp_path, known):
+    text = """\
+methods:
+  - simple: {keep: best}
+  - mvc: {make: 30}
+  - contextual: {keep: unsafe_score, make: 2}
+  - stylized: {make: 2}
+strength: 0.3
+like: nowhere.json
+synthetic: {a b: ./x}
+"""
+    found = errors_of(tmp_path, text, known)
+    assert [line for line, _ in found] == ["2", "3", "4", "5", "6", "7", "8"]
+    said = " ".join(text for _, text in found)
+    for words in (
+        "no score 'best'. Known: clip_score, unsafe_score",
+        "make must be a number from 1 to 20",
+        "unsafe_score needs check_safety: true",
+        "make and keep belong together",
+        "no method of the file starts from an image",
+        "nowhere.json cannot be read",
+        "cannot be called 'a b'",
+    ):
+        assert words in said, words
+
+
+def test_no_parameter_of_a_method_is_called_as_a_key_of_the_images(known):
+    names = {entry.name for method in known.methods for entry in method.parameters}
+    assert not names & {*KEYS}
+
+
+def test_keys_are_set_for_a_run_and_their_faults_name_the_option(tmp_path, known):
+    sets = ("training.steps=7", "seeds=[4]", "protocol={shots: 2}", "deterministic=true")
+    args = read(tmp_path, WHOLE, known, overrides=sets)
+    assert (args.training.step_count, args.seeds, args.deterministic) == (7, (4,), True)
+    assert args.training.learning_rate == 0.01, "what is not set stays"
+    with pytest.raises(CliError) as caught:
+        read(tmp_path, WHOLE, known, overrides=("training.step=7", "seeds=0"))
+    assert "--set training.step=7: training has no key 'step'" in caught.value.message
+    assert "--set seeds=0: seeds must be" in caught.value.message
+    for wrong in ("seeds", "seeds=", "seeds=[1,", "name.first=x"):
+        with pytest.raises(CliError, match="--set"):
+            read(tmp_path, WHOLE, known, overrides=(wrong,))
