@@ -2,7 +2,7 @@
 
 import io
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 from google.longrunning import operations_pb2_grpc
@@ -31,7 +31,7 @@ class System:
     trouble: doubles.Trouble
     doubles: dict
     settings: GatewaySettings
-    target: str = ""
+    target: str = field(default="", kw_only=True)
 
     async def finish(self, operation, timeout=60):
         """Waits for an operation; returns its unpacked response, or the operation if it failed."""
@@ -104,7 +104,7 @@ async def open_system(state, *roots, trouble=None, wrap=lambda store: store, **s
                 trouble,
                 made,
                 values,
-                gateway.target,
+                target=gateway.target,
             )
             await channel.close()
 
