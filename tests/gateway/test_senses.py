@@ -244,7 +244,7 @@ async def prompter(tmp_path):
         made.update(add_to(server, None, Trouble()))
 
     async with running(Service("doubles", (), add, nothing, nothing)) as others:
-        client = PrompterClient(GatewaySettings(**dict.fromkeys(FIVE, others.target)))
+        client = PrompterClient(GatewaySettings(**dict.fromkeys(FIVE, others.target)), None)
         yield made["prompter"], client
         await client.close()
 

@@ -214,7 +214,7 @@ def test_a_run_is_the_same_however_its_folder_is_written(photos, monkeypatch):
     ways = [photos.name, f"./{photos.name}", f"{photos}/", photos.as_uri()]
     ids = {inputs.run_id("mvc", {"source": way, "seed": 1}) for way in ways}
     assert len(ids) == 1
-    assert len({inputs.dataset_id(way, None, 0) for way in ways}) == 1
+    assert len({inputs.dataset_id(way, None) for way in ways}) == 1
     assert inputs.run_id("mvc", {"source": ways[0], "seed": 2}) not in ids
 
 
