@@ -24,15 +24,20 @@ class Explanations:
         self._peer, self._certificates = peer, certificates
         self._asking: asyncio.Task[str] | None = None
 
-    async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """Returns the error, or one in its place that says what is wrong with TLS."""
+    async def explain(self, error: grpc.aio.AioRpcError) -> None:
+        """Raises an error that says what is wrong with TLS, if that is what failed.
+
+        Other errors stay with their call: OpenTelemetry's interceptor never ends the span of a call
+        that an interceptor raises the error of.
+        """
         if error.code() is not grpc.StatusCode.UNAVAILABLE or rpc_status.from_call(error):
-            return error
+            return
         if self._asking is None or self._asking.done():
             asked = asyncio.to_thread(diagnose, self._peer, self._certificates)
             self._asking = asyncio.create_task(asked, name=f"diagnose {self._peer}")
         text = await asyncio.shield(self._asking)
-        return _error(text) if text else error
+        if text:
+            raise _error(text) from error
 
     def interceptors(self) -> list[grpc.aio.ClientInterceptor]:
         """Returns what explains calls with one answer and, with TLS, those with a stream of them.
@@ -54,7 +59,7 @@ class _OneAnswer(grpc.aio.UnaryUnaryClientInterceptor):
         try:
             await call
         except grpc.aio.AioRpcError as error:
-            raise await self._explanations.of(error) from error
+            await self._explanations.explain(error)
         return call
 
 
@@ -69,7 +74,7 @@ class _ManyAnswers(grpc.aio.UnaryStreamClientInterceptor):
         try:
             await call.wait_for_connection()
         except grpc.aio.AioRpcError as error:
-            raise await self._explanations.of(error) from error
+            await self._explanations.explain(error)
         return call
 
 

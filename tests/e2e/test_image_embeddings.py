@@ -40,7 +40,7 @@ async def client_of(folder, artefacts=None):
         store.put(to_key(uri), encode_png(picture(seed)))
     settings = GeneratorSettings(models_folder=folder, threads=1)
     async with running(create_service(settings, store)) as server:
-        client = Generator(GatewaySettings(generator=server.target))
+        client = Generator(GatewaySettings(generator=server.target), None)
         try:
             yield client
         finally:
