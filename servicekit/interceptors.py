@@ -84,7 +84,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
             requests = request if requests_stream else None
             async with self._observed(method, context, requests), self._admitted(method, context):
-                self._admit(method, context, needs_deadline=True)
+                self._check_start(method, context, needs_deadline=True)
                 return await call(_validated(request, requests_stream), context)
 
         return guarded
@@ -93,7 +93,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             requests = request if requests_stream else None
             async with self._observed(method, context, requests), self._admitted(method, context):
-                self._admit(method, context, needs_deadline=False)
+                self._check_start(method, context, needs_deadline=False)
                 answers = call(_validated(request, requests_stream), context)
                 if inspect.isawaitable(answers):  # A handler that writes into the context.
                     await answers
@@ -109,7 +109,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         is_open = method.startswith(_INFRASTRUCTURE)
         return nullcontext() if is_open else self._admission(method, context)
 
-    def _admit(
+    def _check_start(
         self, method: str, context: grpc.aio.ServicerContext, *, needs_deadline: bool
     ) -> None:
         if method.startswith(_INFRASTRUCTURE):

@@ -91,7 +91,9 @@ class Access:
             owner = self._store.get(f"{name}/{OWNER}").decode()
         except (NotFound, InvalidArgument):  # No name of ours is no key of a store.
             parent = "/".join(name.split("/")[:-2])
-            return self._owner(parent) if parent else ""
+            owner = self._owner(parent) if parent else ""
+        if not owner:
+            return ""
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[name] = owner

@@ -59,9 +59,7 @@ class OidcTokens:
         claim = claims.get(self._issuer.scope_claim, "")
         words = claim.split() if isinstance(claim, str) else claim
         words = words if isinstance(words, list) else []
-        ours = [SCOPES.get(str(word).removeprefix(_SCOPE_PREFIX)) for word in words
-                if str(word).startswith(_SCOPE_PREFIX)]  # fmt: skip
-        if found := [scope for scope in ours if scope]:
+        if found := [scope for text, scope in SCOPES.items() if _SCOPE_PREFIX + text in words]:
             return max(found)
         raise PermissionDenied(
             f"the token of {name} has none of the scopes "

@@ -83,12 +83,12 @@ async def test_a_token_that_does_not_count_is_refused_with_what_is_wrong(issuer,
 
 async def test_clocks_may_differ_by_a_minute(issuer, tokens):
     now = int(time.time())
-    await tokens.principal(issuer.token(exp=now - 30, nbf=now - 300))
-    await tokens.principal(issuer.token(nbf=now + 30, iat=now + 30))
+    for times in ({"exp": now - 30, "nbf": now - 300}, {"nbf": now + 30, "iat": now + 30}):
+        assert (await tokens.principal(issuer.token(**times))).name == "alice"
 
 
 async def test_a_token_without_a_scope_of_ours_may_do_nothing(issuer, tokens):
-    for scope in ("openid read", ["admin"], None, 7):
+    for scope in ("openid read", ["admin", 7, None, {}], None, 7):
         with pytest.raises(PermissionDenied, match=r"variegate\.read"):
             await tokens.principal(issuer.token(scope=scope))
 
