@@ -102,8 +102,8 @@ class GatewaySettings:
         "", "File for lines of JSON about who called what; empty: they are in the log."
     )
     auth_store_prefixes: tuple[str, ...] = setting(
-        # The last two hold what the command line uploads, named by its content.
-        ("uploads/{owner}/", "rejections/", "weights/"),
+        # The last three hold what the command line uploads, named by its content.
+        ("uploads/{owner}/", "rejections/", "synthetic/", "weights/"),
         "Prefixes of the store that principals may name in requests; {owner} is theirs. Admins "
         "may name any.",
     )

@@ -57,7 +57,7 @@ class GatewayService(rpc.GatewayServiceServicer):
     async def ImportDataset(
         self, request: pb.ImportDatasetRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
-        self._access.check_uris(request)
+        await self._access.check(request)
         dataset = Dataset(f"datasets/{request.dataset_id}", source_from_pb(request.source))
         await asyncio.to_thread(self._validator.source, dataset.source)
         await self._access.create(dataset.name)
@@ -68,8 +68,7 @@ class GatewayService(rpc.GatewayServiceServicer):
     ) -> operations_pb2.Operation:
         name = f"{request.parent}/augmentations/{request.augmentation_id}"
         request.augmentation.ClearField("result")
-        self._access.check_uris(request)
-        await self._access.use(request.parent)
+        await self._access.check(request)
         augmentation = augmentation_from_pb(request.augmentation, name)
         checked = await self._validator.augmentation(augmentation)
         await self._access.create(name, request.parent)
@@ -78,8 +77,7 @@ class GatewayService(rpc.GatewayServiceServicer):
     async def PlanAugmentation(
         self, request: pb.PlanAugmentationRequest, context: grpc.aio.ServicerContext
     ) -> pb.PlanAugmentationResponse:
-        self._access.check_uris(request)
-        await self._access.use(request.parent)
+        await self._access.check(request)
         augmentation = augmentation_from_pb(
             request.augmentation, f"{request.parent}/augmentations/"
         )
@@ -90,8 +88,7 @@ class GatewayService(rpc.GatewayServiceServicer):
         self, request: pb.CreateStudyRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.Operation:
         request.study.ClearField("result")
-        self._access.check_uris(request)
-        await self._access.use(request.study.dataset)
+        await self._access.check(request)
         study = study_from_pb(request.study, f"studies/{request.study_id}")
         checked, _ = await self._validator.study(study)
         await self._access.create(study.name)
@@ -100,8 +97,7 @@ class GatewayService(rpc.GatewayServiceServicer):
     async def PlanStudy(
         self, request: pb.PlanStudyRequest, context: grpc.aio.ServicerContext
     ) -> pb.PlanStudyResponse:
-        self._access.check_uris(request)
-        await self._access.use(request.study.dataset)
+        await self._access.check(request)
         study, plans = await self._validator.study(study_from_pb(request.study, "studies/"))
         return study_plan_to_pb(study, plans)
 

@@ -7,8 +7,10 @@ everything is open.
 """
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -17,7 +19,10 @@ from servicekit.errors import InvalidArgument, NotFound, PermissionDenied
 from servicekit.storage import ObjectStore
 
 OWNER = "owner.txt"
+# Names of resources, as texts of requests have them.
+_NAME = re.compile(r"(datasets|studies)/[^/]+(/augmentations/[^/]+)?")
 _MOST_KNOWN = 100_000
+OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
 
 
 class Access:
@@ -55,21 +60,31 @@ class Access:
             if self._owner(name) == call.principal.owner:
                 yield name
 
-    def check_uris(self, request: Message) -> None:
-        """Raises PermissionDenied for a place in the store that is not the principal's to name."""
+    async def check(self, request: Message) -> None:
+        """Checks all that a request names: resources, and places in the store.
+
+        Raises PermissionDenied for what is not the principal's to name.
+        """
         call = current_call.get()
-        if call is None or call.principal.scope is Scope.ADMIN:
+        if call is None:
             return
-        allowed = [one.format(owner=call.principal.owner) for one in self._prefixes]
-        for path, uri in _uris(request, ""):
-            key = uri.removeprefix("store:")
-            if key != uri and not any(key.startswith(prefix) for prefix in allowed):
-                raise PermissionDenied(
-                    f"{path} is {uri}, and {call.principal.name} may name places below "
-                    f"{' or '.join(f'store:{prefix}' for prefix in allowed) or 'none'} only",
-                    reason="PLACE_NOT_YOURS",
-                    metadata={"field": path},
-                )
+        for path, value in _texts(request, ""):
+            if path.endswith("uri"):
+                self._check_place(call.principal, path, value)
+            elif _NAME.fullmatch(value):
+                await self.use(value)
+
+    def _check_place(self, principal: Principal, path: str, uri: str) -> None:
+        key = uri.removeprefix("store:")
+        allowed = [one.format(owner=principal.owner) for one in self._prefixes]
+        if principal.scope is Scope.ADMIN or key == uri or key.startswith(tuple(allowed)):
+            return
+        raise PermissionDenied(
+            f"{path} is {uri}, and {principal.name} may name places below "
+            f"{' or '.join(f'store:{prefix}' for prefix in allowed) or 'none'} only",
+            reason="PLACE_NOT_YOURS",
+            metadata={"field": path},
+        )
 
     def _check(self, principal: Principal, name: str) -> None:
         if principal.scope is not Scope.ADMIN and self._owner(name) != principal.owner:
@@ -118,15 +133,16 @@ def _denied(principal: Principal, name: str) -> PermissionDenied:
     )
 
 
-def _uris(message: Message, path: str) -> Iterator[tuple[str, str]]:
-    """Yields path and value of every field of a request that names a place."""
+def _texts(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    """Yields path and value of every text of a request, but for those that only answers have."""
     for field, value in message.ListFields():
+        if OUTPUT_ONLY in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]:
+            continue
         here = f"{path}.{field.name}" if path else field.name
         values = value if field.is_repeated else [value]
         if kind := field.message_type:
-            if kind.GetOptions().map_entry:
-                continue
-            for one in values:
-                yield from _uris(one, here)
-        elif field.type == FieldDescriptor.TYPE_STRING and field.name.endswith("uri"):
+            if not kind.GetOptions().map_entry:
+                for one in values:
+                    yield from _texts(one, here)
+        elif field.type == FieldDescriptor.TYPE_STRING:
             yield from ((here, one) for one in values)

@@ -59,6 +59,11 @@ async def test_anothers_resources_are_refused_in_the_same_words_as_missing_ones(
     study = pb.Study(dataset="datasets/pets", arms=arms, images_per_class=1, seeds=[1])
     request = pb.CreateStudyRequest(study_id="s1", study=study)
     assert (await fails(bob.stub.CreateStudy(request, timeout=5))).reason == "NOT_YOURS"
+    await bob.import_folder(gateway.folder, dataset_id="of-bob")
+    study.dataset = "datasets/of-bob"
+    study.test_sets.add(name="more", dataset="datasets/pets")
+    request = pb.CreateStudyRequest(study_id="s1", study=study)
+    assert (await fails(bob.stub.CreateStudy(request, timeout=5))).reason == "NOT_YOURS"
     await alice.finish(started)
 
 
@@ -120,6 +125,11 @@ async def test_requests_name_no_place_in_the_store_that_is_anothers(gateway, fai
         assert error.metadata["field"] == "source.train_uri"
     error = await fails(alice.start("a2", pool_uri="store:uploads/bob/pool"))
     assert error.metadata["field"] == "augmentation.pool_uri"
+    arms = [pb.StudyArm(method="theirs", added_manifest_uri="store:uploads/bob/a.parquet")]
+    study = pb.Study(dataset="datasets/pets", arms=arms, images_per_class=1, seeds=[1])
+    request = pb.CreateStudyRequest(study_id="s1", study=study)
+    error = await fails(alice.stub.CreateStudy(request, timeout=5))
+    assert error.metadata["field"] == "study.arms.added_manifest_uri"
     error = await fails(alice.start("a2", method="retrieval", pool_uri="store:uploads/alice/pool"))
     assert "there is no pool" in error.message
 
