@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from trainer.syntax import tree_of
+
 _PACKAGES = Path(__file__).parent.parent
 _PIXELS = ("imaging/*.py", *(f"trainer/data/{name}.py" for name in ("cache", "images", "keepers")))
 _TRAINING = (
@@ -77,7 +79,7 @@ def _meaning(file: Path) -> str:
     """The syntax tree, or the values of a table, as text: without docstrings, comments, layout."""
     if file.suffix == ".toml":
         return repr(tomllib.loads(file.read_text(encoding="utf-8")))
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Literal
 
 from servicekit.registry import module_names
+from trainer.syntax import tree_of
 
 Kind = Literal["strategies", "policies", "jobs", "texts", "networks"]
 
@@ -81,7 +82,7 @@ def load(kind: Kind, recipe_id: str) -> ModuleType:
 
 
 def _describe(file: Path) -> Recipe:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     description = (ast.get_docstring(tree) or "").partition("\n")[0]
     facts: dict[str, object] = {}
     for node in tree.body:
