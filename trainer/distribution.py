@@ -5,6 +5,7 @@ many share it: its gradient and the statistics of its batch norm are those of th
 that the result does not depend on their number, but for the order in which floats are added.
 """
 
+import atexit
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,10 +98,18 @@ def joined(device: torch.device) -> Iterator[Share]:
         torch.cuda.set_device(own)
     backend = "nccl" if own.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE)
+    # Never freed, for these processes end without taking themselves apart: the end of a group waits
+    # for its thread while it holds the interpreter, and that thread may be waiting for the
+    # interpreter to free a tensor.
+    atexit.register(_keep, distributed.group.WORLD)
     try:
         yield share
     finally:
         distributed.destroy_process_group()
+
+
+def _keep(group: object) -> None:
+    """Is never called before the process ends."""
 
 
 def share_newest(path: Path, step: int, share: Share) -> None:
