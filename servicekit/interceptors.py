@@ -8,7 +8,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,27 +17,20 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from servicekit.errors import Internal, InvalidArgument, ServiceError, Unavailable, Unimplemented
+from servicekit.gate import HEALTH, REFLECTION, Admission, admit_all
 from servicekit.statuses import to_status
 from servicekit.telemetry import Metrics
 from servicekit.tracing import mark_call
 from servicekit.validation import validate
 
 # Of every server, also of one that is loading, and asked by tools that set no deadline.
-_INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
+_INFRASTRUCTURE = (HEALTH, REFLECTION)
 # How long a call that failed still reads what its caller sends.
 _DRAIN_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 Handler = Any
 Call = Callable[[Any, grpc.aio.ServicerContext], Any]
-# Encloses a call of a method, before anything of its request is looked at. It raises a ServiceError
-# to refuse, and sees how the call ends. Health and reflection are open to all.
-Admission = Callable[[str, grpc.aio.ServicerContext], AbstractAsyncContextManager[None]]
-
-
-def admit_all(method: str, context: grpc.aio.ServicerContext) -> AbstractAsyncContextManager[None]:
-    """Refuses nobody."""
-    return nullcontext()
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
@@ -83,7 +76,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, call: Call, method: str, *, requests_stream: bool) -> Call:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
             requests = request if requests_stream else None
-            async with self._observed(method, context, requests), self._admitted(method, context):
+            async with self._observed(method, context, requests), self._admission(method, context):
                 self._check_start(method, context, needs_deadline=True)
                 return await call(_validated(request, requests_stream), context)
 
@@ -92,7 +85,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, call: Call, method: str, *, requests_stream: bool) -> Call:
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             requests = request if requests_stream else None
-            async with self._observed(method, context, requests), self._admitted(method, context):
+            async with self._observed(method, context, requests), self._admission(method, context):
                 self._check_start(method, context, needs_deadline=False)
                 answers = call(_validated(request, requests_stream), context)
                 if inspect.isawaitable(answers):  # A handler that writes into the context.
@@ -102,12 +95,6 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                     yield response
 
         return guarded
-
-    def _admitted(
-        self, method: str, context: grpc.aio.ServicerContext
-    ) -> AbstractAsyncContextManager[None]:
-        is_open = method.startswith(_INFRASTRUCTURE)
-        return nullcontext() if is_open else self._admission(method, context)
 
     def _check_start(
         self, method: str, context: grpc.aio.ServicerContext, *, needs_deadline: bool

@@ -17,9 +17,10 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client.registry import Collector
 
 from servicekit.errors import ServiceError
+from servicekit.gate import Admission, admit_all, gate
 from servicekit.health import NOT_SERVING, SERVING, HealthServicer
 from servicekit.help import help_of
-from servicekit.interceptors import Admission, GuardInterceptor, admit_all
+from servicekit.interceptors import GuardInterceptor
 from servicekit.places import port_of
 from servicekit.ports import bind
 from servicekit.products import multiply_alone
@@ -108,14 +109,15 @@ async def start(
 ) -> RunningServer:
     """Starts serving on `address` (port 0 picks a free one) and loads in the background.
 
-    Of the settings TLS and the port of health matter. Raises SettingsError, and Precondition for a
-    port in use.
+    Of the settings those of TLS and the port of health matter. Raises SettingsError, and
+    Precondition for a port in use.
     """
     certificates = settings.certificates()
     metrics = Metrics(service.name)
     metrics.show(service.name, service.workload, service.collectors)
     ready = asyncio.Event()
-    guard = GuardInterceptor(service.name, metrics, ready.is_set, service.admission)
+    admission = gate(settings.peers(), service.admission)
+    guard = GuardInterceptor(service.name, metrics, ready.is_set, admission)
     server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from servicekit.places import HOST, state_folder
-from servicekit.settings import Limits, setting
+from servicekit.settings import Limits, SettingsError, setting
 from servicekit.tls.certificates import Certificates
 from servicekit.tls.files import server_files
+from servicekit.tls.peers import PeerCheck, any_peer, only
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _LEVEL = Limits(
@@ -51,8 +52,23 @@ class ServerSettings:
         "PEM file of authorities: clients must show a certificate signed by one of them; empty: "
         "they need none.",
     )
+    tls_peers: tuple[str, ...] = setting(
+        (),
+        "Clients that are answered, by the names in their certificates: DNS names, URIs and "
+        "addresses, or the common name of one without these. Others may ask for health alone. "
+        "Empty: whoever shows a certificate.",
+    )
 
     def certificates(self) -> Certificates | None:
         """Returns what the server shows and believes; None without TLS. Raises SettingsError."""
+        if self.tls_peers and not self.tls_ca:
+            raise SettingsError(
+                "SERVER_TLS_PEERS is set and SERVER_TLS_CA is not: set it to the certificates of "
+                "the authorities that vouch for the names of clients"
+            )
         files = server_files(self.tls_certificate, self.tls_key, self.tls_ca, "SERVER_TLS_")
         return None if files is None else Certificates(files, "server")
+
+    def peers(self) -> PeerCheck:
+        """Returns what decides which clients are answered."""
+        return only(self.tls_peers) if self.tls_peers else any_peer

@@ -51,7 +51,7 @@ class Authority:
         self.certificate = self._own.public_bytes(Encoding.PEM)
 
     def issue(self, *names, days=GOOD, use=None, common="", passphrase=b""):
-        """Returns a certificate for DNS names and IP addresses, for any use or that alone."""
+        """Returns a certificate for DNS names, URIs and IP addresses, for any use or that alone."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = _builder(_name(common), self._name, key, days)
         if names:
@@ -98,6 +98,8 @@ def _name(text):
 
 
 def _general(name):
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

@@ -38,7 +38,7 @@ class Gatekeeper:
     async def admit(self, method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
         """Encloses a call.
 
-        Raises Unauthenticated, PermissionDenied or Exhausted; see servicekit.interceptors.Admission
+        Raises Unauthenticated, PermissionDenied or Exhausted; see servicekit.gate.Admission
         """
         principal: Principal | None = None
         resources: list[str] = []

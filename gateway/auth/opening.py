@@ -8,7 +8,7 @@ from gateway.auth.audit import Audit
 from gateway.auth.principals import Authenticator
 from gateway.auth.tokens import TokenFile
 from gateway.settings import GatewaySettings
-from servicekit.interceptors import Admission, admit_all
+from servicekit.gate import Admission, admit_all
 from servicekit.settings import SettingsError
 
 

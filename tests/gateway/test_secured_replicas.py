@@ -37,7 +37,8 @@ class Secured:
         own = Mounted(folder / "gateway", authority.issue("gateway"), authority.certificate)
         paths = {"certificate": self.server.certificate, "key": self.server.key}
         settings = ServerSettings(
-            **{f"tls_{part}": str(path) for part, path in {**paths, "ca": self.server.ca}.items()}
+            **{f"tls_{part}": str(path) for part, path in {**paths, "ca": self.server.ca}.items()},
+            tls_peers=("gateway",),
         )
         self.place = BehindAName(stack, settings)
         self.calls = Replicas(
