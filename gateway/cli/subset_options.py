@@ -49,7 +49,7 @@ class GivenSubset:
         """Raises CliError for what does not go together, and a file that cannot be read."""
         given = {name: value for name, value in self.values.items() if value}
         for _, text in faults(given, flag_of):
-            raise CliError(text, remedy="README, Which images are used, has the rules.")
+            raise CliError(text, remedy="docs/images.md has the rules, in Which images are used.")
         if file := given.get("class_counts"):
             given["class_counts"] = read_counts("--class-counts", file)
         return Subset(**given)

@@ -86,13 +86,13 @@ def test_a_missing_image_is_not_found_and_named(base, fails_sync):
 
 
 @pytest.mark.slow
-def test_the_python_call_of_the_readme_works_as_printed(base):
-    text = (ROOT / "README.md").read_text()
+def test_the_python_call_of_the_documentation_works_as_printed(base):
+    text = (ROOT / "docs" / "services.md").read_text()
     [code] = [part.split("```")[0] for part in text.split("```python\n")[1:]]
     assert "127.0.0.1:50053" in code
     printed: list[str] = []
-    exec(  # the README's own words
-        compile(code.replace("127.0.0.1:50053", f"127.0.0.1:{base + 2}"), "README.md", "exec"),
+    exec(  # the page's own words
+        compile(code.replace("127.0.0.1:50053", f"127.0.0.1:{base + 2}"), "services.md", "exec"),
         {"print": printed.append},
     )
     assert len(printed) == 3

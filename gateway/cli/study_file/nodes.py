@@ -46,7 +46,7 @@ class Errors:
         count = len(self.found)
         raise CliError(
             f"{self.place} has {count} error{'s'[: count != 1]}:\n" + "\n".join(lines),
-            remedy="README, Study files, has all keys; `variegate methods` lists the methods.",
+            remedy="docs/studies.md has all keys; `variegate methods` lists the methods.",
             reason="STUDY_FILE_INVALID",
         )
 

@@ -57,14 +57,14 @@ def read_study(
         raise CliError(
             f"The study file {path} cannot be read: {why}.",
             exit_code=3,
-            remedy="Give a YAML file; README, Study files, has an example.",
+            remedy="Give a YAML file; docs/studies.md has an example.",
             reason="STUDY_FILE_MISSING",
         ) from error
     errors = Errors(str(path))
     root = root_of(content, errors)
     if root is None:
         raise CliError(
-            f"{path} is empty.", remedy="README, Study files, has an example.", reason="USAGE"
+            f"{path} is empty.", remedy="docs/studies.md has an example.", reason="USAGE"
         )
     set_keys(root, overrides)
     images = ImageKeys(path.parent, errors)
