@@ -53,6 +53,13 @@ def check_rows(study: Study) -> None:
             field="study.test_sets",
             reason="TEST_SET_REPEATED",
         )
+    if study.counts_passes and study.training.schedule:
+        raise InvalidArgument(
+            f"the schedule {study.training.schedule!r} ends trainings by itself, so that no budget "
+            "in passes can be kept; leave one of them out",
+            field="study.training.schedule",
+            reason="SCHEDULE_UNFIT",
+        )
     if study.counts_passes and not study.training.step_count:
         raise InvalidArgument(
             "with a budget in passes the steps of the baseline must be said; set step_count",
@@ -72,6 +79,7 @@ async def plan_trainings(
     Raises what the trainer would refuse, before anything is made: names, sizes, and images that can
     never fit into its cache. Those that train the very same count once.
     """
+    _check_validation(study, dataset)
     # With the arms first, so that what is wrong is said of an arm where it is one's.
     rows = rows_of(study, has_oracle=bool(study.pool_uri))
     methods, plans = len(study.arms), dict[object, tuple[TrainingPlan, int]]()
@@ -98,6 +106,19 @@ async def plan_trainings(
         key = tuple(sorted(plan.recipe.plain().items()))
         together[key] = (plan, together.get(key, (plan, 0))[1] + count)
     return list(together.values())
+
+
+def _check_validation(study: Study, dataset: Dataset) -> None:
+    training = study.training
+    for name, value in (("schedule", training.schedule), ("choose", training.choose)):
+        if value not in ("", "last") and not dataset.has_validation:
+            raise InvalidArgument(
+                f"the {name} {value!r} goes by images of the split 'validation', and "
+                f"{dataset.name} has none; import the images with a validation_fraction, or leave "
+                "it out",
+                field=f"study.training.{name}",
+                reason="FIELD_REQUIRED",
+            )
 
 
 async def _plan(

@@ -222,13 +222,17 @@ class TrainingRecipe:
     gpus_per_node: int = 0
     initial_weights_uri: str = ""
     freeze: bool = False
+    schedule: str = ""
+    choose: str = ""
 
     def plain(self) -> dict[str, str | int | float]:
         """The recipe by name. Who did not ask for several processes is not told of them.
 
         Several come to the same result but for rounding, so that it is theirs alone.
         """
-        newer = ("node_count", "gpus_per_node", "initial_weights_uri", "freeze")
+        newer = (
+            "node_count", "gpus_per_node", "initial_weights_uri", "freeze", "schedule", "choose",
+        )  # fmt: skip
         return {k: v for k, v in vars(self).items() if v or k not in newer}
 
 

@@ -26,6 +26,8 @@ def training_from_pb(message: pb.TrainingRecipe) -> TrainingRecipe:
         gpus_per_node=message.gpus_per_node,
         initial_weights_uri=message.initial_weights_uri,
         freeze=message.freeze,
+        schedule=message.schedule,
+        choose=message.choose,
     )
 
 

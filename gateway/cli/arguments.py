@@ -97,6 +97,8 @@ class TrainingRecipe:
     gpus_per_node: int = 0
     weights: Weights = RANDOM
     freeze: bool = False
+    schedule: str = ""
+    choose: str = ""
 
     def values(self) -> dict[str, Any]:
         """The fields of the messages that ask for it."""
@@ -130,8 +132,6 @@ class TrainArguments:
     kept: OutputOptions | None = None
     test_sets: TestSets = ()
     onnx: bool = False
-    schedule: str = ""
-    choose: str = ""
 
     def places(self) -> list[str | None]:
         """The places of all images that are imported."""
@@ -139,12 +139,7 @@ class TrainArguments:
 
     def run_id(self) -> str:
         """The id of the run, wherever it is kept."""
-        newer = (
-            "test_sets",
-            "onnx",
-            "schedule",
-            "choose",
-        )  # Who has none keeps the ids that there were.
+        newer = ("test_sets", "onnx")  # Who has none keeps the ids that there were.
         values = {name: value for name, value in vars(self).items() if name != "kept"}
         args = {name: value for name, value in values.items() if value or name not in newer}
         return inputs.run_id("train", args)

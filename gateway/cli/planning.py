@@ -16,7 +16,7 @@ from gateway.cli.progress import clock
 from gateway.cli.session import Session
 from gateway.cli.steps import left_out_count
 from gateway.cli.subset import drawn
-from gateway.cli.training import machines
+from gateway.cli.training import chosen, machines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,8 +114,10 @@ def _trained(one: pb.StudyTraining) -> str:
     training = one.training
     text = f"{one.run_count:,} classifier{'s'[: one.run_count != 1]} to train: "
     text += training.classifier + (f" with {training.policy}" if training.policy else "")
-    text += f", {training.step_count:,} steps of {training.batch_size} images of "
+    most = "at most " if training.schedule else ""
+    text += f", {most}{training.step_count:,} steps of {training.batch_size} images of "
     text += f"{training.image_size} x {training.image_size} pixels"
+    text += chosen(training.schedule, training.choose)
     text += machines(training.node_count, training.gpus_per_node)
     if one.measured_image_count:
         text += f"; {one.images_per_second:.3g} images/s, as measured on "

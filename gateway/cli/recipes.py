@@ -8,11 +8,14 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from gateway.cli.failures import CliError, unknown
+from gateway.cli.inputs import DATASET
 from gateway.cli.root import own_networks
 
 if TYPE_CHECKING:
     from variegate.gateway.v1 import gateway_pb2
     from variegate.trainer.v1 import trainer_pb2
+
+    from gateway.cli.arguments import TrainingRecipe
 
     Offered = trainer_pb2.ListRecipesResponse | gateway_pb2.ListTrainingRecipesResponse
 
@@ -38,6 +41,9 @@ CLASSIFIERS = (
     "cnn4", "efficientnet_b0", "efficientnet_b3", "resnet18", "resnet50", "resnext50", "vit_b_16",
     "wrn_28_10", "wrn_28_2", "wrn_50_2",
 )  # fmt: skip
+# What goes by the accuracy on validation images: when training ends, and which weights are tested.
+SCHEDULES = ("plateau",)
+CHOICES = ("last", "best")
 # Of a classifier that the trainer looks up in a library, and the kind of its names there.
 _TIMM = "timm:"
 _NETWORK = "network"
@@ -96,6 +102,36 @@ def check_strategy(strategy: str, *, has_added: bool) -> None:
         raise CliError(
             f"The strategy {strategy!r} uses no added images, and there are some.",
             remedy="Use another --strategy; real images alone are trained on as well, to compare.",
+        )
+
+
+def needs_validation(
+    training: Mapping[str, object], *, source: str, validation: float
+) -> list[str]:
+    """Which of schedule and choose go by validation images, where none are kept.
+
+    A dataset that was imported before may have some.
+    """
+    if validation or source.startswith(DATASET):
+        return []
+    return [name for name in ("schedule", "choose") if training.get(name) not in (None, "", "last")]
+
+
+def check_choices(training: "TrainingRecipe", *, source: str, validation: float) -> None:
+    """Raises CliError for a schedule or choice that there is not, or that lacks its images."""
+    for kind, name, known in (
+        ("schedule", training.schedule, SCHEDULES),
+        ("choose", training.choose, CHOICES),
+    ):
+        if name and name not in known:
+            raise unknown(kind, name, known, listing=f"They are the values of --{kind}.")
+    lacking = needs_validation(vars(training), source=source, validation=validation)
+    if lacking:
+        raise CliError(
+            f"--{lacking[0]} {getattr(training, lacking[0])} goes by validation images, and none "
+            "are kept.",
+            remedy="Add --validation 0.2, which keeps a fifth of each class's images to choose by.",
+            reason="FIELD_REQUIRED",
         )
 
 

@@ -172,14 +172,17 @@ def recipe_line(training: dict[str, Any]) -> str:
         f"{training['batch_size']} images at {side} x {side} pixels, learning rate "
         f"{training['learning_rate']:g}"
     )
-    if training.get("schedule"):
-        line += f", schedule {training['schedule']}, which may end it earlier"
-    if training.get("choose"):
-        line += f", {training['choose']} weights of the validation images"
+    line += chosen(training.get("schedule", ""), training.get("choose", ""))
     if training.get("initial_weights_uri"):
         line += ", the last layer alone" if training.get("freeze") else ""
         line += f", from {training['initial_weights_uri']}"
     return line + machines(training.get("node_count", 0), training.get("gpus_per_node", 0))
+
+
+def chosen(schedule: str, choose: str) -> str:
+    """What validation images decide, for a line; "" for nothing."""
+    text = f", schedule {schedule}, which may end it earlier" if schedule else ""
+    return text + (f", {choose} weights of the validation images" if choose == "best" else "")
 
 
 def machines(node_count: int, gpus_per_node: int) -> str:

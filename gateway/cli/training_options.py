@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.recipes import CLASSIFIERS, POLICIES, choices
+from gateway.cli.recipes import CHOICES, CLASSIFIERS, POLICIES, SCHEDULES, choices
 
 Weights = Annotated[
     str,
@@ -87,5 +87,24 @@ GpusPerNode = Annotated[
         max=16,
         help="GPUs of each of these machines; 0: as the trainer was set up. The batch size must be "
         "a multiple of all GPUs together.",
+    ),
+]
+
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar=choices(SCHEDULES),
+        help="Divide the learning rate by ten after ten epochs without gain on the validation "
+        "images, stop after twenty, at most 270 (BURG); needs --validation.",
+        show_default="the classifier's own",
+    ),
+]
+Choose = Annotated[
+    str,
+    typer.Option(
+        metavar=choices(CHOICES),
+        help="Which weights are tested and kept: the last, or those with the best accuracy on the "
+        "validation images, which needs --validation.",
+        show_default="last",
     ),
 ]

@@ -23,6 +23,7 @@ _GIVEN = {
         for name in (
             "strategy", "policy", "classifier", "step_count", "batch_size", "learning_rate",
             "image_size", "node_count", "gpus_per_node", "initial_weights_uri", "freeze",
+            "schedule", "choose",
         )
     },
 }  # fmt: skip

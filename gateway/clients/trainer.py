@@ -19,6 +19,7 @@ from gateway.settings import GatewaySettings
 from servicekit.tls.certificates import Certificates
 
 _CANCEL_SECONDS = 10.0
+_LAST = "last"  # TrainingRun.choose, filled in.
 _log = logging.getLogger(__name__)
 
 # Is told the steps of a run: done, and all.
@@ -56,7 +57,8 @@ class Tested:
     """Test results. Accuracies are shares from 0 to 1. `recipe` has the defaults filled in.
 
     The accuracy of a class without test images is None, as is that on images to choose by where
-    there are none.
+    there are none. `done_steps` were taken, and the weights after `chosen_step` of them tested;
+    both are 0 in results of before.
     """
 
     accuracy: float
@@ -68,6 +70,8 @@ class Tested:
     recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
     validation_accuracy: float | None = None
     test_sets: dict[str, SetScore] = field(default_factory=dict)
+    done_steps: int = 0
+    chosen_step: int = 0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Tested":
@@ -176,6 +180,8 @@ class Trainer:
             test_sets={
                 one.name: SetScore(one.accuracy, one.test_image_count) for one in result.test_sets
             },
+            done_steps=result.done_step_count,
+            chosen_step=result.chosen_step,
         )
 
     async def cancel(self, run_id: str) -> None:
@@ -214,4 +220,6 @@ def _recipe(run: pb.TrainingRun) -> TrainingRecipe:
         gpus_per_node=run.gpus_per_node,
         initial_weights_uri=run.initial_weights_uri,
         freeze=run.freeze,
+        schedule=run.schedule,
+        choose="" if run.choose == _LAST else run.choose,  # What all have is not said.
     )

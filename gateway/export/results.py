@@ -110,6 +110,8 @@ class ResultRow:
     `seconds_per_point` what its images took for each point gained; None where nothing was.
     `validation_accuracies` are those on the images to choose by, seed by seed, where there are any.
     `making` says what of its images is not as usual, besides parameters; the label has it, too.
+    `done_steps` and `chosen_steps` are, seed by seed, the steps taken and the step whose weights
+    were tested, where images to choose by decided that.
     """
 
     method: str
@@ -150,6 +152,8 @@ class ResultRow:
     validation_accuracies: tuple[float, ...] = ()
     test_sets: Mapping[str, Comparison] = field(default_factory=dict)
     making: tuple[str, ...] = ()
+    done_steps: tuple[int, ...] = ()
+    chosen_steps: tuple[int, ...] = ()
 
     @property
     def is_reference(self) -> bool:

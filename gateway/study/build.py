@@ -12,10 +12,9 @@ from gateway.export.results import (
     ResultRow,
     StudyFailure,
     StudyResults,
-    Timing,
 )
 from gateway.export.statistics import Comparison, compare, holm
-from gateway.study.costs import costs, shared_seconds
+from gateway.study.costs import costs
 from gateway.study.fidelity import FidelityRecord, figures_of
 from gateway.study.machine import describe_machine
 from gateway.study.prompts import (
@@ -32,30 +31,9 @@ from gateway.study.records import (
     RunRecord,
     StudySpec,
 )
+from gateway.study.timings import timings_of
 
 Recipe = Mapping[str, str | int | float]
-
-# Which service spends the time of a stage of the gateway's workflows.
-SERVICES = {
-    "import": "gateway",
-    "plan": "gateway",
-    "mix": "gateway",
-    "assemble": "gateway",
-    "caption": "captioner",
-    "prompt": "prompter",
-    "senses": "prompter",
-    "encode": "generator",
-    "condition": "generator",
-    "generate": "generator",
-    "embed": "retriever",
-    "index": "retriever",
-    "retrieve": "retriever",
-    "search": "retriever",
-    "filter": "retriever",
-    "recognise": "retriever",
-    "oracle": "retriever",
-    "train": "trainer",
-}
 
 
 def build_results(
@@ -104,7 +82,7 @@ def build_results(
         deterministic=spec.deterministic,
         safety=spec.safety,
         rows=rows,
-        timings=_timings(arms, records, augmentations),
+        timings=timings_of(arms, records, augmentations),
         rejected=dict(sorted(rejected.items())),
         machine=dict(describe_machine() if machine is None else machine),
         failures=tuple(failures),
@@ -204,7 +182,14 @@ def _row(
             run.validation_accuracy for run in runs if run.validation_accuracy is not None
         ),
         making=arm.making,
+        done_steps=_steps([run.done_steps for run in runs], common),
+        chosen_steps=_steps([run.chosen_step for run in runs], common),
     )
+
+
+def _steps(of_runs: Sequence[int], common: Recipe) -> tuple[int, ...]:
+    """Steps of runs, where validation images decided over them; else none."""
+    return tuple(of_runs) if common.get("schedule") or common.get("choose") else ()
 
 
 def _on_test_sets(
@@ -273,25 +258,3 @@ def _differing(runs: Sequence[RunRecord], common: Recipe) -> Recipe:
         name: found[0] if len(found) == 1 else " / ".join(map(str, found))
         for name, found in values.items()
     }
-
-
-def _timings(
-    arms: Sequence[Arm],
-    records: Sequence[RunRecord],
-    augmentations: Sequence[AugmentationRecord],
-) -> tuple[Timing, ...]:
-    timings = []
-    for arm in arms:
-        parts = [shared_seconds(one) for one in augmentations if one.arm.key == arm.key]
-        runs = [record for record in records if record.arm.key == arm.key]
-        parts += [{**record.stage_seconds, "train": record.seconds} for record in runs]
-        seconds: dict[str, float] = {}
-        for part in parts:
-            for stage, spent in part.items():
-                seconds[stage] = seconds.get(stage, 0.0) + spent
-        timings += [
-            Timing(arm.label, SERVICES.get(stage, "gateway"), stage, float(spent))
-            for stage, spent in seconds.items()
-            if spent > 0
-        ]
-    return tuple(timings)

@@ -100,7 +100,8 @@ class RunRecord:
 
     That of a class without test images is None, as is that on images to choose by where there are
     none. `recipe` is how it was trained, by name, with the
-    defaults filled in.
+    defaults filled in; `done_steps` of its steps were taken, and the weights after `chosen_step`
+    of them tested.
     """
 
     arm: Arm
@@ -116,6 +117,8 @@ class RunRecord:
     recipe: Mapping[str, str | int | float] = field(default_factory=dict)
     validation_accuracy: float | None = None
     test_sets: Mapping[str, SetScore] = field(default_factory=dict)
+    done_steps: int = 0
+    chosen_step: int = 0
 
     @property
     def balanced_accuracy(self) -> float:

@@ -216,6 +216,8 @@ class Studying:
                 recipe=tested.recipe.plain(),
                 validation_accuracy=tested.validation_accuracy,
                 test_sets=tested.test_sets,
+                done_steps=tested.done_steps,
+                chosen_step=tested.chosen_step,
             )
         )
 

@@ -9,14 +9,23 @@ from gateway.api.resources import Study
 from gateway.export.results import ResultRow, StudyResults
 from gateway.study.report.image_table import HEADS, image_rows, image_words
 from gateway.study.report.scaling_plot import lines_of
-from gateway.study.report.words import chance, error, interval, percent, points, seconds
+from gateway.study.report.words import (
+    budget,
+    chance,
+    error,
+    interval,
+    percent,
+    points,
+    seconds,
+    steps_of,
+)
 
 _WORSE = 5  # Classes that are named in a row.
 
 
 def summary_of(study: Study, results: StudyResults) -> str:
     """Returns the text of STUDY.md; equal studies and results give equal bytes."""
-    parts = (_table, _test_sets, _scaling, _images, _classes, _end)
+    parts = (_table, _lengths, _test_sets, _scaling, _images, _classes, _end)
     lines = [line for part in parts for line in part(results)]
     return "\n".join([*_head(study, results), *lines])
 
@@ -55,15 +64,10 @@ def _table(results: StudyResults) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in results.rows:
         yield f"| {' | '.join(_cells(results, row))} |"
-    budget = (
-        "Rows with more images take more steps; `matched` takes as many on real images alone."
-        if results.counts_passes
-        else "All rows take equally many steps, so the baseline sees as many images as each does."
-    )
     yield (
         "\n± is the standard error over the seeds. Gains are paired by seed with the baseline of "
         "the same policy and classifier; the interval is Student's t; p is corrected for the "
-        f"{len(results.methods)} rows that are methods. {budget}\n"
+        f"{len(results.methods)} rows that are methods. {budget(results)}\n"
     )
 
 
@@ -82,6 +86,13 @@ def _cells(results: StudyResults, row: ResultRow) -> list[str]:
         "" if row.is_reference else chance(row.p_holm),
         *("" if cost is None else seconds(cost) for cost in costs),
     ]
+
+
+def _lengths(results: StudyResults) -> Iterator[str]:
+    if lines := [(row.label, steps_of(row)) for row in results.rows if row.done_steps]:
+        yield "## How long each was trained\n"
+        yield from (f"- {label}: {text}" for label, text in lines)
+        yield ""
 
 
 def _test_sets(results: StudyResults) -> Iterator[str]:

@@ -218,6 +218,41 @@ async def test_a_study_that_was_interrupted_after_a_failure_goes_on_without_the_
     assert [(one.label, one.seed) for one in study.result.failures] == [("mvc", 1), ("mvc", 2)]
 
 
+async def test_validation_images_end_each_training_and_choose_its_weights(folders, fails):
+    root, train, test = folders
+    training = pb.TrainingRecipe(schedule="plateau", choose="best")
+    protocol = pb.SubsetProtocol(validation_fraction=0.3)
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        request = study_of(arms=("simple",), training=training)
+        error = await fails(system.stub.CreateStudy(request, timeout=10))
+        assert error.field == "study.training.schedule" and "has none" in error.message
+        kept = await system.import_folder(train, test, protocol=protocol, dataset_id="kept")
+        request.study.dataset = kept.name
+        request.study.budget = pb.TRAINING_BUDGET_PASSES
+        error = await fails(system.stub.CreateStudy(request, timeout=10))
+        assert error.field == "study.training.schedule" and error.reason == "SCHEDULE_UNFIT"
+        request.study.budget = pb.TRAINING_BUDGET_UNSPECIFIED
+        _, plain = await finished(system, study_of(arms=("simple",)))
+        request.study_id = "s2"
+        study, results = await finished(system, request)
+        runs = system.doubles["trainer"].runs
+        files = (study.result.summary_uri, study.result.report_uri)
+        texts = [system.store.get(to_key(uri)).decode() for uri in files]
+    asked = [(run.schedule, run.choose) for run in runs]
+    assert asked == [("", "")] * 4 + [("plateau", "best")] * 4, "of every row"
+    chosen = {name: results["training"].get(name) for name in ("schedule", "choose")}
+    assert chosen == {"schedule": "plateau", "choose": "best"} and study.training == training
+    assert not chosen.keys() & plain["training"].keys(), "what is as usual is not said"
+    for row in results["rows"]:
+        assert (row["done_steps"], row["chosen_steps"]) == ([290, 280], [280, 260])
+    assert plain["rows"][0]["done_steps"] == []
+    for text in texts:
+        assert "validation images decide when each training ends" in text
+        assert "290, 280 steps, tested after 280, 260" in text
+        assert "equally many steps" not in text
+
+
 async def test_images_to_choose_by_are_given_to_the_trainer_and_nothing_is_made_of_them(folders):
     root, train, test = folders
     protocol = pb.SubsetProtocol(validation_fraction=0.3, seed=1)

@@ -142,6 +142,8 @@ def study(
     gpus_per_node: training_options.GpusPerNode = 0,
     weights: training_options.Weights = "",
     freeze: training_options.Freeze = False,
+    schedule: training_options.Schedule = "",
+    choose: training_options.Choose = "",
     demo: Demo = False,
     full: Full = False,
     preview: Preview = 0,
@@ -182,6 +184,7 @@ def study(
     training = TrainingRecipe(
         step_count=train_steps, batch_size=batch_size, learning_rate=learning_rate,
         image_size=image_size, node_count=nodes, gpus_per_node=gpus_per_node, freeze=freeze,
+        schedule=schedule, choose=choose,
     )  # fmt: skip
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
@@ -276,6 +279,7 @@ def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bo
         raise CliError("--pool-names needs a pool.", remedy="Give --pool as well.")
     added = (place.resolve() for place in args.added_places())
     outputs.apart(run_options.out, *inputs.local_paths(*args.places()), *added)
+    recipes.check_choices(args.training, source=args.source, validation=args.subset.validation)
     for strategy in args.strategies:
         recipes.check_strategy(strategy, has_added=True)
     if own:

@@ -69,25 +69,6 @@ Onnx = Annotated[
     ),
 ]
 
-Schedule = Annotated[
-    str,
-    typer.Option(
-        metavar="plateau",
-        help="Divide the learning rate by ten after ten epochs without gain on the validation "
-        "images, stop after twenty, at most 270 (BURG); needs --validation.",
-        show_default="the classifier's own",
-    ),
-]
-Choose = Annotated[
-    str,
-    typer.Option(
-        metavar="last|best",
-        help="Which weights are tested and kept: the last, or those with the best accuracy on the "
-        "validation images, which needs --validation.",
-        show_default="last",
-    ),
-]
-
 Images = Annotated[
     str,
     typer.Argument(
@@ -123,11 +104,11 @@ def train(
     gpus_per_node: training_options.GpusPerNode = 0,
     weights: training_options.Weights = "",
     freeze: training_options.Freeze = False,
+    schedule: training_options.Schedule = "",
+    choose: training_options.Choose = "",
     compare: Compare = True,
     out: Out = None,
     onnx: Onnx = False,
-    schedule: Schedule = "",
-    choose: Choose = "",
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
@@ -154,7 +135,7 @@ def train(
         execute(common, _list)
     training = TrainingRecipe(
         policy, classifier, steps, batch_size, learning_rate, image_size, nodes, gpus_per_node,
-        freeze=freeze,
+        freeze=freeze, schedule=schedule, choose=choose,
     )  # fmt: skip
     added = tuple(synthetic or ())
 
@@ -165,7 +146,6 @@ def train(
             replace(training, weights=weights_of(weights)), compare, refuse_leaks,
             Reading(layout, follow_links, image_column, label_column),
             OutputOptions(out, resume, overwrite) if out else None, test_sets, onnx,
-            schedule, choose,
         )  # fmt: skip
         if not gateway:
             outputs.apart_from_state(state, out, *local_paths(*args.places()))
@@ -209,6 +189,7 @@ def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
     for _, test_place in args.test_sets:
         check_folders(test_place, None, args.reading)
     check_added(args.synthetic, args.reading)
+    recipes.check_choices(args.training, source=args.source, validation=args.subset.validation)
     if own:
         training = args.training
         recipes.check(

@@ -32,6 +32,8 @@ _IN_FILE = {
     "gpus_per_node": "training: {gpus_per_node: N}",
     "weights": "training: {weights: PLACE}",
     "freeze": "training: {freeze: true}",
+    "schedule": "training: {schedule: plateau}",
+    "choose": "training: {choose: best}",
     "deterministic": "deterministic",
     "check_safety": "check_safety",
     "refuse_leaks": "refuse_leaks",

@@ -21,18 +21,17 @@ from gateway.cli.study_file.nodes import (
     flag,
     items,
     mapping,
-    nearest,
     number,
     root_of,
     text,
 )
 from gateway.cli.study_file.overrides import set_keys
 from gateway.cli.study_file.protocol import protocol_of
+from gateway.cli.study_file.training import budget_of, check_together, training_of
 from gateway.cli.subset import WHOLE
 from gateway.cli.test_sets import MOST, NAME, NAME_RULE
 
 _MOST_IMAGES = 1_000_000
-_BUDGETS = ("steps", "passes")
 
 
 def read_study(
@@ -77,8 +76,7 @@ def read_study(
     if "strength" in values and known is not None:
         _check_strength(root, values, known, errors)
     training = dict(values.get("training", {}))
-    if values.get("budget") == "passes" and not training.get("step_count"):
-        errors.add(root, "the budget 'passes' needs the baseline's steps: 'training: {steps: N}'.")
+    check_together(root, values, errors, data=data)
     errors.raise_any()
     args = _arguments_of(path, values, training, data=data, test=test, pool=pool)
     return replace(args, overrides=tuple(overrides))
@@ -192,8 +190,8 @@ def _readers(
         "ratios": each(lambda node: number(node, errors, "a ratio", float, 0.01, 1000), "ratios"),
         "per_class": each(lambda node: count(node, what="per_class"), "per_class"),
         "seeds": lambda node: _seeds(node, errors),
-        "training": lambda node: _training(node, errors),
-        "budget": lambda node: _budget(node, errors),
+        "training": lambda node: training_of(node, errors),
+        "budget": lambda node: budget_of(node, errors),
         **{what: a_flag(what) for what in ("deterministic", "check_safety", "refuse_leaks")},
     }
 
@@ -211,33 +209,6 @@ def _seeds(node: yaml.Node, errors: Errors) -> list[int] | None:
     if not 1 <= len(found) <= 100 or len(set(found)) != len(found):
         errors.add(node, "seeds must be 1 to 100 different numbers, or how many there are.")
     return [seed for seed in found if seed is not None]
-
-
-def _training(node: yaml.Node, errors: Errors) -> dict[str, Any]:
-    whole = partial(_whole, errors=errors)
-    names = {"steps": "step_count", "nodes": "node_count"}
-    ranges = {
-        "steps": (1, 1_000_000),
-        "batch_size": (2, 4096),
-        "image_size": (16, 1024),
-        "nodes": (1, 64),
-        "gpus_per_node": (1, 16),
-    }
-    readers: dict[str, Callable[[yaml.Node], Any]] = {
-        name: partial(whole, low=low, high=high, what=name) for name, (low, high) in ranges.items()
-    }
-    readers["learning_rate"] = lambda one: number(one, errors, "learning_rate", float, 1e-9, 10)
-    readers["freeze"] = lambda one: flag(one, errors, "freeze")
-    readers["weights"] = lambda one: text(one, errors, "weights")
-    values = fields(node, errors, "training", readers)
-    return {names.get(name, name): value for name, value in values.items()}
-
-
-def _budget(node: yaml.Node, errors: Errors) -> str | None:
-    name = text(node, errors, "budget")
-    if name is not None and name not in _BUDGETS:
-        errors.add(node, f"there is no budget {name!r}.{nearest(name, _BUDGETS)}")
-    return name
 
 
 def _tests(node: yaml.Node, errors: Errors) -> dict[str, str]:

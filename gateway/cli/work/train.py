@@ -64,8 +64,6 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
         test_sets=test_sets,
         validation=any(one.validation_count for one in dataset.classes),
         export_onnx=args.onnx,
-        schedule=args.schedule,
-        choose=args.choose,
         **training.values(),
     )
     lessons = [("real", plain)] if added is None or args.compare else []

@@ -38,6 +38,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         seconds=words.seconds,
         fine_seconds=words.fine_seconds,
         count=words.count,
+        steps_of=words.steps_of,
         plural=words.plural,
         reason=words.reason,
     )
@@ -48,6 +49,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         headline=words.headline(results),
         lead=words.lead(results),
         facts=words.facts(results),
+        budget=words.budget(results),
         mosaic=_mosaic(gallery),
         accuracy_plot=Markup(accuracy_plot(results)),
         class_map=class_map(results),

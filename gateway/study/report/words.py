@@ -132,3 +132,33 @@ def facts(results: StudyResults) -> list[tuple[str, str]]:
         (count(sum(dataset.test_counts)), "test photographs"),
         (str(len(results.seeds)), "seeds"),
     ]
+
+
+def budget(results: StudyResults) -> str:
+    """How long the rows were trained, for under the table."""
+    training = results.training
+    best = (
+        " Tested are the weights with the best accuracy on the validation images."
+        if training.get("choose") == "best"
+        else ""
+    )
+    if schedule := training.get("schedule"):
+        return (
+            f"With the schedule {schedule} validation images decide when each training ends, so "
+            f"rows take different numbers of steps.{best}"
+        )
+    if results.counts_passes:
+        same = (
+            "Rows with more images take more steps; `matched` takes as many on real images alone."
+        )
+    else:
+        same = "All rows take equally many steps, so the baseline sees as many images as each does."
+    return same + best
+
+
+def steps_of(row: ResultRow) -> str:
+    """The steps of a row's trainings, seed by seed, and those whose weights were tested."""
+    text = f"{', '.join(map(count, row.done_steps))} steps"
+    if row.chosen_steps != row.done_steps:
+        text += f", tested after {', '.join(map(count, row.chosen_steps))}"
+    return text

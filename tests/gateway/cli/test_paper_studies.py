@@ -24,7 +24,7 @@ ROWS = {
 # The others are given the very images of the paper.
 PROTOCOLS = {
     "augcond_few_shot": Subset(shots=16),
-    "burg_imagenet": Subset(fraction=0.1),
+    "burg_imagenet": Subset(fraction=0.2, validation=0.5),
     "mvc_caltech101": Subset(shots=30),
     "mvc_cifar100_4000": Subset(labels=4000),
     "mvc_cifar10_4000": Subset(labels=4000),
@@ -35,7 +35,8 @@ PROTOCOLS = {
 def test_a_papers_study_plans_every_row(file):
     args = read_study(file, None, data="data", test="test")
     want = args.expected
-    counts = counts_of(args, want.classes, want.images)
+    trained = round(want.images * (1 - args.subset.validation))
+    counts = counts_of(args, want.classes, trained)
     study = study_of(args, args.methods, "datasets/d", "", counts)
     assert (len(study.arms), study.images_per_class) == ROWS[file.stem]
     assert len({str(arm) for arm in study.arms}) == len(study.arms)

@@ -126,6 +126,23 @@ deterministic: perhaps
         assert words in said, words
 
 
+def test_what_goes_by_validation_images_needs_some(tmp_path, known):
+    text = "methods: mvc\ntraining:\n  schedule: plateau\n  choose: best\n"
+    training = read(tmp_path, text + "protocol: {validation: 0.2}\n", known).training
+    assert training == TrainingRecipe(schedule="plateau", choose="best")
+    assert read(tmp_path, text, known, data="dataset:kept").training == training
+    assert [line for line, _ in errors_of(tmp_path, text, known)] == ["3", "4"]
+    wrong = (
+        "methods: mvc\nbudget: passes\ntraining:\n  steps: 9\n  schedule: plato\n  choose: first\n"
+    )
+    found = errors_of(tmp_path, wrong, known)
+    assert [line for line, _ in found] == ["5", "6"]
+    assert "no schedule 'plato'. Did you mean 'plateau'?" in found[0][1]
+    passes = text.replace("choose: best", "steps: 9") + "protocol: {validation: 0.2}\n"
+    [[line, said]] = errors_of(tmp_path, passes + "budget: passes\n", known)
+    assert line == "3" and "use the budget 'steps'" in said
+
+
 def test_further_test_sets_are_named_and_relative_to_the_file(tmp_path, known):
     args = read(tmp_path, "methods: mvc\ntests: {sketch: ./drawn, art: store:art}\n", known)
     assert args.test_sets == (("sketch", str(tmp_path / "drawn")), ("art", "store:art"))
@@ -186,12 +203,19 @@ def test_a_file_that_stands_for_millions_of_values_is_refused(tmp_path, known):
 def test_a_study_file_leads_to_the_study_that_its_flags_do(variegate, gateway, photos, tmp_path):
     at = ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri(), "--plan"]
     file = tmp_path / "study.yaml"
-    file.write_text("methods: mvc\nper_class: 7\nseeds: 2\ntraining: {steps: 9}\n")
+    file.write_text(
+        "methods: mvc\nper_class: 7\nseeds: 2\nprotocol: {validation: 0.2}\n"
+        "training: {steps: 9, choose: best, schedule: plateau}\n"
+    )
     given = ["--data", photos, "--test", photos]
     answer = variegate("study", file, *given, *at)
     assert answer.code == 0, answer.err
     by_file = gateway.planned[-1]
     flags = ["--methods", "mvc", "--per-class", 7, "--seeds", 2, "--train-steps", 9]
+    flags += ["--choose", "best", "--schedule", "plateau"]
+    answer = variegate("study", photos, "--test", photos, *flags)
+    assert answer.code == 2 and "--schedule plateau goes by validation images" in answer.err
+    flags += ["--validation", 0.2]
     answer = variegate("study", photos, "--test", photos, *flags, *at)
     assert answer.code == 0, answer.err
     assert gateway.planned[-1] == by_file

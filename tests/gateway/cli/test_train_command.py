@@ -313,7 +313,7 @@ def test_a_classifier_is_exported_to_where_it_is_kept_and_a_failure_is_said(trai
 
 
 def test_a_schedule_and_a_choice_reach_the_trainer_and_are_said(train, gateway):
-    answer = train("--schedule", "plateau", "--choose", "best", "--steps", 7)
+    answer = train("--schedule", "plateau", "--choose", "best", "--steps", 7, "--validation", 0.2)
     assert answer.code == 0, answer.err
     run = gateway.requests[-1].training_run
     assert (run.schedule, run.choose) == ("plateau", "best")
