@@ -230,10 +230,8 @@ class TrainingRecipe:
 
         Several come to the same result but for rounding, so that it is theirs alone.
         """
-        newer = (
-            "node_count", "gpus_per_node", "initial_weights_uri", "freeze", "schedule", "choose",
-        )  # fmt: skip
-        return {k: v for k, v in vars(self).items() if v or k not in newer}
+        older = ("policy", "classifier", "step_count", "batch_size", "learning_rate", "image_size")
+        return {k: v for k, v in vars(self).items() if v or k in older}
 
 
 @dataclass(frozen=True)
@@ -277,6 +275,7 @@ class Study:
     """A comparison of methods. Meanings as in variegate.gateway.v1.Study.
 
     With `counts_passes` rows with more images take more steps (TRAINING_BUDGET_PASSES).
+    `seed_datasets` are those of the seeds, or none, where all have `dataset`.
     """
 
     name: str
@@ -293,3 +292,8 @@ class Study:
     result: StudyResult | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     test_sets: tuple[StudyTestSet, ...] = ()
+    seed_datasets: tuple[str, ...] = ()
+
+    def dataset_of(self, seed: int) -> str:
+        """The name of the dataset that a seed's rows have."""
+        return dict(zip(self.seeds, self.seed_datasets, strict=False)).get(seed, self.dataset)

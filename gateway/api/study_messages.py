@@ -22,6 +22,7 @@ def study_to_pb(study: res.Study) -> pb.Study:
         deterministic=study.deterministic,
         check_safety=study.check_safety,
         models=study.models,
+        seed_datasets=study.seed_datasets,
         training=training_to_pb(study.training),
     )
     if study.counts_passes:
@@ -53,6 +54,7 @@ def study_from_pb(message: pb.Study, name: str = "") -> res.Study:
         result=_result_from_pb(message.result) if message.HasField("result") else None,
         models=dict(message.models),
         test_sets=tuple(res.StudyTestSet(one.name, one.dataset) for one in message.test_sets),
+        seed_datasets=tuple(message.seed_datasets),
     )
 
 

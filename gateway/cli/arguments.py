@@ -161,7 +161,8 @@ class StudyArguments:
     are none, `ratios` are those numbers as multiples of the mean class. `parameters` go to every
     method that has them. `images` says how those of each method are made, in order of `methods`;
     none is as usual. `added` are rows of images that are there. `overrides` are what was said
-    instead of keys of `file`, which the other fields have, too.
+    instead of keys of `file`, which the other fields have, too. `subset_seeds` are as many as
+    `seeds`, or none: the draws of the subset that each seed has.
     """
 
     source: str
@@ -191,6 +192,7 @@ class StudyArguments:
     test_sets: TestSets = ()
     images: tuple[ImageOptions, ...] = ()
     added: AddedRows = ()
+    subset_seeds: tuple[int, ...] = ()
 
     def places(self) -> list[str | None]:
         """The places of all images that are imported."""
@@ -219,7 +221,7 @@ class StudyArguments:
     def _content(self) -> dict[str, object]:
         """All that decides over the result: not where the file lies that says it."""
         content = {n: value for n, value in vars(self).items() if n not in ("file", "overrides")}
-        for newer in ("test_sets", "images", "added"):
+        for newer in ("test_sets", "images", "added", "subset_seeds"):
             if not content[newer]:
                 del content[newer]  # Who has none keeps the ids that there were.
         return content

@@ -30,6 +30,7 @@ def study_of(
     *,
     class_names: Sequence[str] = (),
     added: Sequence[tuple[str, str]] = (),
+    seed_datasets: Sequence[str] = (),
 ) -> pb.Study:
     """The study, with a row for each method, count, strategy, policy and classifier.
 
@@ -89,4 +90,5 @@ def study_of(
         deterministic=args.deterministic,
         check_safety=args.check_safety,
         test_sets=test_sets,
+        seed_datasets=seed_datasets,
     )

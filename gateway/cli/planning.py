@@ -31,11 +31,15 @@ _BLOCK, _IN_SHARD = 4096, 2048
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Estimates of all augmentations of a run, how often each is made, and of the training."""
+    """Estimates of all augmentations of a run, how often each is made, and of the training.
+
+    `subset_seeds` are the draws of real images of a study whose seeds have each their own.
+    """
 
     estimates: Mapping[str, Estimate]
     times: int = 1
     training: pb.PlanStudyResponse = field(default_factory=pb.PlanStudyResponse)
+    subset_seeds: tuple[int, ...] = ()
 
     @property
     def image_count(self) -> int:
@@ -89,6 +93,9 @@ def lines(dataset: pb.Dataset, plan: RunPlan) -> list[str]:
     kept = sum(one.validation_count for one in classes)
     text += f", {kept:,} to choose by" if kept else ""
     found = [text + (f", {left:,} file{'s'[: left != 1]} left out" if left else "")]
+    if draws := plan.subset_seeds:
+        seeds = ", ".join(map(str, draws))
+        found.append(f"subsets  {len(draws)}, each seed with one of its own: subset seeds {seeds}")
     for name, one in plan.estimates.items():
         found.append(f"         {_made(name, one, plan.times)}")
     found += [f"         {_trained(one)}" for one in plan.training.trainings]
@@ -237,6 +244,7 @@ def _document(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> dict[str,
     seconds, trained = plan.seconds, plan.training_seconds
     return {
         "subset": drawn(dataset),
+        "subset_seeds": list(plan.subset_seeds),
         "augmentations": [
             {"method": name, "times": plan.times}
             | {field: getattr(one, field) for field in (*fields, *more)}

@@ -1,7 +1,7 @@
 """Which training images are used, as it is asked for by flags and study files alike."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,10 @@ class Subset:
         """Says whether shots are all that was asked for."""
         return self == Subset(self.shots)
 
+    def draws(self, seeds: Sequence[int]) -> list["Subset"]:
+        """The subset with each of some seeds, or as it is without any."""
+        return [replace(self, subset_seed=seed) for seed in seeds] or [self]
+
     def named(self) -> dict[str, object]:
         """What ids are made of: what was there before there was more than shots has its ids."""
         return {"shots": self.shots} | ({} if self.is_short else {"subset": self})
@@ -71,6 +75,28 @@ class Subset:
 
 
 WHOLE = Subset()
+_MOST_DRAWS = 100
+
+
+def subset_seeds_of(text: str) -> tuple[int, ...]:
+    """What subset_seeds says: how many there are, or a list of them, such as "3" or "0, 7, 9".
+
+    Raises ValueError with a sentence.
+    """
+    written = [one.strip() for one in text.strip("[]").split(",") if one.strip()]
+    try:
+        found = tuple(int(one.replace("_", "")) for one in written)
+    except ValueError:
+        found = ()
+    is_list = "," in text or text.startswith("[")
+    if not is_list and len(found) == 1 and 2 <= found[0] <= _MOST_DRAWS:
+        return tuple(range(found[0]))
+    most = RANGES["subset_seed"][2]
+    if is_list and len({*found}) == len(found) > 1 and all(0 <= one <= most for one in found):
+        return found
+    raise ValueError(
+        f"must be 2 to {_MOST_DRAWS} draws or a list of different seeds for them, and is {text!r}"
+    )
 
 
 def faults(given: Mapping[str, object], call: Callable[[str], str]) -> Iterator[tuple[str, str]]:
@@ -84,9 +110,13 @@ def faults(given: Mapping[str, object], call: Callable[[str], str]) -> Iterator[
         yield name, f"{both} both say how many images are drawn; keep one."
     if given.get("head_count") and not given.get("long_tail"):
         yield "head_count", f"{call('head_count')} belongs to a long tail; add {call('long_tail')}."
-    if given.get("subset_seed") and not rules and not given.get("validation"):
+    draws = [name for name in ("subset_seed", "subset_seeds") if given.get(name)]
+    if len(draws) > 1:
+        both = f"{call(draws[0])} and {call(draws[1])}"
+        yield draws[1], f"{both} both say which images are drawn; keep one."
+    if draws and not rules and not given.get("validation"):
         text = "draws nothing, for all images are used; say how many are drawn."
-        yield "subset_seed", f"{call('subset_seed')} {text}"
+        yield draws[0], f"{call(draws[0])} {text}"
 
 
 def spread(counts: list[int]) -> dict[str, int | float]:

@@ -1,7 +1,7 @@
 """The options that say which training images are used: one table for all commands."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Annotated, Any
@@ -45,10 +45,13 @@ class GivenSubset:
 
     values: Mapping[str, Any]
 
-    def read(self) -> Subset:
-        """Raises CliError for what does not go together, and a file that cannot be read."""
+    def read(self, subset_seeds: Sequence[int] = ()) -> Subset:
+        """Raises CliError for what does not go together, and a file that cannot be read.
+
+        `subset_seeds` are those of a study, which are no part of one subset.
+        """
         given = {name: value for name, value in self.values.items() if value}
-        for _, text in faults(given, flag_of):
+        for _, text in faults({**given, "subset_seeds": subset_seeds}, flag_of):
             raise CliError(text, remedy="docs/images.md has the rules, in Which images are used.")
         if file := given.get("class_counts"):
             given["class_counts"] = read_counts("--class-counts", file)

@@ -10,6 +10,7 @@
   best                   label of the best row besides baseline and oracle; null without one
   timings[]              seconds by row and stage, with the service that spent them
   failures[]             rows with a seed that have no result: label, seed, stage, message
+  subsets[]              seed, dataset, digest and subset_seed, where each seed draws its own images
   counts_passes          true if rows with more images took more steps; else all took equally many
   rejected               count of rejected images by reason, over all rows
   machine                what it ran on
@@ -56,6 +57,16 @@ class DatasetSummary:
     warnings: tuple[str, ...] = ()
     rejected_file_count: int = 0
     validation_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeedSubset:
+    """The draw of real images that all rows of a seed have. `subset_seed` says which it is."""
+
+    seed: int
+    dataset: str
+    digest: str
+    subset_seed: int
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,7 @@ class StudyResults:
     notes: tuple[str, ...] = ()
     failures: tuple[StudyFailure, ...] = ()
     counts_passes: bool = False
+    subsets: tuple[SeedSubset, ...] = ()
 
     @property
     def baseline(self) -> ResultRow:
@@ -253,8 +265,14 @@ class StudyResults:
         rows = tuple(_row(row) for row in document.pop("rows"))
         timings = tuple(Timing(**timing) for timing in document.pop("timings"))
         failures = tuple(StudyFailure(**one) for one in document.pop("failures", ()))
+        subsets = tuple(SeedSubset(**one) for one in document.pop("subsets", ()))
         return cls(
-            dataset=dataset, rows=rows, timings=timings, failures=failures, **_tuples(document)
+            dataset=dataset,
+            rows=rows,
+            timings=timings,
+            failures=failures,
+            subsets=subsets,
+            **_tuples(document),
         )
 
 

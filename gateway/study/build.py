@@ -87,6 +87,7 @@ def build_results(
         machine=dict(describe_machine() if machine is None else machine),
         failures=tuple(failures),
         counts_passes=spec.counts_passes,
+        subsets=spec.subsets,
         notes=(
             *spec.dataset.warnings,
             *notes,

@@ -61,16 +61,18 @@ def figures_of(arm: Arm, records: Sequence[FidelityRecord]) -> ImageFigures | No
 
 
 class Fidelity:
-    """Measures images against the real training images of a dataset, never its test images.
+    """Measures images against the real training images of their seed, never its test images.
 
-    The retriever's CLIP encodes them. What was measured is remembered by manifest, for the rows
-    that share images.
+    The retriever's CLIP encodes them. What was measured is remembered by manifest and dataset, for
+    the rows that share images.
     """
 
-    def __init__(self, context: Context, dataset: Dataset, progress: WorkProgress) -> None:
-        self._context, self._dataset, self._progress = context, dataset, progress
-        self._real: Array | None = None
-        self._known: dict[str, ImageFigures] = {}
+    def __init__(
+        self, context: Context, datasets: Mapping[int, Dataset], progress: WorkProgress
+    ) -> None:
+        self._context, self._datasets, self._progress = context, datasets, progress
+        self._real: dict[str, Array] = {}  # By the manifest that they are of.
+        self._known: dict[tuple[str, str], ImageFigures] = {}
         self.records: list[FidelityRecord] = []
         self.notes: list[str] = []
 
@@ -81,54 +83,57 @@ class Fidelity:
         """
         if not manifest_uri:
             return
-        if manifest_uri not in self._known:
+        real_uri = self._datasets[seed].manifest_uri
+        key = (manifest_uri, real_uri)
+        if key not in self._known:
             self._progress.child = None
             self._progress.start("measure", 1, "sets of images")
-            found = await step("measure", lambda: self._measure(manifest_uri))
+            found = await step("measure", lambda: self._measure(*key))
             if message := found.get("failure"):
                 self.notes.append(
                     f"The images of {row.label}, seed {seed}, were not measured: {message}"
                 )
                 return
-            self._known[manifest_uri] = ImageFigures(**found)
-        self.records.append(FidelityRecord(row, seed, self._known[manifest_uri]))
+            self._known[key] = ImageFigures(**found)
+        self.records.append(FidelityRecord(row, seed, self._known[key]))
 
-    async def _measure(self, manifest_uri: str) -> dict[str, Any]:
+    async def _measure(self, manifest_uri: str, real_uri: str) -> dict[str, Any]:
         try:
-            return asdict(await self._figures(manifest_uri))
+            return asdict(await self._figures(manifest_uri, real_uri))
         except ServiceError as error:
             if not is_final(error):
                 raise
             return {"failure": error.message}
 
-    async def _figures(self, manifest_uri: str) -> ImageFigures:
+    async def _figures(self, manifest_uri: str, real_uri: str) -> ImageFigures:
         store = self._context.store
         encoder = await self._context.clients.retriever.encoder()
-        if self._real is None:
-            real = await asyncio.to_thread(_real_images, store, self._dataset.manifest_uri)
-            self._real = await self._embed(real)
+        if real_uri not in self._real:
+            images = await asyncio.to_thread(_real_images, store, real_uri)
+            self._real[real_uri] = await self._embed(images)
+        real = self._real[real_uri]
         rows = await asyncio.to_thread(_lowest_rows, store, manifest_uri)
         made = await self._embed([row["image_uri"] for row in rows])
-        near = await self._parent_distances(rows, made)
-        figures = await asyncio.to_thread(_compare, made, self._real)
+        near = await self._parent_distances(rows, made, real_uri)
+        figures = await asyncio.to_thread(_compare, made, real)
         known = [row.get("clip_score", NO_CLIP_SCORE) for row in rows]
         scores = [score for score in known if score > NO_CLIP_SCORE]
         return ImageFigures(
             encoder=encoder,
             image_count=len(rows),
-            real_count=len(self._real),
+            real_count=len(real),
             clip_score=mean(scores) if scores else None,
             parent_distance=mean(near) if near else None,
             **figures,
         )
 
     async def _parent_distances(
-        self, rows: Sequence[Mapping[str, Any]], made: Array
+        self, rows: Sequence[Mapping[str, Any]], made: Array, real_uri: str
     ) -> list[float]:
         """Returns the distance of each image that has parents to the nearest of them."""
         ids = sorted({one for row in rows for one in row["parents"] or ()})
         found = await asyncio.to_thread(
-            Manifest(self._context.store, self._dataset.manifest_uri).with_ids,
+            Manifest(self._context.store, real_uri).with_ids,
             ids,
             "item_id",
             "image_uri",

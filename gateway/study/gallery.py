@@ -81,7 +81,7 @@ class Gallery:
 
 def build_gallery(
     store: ObjectStore,
-    dataset_manifest_uri: str,
+    dataset_uris: Mapping[int, str],
     augmentations: Sequence[AugmentationRecord],
     *,
     images_per_class: int,
@@ -93,18 +93,19 @@ def build_gallery(
 
     Children come from the manifest in order of their item ids, so they are not hand-picked: good
     and bad images alike. With many methods or classes fewer are shown, never a larger file.
+    `dataset_uris` are the manifests of the real images, by seed.
     """
-    dataset = Manifest(store, dataset_manifest_uri)
+    datasets = {seed: Manifest(store, uri) for seed, uri in dataset_uris.items()}
     first: dict[object, AugmentationRecord] = {}
     for augmentation in augmentations:
         first.setdefault(augmentation.arm.key, augmentation)
     share = budget // max(1, len(first))
     return Gallery(
         tuple(
-            _Picker(store, dataset, augmentation, images_per_class, share).pick(
+            _Picker(store, datasets[one.seed], one, images_per_class, share).pick(
                 children_per_class, rejected_per_method
             )
-            for augmentation in first.values()
+            for one in first.values()
         )
     )
 

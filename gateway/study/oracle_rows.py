@@ -1,6 +1,7 @@
 """The oracle rows of a study: their pool, their images, how long those took and what is said."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,11 +16,14 @@ from servicekit.storage import to_uri
 
 @dataclass
 class OracleRows:
-    """Draws pool images with their own labels, once for each seed. Filled as it goes."""
+    """Draws pool images with their own labels, once for each seed. Filled as it goes.
+
+    `datasets` are those of the seeds: no image is a copy of one of its seed's.
+    """
 
     context: Context
     study: Study
-    dataset: Dataset
+    datasets: Mapping[int, Dataset]
     progress: WorkProgress
     notes: list[str] = field(default_factory=list)
     # Of the images, by seed and stage.
@@ -33,7 +37,8 @@ class OracleRows:
             return False
 
         async def look() -> dict[str, Any]:
-            pool = await look_at_pool(self.context, self.dataset, self.study, self.progress)
+            dataset = self.datasets[self.study.seeds[0]]  # All have the same classes.
+            pool = await look_at_pool(self.context, dataset, self.study, self.progress)
             return asdict(pool)
 
         pool = self._pool = IndexedPool(**await step("pool", look))
@@ -73,15 +78,15 @@ class OracleRows:
         self.progress.child = None
         self.progress.start("oracle", 1, "manifests")
         key, each = f"{self.study.name}/oracle-{seed}.parquet", self.study.images_per_class
-        pool = self._pool
+        pool, dataset = self._pool, self.datasets[seed]
         assert pool is not None, "there is an oracle only with a pool"
         made = await step(
-            "oracle", lambda: make_oracle(self.context, self.dataset, pool, each, seed, key)
+            "oracle", lambda: make_oracle(self.context, dataset, pool, each, seed, key)
         )
         # One index serves all seeds.
         index = {} if self.seconds else {"index": pool.seconds}
         self.seconds[seed] = {"oracle": made["seconds"], **index}
-        wanted = each * len(self.dataset.classes)
+        wanted = each * len(dataset.classes)
         if made["count"] < wanted:
             self.notes.append(
                 f"The oracle of seed {seed} has {made['count']} of {wanted} images: the pool has "

@@ -8,7 +8,7 @@ from gateway.api.row_images import USUAL_IMAGES, RowImages
 from gateway.augment.lengths import NO_PROMPTS, PromptLengths
 from gateway.augment.recognition import ClassRecognition
 from gateway.clients.trainer import SetScore
-from gateway.export.results import DatasetSummary
+from gateway.export.results import DatasetSummary, SeedSubset
 from gateway.export.statistics import mean
 
 
@@ -81,7 +81,8 @@ def _words(images: RowImages) -> list[str]:
 @dataclass(frozen=True)
 class StudySpec:
     """What was asked for. `arms` are the rows that are methods; `training` is the recipe by
-    name, as far as it was asked for; with `counts_passes` it is the baseline's."""
+    name, as far as it was asked for; with `counts_passes` it is the baseline's. `subsets` are
+    those that the seeds draw, where each draws its own; `dataset` is then the first."""
 
     name: str
     dataset: DatasetSummary
@@ -92,6 +93,7 @@ class StudySpec:
     training: Mapping[str, str | int | float] = field(default_factory=dict)
     deterministic: bool = False
     safety: str = "a sample of every row"
+    subsets: tuple[SeedSubset, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,17 @@
 """The end of a study: results.json, report.html, STUDY.md and the study's rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gateway.api.resources import Dataset, Study, StudyResult, StudyRow
 from gateway.context import Context
-from gateway.export.results import REFERENCES, DatasetSummary, StudyFailure, StudyResults
+from gateway.export.results import (
+    REFERENCES,
+    DatasetSummary,
+    SeedSubset,
+    StudyFailure,
+    StudyResults,
+)
 from gateway.study import (
     Arm,
     AugmentationRecord,
@@ -23,7 +29,7 @@ from servicekit.storage import to_uri
 def write_report(
     context: Context,
     study: Study,
-    dataset: Dataset,
+    datasets: Mapping[int, Dataset],
     rows: Sequence[Arm],
     runs: Sequence[RunRecord],
     augmentations: Sequence[AugmentationRecord],
@@ -34,13 +40,13 @@ def write_report(
     """Writes its files below the study's name, and the finished study into the catalog."""
     places = {(row.label, seed): at for at, row in enumerate(rows) for seed in study.seeds}
     failed = sorted(failures, key=lambda one: (places[one.label, one.seed], one.seed))
-    spec = _spec(study, dataset, rows)
+    spec = _spec(study, datasets, rows)
     results = build_results(
         spec, runs, augmentations, fidelity=fidelity, failures=failed, notes=notes
     )
     gallery = build_gallery(
         context.store,
-        dataset.manifest_uri,
+        {seed: one.manifest_uri for seed, one in datasets.items()},
         augmentations,
         images_per_class=study.images_per_class,
     )
@@ -60,7 +66,9 @@ def write_report(
     )
 
 
-def _spec(study: Study, dataset: Dataset, rows: Sequence[Arm]) -> StudySpec:
+def _spec(study: Study, datasets: Mapping[int, Dataset], rows: Sequence[Arm]) -> StudySpec:
+    dataset = datasets[study.seeds[0]]
+    warnings = (text for one in datasets.values() for text in one.warnings)
     safety = "every image" if study.check_safety else "a sample of 64 images of every row"
     return StudySpec(
         name=study.name.removeprefix("studies/"),
@@ -70,7 +78,7 @@ def _spec(study: Study, dataset: Dataset, rows: Sequence[Arm]) -> StudySpec:
             class_names=tuple(one.class_name for one in dataset.classes),
             train_counts=tuple(one.train_count for one in dataset.classes),
             test_counts=tuple(one.test_count for one in dataset.classes),
-            warnings=dataset.warnings,
+            warnings=tuple(dict.fromkeys(warnings)),
             rejected_file_count=len(dataset.rejected_files),
             validation_counts=(
                 tuple(one.validation_count for one in dataset.classes)
@@ -85,6 +93,17 @@ def _spec(study: Study, dataset: Dataset, rows: Sequence[Arm]) -> StudySpec:
         training=study.training.plain(),
         deterministic=study.deterministic,
         safety=safety,
+        subsets=_subsets(study, datasets),
+    )
+
+
+def _subsets(study: Study, datasets: Mapping[int, Dataset]) -> tuple[SeedSubset, ...]:
+    """What each seed draws, where each draws its own."""
+    if not study.seed_datasets:
+        return ()
+    return tuple(
+        SeedSubset(seed, one.name, one.digest, one.source.subset.seed)
+        for seed, one in datasets.items()
     )
 
 

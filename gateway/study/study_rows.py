@@ -117,7 +117,7 @@ def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
     own: list[Plain] = [recipe.images_per_class, images.said()] if images.said() else []
     key = digest(study.name, row.method, dict(row.parameters), seed, plain_of(study), *own)
     method = re.sub(r"[^a-z0-9_-]+", "-", row.method)[:24]
-    name = f"{study.dataset}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
+    name = f"{study.dataset_of(seed)}/augmentations/{study_id[:24]}-{method}-{key[:12]}"
     return Augmentation(name, recipe, models=models_of(row.method, study.models))
 
 
@@ -125,6 +125,12 @@ def test_sets_of(catalog: Catalog, study: Study) -> tuple[tuple[str, str], ...]:
     """Returns name and manifest of each further test set. Raises NotFound for a dataset that is
     not there."""
     return tuple((one.name, catalog.dataset(one.dataset).manifest_uri) for one in study.test_sets)
+
+
+def datasets_of(catalog: Catalog, study: Study) -> dict[int, Dataset]:
+    """Returns the dataset of each seed. Raises NotFound for one that is not there."""
+    found = {name: catalog.dataset(name) for name in {study.dataset, *study.seed_datasets}}
+    return {seed: found[study.dataset_of(seed)] for seed in study.seeds}
 
 
 def plain_of(study: Study) -> Plain:

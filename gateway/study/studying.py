@@ -6,7 +6,7 @@ are trained meanwhile.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from gateway.study.reporting import write_report
 from gateway.study.study_rows import (
     added_per_class,
     augmentation_of,
+    datasets_of,
     made_per_class,
     plain_of,
     recipe_of,
@@ -42,11 +43,11 @@ from servicekit.storage import ObjectStore, chunks_of, to_key, to_uri
 
 @dataclass
 class Studying:
-    """The work of one study. Records are filled as rows finish."""
+    """The work of one study, whose seeds have `datasets`. Records are filled as rows finish."""
 
     context: Context
     study: Study
-    dataset: Dataset
+    datasets: Mapping[int, Dataset]
     progress: WorkProgress
     test_sets: tuple[tuple[str, str], ...] = ()
     runs: list[RunRecord] = field(default_factory=list)
@@ -57,8 +58,8 @@ class Studying:
         self._room = asyncio.Semaphore(self.context.settings.training_runs_in_flight)
         self._pace = TrainingProgress(self.progress)
         self._attempts = Attempts(self.context.store, f"{self.study.name}/failed")
-        self._oracle = OracleRows(self.context, self.study, self.dataset, self.progress)
-        self._fidelity = Fidelity(self.context, self.dataset, self.progress)
+        self._oracle = OracleRows(self.context, self.study, self.datasets, self.progress)
+        self._fidelity = Fidelity(self.context, self.datasets, self.progress)
         self._given_up: dict[str, str] = {}  # Why, by the name of the augmentation.
 
     async def run(self) -> None:
@@ -225,9 +226,10 @@ class Studying:
         """Returns what a classifier came to, or why there is none: a failure that would come again
         is a result, too."""
         study, trainer = self.study, self.context.clients.trainer
+        dataset = self.datasets[seed]
         # A row that got no images is trained as the baseline is, and says how many it got.
         strategy = row.strategy if synthetic_uri else ""
-        recipe = recipe_of(study, self.dataset, row)
+        recipe = recipe_of(study, dataset, row)
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
         code = await trainer.code_digest()
         # Not of the row: those that train the very same share one run.
@@ -235,12 +237,12 @@ class Studying:
         key = digest(study.name, strategy, content, seed, plain, recipe.plain(), code, *sets)
         wanted = TrainingRequest(
             run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
-            manifest_uri=self.dataset.manifest_uri,
+            manifest_uri=dataset.manifest_uri,
             synthetic_uri=synthetic_uri,
             strategy=strategy,
             recipe=recipe,
             seed=seed,
-            validation=self.dataset.has_validation,
+            validation=dataset.has_validation,
             test_sets=self.test_sets,
         )
         try:
@@ -262,7 +264,7 @@ class Studying:
             await finished
 
     async def _report(self, rows: tuple[Arm, ...]) -> None:
-        asked = self.context, self.study, self.dataset, rows
+        asked = self.context, self.study, self.datasets, rows
         came = self.runs, self.augmentations, self.failures, self._fidelity.records
         notes = (*self._oracle.notes, *self._fidelity.notes)
         await asyncio.to_thread(write_report, *asked, *came, notes)
@@ -272,9 +274,9 @@ async def run_study(context: Context, study: Study) -> None:
     """Runs a study and writes it into the catalog."""
     progress = context.begin(study.name)
     await check_models(context, study)
-    dataset = await asyncio.to_thread(context.catalog.dataset, study.dataset)
+    datasets = await asyncio.to_thread(datasets_of, context.catalog, study)
     test_sets = await asyncio.to_thread(test_sets_of, context.catalog, study)
-    await Studying(context, study, dataset, progress, test_sets).run()
+    await Studying(context, study, datasets, progress, test_sets).run()
 
 
 def _content(store: ObjectStore, uri: str) -> str:

@@ -17,6 +17,7 @@ from gateway.study.report.words import (
     percent,
     points,
     seconds,
+    spread,
     steps_of,
 )
 
@@ -42,7 +43,7 @@ def _head(study: Study, results: StudyResults) -> Iterator[str]:
     )
     yield "## How to repeat it\n"
     yield f"- variegate {version('variegate')}"
-    yield f"- data set `{dataset.name}`, digest `{dataset.digest}`"
+    yield from _datasets(results)
     yield from (f"- {role}: `{value}`" for role, value in sorted(study.models.items()))
     yield from (f"- {name}: {value}" for name, value in sorted(results.machine.items()))
     yield (
@@ -55,6 +56,16 @@ def _head(study: Study, results: StudyResults) -> Iterator[str]:
     yield f"```json\n{request}\n```\n"
 
 
+def _datasets(results: StudyResults) -> Iterator[str]:
+    for one in results.subsets:
+        yield (
+            f"- data set of seed {one.seed} `{one.dataset}`, subset seed {one.subset_seed}, digest "
+            f"`{one.digest}`"
+        )
+    if not results.subsets:
+        yield f"- data set `{results.dataset.name}`, digest `{results.dataset.digest}`"
+
+
 def _table(results: StudyResults) -> Iterator[str]:
     yield "## Results\n"
     yield (
@@ -65,9 +76,9 @@ def _table(results: StudyResults) -> Iterator[str]:
     for row in results.rows:
         yield f"| {' | '.join(_cells(results, row))} |"
     yield (
-        "\n± is the standard error over the seeds. Gains are paired by seed with the baseline of "
-        "the same policy and classifier; the interval is Student's t; p is corrected for the "
-        f"{len(results.methods)} rows that are methods. {budget(results)}\n"
+        f"\n± is the standard error over the seeds. {spread(results)} Gains are paired by seed "
+        "with the baseline of the same policy and classifier; the interval is Student's t; p is "
+        f"corrected for the {len(results.methods)} rows that are methods. {budget(results)}\n"
     )
 
 

@@ -4,12 +4,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from gateway.cli import demo as shipped
-from gateway.cli import inputs, options, outputs, recipes, repeated_options, training_options
+from gateway.cli import (
+    inputs,
+    options,
+    outputs,
+    recipes,
+    repeated_options,
+    study_options,
+    training_options,
+)
 from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
@@ -21,105 +29,26 @@ from gateway.cli.known import method_names
 from gateway.cli.names_file import read_names, read_numbers
 from gateway.cli.records import noted
 from gateway.cli.study_file.flags import check_alone, check_folder_given, is_study_file, of_file
-from gateway.cli.subset import WHOLE, Subset
+from gateway.cli.subset import WHOLE, Subset, subset_seeds_of
 from gateway.cli.subset_options import NONE_GIVEN, GivenSubset, subset_options
 from gateway.cli.test_sets import split_tests
 
 if TYPE_CHECKING:
     from gateway.cli.session import Session
 
-Parameters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param", metavar="NAME=VALUE", help="Parameter of all methods that have it; repeatable."
-    ),
-]
-OptionalSource = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[FOLDER|FILE.yaml]",
-        help="Your images, in any form that augment takes, or a study file (.yaml), which says all "
-        "that the flags say; not with --demo.",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="The images of a study file, before those that it names.",
-        show_default=False,
-    ),
-]
-_METHODS = "mvc,retrieval"
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="METHOD,...",
-        help=f"Methods to compare, separated by commas; repeatable: {', '.join(recipes.METHODS)}. "
-        "A mix is one of them: simple,mvc:0.5,boomerang:0.5.",
-        show_default=_METHODS,
-    ),
-]
-Strategy = Annotated[
-    str,
-    typer.Option(
-        metavar=recipes.choices(recipes.WITH_ADDED), help="Training strategy of every method."
-    ),
-]
-Seeds = Annotated[
-    int,
-    typer.Option(metavar="N", min=0, max=100, help="Number of seeds; 0: 3, or 5 with --full."),
-]
-PerClass = Annotated[
-    int,
-    typer.Option(
-        metavar="N", min=0, max=1_000_000, help="Images added per class; 0: 100, or 40 with --demo."
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder of results.json, report.html and STUDY.md.",
-        show_default="out/study, or out/demo with --demo",
-    ),
-]
-Demo = Annotated[bool, typer.Option("--demo", help="Use the photographs that ship, into out/demo.")]
-Preview = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        max=1000,
-        metavar="N",
-        help="Make only the first N images a class by each method, and a contact sheet of them: "
-        "preview.png and preview.html. Nothing is trained, and the study does not make them again.",
-    ),
-]
-Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
-StepCount = Annotated[
-    int,
-    typer.Option(
-        "--train-steps",
-        metavar="N",
-        min=0,
-        max=1_000_000,
-        help="Optimiser steps of every training; 0: the classifier's own.",
-    ),
-]
-
 
 @subset_options
 def study(
     context: typer.Context,
-    source: OptionalSource = None,
-    data: Data = None,
+    source: study_options.OptionalSource = None,
+    data: study_options.Data = None,
     test: repeated_options.Tests = None,
-    methods: Methods = None,
-    strategy: Strategy = "combined",
-    per_class: PerClass = 0,
-    seeds: Seeds = 0,
-    out: Out = None,
+    methods: study_options.Methods = None,
+    strategy: study_options.Strategy = "combined",
+    per_class: study_options.PerClass = 0,
+    seeds: study_options.Seeds = 0,
+    subset_seeds: study_options.SubsetSeeds = "",
+    out: study_options.Out = None,
     layout: options.Layout = "auto",
     follow_links: options.FollowLinks = False,
     image_column: options.ImageColumn = "",
@@ -129,12 +58,12 @@ def study(
     names: options.Names = None,
     synthetic: repeated_options.AddedRows = None,
     keys: repeated_options.Keys = None,
-    param: Parameters = None,
+    param: study_options.Parameters = None,
     pool: options.Pool = None,
     pool_names: options.PoolNames = None,
     classifier: training_options.Classifier = "",
     policy: training_options.Policy = "",
-    train_steps: StepCount = 0,
+    train_steps: study_options.StepCount = 0,
     batch_size: training_options.BatchSize = 0,
     learning_rate: training_options.LearningRate = 0.0,
     image_size: training_options.ImageSize = 0,
@@ -144,9 +73,9 @@ def study(
     freeze: training_options.Freeze = False,
     schedule: training_options.Schedule = "",
     choose: training_options.Choose = "",
-    demo: Demo = False,
-    full: Full = False,
-    preview: Preview = 0,
+    demo: study_options.Demo = False,
+    full: study_options.Full = False,
+    preview: study_options.Preview = 0,
     plan: options.Plan = False,
     yes: options.Yes = False,
     resume: options.Resume = False,
@@ -204,14 +133,17 @@ def study(
             )  # fmt: skip
         else:
             check_folder_given(data, keys or ())
+            draws = _draws(subset_seeds, seeds)
             args = StudyArguments(
-                source or "", plain or "", pool, subset.read(),
-                tuple((name, {}) for name in method_names(methods or _METHODS)), (strategy,),
-                (per_class or 100,), tuple(range(seeds or 3)),
+                source or "", plain or "", pool, subset.read(draws),
+                tuple((name, {}) for name in method_names(methods or study_options.METHODS)),
+                (strategy,),
+                (per_class or 100,), tuple(range(seeds or len(draws) or 3)),
                 replace(training, weights=weights_of(weights)), deterministic, check_safety,
                 "study", inputs.parameters(param), (policy,), (classifier,),
                 display_names=read_names(names), refuse_leaks=refuse_leaks, reading=reading,
                 pool_names=read_numbers(pool_names), test_sets=test_sets, added=added,
+                subset_seeds=draws,
             )  # fmt: skip
         args = _demo(args, source, seeds, per_class, full) if demo else args
         if not gateway:
@@ -235,6 +167,22 @@ def _work(
         return noted(common, outcome, "study", run_options.out)
 
     return work
+
+
+def _draws(text: str, seeds: int) -> tuple[int, ...]:
+    """The subset seeds of --subset-seeds, one for each of so many seeds."""
+    if not text:
+        return ()
+    try:
+        found = subset_seeds_of(text)
+    except ValueError as error:
+        raise CliError(f"--subset-seeds {error}.", remedy="Write 5, or 0,3,7.") from error
+    if seeds not in (0, len(found)):
+        raise CliError(
+            f"There are {seeds} seeds for {len(found)} subset seeds; each has one.",
+            remedy="Leave --seeds out, or give as many.",
+        )
+    return found
 
 
 def _demo(

@@ -21,6 +21,7 @@ _IN_FILE = {
     "per_class": "per_class",
     "seeds": "seeds",
     **{name: f"protocol: {{{name}: {shown[0]}}}" for name, shown in OPTIONS.items()},
+    "subset_seeds": "protocol: {subset_seeds: N}",
     "param": "methods: [{METHOD: {NAME: VALUE}}]",
     "classifier": "classifiers",
     "policy": "policies",

@@ -26,9 +26,8 @@ from gateway.cli.study_file.nodes import (
     text,
 )
 from gateway.cli.study_file.overrides import set_keys
-from gateway.cli.study_file.protocol import protocol_of
+from gateway.cli.study_file.protocol import Protocol, protocol_of
 from gateway.cli.study_file.training import budget_of, check_together, training_of
-from gateway.cli.subset import WHOLE
 from gateway.cli.test_sets import MOST, NAME, NAME_RULE
 
 _MOST_IMAGES = 1_000_000
@@ -77,6 +76,12 @@ def read_study(
         _check_strength(root, values, known, errors)
     training = dict(values.get("training", {}))
     check_together(root, values, errors, data=data)
+    draws, seeds = values.get("protocol", Protocol()).subset_seeds, values.get("seeds")
+    if draws and seeds and len(draws) != len(seeds):
+        key = next(key for key, _ in root.value if key.value == "seeds")
+        errors.add(
+            key, f"there are {len(seeds)} seeds for {len(draws)} subset_seeds; give as many."
+        )
     errors.raise_any()
     args = _arguments_of(path, values, training, data=data, test=test, pool=pool)
     return replace(args, overrides=tuple(overrides))
@@ -118,13 +123,15 @@ def _arguments_of(
         written = str(values.get(name, ""))
         return given or (written and _place(path, written))
 
+    protocol = values.get("protocol", Protocol())
     if "weights" in training:
         training["weights"] = weights_of(_place(path, training["weights"]))
     return StudyArguments(
         source=place("data", data),
         test=place("test", test),
         pool=place("pool", pool) or None,
-        subset=values.get("protocol", WHOLE),
+        subset=protocol.subset,
+        subset_seeds=protocol.subset_seeds,
         methods=tuple((one.name, dict(one.parameters)) for one in values["methods"]),
         images=values["options"],
         parameters={"strength": f"{values['strength']:g}"} if "strength" in values else {},
@@ -134,7 +141,7 @@ def _arguments_of(
         classifiers=tuple(values.get("classifiers", [""])),
         per_class=tuple(values.get("per_class", [])),
         ratios=tuple(values.get("ratios", [] if "per_class" in values else [1.0])),
-        seeds=tuple(values.get("seeds", range(3))),
+        seeds=tuple(values.get("seeds", range(len(protocol.subset_seeds) or 3))),
         training=TrainingRecipe(**training),
         budget=values.get("budget", "steps"),
         deterministic=values.get("deterministic", False),

@@ -8,7 +8,7 @@ import yaml
 
 from gateway.cli.recipes import CHOICES, SCHEDULES, needs_validation
 from gateway.cli.study_file.nodes import Errors, fields, flag, mapping, nearest, number, text
-from gateway.cli.subset import WHOLE
+from gateway.cli.study_file.protocol import Protocol
 
 _BUDGETS = ("steps", "passes")
 # What trainings call what a file says otherwise.
@@ -57,7 +57,7 @@ def check_together(root: yaml.Node, values: dict[str, Any], errors: Errors, *, d
     keys = mapping(root, Errors(errors.place), "a study file")
     at = mapping(keys["training"][1], Errors(errors.place), "training") if training else {}
     source = data or str(values.get("data", ""))
-    validation = values.get("protocol", WHOLE).validation
+    validation = values.get("protocol", Protocol()).subset.validation
     for name in needs_validation(training, source=source, validation=validation):
         errors.add(at[name][0], f"{name} goes by validation images: 'protocol: {{validation: X}}'.")
     if training.get("schedule") and is_in_passes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,32 +48,26 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     methods = list(dict.fromkeys(name for name, _ in asked))
     models = await steps.models_of(session, methods, deterministic=args.deterministic, trains=True)
     pool_uri = await steps.store_pool(session, args.pool)
-    dataset = await steps.import_images(
-        session,
-        args.source,
-        args.test,
-        args.subset,
-        display_names=args.display_names,
-        refuse_leaks=args.refuse_leaks,
-        reading=args.reading,
-    )
+    datasets = await _datasets(session, args)
+    dataset = datasets[0]
     if not any(entry.test_count for entry in dataset.classes):
         raise CliError("None of the test images can be used.", remedy="See the warnings above.")
     images = sum(entry.train_count for entry in dataset.classes)
     _check_expected(session, args, dataset)
     counts = counts_of(args, len(dataset.classes), images)
-    added = await added_rows.store(session, args.added, dataset, args.reading)
+    added = await added_rows.store(session, args.added, datasets, args.reading)
     names = [entry.class_name for entry in dataset.classes]
     sets = await _test_sets(session, args)
     study = study_of(
-        args, asked, dataset.name, pool_uri, counts, sets, class_names=names, added=added
-    )
+        args, asked, dataset.name, pool_uri, counts, sets, class_names=names, added=added,
+        seed_datasets=[one.name for one in datasets] if args.subset_seeds else (),
+    )  # fmt: skip
     own_id = args.run_id(models, [uri for _, uri in added])
     request = pb.CreateStudyRequest(study_id=own_id, study=study)
     if run_options.preview:
         plan = await study_preview.plan(session, request, run_options.preview)
     else:
-        plan = await _plan(session, request)
+        plan = replace(await _plan(session, request), subset_seeds=args.subset_seeds)
     # Only the report and its like leave the store.
     room = planning.disks(session, plan, out, is_folder=True, exports=False)
     if run_options.plan:
@@ -88,7 +83,7 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     done = await session.finished(operation, pb.Study())
     await _fetch(session, args, done.result, run_options)
     outputs.finish(place, study=done.name)
-    return _outcome(done.name, out, steps.shortfall(dataset))
+    return _outcome(done.name, out, max(map(steps.shortfall, datasets)))
 
 
 def _outcome(name: str, out: Path, code: int) -> CommandResult:
@@ -99,6 +94,22 @@ def _outcome(name: str, out: Path, code: int) -> CommandResult:
     return CommandResult(
         document, lambda console: _print(console, results, out), SHORTFALL if is_short else code
     )
+
+
+async def _datasets(session: Session, args: StudyArguments) -> list[pb.Dataset]:
+    """The dataset of all seeds, or that of each, which draws its own subset."""
+    return [
+        await steps.import_images(
+            session,
+            args.source,
+            args.test,
+            subset,
+            display_names=args.display_names,
+            refuse_leaks=args.refuse_leaks,
+            reading=args.reading,
+        )
+        for subset in args.subset.draws(args.subset_seeds)
+    ]
 
 
 async def _test_sets(session: Session, args: StudyArguments) -> list[pb.StudyTestSet]:

@@ -50,6 +50,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         lead=words.lead(results),
         facts=words.facts(results),
         budget=words.budget(results),
+        spread=words.spread(results),
         mosaic=_mosaic(gallery),
         accuracy_plot=Markup(accuracy_plot(results)),
         class_map=class_map(results),

@@ -162,3 +162,17 @@ def steps_of(row: ResultRow) -> str:
     if row.chosen_steps != row.done_steps:
         text += f", tested after {', '.join(map(count, row.chosen_steps))}"
     return text
+
+
+def spread(results: StudyResults) -> str:
+    """What the errors contain, for under the table; all of it varies from seed to seed."""
+    if results.subsets:
+        return (
+            "Each seed draws its own subset of the real images, makes its own images and trains "
+            "its own classifiers, so the errors contain the choice of real images as well. All "
+            "rows of a seed have the same subset: paired gains compare rows on the same images."
+        )
+    return (
+        "All seeds have the same real images; each makes its own images and trains its own "
+        "classifiers, so the errors contain these two and not the choice of real images."
+    )

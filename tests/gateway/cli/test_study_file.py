@@ -143,6 +143,25 @@ def test_what_goes_by_validation_images_needs_some(tmp_path, known):
     assert line == "3" and "use the budget 'steps'" in said
 
 
+def test_each_seed_can_have_a_subset_of_its_own(tmp_path, known):
+    text = "methods: mvc\nprotocol: {shots: 5, subset_seeds: %s}\n"
+    args = read(tmp_path, text % "4", known)
+    assert (args.subset_seeds, args.seeds) == ((0, 1, 2, 3), (0, 1, 2, 3))
+    args = read(tmp_path, text % "[7, 1_0]" + "seeds: 2\n", known)
+    assert (args.subset_seeds, args.seeds) == ((7, 10), (0, 1))
+    assert args.subset.draws(args.subset_seeds) == [Subset(5, subset_seed=s) for s in (7, 10)]
+    assert "subset_seeds" not in read(tmp_path, "methods: mvc\n", known)._content()
+    for wrong, line, words in (
+        (text % "[1, 1]", "2", "a list of different seeds"),
+        (text % "1", "2", "must be 2 to 100 draws"),
+        (text % "3, subset_seed: 2", "2", "both say which images are drawn"),
+        (text % "3" + "seeds: 5\n", "3", "5 seeds and 3 subset_seeds"),
+        ("methods: mvc\nprotocol: {subset_seeds: 3}\n", "2", "draws nothing"),
+    ):
+        [[at, said]] = errors_of(tmp_path, wrong, known)
+        assert at == line and words in said, said
+
+
 def test_further_test_sets_are_named_and_relative_to_the_file(tmp_path, known):
     args = read(tmp_path, "methods: mvc\ntests: {sketch: ./drawn, art: store:art}\n", known)
     assert args.test_sets == (("sketch", str(tmp_path / "drawn")), ("art", "store:art"))
@@ -204,7 +223,7 @@ def test_a_study_file_leads_to_the_study_that_its_flags_do(variegate, gateway, p
     at = ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri(), "--plan"]
     file = tmp_path / "study.yaml"
     file.write_text(
-        "methods: mvc\nper_class: 7\nseeds: 2\nprotocol: {validation: 0.2}\n"
+        "methods: mvc\nper_class: 7\nseeds: 2\nprotocol: {validation: 0.2, subset_seeds: 2}\n"
         "training: {steps: 9, choose: best, schedule: plateau}\n"
     )
     given = ["--data", photos, "--test", photos]
@@ -215,11 +234,15 @@ def test_a_study_file_leads_to_the_study_that_its_flags_do(variegate, gateway, p
     flags += ["--choose", "best", "--schedule", "plateau"]
     answer = variegate("study", photos, "--test", photos, *flags)
     assert answer.code == 2 and "--schedule plateau goes by validation images" in answer.err
-    flags += ["--validation", 0.2]
+    flags += ["--validation", 0.2, "--subset-seeds", 2]
     answer = variegate("study", photos, "--test", photos, *flags, *at)
     assert answer.code == 0, answer.err
     assert gateway.planned[-1] == by_file
     assert by_file.images_per_class == 7 and by_file.training.step_count == 9
+    drawn = [one.source for one in gateway.requests if isinstance(one, pb.ImportDatasetRequest)]
+    assert [one.protocol.seed for one in drawn] == [0, 1, 0, 1]
+    assert len({*by_file.seed_datasets}) == 2 and by_file.dataset == by_file.seed_datasets[0]
+    assert "subsets  2, each seed with one of its own: subset seeds 0, 1" in answer.out
 
 
 def test_how_images_are_read_and_called_is_said_beside_a_study_file(

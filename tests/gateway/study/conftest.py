@@ -36,6 +36,10 @@ class Sample:
     records: list[RunRecord]
     augmentations: list[AugmentationRecord]
 
+    @property
+    def dataset_uris(self):
+        return dict.fromkeys(SEEDS, self.dataset_uri)
+
 
 def put_image(store, data, ending):
     digest = hashlib.sha256(data).hexdigest()

@@ -49,7 +49,7 @@ def results(sample):
 @pytest.fixture(scope="module")
 def gallery(sample):
     return build_gallery(
-        sample.store, sample.dataset_uri, sample.augmentations, images_per_class=100
+        sample.store, sample.dataset_uris, sample.augmentations, images_per_class=100
     )
 
 
@@ -72,7 +72,7 @@ def test_the_gallery_does_not_depend_on_how_manifests_are_cut_into_row_groups(sa
             pq.write_table(pq.read_table(io.BytesIO(data)), buffer, row_group_size=3)
             data = buffer.getvalue()
         store.put(key, data)
-    cut = build_gallery(store, sample.dataset_uri, sample.augmentations, images_per_class=100)
+    cut = build_gallery(store, sample.dataset_uris, sample.augmentations, images_per_class=100)
     assert cut == gallery
     for method in gallery.methods:
         for children in method.classes.values():
@@ -96,7 +96,7 @@ def test_originals_are_linked_where_the_store_has_links(sample, results, monkeyp
         lambda self, key, seconds: f"https://s3.test/{key}?for={seconds}",
     )
     linked = build_gallery(
-        sample.store, sample.dataset_uri, sample.augmentations, images_per_class=100
+        sample.store, sample.dataset_uris, sample.augmentations, images_per_class=100
     )
     entries = json.loads(Page(render_report(results, linked)).text["lineages"])
     assert entries
@@ -198,7 +198,7 @@ def test_a_study_without_gains_pictures_or_oracle_still_reports_honestly(results
 
 def test_the_gallery_keeps_to_its_budget(sample):
     small = build_gallery(
-        sample.store, sample.dataset_uri, sample.augmentations, images_per_class=9, budget=60_000
+        sample.store, sample.dataset_uris, sample.augmentations, images_per_class=9, budget=60_000
     )
     assert len(render_report(build_results(sample.spec, sample.records), small)) < 500_000
 
@@ -208,7 +208,9 @@ def test_an_image_that_is_gone_does_not_lose_the_report(sample, results):
     for key in sample.store.list(""):
         if not key.startswith("images/"):
             store.put(key, sample.store.get(key))
-    gallery = build_gallery(store, sample.dataset_uri, sample.augmentations[:1], images_per_class=9)
+    gallery = build_gallery(
+        store, sample.dataset_uris, sample.augmentations[:1], images_per_class=9
+    )
     assert "image is gone from the store" in render_report(results, gallery)
 
 
