@@ -29,7 +29,7 @@ _OPTIONS = {
     "node_count": "--nodes",
     "pool_class_names": "--pool-names",
     "pool_uri": "--pool",
-    "step_count": "--steps",
+    "step_count": "--train-steps",
     "test_uri": "--test",
 }
 # Whole words that are no part of a path, a name in quotes or an option.

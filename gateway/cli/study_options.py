@@ -76,16 +76,6 @@ Preview = Annotated[
     ),
 ]
 Full = Annotated[bool, typer.Option("--full", help="With --demo: every method, more seeds.")]
-StepCount = Annotated[
-    int,
-    typer.Option(
-        "--train-steps",
-        metavar="N",
-        min=0,
-        max=1_000_000,
-        help="Optimiser steps of every training; 0: the classifier's own.",
-    ),
-]
 SubsetSeeds = Annotated[
     str,
     typer.Option(

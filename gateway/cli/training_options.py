@@ -108,3 +108,13 @@ Choose = Annotated[
         show_default="last",
     ),
 ]
+StepCount = Annotated[
+    int,
+    typer.Option(
+        "--train-steps",
+        metavar="N",
+        min=0,
+        max=1_000_000,
+        help="Optimiser steps of every training; 0: the classifier's own.",
+    ),
+]

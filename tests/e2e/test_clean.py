@@ -55,8 +55,8 @@ def test_clean_frees_what_no_output_needs_and_all_goes_on(variegate, photographs
     with up(variegate):
         again = augment("kept", 1, "--resume").json()
         trained = variegate(
-            "train", data, "--test", test, "--synthetic", "kept", "--seeds", "1", "--steps", "5",
-            "--no-compare", "--json",
+            "train", data, "--test", test, "--synthetic", "kept", "--seeds", "1",
+            "--train-steps", "5", "--no-compare", "--json",
         )  # fmt: skip
         made = augment("lost", 2)
     assert again["digest"] == kept.json()["digest"]

@@ -101,7 +101,7 @@ def test_an_augmentation_that_is_interrupted_at_every_stage_goes_on_and_ends_wel
 @pytest.mark.alone
 def test_a_training_that_is_interrupted_leaves_no_worker_behind(variegate, photographs):
     command = [
-        "train", photographs / "train", "--test", photographs / "test", "--steps", "100000",
+        "train", photographs / "train", "--test", photographs / "test", "--train-steps", "100000",
         "--seeds", "1", "--json",
     ]  # fmt: skip
     process = variegate.start(*command)

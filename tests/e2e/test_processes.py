@@ -105,7 +105,7 @@ def test_a_folder_is_augmented_and_trained_on_by_six_processes(remote, photograp
     assert len(images(tmp_path / "out")) == 36
     trained = remote(
         "train", photographs / "train", "--test", photographs / "test", "--synthetic",
-        tmp_path / "out", "--steps", "20", "--json",
+        tmp_path / "out", "--train-steps", "20", "--json",
     )  # fmt: skip
     assert trained.code == 0, trained.err
     [_, row] = trained.json()["rows"]

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from command_line import ROOT
 
-FEWER_STEPS = {"augment": [], "train": ["--steps", "20"], "study": ["--train-steps", "20"]}
+FEWER_STEPS = {"augment": [], "train": ["--train-steps", "20"], "study": ["--train-steps", "20"]}
 
 
 def tour() -> list[str]:

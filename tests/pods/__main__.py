@@ -165,7 +165,8 @@ class Trial:
     def train(self) -> None:
         command = [
             "train", "store:train", "--test", "store:test", "--synthetic", self.folder / "pods-mvc",
-            "--steps", "20", "--json", "--trainer", self.six.address("trainer"), *self.outside(),
+            "--train-steps", "20", "--json", "--trainer", self.six.address("trainer"),
+            *self.outside(),
         ]  # fmt: skip
         self.finished(self.variegate.start(*command))
         self.seen("classifiers trained without and with them")

@@ -63,7 +63,7 @@ def study(
     pool_names: options.PoolNames = None,
     classifier: training_options.Classifier = "",
     policy: training_options.Policy = "",
-    train_steps: study_options.StepCount = 0,
+    train_steps: training_options.StepCount = 0,
     batch_size: training_options.BatchSize = 0,
     learning_rate: training_options.LearningRate = 0.0,
     image_size: training_options.ImageSize = 0,

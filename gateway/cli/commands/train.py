@@ -39,16 +39,14 @@ Seeds = Annotated[
     int,
     typer.Option(metavar="N", min=1, max=100, help="Number of runs with different seeds."),
 ]
-StepCount = Annotated[
-    int,
-    typer.Option(
-        "--steps",
-        metavar="N",
-        min=0,
-        max=1_000_000,
-        help="Optimiser steps; 0: the classifier's own.",
-    ),
-]
+
+
+def _renamed(value: int | None) -> None:
+    if value is not None:
+        raise typer.BadParameter("it is called --train-steps here, as in study.")
+
+
+Steps = Annotated[int | None, typer.Option("--steps", hidden=True, callback=_renamed)]
 Compare = Annotated[
     bool, typer.Option("--compare/--no-compare", help="Train without the added images as well.")
 ]
@@ -96,7 +94,8 @@ def train(
     refuse_leaks: options.RefuseLeaks = False,
     policy: training_options.Policy = "",
     classifier: training_options.Classifier = "",
-    steps: StepCount = 0,
+    train_steps: training_options.StepCount = 0,
+    steps: Steps = None,
     batch_size: training_options.BatchSize = 0,
     learning_rate: training_options.LearningRate = 0.0,
     image_size: training_options.ImageSize = 0,
@@ -134,8 +133,8 @@ def train(
     if listing:
         execute(common, _list)
     training = TrainingRecipe(
-        policy, classifier, steps, batch_size, learning_rate, image_size, nodes, gpus_per_node,
-        freeze=freeze, schedule=schedule, choose=choose,
+        policy, classifier, train_steps, batch_size, learning_rate, image_size, nodes,
+        gpus_per_node, freeze=freeze, schedule=schedule, choose=choose,
     )  # fmt: skip
     added = tuple(synthetic or ())
 

@@ -111,7 +111,7 @@ def test_an_image_with_two_classes_is_refused(train, tmp_path):
 
 def test_every_setting_reaches_the_trainer_and_is_shown(train, gateway):
     answer = train(
-        "--classifier", "cnn4", "--policy", "standard", "--steps", 7, "--batch-size", 16,
+        "--classifier", "cnn4", "--policy", "standard", "--train-steps", 7, "--batch-size", 16,
         "--learning-rate", 0.01, "--image-size", 48,
     )  # fmt: skip
     assert answer.code == 0, answer.err
@@ -125,7 +125,7 @@ def test_machines_reach_the_trainer_are_shown_and_are_part_of_what_a_run_is(trai
     """They change the rounding of its result; who names none keeps the ids that there were."""
     ids = []
     for options in ([], ["--nodes", 2], ["--nodes", 2, "--gpus-per-node", 4]):
-        answer = train("--steps", 7, *options, "--json")
+        answer = train("--train-steps", 7, *options, "--json")
         assert answer.code == 0, answer.err
         ids.append(gateway.requests[-1].training_run_id)
     run = gateway.requests[-1].training_run
@@ -134,7 +134,7 @@ def test_machines_reach_the_trainer_are_shown_and_are_part_of_what_a_run_is(trai
     [row] = answer.document["rows"]
     assert (row["training"]["node_count"], row["training"]["gpus_per_node"]) == (2, 4)
     assert len(set(ids)) == 3
-    assert "machines" not in train("--steps", 7).err
+    assert "machines" not in train("--train-steps", 7).err
     chosen = [TrainingRecipe(), TrainingRecipe(node_count=2), TrainingRecipe(gpus_per_node=2)]
     assert len({named_digest("train", [one]) for one in chosen}) == 3
     assert "node_count" not in Lesson("store:m").plain()
@@ -143,7 +143,7 @@ def test_machines_reach_the_trainer_are_shown_and_are_part_of_what_a_run_is(trai
 def test_further_test_sets_are_imported_and_shown_beside_the_main_one(train, gateway, photos):
     ids = set()
     for option in ([], ["--test", f"sketch={photos}"]):
-        answer = train("--steps", 7, "--seeds", 1, "--json", *option)
+        answer = train("--train-steps", 7, "--seeds", 1, "--json", *option)
         assert answer.code == 0, answer.err
         ids.add(gateway.requests[-1].training_run_id)
     [asked] = gateway.requests[-1].training_run.test_sets
@@ -285,7 +285,9 @@ def test_an_image_in_two_class_folders_is_refused(train, tmp_path):
 
 
 def test_what_a_run_is_trained_with_is_said_before_it_trains(train):
-    said = " ".join(train("--synthetic", "new", "--classifier", "cnn4", "--steps", 7).err.split())
+    said = " ".join(
+        train("--synthetic", "new", "--classifier", "cnn4", "--train-steps", 7).err.split()
+    )
     assert "training real: cnn4" in said and "training combined: cnn4" in said
     assert said.index("training real") < said.index("training combined")
     assert "images at 32 x 32 pixels" in said
@@ -305,15 +307,22 @@ def test_a_classifier_is_exported_to_where_it_is_kept_and_a_failure_is_said(trai
     answer = train("--onnx")
     assert answer.code == 2 and "--onnx needs an --out" in answer.err
     gateway.onnx_failure = "'cnn4' cannot be exported to ONNX: why"
-    answer = train("--steps", 7)
+    answer = train("--train-steps", 7)
     assert answer.code == 0 and gateway.onnx_failure in " ".join(answer.out.split())
     assert not gateway.requests[-1].training_run.export_onnx
     assert "export_onnx" not in Lesson("store:m").plain(), "who asks for none keeps the ids"
     assert Lesson("store:m", export_onnx=True).plain()["export_onnx"]
 
 
+def test_the_steps_of_training_have_one_name_which_the_former_one_leads_to(train):
+    answer = train("--steps", 7)
+    assert answer.code == 2 and "it is called --train-steps here" in " ".join(answer.err.split())
+
+
 def test_a_schedule_and_a_choice_reach_the_trainer_and_are_said(train, gateway):
-    answer = train("--schedule", "plateau", "--choose", "best", "--steps", 7, "--validation", 0.2)
+    answer = train(
+        "--schedule", "plateau", "--choose", "best", "--train-steps", 7, "--validation", 0.2
+    )
     assert answer.code == 0, answer.err
     run = gateway.requests[-1].training_run
     assert (run.schedule, run.choose) == ("plateau", "best")
