@@ -63,7 +63,7 @@ def _document(method: Any) -> dict[str, Any]:
 
 
 def _print(console: "Console", found: list[dict[str, Any]]) -> None:
-    shown = table("method", "what it does", "from", "parameters (default)", whole=("method",))
+    shown = table("method", "what it does", "from", "parameters (default)")
     for method in found:
         parameters = [f"{p['name']} ({p['default']})" for p in method["parameters"]]
         parameters += ["needs --pool"] if method["needs_pool"] else []

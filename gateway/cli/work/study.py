@@ -20,7 +20,7 @@ from gateway.cli.known import check_methods, methods_of, with_parameters
 from gateway.cli.session import Session
 from gateway.cli.study_file.names import Known
 from gateway.cli.study_file.schema import read_study
-from gateway.cli.tables import chance, interval, plus_minus, table, verdict
+from gateway.cli.tables import Grid, chance, interval, plus_minus, table, verdict
 from gateway.cli.work import added_rows, study_preview
 from gateway.export.results import ResultRow, StudyResults
 
@@ -28,7 +28,6 @@ _RECIPES = pb.ListTrainingRecipesRequest()
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 async def run(session: Session, args: StudyArguments, run_options: RunOptions) -> CommandResult:
@@ -216,7 +215,7 @@ def _print(console: "Console", results: StudyResults, out: Path) -> None:
     console.print(f"numbers {escape(str(out / 'results.json'))}")
 
 
-def _table(results: StudyResults) -> "Table":
+def _table(results: StudyResults) -> Grid:
     """A line for each row; a strategy that all methods have is said once, above them."""
     strategies = sorted({row.strategy for row in results.methods})
     is_one = len(strategies) < 2
@@ -225,8 +224,7 @@ def _table(results: StudyResults) -> "Table":
     columns = (*right, *extra)
     names = ("row",) if is_one else ("row", "strategy")
     title = f"strategy: {strategies[0]}" if is_one and strategies else ""
-    whole = ("row", "strategy", "accuracy %")
-    shown = table(*names, *columns, "by 2 s.e.", title=title, right=columns, whole=whole)
+    shown = table(*names, *columns, "by 2 s.e.", title=title, right=columns)
     for row in results.rows:
         style = "bold" if row is results.best else "dim" if row.is_reference else ""
         strategy = [] if is_one else [escape(row.strategy or "real")]
@@ -246,7 +244,7 @@ def _lost(row: ResultRow) -> str:
     return named + (f" and {len(losses) - 3} more" if len(losses) > 3 else "")
 
 
-def _on_test_sets(results: StudyResults) -> "Table":
+def _on_test_sets(results: StudyResults) -> Grid:
     heads = ((f"{name} %", f"gain, {name}") for name in results.test_sets)
     columns = tuple(head for pair in heads for head in pair)
     shown = table("row", *columns, right=columns)

@@ -30,7 +30,7 @@ def _document(recipe: Any) -> dict[str, Any]:
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
     for kind, title in zip(_KINDS, ("strategy", "policy", "classifier"), strict=True):
-        shown = table(title, "what it is", "from", whole=(title,))
+        shown = table(title, "what it is", "from")
         for one in document[kind]:
             cells = (one["description"], one["source"])
             shown.add_row(f"[bold]{escape(one['id'])}[/bold]", *(escape(cell) for cell in cells))
