@@ -81,7 +81,8 @@ def _report(folder: Path, store: Pictures, made: AugmentationResult) -> str:
         for arm in arms
         for seed in SEEDS
     ]
-    gallery = build_gallery(store, _dataset_uri(folder), augmentations, images_per_class=each)
+    uris = dict.fromkeys(SEEDS, _dataset_uri(folder))
+    gallery = build_gallery(store, uris, augmentations, images_per_class=each)
     return render_report(build_results(spec, runs, augmentations), gallery)
 
 

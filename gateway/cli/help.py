@@ -32,6 +32,8 @@ def help_of(command: Any, ctx: Any) -> str:
     parts = [usage.replace("Usage:", _heading("Usage"), 1), *_description(command.help)]
     arguments, panels = [], {_OPTIONS: list[tuple[str, str]]()}
     for parameter in command.get_params(ctx):
+        if getattr(parameter, "hidden", False):
+            continue
         if isinstance(parameter, TyperOption):
             panel = parameter.rich_help_panel or _OPTIONS
             panels.setdefault(panel, []).append((_term(parameter), _text(parameter)))

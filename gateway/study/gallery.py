@@ -95,14 +95,14 @@ def build_gallery(
     and bad images alike. With many methods or classes fewer are shown, never a larger file.
     `dataset_uris` are the manifests of the real images, by seed.
     """
-    datasets = {seed: Manifest(store, uri) for seed, uri in dataset_uris.items()}
+    datasets = {uri: Manifest(store, uri) for uri in dict.fromkeys(dataset_uris.values())}
     first: dict[object, AugmentationRecord] = {}
     for augmentation in augmentations:
         first.setdefault(augmentation.arm.key, augmentation)
     share = budget // max(1, len(first))
     return Gallery(
         tuple(
-            _Picker(store, datasets[one.seed], one, images_per_class, share).pick(
+            _Picker(store, datasets[dataset_uris[one.seed]], one, images_per_class, share).pick(
                 children_per_class, rejected_per_method
             )
             for one in first.values()

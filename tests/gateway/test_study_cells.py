@@ -240,7 +240,7 @@ async def test_validation_images_end_each_training_and_choose_its_weights(folder
         files = (study.result.summary_uri, study.result.report_uri)
         texts = [system.store.get(to_key(uri)).decode() for uri in files]
     asked = [(run.schedule, run.choose) for run in runs]
-    assert asked == [("", "")] * 4 + [("plateau", "best")] * 4, "of every row"
+    assert asked == [("", "last")] * 4 + [("plateau", "best")] * 4, "of every row"
     chosen = {name: results["training"].get(name) for name in ("schedule", "choose")}
     assert chosen == {"schedule": "plateau", "choose": "best"} and study.training == training
     assert not chosen.keys() & plain["training"].keys(), "what is as usual is not said"

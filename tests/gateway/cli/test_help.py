@@ -35,7 +35,8 @@ def shown(variegate, monkeypatch):
 
 
 def options_of(name):
-    return [one for one in PROGRAM.commands[name].params if one.param_type_name == "option"]
+    options = [one for one in PROGRAM.commands[name].params if one.param_type_name == "option"]
+    return [one for one in options if not one.hidden]
 
 
 def entry(text: str, flag: str) -> str:

@@ -155,7 +155,7 @@ def test_each_seed_can_have_a_subset_of_its_own(tmp_path, known):
         (text % "[1, 1]", "2", "a list of different seeds"),
         (text % "1", "2", "must be 2 to 100 draws"),
         (text % "3, subset_seed: 2", "2", "both say which images are drawn"),
-        (text % "3" + "seeds: 5\n", "3", "5 seeds and 3 subset_seeds"),
+        (text % "3" + "seeds: 5\n", "3", "5 seeds for 3 subset_seeds"),
         ("methods: mvc\nprotocol: {subset_seeds: 3}\n", "2", "draws nothing"),
     ):
         [[at, said]] = errors_of(tmp_path, wrong, known)
