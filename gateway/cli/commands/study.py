@@ -127,8 +127,7 @@ def study(
                 overrides=tuple(keys or ()), added=added,
             )  # fmt: skip
             args = replace(
-                args,
-                display_names=read_names(names), reading=reading,
+                args, display_names=read_names(names), reading=reading,
                 pool_names=read_numbers(pool_names),
             )  # fmt: skip
         else:
@@ -137,8 +136,7 @@ def study(
             args = StudyArguments(
                 source or "", plain or "", pool, subset.read(draws),
                 tuple((name, {}) for name in method_names(methods or study_options.METHODS)),
-                (strategy,),
-                (per_class or 100,), tuple(range(seeds or len(draws) or 3)),
+                (strategy,), (per_class or 100,), tuple(range(seeds or len(draws) or 3)),
                 replace(training, weights=weights_of(weights)), deterministic, check_safety,
                 "study", inputs.parameters(param), (policy,), (classifier,),
                 display_names=read_names(names), refuse_leaks=refuse_leaks, reading=reading,
@@ -192,7 +190,7 @@ def _demo(
         raise CliError("--demo brings its own photographs.", remedy="Leave FOLDER and --test out.")
     from dataclasses import replace
 
-    folder = shipped.folder()
+    folder, usual = shipped.folder(), shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS
     return replace(
         args,
         source=str(folder / "target.parquet"),
@@ -201,7 +199,7 @@ def _demo(
         subset=Subset(shipped.SHOTS) if args.subset == WHOLE else args.subset,
         methods=() if full else tuple((name, {}) for name in shipped.SHORT),
         per_class=(per_class or shipped.PER_CLASS,),
-        seeds=tuple(range(seeds or (shipped.FULL_SEEDS if full else shipped.SHORT_SEEDS))),
+        seeds=tuple(range(seeds or len(args.subset_seeds) or usual)),
         name="demo-full" if full else "demo",
     )
 
