@@ -30,15 +30,16 @@ from generator.sources import AT_ONCE, read_group
 from generator.texts import words_from_pb
 from generator.tokenizers import Tokenizers
 from servicekit.errors import InvalidArgument, Precondition, Unavailable
+from servicekit.limits import MESSAGE_BYTES
 from servicekit.statuses import to_status
 from servicekit.storage import ObjectStore, to_key, to_uri
 from servicekit.together import together
 
 _NAME = "generator"
 _DEFAULT_OUTPUT = "store:generated"
-# What gRPC lets a client receive by default, less a margin for the rest of the message.
+# A margin is left for the rest of the message.
 _MOST_REASON = 2048
-_MOST_BYTES = 4 * 1024 * 1024 - 65536
+_MOST_BYTES = MESSAGE_BYTES - 65536
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from retriever.screening.protected import ProtectedLibrary
 from retriever.screening.safety import safety_id
 from retriever.searching import Searcher
 from servicekit.errors import InvalidArgument, Unavailable
+from servicekit.limits import MESSAGE_BYTES
 from servicekit.operations import OperationRunner, RunProgress
 from servicekit.storage import ObjectStore, to_key
 
-# gRPC's limit of a message is 4 MiB; a little is left for framing.
-_MOST_BYTES = 4 * 1024 * 1024 - 4096
+# A little is left for framing.
+_MOST_BYTES = MESSAGE_BYTES - 4096
 _PAGE_SIZE = 100
 
 

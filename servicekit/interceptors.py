@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 
 from servicekit.errors import Internal, InvalidArgument, ServiceError, Unavailable, Unimplemented
 from servicekit.gate import HEALTH, REFLECTION, Admission, admit_all
+from servicekit.limits import STREAMED_REQUESTS
 from servicekit.statuses import to_status
 from servicekit.telemetry import Metrics
 from servicekit.tracing import mark_call
@@ -34,7 +35,8 @@ Call = Callable[[Any, grpc.aio.ServicerContext], Any]
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
-    """Guards every call of one service. `is_ready` says whether its model is loaded."""
+    """Guards every call of one service. `is_ready` says whether its model is loaded, and
+    `most_streamed` how many requests one call may send."""
 
     def __init__(
         self,
@@ -42,11 +44,13 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         metrics: Metrics,
         is_ready: Callable[[], bool],
         admission: Admission = admit_all,
+        most_streamed: int = STREAMED_REQUESTS,
     ) -> None:
         self._service = service
         self._metrics = metrics
         self._is_ready = is_ready
         self._admission = admission
+        self._most_streamed = most_streamed
 
     async def intercept_service(
         self,
@@ -78,7 +82,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             requests = request if requests_stream else None
             async with self._observed(method, context, requests), self._admission(method, context):
                 self._check_start(method, context, needs_deadline=True)
-                return await call(_validated(request, requests_stream), context)
+                return await call(self._validated(request, requests_stream), context)
 
         return guarded
 
@@ -87,7 +91,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             requests = request if requests_stream else None
             async with self._observed(method, context, requests), self._admission(method, context):
                 self._check_start(method, context, needs_deadline=False)
-                answers = call(_validated(request, requests_stream), context)
+                answers = call(self._validated(request, requests_stream), context)
                 if inspect.isawaitable(answers):  # A handler that writes into the context.
                     await answers
                     return
@@ -113,6 +117,22 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 field="deadline",
                 reason="DEADLINE_REQUIRED",
             )
+
+    def _validated(self, request: Any, requests_stream: bool) -> Any:
+        return self._validated_stream(request) if requests_stream else _checked(request)
+
+    async def _validated_stream(self, requests: AsyncIterator[Any]) -> AsyncIterator[Message]:
+        left = self._most_streamed
+        async for request in requests:
+            if not left:
+                raise InvalidArgument(
+                    f"the call has sent more than {self._most_streamed} requests, the most that "
+                    "one may (SERVER_MAX_STREAMED_REQUESTS); send the rest in a further call",
+                    field="requests",
+                    reason="STREAM_TOO_LONG",
+                )
+            left -= 1
+            yield _checked(request)
 
     @asynccontextmanager
     async def _observed(
@@ -168,15 +188,6 @@ def _tolerant(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message |
             return _Undecodable(str(error))
 
     return tolerant
-
-
-def _validated(request: Any, requests_stream: bool) -> Any:
-    return _validated_stream(request) if requests_stream else _checked(request)
-
-
-async def _validated_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Message]:
-    async for request in requests:
-        yield _checked(request)
 
 
 def _checked(request: Message | _Undecodable) -> Message:

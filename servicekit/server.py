@@ -109,16 +109,18 @@ async def start(
 ) -> RunningServer:
     """Starts serving on `address` (port 0 picks a free one) and loads in the background.
 
-    Of the settings those of TLS and the port of health matter. Raises SettingsError, and
-    Precondition for a port in use.
+    Of the settings those of TLS, the limits and the port of health matter. Raises SettingsError,
+    and Precondition for a port in use.
     """
     certificates = settings.certificates()
     metrics = Metrics(service.name)
     metrics.show(service.name, service.workload, service.collectors)
     ready = asyncio.Event()
-    admission = gate(settings.peers(), service.admission)
-    guard = GuardInterceptor(service.name, metrics, ready.is_set, admission)
-    server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+    admission = gate(settings.peers(), settings.max_calls, service.admission)
+    guard = GuardInterceptor(
+        service.name, metrics, ready.is_set, admission, settings.max_streamed_requests
+    )
+    server = grpc.aio.server(interceptors=[guard], options=[*_OPTIONS, *settings.options()])
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     service.register(server)
@@ -159,7 +161,7 @@ async def _start_health(
     if not settings.health_port:
         return None
     guard = GuardInterceptor(name, metrics, lambda: True)
-    server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[guard], options=[*_OPTIONS, *settings.options()])
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     bind(server, name, f"{settings.host}:{settings.health_port}")
     await server.start()

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+from servicekit.limits import (
+    CONNECTION_CALLS,
+    MESSAGE_BYTES,
+    METADATA_BYTES,
+    SERVER_CALLS,
+    STREAMED_REQUESTS,
+)
 from servicekit.places import HOST, state_folder
 from servicekit.settings import Limits, SettingsError, setting
 from servicekit.tls.certificates import Certificates
@@ -43,6 +50,33 @@ class ServerSettings:
     drain_seconds: float = setting(
         30.0, "How long calls in flight may take to end after SIGTERM.", least=0
     )
+    max_message_bytes: int = setting(
+        MESSAGE_BYTES,
+        "Largest request, in bytes; a larger one is RESOURCE_EXHAUSTED.",
+        limits=Limits(least=2**16, most=2**31 - 1),
+    )
+    max_metadata_bytes: int = setting(
+        METADATA_BYTES,
+        "Most metadata of a call, in bytes; more is RESOURCE_EXHAUSTED.",
+        limits=Limits(least=2**12, most=2**20),
+    )
+    max_calls: int = setting(
+        SERVER_CALLS,
+        "Most calls that are answered at a time, health left out; more are RESOURCE_EXHAUSTED, "
+        "with the time to wait.",
+        least=1,
+    )
+    max_connection_calls: int = setting(
+        CONNECTION_CALLS,
+        "Most calls of one connection that are answered at a time; more wait in the client.",
+        limits=Limits(least=1, most=2**31 - 1),
+    )
+    max_streamed_requests: int = setting(
+        STREAMED_REQUESTS,
+        "Most requests that one call may send; a further one is INVALID_ARGUMENT, and those before "
+        "are answered.",
+        least=1,
+    )
     tls_certificate: str = setting(
         "", "PEM file of the server's certificate and its chain; empty: no TLS."
     )
@@ -50,7 +84,9 @@ class ServerSettings:
     tls_ca: str = setting(
         "",
         "PEM file of authorities: clients must show a certificate signed by one of them; empty: "
-        "they need none.",
+        "they need none. What is wrong with one that is refused is said to the client, in a "
+        "sentence, and here by gRPC itself, on stderr (Handshake failed with error ...: the cause, "
+        "without the client's address, which gRPC gives nobody).",
     )
     tls_peers: tuple[str, ...] = setting(
         (),
@@ -68,6 +104,16 @@ class ServerSettings:
             )
         files = server_files(self.tls_certificate, self.tls_key, self.tls_ca, "SERVER_TLS_")
         return None if files is None else Certificates(files, "server")
+
+    def options(self) -> list[tuple[str, int]]:
+        """Returns the limits that gRPC itself keeps. Between two limits of metadata it would refuse
+        at random."""
+        return [
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.max_metadata_size", self.max_metadata_bytes),
+            ("grpc.absolute_max_metadata_size", self.max_metadata_bytes),
+            ("grpc.max_concurrent_streams", self.max_connection_calls),
+        ]
 
     def peers(self) -> PeerCheck:
         """Returns what decides which clients are answered."""

@@ -1,5 +1,6 @@
 """Errors to and from google.rpc.Status, as they travel."""
 
+import re
 from typing import Any
 
 import grpc
@@ -45,6 +46,9 @@ _KINDS: dict[grpc.StatusCode, type[Any]] = {
     kind.code: kind for kind in (*_NAMED, *_RETRYABLE, *_PLAIN)
 }
 
+# What gRPC says of a message, and of metadata, beyond the limits of a server or client.
+_MESSAGE_TOO_LARGE = re.compile(r"(CLIENT|SERVER): .*larger than max \((\d+) vs\. (\d+)\)")
+_METADATA_TOO_LARGE = "received metadata size exceeds"
 # What gRPC for Python makes of a write that meets the end of its call, whatever ended it.
 _LOST_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 # What a server of gRPC for Python makes of a call that reaches it as it begins to drain.
@@ -88,11 +92,35 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     if status is not None:
         return from_status(status)
     details = error.details() or "the call failed"
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and (found := _too_large(details)):
+        return found
     if (error.code(), details) == _LOST_WRITE:
         return Unavailable("the call ended while its requests were being sent", reason="CALL_LOST")
     if (error.code(), details) == _DRAINED:
         return Unavailable("the call reached a server that was ending", reason="CALL_LOST")
     return _rebuild(error.code(), details, error_details_pb2.ErrorInfo(), 1.0)
+
+
+def _too_large(details: str) -> ServiceError | None:
+    """gRPC's own refusals look like those of a full queue, and would be tried again for ever."""
+    if found := _MESSAGE_TOO_LARGE.search(details):
+        side, size, most = found.groups()
+        if side == "CLIENT":
+            return Internal(f"the answer has {size} bytes, and a client takes {most} at most")
+        return InvalidArgument(
+            f"the request has {size} bytes, and the server takes {most} at most "
+            "(SERVER_MAX_MESSAGE_BYTES); ask for less at a time",
+            field="request",
+            reason="REQUEST_TOO_LARGE",
+        )
+    if _METADATA_TOO_LARGE in details:
+        return InvalidArgument(
+            "the call has more metadata than the server takes (SERVER_MAX_METADATA_BYTES): "
+            f"{details}",
+            field="metadata",
+            reason="METADATA_TOO_LARGE",
+        )
+    return None
 
 
 def _code_of(number: int) -> grpc.StatusCode:
