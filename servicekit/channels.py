@@ -86,7 +86,7 @@ def open_channel(
     With `follows_health` the channel is ready while the server says that it serves; a server
     without a health service always does. Idempotent methods of `services` are retried on
     UNAVAILABLE. A unary call without a timeout raises ValueError; each is sent with the `token`, if
-    one is given.
+    one is given: over TLS, or on this machine, and else ValueError is raised here.
 
     With `certificates` it speaks TLS, and the server's certificate must be for `server_name`, by
     default the host of the target. Where a connection fails because of TLS, also for the lack of
@@ -97,6 +97,11 @@ def open_channel(
         ("grpc.enable_retries", 1),
         ("grpc.dns_min_time_between_resolutions_ms", 10_000),
     ]
+    is_here = Target.of(target).is_loopback()
+    if token is not None and certificates is None and not is_here:
+        raise ValueError(f"a token would travel to {target} unencrypted")
+    if is_here:  # A proxy of the environment is for other machines, and would see what is sent.
+        options.append(("grpc.enable_http_proxy", 0))
     if certificates is not None and server_name:
         options.append(("grpc.ssl_target_name_override", server_name))
     interceptors = [_DeadlineRequired(), *_explanations(target, server_name, certificates)]

@@ -1,9 +1,11 @@
 """Targets of gRPC, as HOST:PORT and dns:///NAME:PORT."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
+_UNIX = ("unix", "unix-abstract")
 # Those that name an address, and not something to look up.
-_ADDRESSES = ("ipv4", "ipv6", "unix", "unix-abstract")
+_ADDRESSES = ("ipv4", "ipv6", *_UNIX)
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,14 @@ class Target:
     def is_address(self) -> bool:
         """Says whether it names one place, and nothing is looked up."""
         return self.scheme in _ADDRESSES
+
+    def is_loopback(self) -> bool:
+        """Says whether what is sent there stays on this machine, whatever names are looked up."""
+        if self.scheme in _UNIX:
+            return True
+        if self.host == "localhost":
+            return not self.name_server
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # A name, or a list of addresses.
+            return False

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.cli.failures import CliError
-
-_LOOPBACK = ("127.", "localhost", "[::1]", "ipv4:127.", "unix:")
+from servicekit.targets import Target
 
 
 def token_source(
@@ -25,7 +24,7 @@ def token_source(
             exit_code=2,
             remedy="Leave one of them out.",
         )
-    if not is_encrypted and not gateway.startswith(_LOOPBACK):
+    if not is_encrypted and not Target.of(gateway).is_loopback():
         raise CliError(
             f"The token would travel to {gateway} unencrypted.",
             exit_code=2,

@@ -40,12 +40,21 @@ class Explanations:
             raise _error(text) from error
 
     def interceptors(self) -> list[grpc.aio.ClientInterceptor]:
-        """Returns what explains calls with one answer and, with TLS, those with a stream of them.
+        """Returns what explains calls that send one request for one answer and, with TLS, those
+        with streams.
 
         Without TLS the first suffices: the gateway asks what a service offers before its streams.
         """
         one: list[grpc.aio.ClientInterceptor] = [_OneAnswer(self)]
-        return one if self._certificates is None else [*one, _ManyAnswers(self)]
+        return one if self._certificates is None else [*one, *(kind(self) for kind in _STREAMS)]
+
+    async def begun(self, call: Any) -> Any:
+        """Returns a call that has a connection. Raises as `explain` does."""
+        try:
+            await call.wait_for_connection()
+        except grpc.aio.AioRpcError as error:
+            await self.explain(error)
+        return call
 
 
 class _OneAnswer(grpc.aio.UnaryUnaryClientInterceptor):
@@ -63,19 +72,37 @@ class _OneAnswer(grpc.aio.UnaryUnaryClientInterceptor):
         return call
 
 
-class _ManyAnswers(grpc.aio.UnaryStreamClientInterceptor):
+class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
     def __init__(self, explanations: Explanations) -> None:
         self._explanations = explanations
 
     async def intercept_unary_stream(
         self, continuation: Continuation, details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
-        call = await continuation(details, request)
-        try:
-            await call.wait_for_connection()
-        except grpc.aio.AioRpcError as error:
-            await self._explanations.explain(error)
-        return call
+        return await self._explanations.begun(await continuation(details, request))
+
+
+class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
+    def __init__(self, explanations: Explanations) -> None:
+        self._explanations = explanations
+
+    async def intercept_stream_unary(
+        self, continuation: Continuation, details: grpc.aio.ClientCallDetails, requests: Any
+    ) -> Any:
+        return await self._explanations.begun(await continuation(details, requests))
+
+
+class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
+    def __init__(self, explanations: Explanations) -> None:
+        self._explanations = explanations
+
+    async def intercept_stream_stream(
+        self, continuation: Continuation, details: grpc.aio.ClientCallDetails, requests: Any
+    ) -> Any:
+        return await self._explanations.begun(await continuation(details, requests))
+
+
+_STREAMS = (_UnaryStream, _StreamUnary, _StreamStream)
 
 
 def _error(text: str) -> grpc.aio.AioRpcError:

@@ -55,11 +55,30 @@ def test_a_token_in_a_file_may_be_renewed_while_a_command_waits(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "gateway", ["127.0.0.2:1", "localhost:1", "[::1]:1", "ipv4:127.0.0.1:1", "dns:///localhost:1"]
+)
+def test_a_token_may_travel_on_this_machine_unencrypted(gateway):
+    assert token_source({"VARIEGATE_TOKEN": "a"}, gateway)() == "a"
+
+
+@pytest.mark.parametrize(
     ("environ", "gateway", "words"),
     [
         ({"VARIEGATE_TOKEN": "a", "VARIEGATE_TOKEN_FILE": "b"}, "localhost:1", "are both set"),
         ({"VARIEGATE_TOKEN_FILE": "/nowhere"}, "localhost:1", "/nowhere cannot be read"),
-        ({"VARIEGATE_TOKEN": "a"}, "gateway.example.com:443", "unencrypted"),
+        *(
+            ({"VARIEGATE_TOKEN": "a"}, target, "unencrypted")
+            for target in (
+                "gateway.example.com:443",
+                "10.0.0.1:1",
+                "127.example.com:1",
+                "ipv4:10.0.0.1:1",
+                "localhost.example.com:1",
+                "dns://10.0.0.1/localhost:1",
+                "[2001:db8::1]:1",
+                "ipv4:127.0.0.1:1,10.0.0.1:1",
+            )
+        ),
     ],
 )
 def test_a_token_that_cannot_be_sent_safely_is_refused(environ, gateway, words):

@@ -1,5 +1,8 @@
 """Real handshakes on loopback; what fails says why."""
 
+import asyncio
+from contextlib import suppress
+
 import grpc
 import pytest
 from variegate.captioner.v1 import captioner_pb2 as pb
@@ -18,6 +21,17 @@ async def refused(fails, target, certificates, **options):
     assert isinstance(error, Unavailable)
     assert error.reason == "TLS_FAILED"
     return error.message
+
+
+@pytest.fixture
+def logged(capfd):
+    """Returns what gRPC says on the server's side of the handshakes that it refused."""
+
+    def lines():
+        said = capfd.readouterr().err.splitlines()
+        return next(line for line in said if "Handshake failed with error" in line)
+
+    return lines
 
 
 async def test_a_server_with_a_certificate_is_called_by_who_knows_its_authority(mounted, authority):
@@ -68,24 +82,32 @@ async def test_a_certificate_of_another_name_is_told_with_both_names(mounted, au
         assert "and not for captioner" in message
 
 
-async def test_a_client_without_a_certificate_is_told_to_show_one(mounted, authority, fails):
+async def test_a_client_without_a_certificate_is_told_to_show_one(
+    mounted, authority, fails, logged
+):
     files = mounted("server", authority.issue(HERE))
     async with running(echo(), settings=serving(files, asks=True)) as server:
         message = await refused(fails, server.target, calling(files))
     assert "a client that showed no certificate" in message
     assert "set --tls-certificate and --tls-key" in message
+    assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in logged()
 
 
-async def test_a_client_of_another_authority_is_told_so(mounted, authority, stranger, fails):
+async def test_a_client_of_another_authority_is_told_so(
+    mounted, authority, stranger, fails, logged
+):
     files = mounted("server", authority.issue(HERE))
     own = mounted("client", stranger.issue("gateway"))
     async with running(echo(), settings=serving(files, asks=True)) as server:
         message = await refused(fails, server.target, calling(own, shows=True))
     assert f"{own.certificate}), which CN=a stranger signed" in message
     assert "its SERVER_TLS_CA must have that authority" in message
+    assert "unable to get local issuer certificate" in logged()
 
 
-async def test_a_client_whose_certificate_expired_meanwhile_is_told_so(mounted, authority, fails):
+async def test_a_client_whose_certificate_expired_meanwhile_is_told_so(
+    mounted, authority, fails, logged
+):
     files = mounted("server", authority.issue(HERE))
     issued = authority.issue("gateway", days=EXPIRED)
     own = mounted("client", issued)
@@ -93,6 +115,7 @@ async def test_a_client_whose_certificate_expired_meanwhile_is_told_so(mounted, 
     async with running(echo(), settings=serving(files, asks=True)) as server:
         message = await refused(fails, server.target, started)
     assert f"--tls-certificate is {own.certificate}, whose certificate expired on" in message
+    assert "certificate has expired" in logged()
 
 
 async def test_a_server_without_tls_is_told_apart_from_one_that_is_away(
@@ -114,17 +137,40 @@ async def test_a_client_without_tls_is_told_to_speak_it(mounted, authority, fail
     assert "speaks TLS, and was called without" in message and "--tls-ca" in message
 
 
-async def test_a_stream_of_answers_says_it_too(mounted, authority, stranger, fails):
-    from variegate.generator.v1 import generator_pb2, generator_pb2_grpc
-
+@pytest.mark.parametrize(
+    "kind", ["unary_unary", "unary_stream", "stream_unary", "stream_stream", "written"]
+)
+async def test_calls_of_every_kind_say_it(mounted, authority, stranger, fails, kind):
     own = calling(mounted("client", authority.issue("gateway")))
     async with (
         any_server(stranger.issue(HERE)) as target,
         open_channel(target, DESCRIPTOR, certificates=own) as channel,
     ):
-        stub = generator_pb2_grpc.GeneratorServiceStub(channel)
-        error = await fails(stub.GenerateImages(generator_pb2.GenerateImagesRequest(), timeout=20))
-    assert error.reason == "TLS_FAILED"
+        if kind == "written":
+            call = channel.stream_stream("/any/Call")(timeout=20)
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.write(b"")
+        else:
+            request = iter([b""]) if kind.startswith("stream") else b""
+            call = getattr(channel, kind)("/any/Call")(request, timeout=20)
+        error = await fails(call)
+    assert (type(error), error.reason) == (Unavailable, "TLS_FAILED")
+    assert "signed by CN=a stranger" in error.message
+
+
+async def test_streams_that_nothing_is_wrong_with_are_left_alone(mounted, authority):
+    files = mounted("server", authority.issue(HERE))
+    async with (
+        running(echo(), settings=serving(files)) as server,
+        open_channel(server.target, DESCRIPTOR, certificates=calling(files)) as channel,
+    ):
+        asked = pb.CaptionImageRequest(image_uri="store:a")
+        call = rpc.CaptionerServiceStub(channel).StreamCaptions(timeout=20)
+        for name in "ab":
+            await call.write(pb.StreamCaptionsRequest(item_id=name, request=asked))
+            assert (await call.read()).item_id == name
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
 
 
 async def test_an_error_of_a_handler_is_no_error_of_tls(mounted, authority, fails):
