@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from gateway.api.resources import Study
 from gateway.export.results import ResultRow, StudyResults
+from gateway.study.answers import answers
 from gateway.study.report.image_table import HEADS, image_rows, image_words
 from gateway.study.report.scaling_plot import lines_of
 from gateway.study.report.words import (
@@ -26,7 +27,7 @@ _WORSE = 5  # Classes that are named in a row.
 
 def summary_of(study: Study, results: StudyResults) -> str:
     """Returns the text of STUDY.md; equal studies and results give equal bytes."""
-    parts = (_table, _lengths, _test_sets, _scaling, _images, _classes, _end)
+    parts = (_table, _answers, _lengths, _test_sets, _scaling, _images, _classes, _end)
     lines = [line for part in parts for line in part(results)]
     return "\n".join([*_head(study, results), *lines])
 
@@ -97,6 +98,13 @@ def _cells(results: StudyResults, row: ResultRow) -> list[str]:
         "" if row.is_reference else chance(row.p_holm),
         *("" if cost is None else seconds(cost) for cost in costs),
     ]
+
+
+def _answers(results: StudyResults) -> Iterator[str]:
+    if sentences := answers(results):
+        yield "## What the figures say\n"
+        yield from (f"- {text}" for text in sentences)
+        yield ""
 
 
 def _lengths(results: StudyResults) -> Iterator[str]:

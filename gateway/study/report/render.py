@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateway.export.results import StudyResults
+from gateway.study.answers import answers
 from gateway.study.gallery import Gallery
 from gateway.study.report import words
 from gateway.study.report.accuracy_plot import accuracy_plot
@@ -49,6 +50,7 @@ def render_report(results: StudyResults, gallery: Gallery) -> str:
         headline=words.headline(results),
         lead=words.lead(results),
         facts=words.facts(results),
+        answers=answers(results),
         budget=words.budget(results),
         spread=words.spread(results),
         mosaic=_mosaic(gallery),
