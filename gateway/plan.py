@@ -212,7 +212,9 @@ class Plan:
     ) -> str:
         """Returns the id of an item: the digest of everything that determines it."""
         recipe = self.recipe
-        how: list[Plain] = [self.method.id, dict(self.values), recipe.steps, recipe.guidance_scale]
+        texts = {one.name for one in self.method.parameters if one.in_prompt}
+        values = {name: value for name, value in self.values.items() if name not in texts}
+        how: list[Plain] = [self.method.id, values, recipe.steps, recipe.guidance_scale]
         if recipe.negative_prompt:  # Without one the id is what it was before there were any.
             how.append(recipe.negative_prompt)
         of = (class_name, list(parents), how, prompt, seed)

@@ -49,6 +49,7 @@ def _check_made(
     recipe = Recipe(
         arm.method,
         arm.images_per_class or study.images_per_class,
+        guidance_scale=images.guidance_scale,
         check_safety=study.check_safety,
         class_counts=dict(images.class_counts),
         negative_prompt=images.negative_prompt,
@@ -73,6 +74,7 @@ def _check_added(study: Study, arm: StudyArm) -> None:
         "parameters": arm.parameters,
         "images_per_class": arm.images_per_class,
         "negative_prompt": images.negative_prompt,
+        "guidance_scale": images.guidance_scale is not None,
         "make_factor": images.make_factor,
         "keep": images.keep,
         "class_counts": images.class_counts,

@@ -1,21 +1,16 @@
 """The rows of a study and the classifiers that they need, before anything is made."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.api.resources import Dataset, Study
 from gateway.api.training_messages import training_to_pb
 from gateway.clients.trainer import Trainer, TrainingPlan, TrainingRequest
-from gateway.export.results import MATCHED
 from gateway.study.records import Arm
-from gateway.study.study_rows import (
-    added_in_all,
-    arm_of,
-    recipe_of,
-    rows_of,
-    shared_augmentations,
-)
+from gateway.study.study_rows import arm_of, rows_of, shared_augmentations
+from gateway.study.unfit_rows import UNFIT, planned
 from servicekit.errors import InvalidArgument
 
 
@@ -68,44 +63,60 @@ def check_rows(study: Study) -> None:
         )
 
 
+@dataclass(frozen=True)
+class StudyPlan:
+    """What the classifiers of a study take, with how many there are of each kind, and the rows that
+    cannot be trained, each with the reason."""
+
+    trainings: Sequence[tuple[TrainingPlan, int]]
+    rows: Sequence[Arm]
+    left_out: Sequence[tuple[Arm, str]] = ()
+
+
 async def plan_trainings(
     trainer: Trainer,
     study: Study,
     dataset: Dataset,
     test_sets: tuple[tuple[str, str], ...] = (),
-) -> list[tuple[TrainingPlan, int]]:
-    """Returns what the study's classifiers take, with how many there are of each kind.
+) -> StudyPlan:
+    """Returns what the study's classifiers take. Those that train the very same count once.
 
     Raises what the trainer would refuse, before anything is made: names, sizes, and images that can
-    never fit into its cache. Those that train the very same count once.
+    never fit into its cache, and rows that cannot be trained if there are no others.
     """
     _check_validation(study, dataset)
     # With the arms first, so that what is wrong is said of an arm where it is one's.
     rows = rows_of(study, has_oracle=bool(study.pool_uri))
     methods, plans = len(study.arms), dict[object, tuple[TrainingPlan, int]]()
     numbered = [*enumerate(rows[-methods:]), *((-1, row) for row in rows[:-methods])]
+    left_out: list[tuple[Arm, InvalidArgument]] = []
     for number, row in numbered:
-        recipe = recipe_of(study, dataset, row)
-        added = 0 if row.method == MATCHED else added_in_all(study, dataset, row)
-        strategy = row.strategy if added else ""
-        kind = (tuple(sorted(recipe.plain().items())), strategy, added)
+        wanted, added = planned(study, dataset, row, test_sets)
+        kind = (tuple(sorted(wanted.recipe.plain().items())), wanted.strategy, added)
         is_known = kind in plans
         if not is_known:
-            wanted = TrainingRequest(
-                "", dataset.manifest_uri, "", strategy, recipe, 0, test_sets,
-                validation=dataset.has_validation,
-            )  # fmt: skip
-            plan = await _plan(trainer, wanted, added, number, row)
+            try:
+                plan = await _plan(trainer, wanted, added, number, row)
+            except InvalidArgument as error:
+                if error.reason not in UNFIT or number < 0:
+                    raise
+                left_out.append((row, error))
+                continue
             plans[kind] = (plan, 0)
         # Real images alone are the same training whatever the row is called.
         if added or not is_known:
             plan, count = plans[kind]
             plans[kind] = (plan, count + len(study.seeds))
+    if len(left_out) == methods:
+        raise left_out[0][1]
     together: dict[object, tuple[TrainingPlan, int]] = {}
     for plan, count in plans.values():
         key = tuple(sorted(plan.recipe.plain().items()))
         together[key] = (plan, together.get(key, (plan, 0))[1] + count)
-    return list(together.values())
+    reasons = [(row, error.message) for row, error in left_out]
+    unfit = {row.key for row, _ in left_out}
+    fit = [row for row in rows if row.key not in unfit]
+    return StudyPlan(list(together.values()), fit, reasons)
 
 
 def _check_validation(study: Study, dataset: Dataset) -> None:
@@ -133,26 +144,28 @@ async def _plan(
         raise InvalidArgument(error.message, field=f"study.{field}", reason=error.reason) from error
 
 
-def study_plan_to_pb(
-    study: Study, trainings: Sequence[tuple[TrainingPlan, int]]
-) -> pb.PlanStudyResponse:
-    """Returns what a study takes, given its classifiers and how many there are of each kind."""
-    rows = rows_of(study, has_oracle=bool(study.pool_uri))
+def study_plan_to_pb(study: Study, plan: StudyPlan) -> pb.PlanStudyResponse:
+    """Returns what a study takes."""
     kinds = [
         pb.StudyTraining(
-            training=training_to_pb(plan.recipe),
+            training=training_to_pb(one.recipe),
             run_count=count,
-            images_per_second=plan.images_per_second,
-            measured_image_count=plan.measured_count,
+            images_per_second=one.images_per_second,
+            measured_image_count=one.measured_count,
         )
-        for plan, count in trainings
+        for one, count in plan.trainings
+    ]
+    left_out = [
+        pb.StudyFailure(label=row.label, seed=study.seeds[0], stage="training", message=why)
+        for row, why in plan.left_out
     ]
     return pb.PlanStudyResponse(
-        training_run_count=sum(count for _, count in trainings),
+        training_run_count=sum(count for _, count in plan.trainings),
         training=kinds[0].training,
         images_per_second=kinds[0].images_per_second,
         measured_image_count=kinds[0].measured_image_count,
         trainings=kinds,
-        cell_count=len(rows) * len(study.seeds),
-        augmentation_count=len(shared_augmentations(study, rows)),
+        cell_count=len(plan.rows) * len(study.seeds),
+        augmentation_count=len(shared_augmentations(study, plan.rows)),
+        left_out=left_out,
     )

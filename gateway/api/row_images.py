@@ -1,6 +1,6 @@
 """How the images of one row of a study are made, or where they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from gateway.digests import Plain
 
@@ -18,10 +18,15 @@ class RowImages:
     class_counts: tuple[tuple[str, int], ...] = ()
     added_manifest_uri: str = ""
     added_image_count: int = 0
+    guidance_scale: float | None = None
 
     def said(self) -> dict[str, Plain]:
         """What is not as usual, by name."""
-        return {name: value for name, value in vars(self).items() if value}
+        return {
+            one.name: value
+            for one in fields(self)
+            if (value := getattr(self, one.name)) != one.default
+        }
 
 
 USUAL_IMAGES = RowImages()

@@ -73,6 +73,7 @@ def _arm(arm: pb.StudyArm) -> res.StudyArm:
             class_counts=tuple(sorted(arm.class_counts.items())),
             added_manifest_uri=arm.added_manifest_uri,
             added_image_count=arm.added_image_count,
+            guidance_scale=arm.guidance_scale if arm.HasField("guidance_scale") else None,
         ),
     )
 

@@ -9,7 +9,7 @@ from datafiles.places.place import locate
 from datafiles.places.pools import store_pool
 from gateway.api.arm_checks import checked_arms
 from gateway.api.catalog import Catalog
-from gateway.api.planned_trainings import check_rows, plan_trainings
+from gateway.api.planned_trainings import StudyPlan, check_rows, plan_trainings
 from gateway.api.recipe_checks import check_guidance, check_keep, check_no_pool, check_pins
 from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study
 from gateway.api.study_subsets import check_subsets
@@ -17,7 +17,6 @@ from gateway.augment.rejections import read_rejections
 from gateway.augment.used_models import methods_of, used_models
 from gateway.augment.wanted import check_counts
 from gateway.clients import Clients
-from gateway.clients.trainer import TrainingPlan
 from gateway.datasets import manifest
 from gateway.methods.composition import parts_of
 from gateway.settings import GatewaySettings
@@ -64,9 +63,9 @@ class Validator:
         models = await self.models([recipe.method], deterministic=recipe.deterministic)
         return replace(augmentation, recipe=replace(recipe, pool_uri=pool_uri), models=models)
 
-    async def study(self, study: Study) -> tuple[Study, list[tuple[TrainingPlan, int]]]:
-        """Returns the study with its pool in the store and its models, and the plans of its
-        classifiers with how many there are of each."""
+    async def study(self, study: Study) -> tuple[Study, StudyPlan]:
+        """Returns the study with its pool in the store and its models, and the plan of its
+        classifiers."""
         dataset = await asyncio.to_thread(self._catalog.dataset, study.dataset)
         if not any(one.test_count for one in dataset.classes):
             raise Precondition(

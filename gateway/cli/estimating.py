@@ -1,5 +1,11 @@
 """What images would take, by the pace of earlier ones or of their own first ones."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.cli.session import Session
@@ -10,15 +16,48 @@ Estimate = pb.PlanAugmentationResponse | pb.MethodEstimate
 # Runs of fewer images are over before measuring would tell anything.
 _LEAST_TO_MEASURE = 64
 _PROBE_IMAGES = 32
+# For all measuring of a plan together.
+MEASURING_SECONDS = 20.0
+
+
+@dataclass
+class Patience:
+    """The seconds that are left for measuring; `parts` share them."""
+
+    parts: int = 1
+    left: float = field(default_factory=lambda: MEASURING_SECONDS)
+
+    @property
+    def seconds(self) -> float:
+        """Those of the next part."""
+        return self.left / max(1, self.parts)
+
+    @asynccontextmanager
+    async def share(self) -> AsyncIterator[None]:
+        """Ends the block with TimeoutError after the share of one part; what is left is the
+        others'."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self.seconds):
+                yield
+        finally:
+            self.parts -= 1
+            self.left = max(0.0, self.left - (time.monotonic() - began))
 
 
 async def estimate(
-    session: Session, parent: str, augmentation: pb.Augmentation, probe_id: str
+    session: Session,
+    parent: str,
+    augmentation: pb.Augmentation,
+    probe_id: str,
+    patience: Patience | None = None,
 ) -> pb.PlanAugmentationResponse:
     """What an augmentation would take. An unknown pace is measured with its first images.
 
-    They are images of the run itself, which does not make them again.
+    They are images of the run itself, which does not make them again. After the seconds of
+    `patience`, MEASURING_SECONDS by default, the pace so far counts, or stays unknown.
     """
+    patience = patience or Patience()
     request = pb.PlanAugmentationRequest(parent=parent, augmentation=augmentation)
     known: pb.PlanAugmentationResponse
     known = await session.call(session.gateway.PlanAugmentation, request)
@@ -29,13 +68,30 @@ async def estimate(
     classes = await _class_names(session, parent, augmentation)
     probe.class_names[:] = classes[:_PROBE_IMAGES]
     probe.preview_count = max(1, _PROBE_IMAGES // len(classes))
-    session.view.say("measuring the pace with the first images, which are kept")
+    session.view.say(
+        "measuring the pace with the first images, which are kept, for "
+        f"{patience.seconds:.0f} s at most"
+    )
     creation = pb.CreateAugmentationRequest(
         parent=parent, augmentation_id=f"{probe_id[:57]}-probe", augmentation=probe
     )
     operation = await session.call(session.gateway.CreateAugmentation, creation)
-    await session.finished(operation, pb.Augmentation())
+    try:
+        async with patience.share():
+            await session.finished(operation, pb.Augmentation())
+    except TimeoutError:
+        return _so_far(known, await session.stopped(operation))
     known = await session.call(session.gateway.PlanAugmentation, request)
+    return known
+
+
+def _so_far(
+    known: pb.PlanAugmentationResponse, progress: pb.OperationProgress
+) -> pb.PlanAugmentationResponse:
+    """The estimate with the pace at which images were made until measuring was stopped, if any."""
+    if progress.stage == "generate" and progress.rate and not known.methods:
+        known.images_per_second = progress.rate
+        known.measured_count = progress.done_count
     return known
 
 

@@ -1,7 +1,8 @@
 """The rows of a study: everything that the arguments name, with everything else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
@@ -10,6 +11,7 @@ from gateway.cli.arguments import StudyArguments
 from gateway.cli.failures import CliError
 
 _MOST_ROWS = 1000
+_BUDGETS = {"passes": pb.TRAINING_BUDGET_PASSES}
 
 
 def counts_of(args: StudyArguments, class_count: int, image_count: int) -> list[int]:
@@ -28,14 +30,14 @@ def study_of(
     counts: Sequence[int],
     test_sets: Sequence[pb.StudyTestSet] = (),
     *,
-    class_names: Sequence[str] = (),
+    classes: Mapping[str, int] = MappingProxyType({}),
     added: Sequence[tuple[str, str]] = (),
     seed_datasets: Sequence[str] = (),
 ) -> pb.Study:
     """The study, with a row for each method, count, strategy, policy and classifier.
 
-    `added` are rows of images that are there, name and manifest, each with every strategy, policy
-    and classifier.
+    `classes` are the real images of each class. `added` are rows of images that are there, name and
+    manifest, each with every strategy, policy and classifier.
 
     Raises CliError for more rows than a study may have.
     """
@@ -53,10 +55,11 @@ def study_of(
             "method": name,
             "parameters": parameters,
             "images_per_class": count if count < most else 0,
-            **args.images_of(number).fields(class_names, count),
+            **args.images_of(number).fields(classes, count),
         }
         for number, (name, parameters) in enumerate(methods)
-        for count in ordered
+        # What a class lacks of a number is the same whatever else rows add.
+        for count in (ordered[:1] if args.images_of(number).fill_to else ordered)
     ]
     images += [{"method": name, "added_manifest_uri": uri} for name, uri in added]
     arms = [
@@ -77,7 +80,6 @@ def study_of(
             remedy="Name fewer methods, ratios, strategies, policies or classifiers.",
             reason="TOO_MANY_ROWS",
         )
-    is_in_passes = args.budget == "passes"
     return pb.Study(
         dataset=dataset,
         arms=arms,
@@ -86,7 +88,7 @@ def study_of(
         pool_uri=pool_uri,
         pool_class_names=args.pool_names,
         training=training,
-        budget=pb.TRAINING_BUDGET_PASSES if is_in_passes else pb.TRAINING_BUDGET_UNSPECIFIED,
+        budget=_BUDGETS.get(args.budget, pb.TRAINING_BUDGET_UNSPECIFIED),
         deterministic=args.deterministic,
         check_safety=args.check_safety,
         test_sets=test_sets,

@@ -11,30 +11,37 @@ from gateway.cli.test_sets import NAME, NAME_RULE
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What --negative-prompt, --make, --keep and --like say of `augment`.
+    """What --guidance, --negative-prompt, --make, --keep, --fill-to and --like say of `augment`.
 
-    `accuracies` are those of --like by class: of weak classes more images are made.
+    `accuracies` are those of --like by class: of weak classes more images are made. With `fill_to`
+    each class gets what it lacks of that number.
     """
 
     negative_prompt: str = ""
     make: float = 0.0
     keep: str = ""
     accuracies: tuple[tuple[str, float | None], ...] = ()
+    guidance: float | None = None
+    fill_to: int = 0
 
-    def fields(self, class_names: Sequence[str], per_class: int) -> dict[str, Any]:
+    def fields(self, classes: Mapping[str, int], per_class: int) -> dict[str, Any]:
         """Those of the message of a row that adds `per_class` images on the average.
 
-        Raises CliError for a class whose accuracy is not known.
+        `classes` are the real images of each. Raises CliError for a class whose accuracy is not
+        known.
         """
         from gateway.cli.weakness import Accuracies
 
         known = Accuracies(dict(self.accuracies))
-        counts = known.counts(class_names, per_class) if self.accuracies else {}
+        counts = known.counts(list(classes), per_class) if self.accuracies else {}
+        if self.fill_to:
+            counts = {name: max(0, self.fill_to - count) for name, count in classes.items()}
         return {
             "negative_prompt": self.negative_prompt,
             "make_factor": self.make,
             "keep": self.keep,
             "class_counts": counts,
+            "guidance_scale": self.guidance,
         }
 
 

@@ -1,10 +1,9 @@
 """What a run would take, said before it begins: images, calls, pace, time, disk."""
 
 import asyncio
-import shutil
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from variegate.gateway.v1 import gateway_pb2 as pb
@@ -13,6 +12,7 @@ from gateway.cli.estimating import Estimate
 from gateway.cli.execute import CommandResult
 from gateway.cli.failures import CliError
 from gateway.cli.progress import clock
+from gateway.cli.room import Disk, size_of
 from gateway.cli.session import Session
 from gateway.cli.steps import left_out_count
 from gateway.cli.subset import drawn
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # Beyond this a person at a terminal is asked.
 ASK_SECONDS = 3600.0
-# Of the size of the pixels: what a PNG of a photograph takes, and less than any does.
-_USUAL_SHARE, _LEAST_SHARE = 0.7, 0.3
 # A file system gives room by the block; a shard adds headers and a label.
 _BLOCK, _IN_SHARD = 4096, 2048
 
@@ -33,13 +31,15 @@ _BLOCK, _IN_SHARD = 4096, 2048
 class RunPlan:
     """Estimates of all augmentations of a run, how often each is made, and of the training.
 
-    `subset_seeds` are the draws of real images of a study whose seeds have each their own.
+    `subset_seeds` are the draws of real images of a study whose seeds have each their own, and
+    `load` how many tasks and cores the machine has now.
     """
 
     estimates: Mapping[str, Estimate]
     times: int = 1
     training: pb.PlanStudyResponse = field(default_factory=pb.PlanStudyResponse)
     subset_seeds: tuple[int, ...] = ()
+    load: tuple[float, int] | None = None
 
     @property
     def image_count(self) -> int:
@@ -63,11 +63,17 @@ class RunPlan:
         return spent
 
     @property
+    def is_measured(self) -> bool:
+        """Whether any pace is known."""
+        trained = any(one.images_per_second for one in self.training.trainings)
+        return trained or any(one.images_per_second for one in self.estimates.values())
+
+    @property
     def seconds(self) -> float | None:
         """What making them takes; None if the pace of any is not known."""
         spent = 0.0
         for one in self.estimates.values():
-            if one.model and not one.images_per_second:
+            if is_unknown(one):
                 return None
             spent += self.times * one.made_count / one.images_per_second if one.model else 0.0
         return spent
@@ -99,16 +105,49 @@ def lines(dataset: pb.Dataset, plan: RunPlan) -> list[str]:
     for name, one in plan.estimates.items():
         found.append(f"         {_made(name, one, plan.times)}")
     found += [f"         {_trained(one)}" for one in plan.training.trainings]
+    found += [f"left out {one.label}: {one.message}" for one in plan.training.left_out]
     if plan.training.cell_count:
         found.append(f"shared   {_shared(plan.training)}")
-    seconds, trained = plan.seconds, plan.training_seconds
-    spent = "not known before the first images" if seconds is None else f"about {clock(seconds)}"
-    if trained is None:
-        spent += ", and the training, whose pace is not known yet"
-    elif trained:
-        spent += f", and about {clock(trained)} of training"
-    found.append(f"time     {spent}")
+    found.append(f"time     {_time(plan)}")
+    if plan.is_measured:
+        found.append(f"basis    paces measured here{_load(plan)}")
     return found
+
+
+def _time(plan: RunPlan) -> str:
+    """What is known of the time, and of what it is not."""
+    seconds, trained = plan.seconds, plan.training_seconds
+    text = f"about {clock(seconds)}" if seconds is not None else ""
+    if seconds is None:
+        names = [name for name, one in plan.estimates.items() if is_unknown(one)]
+        text = f"not known: the pace of {', '.join(names)} was never measured here"
+    if trained is None:
+        text += ", and the training, whose pace is not known yet: none of its kind was run here"
+    elif trained:
+        text += f", and about {clock(trained)} of training"
+    return text
+
+
+def _load(plan: RunPlan) -> str:
+    """On what machine they hold."""
+    text = "; they change with what else the machine does"
+    if plan.load:
+        tasks, cores = plan.load
+        text += f", which now has {tasks:.0f} tasks for {cores} cores"
+        text += ": busy, so paces measured now are low" if tasks > 1.5 * cores else ""
+    return text
+
+
+def is_unknown(one: Estimate) -> bool:
+    """Says whether images have to be made whose pace is not known."""
+    return bool(one.model) and not one.images_per_second
+
+
+def load_of(session: Session) -> tuple[float, int] | None:
+    """Tasks that want to run and cores, where the system is on this machine; else None."""
+    if not session.connection.is_own:
+        return None
+    return os.getloadavg()[0], len(os.sched_getaffinity(0))
 
 
 def _shared(one: pb.PlanStudyResponse) -> str:
@@ -128,7 +167,8 @@ def _trained(one: pb.StudyTraining) -> str:
     text += machines(training.node_count, training.gpus_per_node)
     if one.measured_image_count:
         text += f"; {one.images_per_second:.3g} images/s, as measured on "
-        text += f"{one.measured_image_count:,}"
+        taken = clock(one.measured_image_count / one.images_per_second)
+        text += f"{one.measured_image_count:,} in {taken}"
     return text
 
 
@@ -145,53 +185,6 @@ def _made(name: str, one: Estimate, times: int) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Disk:
-    """Room that is needed in a place, at least and usually, and that is free there, in bytes."""
-
-    place: Path
-    least: int
-    usual: int
-    free: int
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        return f"about {_size(self.usual)} of {_size(self.free)} free in {self.place}"
-
-
-def disks(
-    session: Session, plan: RunPlan, out: Path, *, is_folder: bool, exports: bool
-) -> list[Disk]:
-    """The room needed, by file system: of the store, if it is on this machine, and the output."""
-    wanted: list[tuple[Path, int, int]] = []
-    store = store_folder(session)
-    sizes = [plan.bytes(share=share, is_folder=True) for share in (_LEAST_SHARE, _USUAL_SHARE)]
-    if store is not None:
-        wanted.append((store, sizes[0], sizes[1]))
-    if exports:
-        least, usual = (
-            plan.bytes(share=share, is_folder=is_folder, kept=True)
-            for share in (_LEAST_SHARE, _USUAL_SHARE)
-        )
-        wanted.append((out, least, usual))
-    by_device: dict[int, Disk] = {}
-    for path, least, usual in wanted:
-        place = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-        device = place.stat().st_dev
-        before = by_device.get(device, Disk(place, 0, 0, shutil.disk_usage(place).free))
-        by_device[device] = Disk(
-            before.place, before.least + least, before.usual + usual, before.free
-        )
-    return [disk for disk in by_device.values() if disk.usual]
-
-
-def store_folder(session: Session) -> Path | None:
-    """The folder of the object store, if it is one of this machine."""
-    root = getattr(session.connection.store, "root", None)
-    return root if isinstance(root, Path) else None
-
-
 async def agree(
     session: Session, dataset: pb.Dataset, plan: RunPlan, room: list[Disk], *, yes: bool, asks: bool
 ) -> None:
@@ -206,7 +199,7 @@ async def agree(
     tight = next((disk for disk in room if disk.least > disk.free), None)
     if tight and not yes:
         raise CliError(
-            f"The disk has no room for the images: {tight.text}, at least {_size(tight.least)}.",
+            f"The disk has no room for the images: {tight.text}, at least {size_of(tight.least)}.",
             exit_code=3,
             remedy="Ask for fewer with --per-class, use --out and --state on another disk, or "
             "add --yes to begin all the same.",
@@ -253,20 +246,13 @@ def _document(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> dict[str,
         "training_count": plan.training.training_run_count,
         "cell_count": plan.training.cell_count,
         "augmentation_count": plan.training.augmentation_count,
+        "left_out": {one.label: one.message for one in plan.training.left_out},
         "training_seconds": None if trained is None else round(trained, 1),
         "image_count": plan.image_count,
         "made_count": plan.made_count,
+        "load": plan.load and {"tasks": plan.load[0], "cores": plan.load[1]},
         "seconds": None if seconds is None else round(seconds, 1),
         "disks": [
             {"place": str(d.place), "needed_bytes": d.usual, "free_bytes": d.free} for d in room
         ],
     }
-
-
-def _size(count: float) -> str:
-    """12_300_000 -> "12.3 MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"

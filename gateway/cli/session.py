@@ -69,6 +69,15 @@ class Session:
         done.response.Unpack(answer)
         return answer
 
+    async def stopped(self, operation: operations_pb2.Operation) -> gateway_pb2.OperationProgress:
+        """Cancels an operation of the gateway, and returns how far it came."""
+        progress = gateway_pb2.OperationProgress()
+        request = operations_pb2.GetOperationRequest(name=operation.name)
+        (await self.call(self.operations.GetOperation, request)).metadata.Unpack(progress)
+        cancel = operations_pb2.CancelOperationRequest(name=operation.name)
+        await self.call(self.operations.CancelOperation, cancel)
+        return progress
+
     def _show(self, operation: operations_pb2.Operation, part: str) -> None:
         progress = gateway_pb2.OperationProgress()
         if not operation.metadata.Unpack(progress):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich import box
 from rich.cells import cell_len
@@ -25,17 +26,17 @@ class _Column:
     is_figure: bool
     texts: Sequence[Text]
 
-    @property
+    @cached_property
     def widest(self) -> int:
         """Of its texts, without the head."""
         return max((_width(text) for text in self.texts), default=0)
 
-    @property
+    @cached_property
     def wanted(self) -> int:
         """With the head in one line."""
         return max(self.widest, _width(Text(self.head)))
 
-    @property
+    @cached_property
     def needed(self) -> int:
         """With the words of head and names below one another, and no figure wrapped."""
         words = [word for text in self.texts for word in text.plain.split()]
@@ -90,7 +91,7 @@ def _longest(words: Sequence[str]) -> int:
 
 
 def _width(text: Text) -> int:
-    return max((line.cell_len for line in text.split()), default=0)
+    return max(map(cell_len, text.plain.splitlines()), default=0)
 
 
 def _parts(columns: Sequence[_Column], room: int) -> Iterator[list[_Column]]:

@@ -20,13 +20,17 @@ Values = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a method. The type of `default` is its type; the range is closed."""
+    """A parameter of a method. The type of `default` is its type; the range is closed.
+
+    One that is `in_prompt` decides over the prompt alone, which ids of items have anyway.
+    """
 
     name: str
     default: Value
     description: str
     minimum: float | None = None
     maximum: float | None = None
+    in_prompt: bool = False
 
     def parse(self, text: str) -> Value:
         """Returns the value of `text`. Raises InvalidArgument naming the range."""

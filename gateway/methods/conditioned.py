@@ -1,7 +1,8 @@
 """AUGCOND's ten ways to condition on real images of a class (section 3), as rows of a table.
 
 A row says what is done to the pixels of two images before they are embedded, what to their
-embeddings, and whether features are dropped afterwards. The text is the paper's few-shot prompt.
+embeddings, and whether features are dropped afterwards. The text is the paper's few-shot prompt
+unless another template is given; its long-tail prompt is the synset alone, "{c}".
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ _NOISE_LEVEL = Parameter(
     minimum=0,
     maximum=999,
 )
+_PROMPT = Parameter(
+    name="prompt",
+    default="a photo of a {c}",
+    description="The text, with {c} for what texts call the class; for AUGCOND's long tail {c}.",
+    in_prompt=True,
+)
 
 
 _NEEDS = Needs(image_embeddings=True)
@@ -58,7 +65,7 @@ class ConditionedMethod:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """What can be set."""
-        return (_DROPOUT, _NOISE_LEVEL) if self.drops else (_NOISE_LEVEL,)
+        return (*((_DROPOUT,) if self.drops else ()), _NOISE_LEVEL, _PROMPT)
 
     def draft(self, slot: Slot, material: ClassMaterial, values: Values) -> Draft:
         mixes = self.pixels or self.embeddings
@@ -66,7 +73,7 @@ class ConditionedMethod:
         noise = int(values["noise_level"])
         dropout = Dropout(slot.seed, float(values["dropout"])) if self.drops else None
         image, drawn = self._image(slot, material, parents, dropout, noise)
-        prompt = f"a photo of a {material.display_name}"
+        prompt = str(values["prompt"]).replace("{c}", material.display_name)
         lineage: dict[str, Plain] = {"noise_level": noise, **drawn}
         if mixes and len(parents) == 1:  # Of a class with one image there is nothing to mix.
             lineage["single_image"] = True

@@ -68,6 +68,8 @@ class Arm:
 
 def _words(images: RowImages) -> list[str]:
     words = ["added folder"] if images.added_manifest_uri else []
+    if images.guidance_scale is not None:
+        words.append(f"guidance {images.guidance_scale:g}")
     if images.negative_prompt:
         words.append(f"without {images.negative_prompt!r}")
     if images.keep:

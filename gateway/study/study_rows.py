@@ -108,6 +108,7 @@ def augmentation_of(study: Study, row: Arm, seed: int) -> Augmentation:
         check_safety=study.check_safety,
         safety_sample=0 if study.check_safety else SAFETY_SAMPLE,
         class_counts=dict(images.class_counts),
+        guidance_scale=images.guidance_scale,
         negative_prompt=images.negative_prompt,
         make_factor=images.make_factor,
         keep=images.keep,

@@ -5,14 +5,12 @@ are trained meanwhile.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gateway.api.resources import Augmentation, AugmentationResult, Dataset, Study
+from gateway.api.resources import Augmentation, Dataset, Study
 from gateway.augment.augmenting import run_augmentation
-from gateway.augment.tables import Manifest
 from gateway.augment.used_models import check_models
 from gateway.clients.trainer import Tested, TrainingRequest
 from gateway.context import Context
@@ -23,22 +21,22 @@ from gateway.durable.steps import Step, step
 from gateway.export.results import BASELINE, MATCHED, ORACLE, REFERENCES, StudyFailure
 from gateway.study import Arm, AugmentationRecord, RunRecord
 from gateway.study.fidelity import Fidelity
-from gateway.study.first_images import write_first
 from gateway.study.oracle_rows import OracleRows
+from gateway.study.recording import record_of
 from gateway.study.reporting import write_report
 from gateway.study.study_rows import (
     added_per_class,
     augmentation_of,
     datasets_of,
-    made_per_class,
     plain_of,
     recipe_of,
     rows_of,
     test_sets_of,
 )
 from gateway.study.training_progress import TrainingProgress
+from gateway.study.unfit_rows import unfit_rows
 from servicekit.errors import Precondition, ServiceError
-from servicekit.storage import ObjectStore, chunks_of, to_key, to_uri
+from servicekit.storage import ObjectStore, chunks_of, to_key
 
 
 @dataclass
@@ -67,12 +65,18 @@ class Studying:
         study = self.study
         await step("begin", lambda: asyncio.to_thread(self._attempts.begin))
         rows = rows_of(study, has_oracle=await self._oracle.look())
+        # What cannot be trained is not made: its cells fail, whatever comes of the others.
+        trainer, dataset = self.context.clients.trainer, self.datasets[study.seeds[0]]
+        unfit = await unfit_rows(trainer, study, dataset, rows, self.test_sets)
         # Training takes its steps' places before anything else runs, because its order varies.
         places = {(seed, row.key): Step("train") for seed in study.seeds for row in rows}
         tasks: list[asyncio.Task[None]] = []
         try:
             for seed in study.seeds:
                 for row in rows:
+                    if row.key in unfit:
+                        self._leave_out(row, seed, unfit[row.key])
+                        continue
                     try:
                         uri = await self._images(row, seed)
                     except GivenUp as failure:
@@ -96,6 +100,10 @@ class Studying:
         self.progress.notice(
             f"warning: {row.label}, seed {seed} failed ({stage}): {message}"[:1000]
         )
+
+    def _leave_out(self, row: Arm, seed: int, why: str) -> None:
+        self._pace.left_out(row.key, seed)
+        self._fail(row, seed, "training", why)
 
     def _check_compared(self, rows: tuple[Arm, ...]) -> None:
         """Raises Precondition if there is nothing to report: no arm, or none to compare with."""
@@ -142,7 +150,9 @@ class Studying:
         assert isinstance(finished, Augmentation) and finished.result is not None
         for text in finished.result.notices:
             self.progress.notice(text)
-        record = await asyncio.to_thread(self._record, row, seed, name, finished.result)
+        record = await asyncio.to_thread(
+            record_of, self.context.store, self.study, row, seed, name, finished.result
+        )
         if record.accepted_count:
             await self._fidelity.look(row, seed, finished.result.manifest_uri)
         self.augmentations.append(record)
@@ -160,46 +170,11 @@ class Studying:
         if not await step("look", lambda: asyncio.to_thread(look)):
             await run_augmentation(self.context, augmentation)
 
-    def _record(
-        self, row: Arm, seed: int, name: str, result: AugmentationResult
-    ) -> AugmentationRecord:
-        store, count = self.context.store, added_per_class(self.study, row)
-        uri, accepted = result.manifest_uri, result.accepted_count
-        most = max([count, *dict(row.images.class_counts).values()])
-        if count < made_per_class(self.study, row):
-            key = f"{self.study.name}/first-{count}-{name.rpartition('/')[2]}.parquet"
-            accepted = write_first(store, uri, count, key)
-            uri = to_uri(key)
-        reasons: Counter[str] = Counter()
-        for table in Manifest(store, result.rejected_uri).groups("reason"):
-            reasons.update(str(reason) for reason in table.column("reason").to_pylist())
-        return AugmentationRecord(
-            arm=row,
-            seed=seed,
-            name=name,
-            manifest_uri=uri,
-            rejected_uri=result.rejected_uri,
-            accepted_count=accepted,
-            whole_count=result.accepted_count,
-            rejected_count=result.rejected_count,
-            rejected_reasons=dict(reasons),
-            shortfalls=tuple(
-                f"{s.class_name}: {s.made} of {min(s.wanted, most)}; {s.reason}"
-                for s in result.shortfalls
-                if s.made < most
-            ),
-            seconds=dict(result.seconds),
-            prompts=result.prompts,
-            lengths=result.lengths,
-            recognition=result.recognition,
-        )
-
     async def _train(self, place: Step, row: Arm, seed: int, synthetic_uri: str) -> None:
         async with self._room:
             result = await place.run(lambda: self._test(row, seed, synthetic_uri))
         if failure := result.get("failure"):
-            self._pace.left_out(row.key, seed)
-            self._fail(row, seed, "training", failure)
+            self._leave_out(row, seed, failure)
             return
         tested = Tested.of(result)
         self._pace.finished(tested.recipe.step_count, row.key, seed)

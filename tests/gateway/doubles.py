@@ -278,6 +278,10 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
     async def PlanTrainingRun(self, request, context):
         run = self._filled_in(request.training_run)
         self.planned.append(run)
+        if run.strategy == "aux_bn":
+            raise InvalidArgument(
+                "cnn4 lacks batch norm", field="training_run.strategy", reason="NO_BATCH_NORM"
+            )
         return trainer_pb2.PlanTrainingRunResponse(training_run=run)
 
     async def CreateTrainingRun(self, request, context):

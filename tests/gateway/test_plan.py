@@ -247,6 +247,17 @@ def test_cutmix_takes_two_different_images_of_the_class():
         assert 0 <= start < stop <= 16
 
 
+def test_the_text_beside_an_embedding_is_a_template_and_its_default_changes_no_id():
+    plain, long_tail = (
+        items_of(plan_of("cond_image", parameters=parameters))
+        for parameters in ({}, {"prompt": "{c}"})
+    )
+    assert {item.prompt for item in long_tail} == {f"class {label}" for label in range(3)}
+    assert {item.item_id for item in plain}.isdisjoint(item.item_id for item in long_tail)
+    same = items_of(plan_of("cond_image", parameters={"prompt": "a photo of a {c}"}))
+    assert [item.item_id for item in same] == [item.item_id for item in plain]
+
+
 def test_mixup_mixes_two_different_images_of_the_class_in_shares_that_differ():
     items = items_of(plan_of("cond_mixup"))
     for item in items:

@@ -185,6 +185,44 @@ async def test_a_classifier_that_fails_costs_its_cell_and_the_row_keeps_its_othe
     assert "not a number" in failure.message
 
 
+async def test_a_strategy_that_the_classifier_cannot_have_costs_its_rows_and_no_images(
+    folders, fails
+):
+    root, train, test = folders
+    arms = ("simple", {"method": "mvc", "strategy": "aux_bn"})
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        alone = study_of(arms=arms[1:])
+        error = await fails(
+            system.stub.PlanStudy(pb.PlanStudyRequest(study=alone.study), timeout=9)
+        )
+        assert (error.field, error.reason) == ("study.arms[0].strategy", "NO_BATCH_NORM")
+        request = study_of(arms=arms)
+        plan = await system.stub.PlanStudy(pb.PlanStudyRequest(study=request.study), timeout=10)
+        study, results = await finished(system, request)
+        made, names = system.trouble.made, [one.method for one in await augmentations(system)]
+    [unfit] = plan.left_out
+    assert unfit.label == "mvc (aux_bn)" and unfit.message == "cnn4 lacks batch norm"
+    assert (plan.cell_count, plan.training_run_count, plan.augmentation_count) == (4, 4, 2)
+    assert [row["label"] for row in results["rows"]] == ["baseline", "simple"]
+    failed = [(one.label, one.seed, one.stage) for one in study.result.failures]
+    assert failed == [("mvc (aux_bn)", seed, "training") for seed in (1, 2)]
+    assert set(names) == {"simple"} and made == 2 * 6, "nothing is made for it"
+
+
+async def test_a_tuning_that_diverges_costs_its_row_and_the_others_go_on(folders):
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        system.trouble.diverging |= {"cat", "dog"}
+        study, results = await finished(system, study_of(arms=("textual_inversion", "simple")))
+    rows = {row["label"]: row for row in results["rows"]}
+    assert rows["simple"]["added_image_count"] == 6
+    told = [one.message for one in study.result.failures]
+    told += rows.get("textual_inversion", {}).get("shortfalls", [])
+    assert told and all("the loss is not finite" in text for text in told), told
+
+
 async def test_a_study_of_which_nothing_comes_fails_with_the_first_reason(folders):
     root, train, test = folders
     async with open_system(root / "state", root) as system:
@@ -303,6 +341,7 @@ async def test_images_that_are_there_are_a_row_beside_those_that_are_made(folder
                 "make_factor": 2,
                 "keep": "clip_score",
                 "negative_prompt": "blurry",
+                "guidance_scale": 3,
                 "class_counts": {dataset.classes[0].class_name: 1},
             },
             {"method": "theirs", "added_manifest_uri": uri},
@@ -315,6 +354,7 @@ async def test_images_that_are_there_are_a_row_beside_those_that_are_made(folder
             ({"method": "simple"}, "BAD_ADDED_IMAGES"),
             ({"method": "oracle"}, "BAD_ADDED_IMAGES"),
             ({"method": "t", "images_per_class": 1}, "BAD_ADDED_IMAGES"),
+            ({"method": "t", "guidance_scale": 0}, "BAD_ADDED_IMAGES"),
             ({"method": "t", "added_manifest_uri": "store:none.parquet"}, "MANIFEST_MISSING"),
         ):
             bad = study_of(arms=({"added_manifest_uri": uri} | wrong,))
@@ -329,14 +369,15 @@ async def test_images_that_are_there_are_a_row_beside_those_that_are_made(folder
             error = await fails(system.stub.CreateStudy(bad, timeout=10))
             assert error.reason == reason and error.field.startswith("study.arms[0]")
     rows = {row["label"]: row for row in results["rows"]}
-    made = "simple (without 'blurry', best of 2 by clip_score, 1 to 1 a class)"
+    made = "simple (guidance 3, without 'blurry', best of 2 by clip_score, 1 to 1 a class)"
     assert list(rows) == ["baseline", "simple", made, "theirs (added folder)"]
     assert rows["simple"]["added_image_count"] == 6 and rows[made]["added_image_count"] == 4
     assert rows["theirs (added folder)"]["added_image_count"] == count
     assert rows["theirs (added folder)"]["images"]["clip_score"] is None, "it has no scores"
     assert rows["theirs (added folder)"]["images"]["image_count"] == count
     assert {run.synthetic_manifest_uri for run in runs if run.seed == 1} >= {uri}
-    assert [(one.make_factor, one.negative_prompt) for one in asked] == [(2, "blurry")] * 2
+    as_asked = [(one.make_factor, one.negative_prompt, one.guidance_scale) for one in asked]
+    assert as_asked == [(2, "blurry", 3)] * 2
     assert study.arms[2].added_image_count == count
 
 

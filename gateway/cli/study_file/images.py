@@ -25,6 +25,8 @@ class ImageKeys:
     def read(self, nodes: Mapping[str, yaml.Node]) -> dict[str, Any]:
         """The values of those keys that are there, as fields of ImageOptions; faults are noted."""
         readers = {
+            "guidance": lambda node: number(node, self._errors, "guidance", float, 0, 30),
+            "fill_to": lambda node: number(node, self._errors, "fill_to", int, 1, 1_000_000),
             "negative_prompt": lambda node: text(node, self._errors, "negative_prompt"),
             "make": lambda node: number(node, self._errors, "make", float, 1, 20),
             "keep": self._keep,
@@ -52,6 +54,8 @@ class ImageKeys:
         options = ImageOptions(**{**of_all, **own})
         if options.keep == "unsafe_score" and not is_checked:
             self._errors.add(node, "keep: unsafe_score needs check_safety: true.")
+        if options.fill_to and options.accuracies:
+            self._errors.add(node, "fill_to and like both say how many images each class gets.")
         if bool(options.make) != bool(options.keep):
             self._errors.add(node, "make and keep belong together: 'make: 2, keep: clip_score'.")
         return options

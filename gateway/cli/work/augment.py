@@ -15,6 +15,7 @@ from gateway.cli.execute import CommandResult
 from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.inputs import local_path
 from gateway.cli.known import check_methods, methods_of
+from gateway.cli.room import disks
 from gateway.cli.session import Session
 from gateway.cli.tables import table
 from gateway.cli.weakness import Accuracies
@@ -50,9 +51,11 @@ async def run(session: Session, args: AugmentArguments, run_options: RunOptions)
     wanted.preview_count = run_options.preview
     wanted.rejections_uri = await reviewed.store(session)
     known = await estimating.estimate(session, dataset.name, wanted, run_id)
-    plan = planning.RunPlan(estimating.by_method(args.method, known))
+    plan = planning.RunPlan(
+        estimating.by_method(args.method, known), load=planning.load_of(session)
+    )
     is_folder = run_options.form == "imagefolder"
-    room = planning.disks(session, plan, out, is_folder=is_folder, exports=True)
+    room = disks(session, plan, out, is_folder=is_folder, exports=True)
     if run_options.plan:
         return planning.outcome(dataset, plan, room)
     place = outputs.OutputFolder(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import estimating, outputs, planning, recipes, steps
+from gateway.cli import outputs, planning, recipes, steps
 from gateway.cli.arguments import RunOptions, StudyArguments
 from gateway.cli.execute import CommandResult
 from gateway.cli.exporting import fetch
@@ -17,6 +17,7 @@ from gateway.cli.failures import SHORTFALL, CliError
 from gateway.cli.given import with_command
 from gateway.cli.grid import counts_of, study_of
 from gateway.cli.known import check_methods, methods_of, with_parameters
+from gateway.cli.room import disks
 from gateway.cli.session import Session
 from gateway.cli.study_file.names import Known
 from gateway.cli.study_file.schema import read_study
@@ -55,10 +56,10 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     _check_expected(session, args, dataset)
     counts = counts_of(args, len(dataset.classes), images)
     added = await added_rows.store(session, args.added, datasets, args.reading)
-    names = [entry.class_name for entry in dataset.classes]
+    classes = {entry.class_name: entry.train_count for entry in dataset.classes}
     sets = await _test_sets(session, args)
     study = study_of(
-        args, asked, dataset.name, pool_uri, counts, sets, class_names=names, added=added,
+        args, asked, dataset.name, pool_uri, counts, sets, classes=classes, added=added,
         seed_datasets=[one.name for one in datasets] if args.subset_seeds else (),
     )  # fmt: skip
     own_id = args.run_id(models, [uri for _, uri in added])
@@ -67,8 +68,9 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
         plan = await study_preview.plan(session, request, run_options.preview)
     else:
         plan = replace(await _plan(session, request), subset_seeds=args.subset_seeds)
+    plan = replace(plan, load=planning.load_of(session))
     # Only the report and its like leave the store.
-    room = planning.disks(session, plan, out, is_folder=True, exports=False)
+    room = disks(session, plan, out, is_folder=True, exports=False)
     if run_options.plan:
         return planning.outcome(dataset, plan, room)
     place = outputs.OutputFolder(out, run_options.output_id(args.output_id()), models)
@@ -158,12 +160,7 @@ async def _plan(session: Session, request: pb.CreateStudyRequest) -> planning.Ru
     """
     study = request.study
     training = await session.call(session.gateway.PlanStudy, pb.PlanStudyRequest(study=study))
-    estimates: dict[str, estimating.Estimate] = {}
-    for label, arm in study_preview.makers(study).items():
-        wanted = study_preview.augmentation_of(study, arm)
-        probe_id = study_preview.probe_id_of(request.study_id, arm)
-        known = await estimating.estimate(session, study.dataset, wanted, probe_id)
-        estimates |= estimating.by_method(label, known)
+    estimates = await study_preview.estimates_of(session, request)
     return planning.RunPlan(estimates, times=len(study.seeds), training=training)
 
 

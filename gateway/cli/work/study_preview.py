@@ -22,15 +22,24 @@ _SAFETY_SAMPLE = 64
 
 async def plan(session: Session, request: pb.CreateStudyRequest, count: int) -> planning.RunPlan:
     """The plan of the first `count` images a class of every method."""
-    study = request.study
-    estimates: dict[str, estimating.Estimate] = {}
-    for label, arm in makers(study).items():
+    return planning.RunPlan(await estimates_of(session, request, count))
+
+
+async def estimates_of(
+    session: Session, request: pb.CreateStudyRequest, count: int = 0
+) -> dict[str, estimating.Estimate]:
+    """What the images of each method take, or the first `count` a class. They share the seconds of
+    measuring."""
+    study, estimates = request.study, dict[str, estimating.Estimate]()
+    made = makers(study)
+    patience = estimating.Patience(len(made))
+    for label, arm in made.items():
         wanted = augmentation_of(study, arm)
         wanted.preview_count = count
         probe_id = probe_id_of(request.study_id, arm)
-        known = await estimating.estimate(session, study.dataset, wanted, probe_id)
+        known = await estimating.estimate(session, study.dataset, wanted, probe_id, patience)
         estimates |= estimating.by_method(label, known)
-    return planning.RunPlan(estimates)
+    return estimates
 
 
 async def make(
@@ -95,6 +104,7 @@ def makers(study: pb.Study) -> dict[str, pb.StudyArm]:
 def _own(arm: pb.StudyArm) -> dict[str, Any]:
     """What of an arm decides over its images besides the method, by name."""
     options = {
+        "guidance": f"{arm.guidance_scale:g}" if arm.HasField("guidance_scale") else "",
         "without": arm.negative_prompt,
         "make": f"{arm.make_factor:g}" if arm.make_factor else "",
         "keep": arm.keep,
@@ -116,6 +126,7 @@ def augmentation_of(study: pb.Study, arm: pb.StudyArm) -> pb.Augmentation:
         deterministic=study.deterministic,
         check_safety=study.check_safety,
         safety_sample_count=0 if study.check_safety else _SAFETY_SAMPLE,
+        guidance_scale=arm.guidance_scale if arm.HasField("guidance_scale") else None,
         negative_prompt=arm.negative_prompt,
         make_factor=arm.make_factor,
         keep=arm.keep,

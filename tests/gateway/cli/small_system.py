@@ -39,6 +39,8 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.failure = None
         self.missing = None  # The error of a model that the system lacks.
         self.stay_running = False
+        self.slow = "-none"  # Operations whose names end so stay running, too.
+        self.stage, self.image_pace = "generate", 2.0
         self.datasets = {}
         self.planned = []  # The studies of PlanStudy.
         self.code_digest = "code"
@@ -61,7 +63,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
 
     def operation(self, name, response):
         progress = pb.OperationProgress(
-            stage="generate", done_count=2, total_count=4, rate=2.0, unit="images"
+            stage=self.stage, done_count=2, total_count=4, rate=2.0, unit="images"
         )
         running = operations_pb2.Operation(name=name, metadata=packed(progress))
         done = operations_pb2.Operation(name=name, metadata=packed(progress), done=True)
@@ -69,7 +71,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
             done.error.CopyFrom(to_status(self.failure, "gateway"))
         else:
             done.response.CopyFrom(packed(response))
-        self.operations[name] = running if self.stay_running else done
+        self.operations[name] = running if self.stay_running or name.endswith(self.slow) else done
         return running
 
     async def ListMethods(self, request, context):
@@ -138,8 +140,8 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
             width=32,
             height=32,
             step_count=20,
-            images_per_second=2.0,
-            measured_count=100,
+            images_per_second=self.image_pace,
+            measured_count=100 if self.image_pace else 0,
         )
 
     async def CreateAugmentation(self, request, context):

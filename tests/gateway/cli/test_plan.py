@@ -2,10 +2,11 @@
 
 import json
 
+from google.longrunning.operations_pb2 import CancelOperationRequest
 from PIL import Image
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import planning
+from gateway.cli import estimating, room
 from gateway.cli.contact_sheet import write_sheet
 from gateway.cli.planning import RunPlan
 
@@ -47,18 +48,34 @@ def test_the_time_of_training_is_said_once_its_pace_is_known(variegate, gateway,
     gateway.training_pace = 640.0  # 6 classifiers of 300 steps of 64 images: 180 seconds
     said = variegate(*command, *at).out
     assert "6 classifiers to train: cnn4, 300 steps of 64 images of 32 x 32 pixels" in said
-    assert "640 images/s, as measured on 200" in said
+    assert "640 images/s, as measured on 200 in 0:00" in said
+    assert "basis    paces measured here" in said
     assert "and about 3:00 of training" in said
     assert variegate(*command, "--json", *at).document["training_seconds"] == 180
+
+
+def test_measuring_an_unknown_pace_is_bounded_and_what_stays_unknown_is_named(
+    variegate, gateway, photos, at, monkeypatch
+):
+    monkeypatch.setattr(estimating, "MEASURING_SECONDS", 0.2)
+    gateway.image_pace, gateway.slow = 0.0, "-probe"
+    command = ["augment", photos, "--per-class", 100, "--plan"]
+    answer = variegate(*command, *at)
+    assert answer.code == 0, answer.err
+    assert "measuring the pace with the first images, which are kept, for 0 s at most" in answer.err
+    assert "2 images/s, as measured on 2" in answer.out, "until it was stopped"
+    [stopped] = [one for one in gateway.requests if isinstance(one, CancelOperationRequest)]
+    assert stopped.name.endswith("-probe")
+    gateway.stage = "tune"
+    said = variegate(*command, *at).out
+    assert "not known: the pace of mvc was never measured here" in said and "basis" not in said
 
 
 def test_images_that_no_disk_has_room_for_are_refused_before_anything_is_made(
     variegate, gateway, photos, at, monkeypatch
 ):
     free = 5 * 2**20
-    monkeypatch.setattr(
-        planning.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free})
-    )
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free}))
     command = ["augment", photos, "--per-class", 1000, "--out", "new", *at]
     answer = variegate(*command)
     assert answer.code == 3

@@ -337,8 +337,8 @@ per_class: [10, 20]
         (2, "clip_score"),
     ]
     assert args.parameters == {"strength": "0.4"}
-    names = ["cat", "dog"]
-    study = study_of(args, args.methods, "datasets/d", "", [10, 20], class_names=names)
+    classes = {"cat": 5, "dog": 30}
+    study = study_of(args, args.methods, "datasets/d", "", [10, 20], classes=classes)
     rows = [(arm.method, arm.images_per_class, dict(arm.class_counts)) for arm in study.arms]
     assert rows == [
         ("simple", 0, {}),
@@ -350,6 +350,25 @@ per_class: [10, 20]
     ]
     plain = read(tmp_path, "methods: [simple]\n", known)
     assert not {"images", "added"} & plain._content().keys(), "ids of before stay as they were"
+
+
+def test_classes_are_filled_up_and_guided_as_a_method_says(tmp_path, known):
+    text = """\
+methods: [simple, simple: {fill_to: 20}, mvc: {guidance: 2}]
+guidance: 0
+per_class: [10, 20]
+"""
+    args = read(tmp_path, text, known)
+    classes = {"cat": 5, "dog": 30}
+    study = study_of(args, args.methods, "datasets/d", "", [10, 20], classes=classes)
+    rows = [(arm.method, dict(arm.class_counts), arm.guidance_scale) for arm in study.arms]
+    assert rows == [
+        *[("simple", {}, 0)] * 2,
+        ("simple", {"cat": 15, "dog": 0}, 0),
+        *[("mvc", {}, 2)] * 2,
+    ]
+    assert all(arm.HasField("guidance_scale") for arm in study.arms), "0 is guidance, too"
+    assert read(tmp_path, "methods: simple\n", known).images == ()
 
 
 def test_faults_in_how_images_are_made_are_told_with_their_lines(tmp_path, known):
