@@ -12,6 +12,9 @@ _DOCUMENTS = (".json", ".parquet", ".pb")
 # Wire types of protobuf: https://protobuf.dev/programming-guides/encoding
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
+# Of a table, read at a time.
+_ROWS = 4096
+
 
 def is_document(key: str) -> bool:
     """Says whether an object may refer to others."""
@@ -82,7 +85,7 @@ def _in_table(file: IO[bytes]) -> Iterator[str]:
         names = [field.name for field in table.schema_arrow if _holds_text(field.type)]
         if not names:
             return
-        for batch in table.iter_batches(batch_size=4096, columns=names):
+        for batch in table.iter_batches(batch_size=_ROWS, columns=names):
             for column in batch.columns:
                 yield from _in_column(column)
 

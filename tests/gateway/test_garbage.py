@@ -9,14 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gateway.cli import references as documents
 from gateway.cli.failures import CliError
+from gateway.cli.garbage import collecting, ledger
 from gateway.cli.garbage.collecting import collect
+from gateway.cli.main import main
 from gateway.cli.references import references
-from servicekit.storage import KINDS, DirectoryStore, Keep, kind_of, to_key
+from servicekit.storage import KINDS, DirectoryStore, Entry, Keep, MemoryStore, kind_of, to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import picture, write_pool
 from tests.gateway.system import open_system, rows_of
@@ -136,8 +141,6 @@ def named_and_free(store, count):
     images = [key_of(f"kept {number}") for number in range(count)]
     table = {"image_uri": [f"store:{key}" for key in images]}
     buffer = io.BytesIO()
-    import pyarrow as pa
-
     pq.write_table(pa.table(table), buffer)
     store.put("datasets/pets/augmentations/a1/manifest.parquet", buffer.getvalue())
     free = [key_of(f"free {number}") for number in range(count)]
@@ -206,6 +209,64 @@ def test_what_saves_time_goes_only_when_asked_for(tmp_path):
     assert swept(store, caches=True).discarded == 1
 
 
+def test_what_saves_time_stays_while_work_is_unfinished(tmp_path, capsys):
+    store = DirectoryStore(tmp_path)
+    caption, name = f"captions/ab/ab{'0' * 62}.json", "datasets/pets/augmentations/a1"
+    store.put(caption, b'{"text": "a cat"}')
+    store.put(f"{name}/request.json", b"{}")
+    age(store)
+    swept_too = ["gc", "--store", tmp_path.as_uri(), "--delete", "--caches"]
+    with pytest.raises(SystemExit) as end:
+        main(swept_too)
+    assert end.value.code and store.exists(caption)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{name} is not finished" in said and "leave out --caches" in said
+    store.put(f"{name}/resource.json", b"{}")
+    with pytest.raises(SystemExit) as end:
+        main(swept_too)
+    assert not end.value.code and not store.exists(caption)
+
+
+class Listed(MemoryStore):
+    """Lists many images, of which a manifest names half, without holding a name of them."""
+
+    def __init__(self, count):
+        super().__init__()
+        self._count, self.discarded = count, 0
+        names = pa.array(f"store:{self._key(number)}" for number in range(0, count, 2))
+        table, buffer = pa.table({"image_uri": names}), io.BytesIO()
+        pq.write_table(table, buffer)
+        self.put("datasets/pets/augmentations/a1/manifest.parquet", buffer.getvalue())
+
+    def _key(self, number):
+        return f"generated/{number % 256:02x}/{number % 256:02x}{number:062x}.png"
+
+    def entries(self, prefix):
+        yield from super().entries(prefix)
+        if "generated/".startswith(prefix):
+            yield from (Entry(self._key(number), 1, OLD) for number in range(self._count))
+
+    def discard(self, key, before):
+        self.discarded += 1
+        return True
+
+
+def test_the_memory_that_it_takes_does_not_grow_with_the_store(monkeypatch):
+    for module, name in ((ledger, "_ROWS"), (collecting, "_WINDOW"), (documents, "_ROWS")):
+        assert getattr(module, name) > 64
+        monkeypatch.setattr(module, name, 64)
+    peaks, counts = [], (500, 2500)
+    for count in counts:
+        store = Listed(count)
+        tracemalloc.start()
+        found = swept(store)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert found.discarded == store.discarded == count // 2
+    a_name = len(key_of(""))
+    assert peaks[1] - peaks[0] < (counts[1] - counts[0]) * a_name / 4, "of names that are held"
+
+
 def test_the_parts_of_an_index_go_once_it_is_built(tmp_path):
     store = DirectoryStore(tmp_path)
     part = f"indexes/pool/shards/{'ab' * 12}/000000.json"
@@ -237,8 +298,6 @@ def test_kinds_do_not_overlap_in_what_is_deleted():
 
 
 def test_ages_that_could_hit_running_work_are_refused(tmp_path, capsys):
-    from gateway.cli.main import main
-
     for age_given in ("1h", "0d", "soon", ""):
         with pytest.raises(SystemExit) as end:
             main(["gc", "--store", tmp_path.as_uri(), "--older-than", age_given])
@@ -247,8 +306,6 @@ def test_ages_that_could_hit_running_work_are_refused(tmp_path, capsys):
 
 
 def test_a_folder_that_is_not_there_is_no_store(tmp_path, capsys, monkeypatch):
-    from gateway.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     for given in ([], ["--store", (tmp_path / "none").as_uri()]):
         with pytest.raises(SystemExit) as end:
