@@ -1,7 +1,7 @@
 """A certificate authority of the tests' own, and files as the kubelet mounts them."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -29,6 +30,12 @@ class Issued:
 
     certificate: bytes
     key: bytes
+
+    def traditional(self):
+        """Returns the same with the key in the form of its algorithm: BEGIN EC PRIVATE KEY."""
+        key = load_pem_private_key(self.key, password=None)
+        form = PrivateFormat.TraditionalOpenSSL
+        return replace(self, key=key.private_bytes(Encoding.PEM, form, NoEncryption()))
 
     @property
     def ends(self):

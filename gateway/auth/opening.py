@@ -1,5 +1,6 @@
 """The gateway's admission, as the settings have it."""
 
+import logging
 from pathlib import Path
 
 from gateway.auth.admission import Gatekeeper
@@ -9,7 +10,11 @@ from gateway.auth.principals import Authenticator
 from gateway.auth.tokens import TokenFile
 from gateway.settings import GatewaySettings
 from servicekit.gate import Admission, admit_all
+from servicekit.places import SERVICES
 from servicekit.settings import SettingsError
+from servicekit.targets import Target
+
+_log = logging.getLogger(__name__)
 
 
 def open_admission(settings: GatewaySettings) -> Admission:
@@ -21,8 +26,22 @@ def open_admission(settings: GatewaySettings) -> Admission:
     issuer = _issuer(settings)
     if own is None and issuer is None:
         return admit_all
+    _warn_of_open_services(settings)
     allowances = Allowances(settings.auth_calls_per_second, settings.auth_calls_in_flight)
     return Gatekeeper(own, issuer, allowances, Audit(settings.auth_audit_file)).admit
+
+
+def _warn_of_open_services(settings: GatewaySettings) -> None:
+    """Who has no token could call the services themselves, unless they answer the gateway alone."""
+    places = [getattr(settings, name) for name in (*SERVICES[1:], "screener")]
+    away = [place for place in places if place and not Target.of(place).is_loopback()]
+    if away and not settings.tls_certificate:
+        _log.warning(
+            "callers of the gateway need a token, and whoever reaches %s needs none; set "
+            "GATEWAY_TLS_CERTIFICATE here and SERVER_TLS_PEERS there, so that the gateway alone is "
+            "answered",
+            ", ".join(away),
+        )
 
 
 def _issuer(settings: GatewaySettings) -> Authenticator | None:

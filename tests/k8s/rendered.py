@@ -39,8 +39,8 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     "+".join(parts): ("network-policies", *parts)
     for parts in (
         ("nano", "shared-store"),
-        ("nano", "shared-store", "postgres", "milvus", "autoscaling", "monitoring"),
-        ("training-jobs", "nano", "shared-store", "tracing", "keda", "monitoring"),
+        ("nano", "shared-store", "postgres", "milvus", "autoscaling", "monitoring", "tls"),
+        ("training-jobs", "nano", "shared-store", "tracing", "keda", "monitoring", "tls"),
         ("nano", "s3", "postgres", "tracing", "keda", "monitoring"),
         ("nano", "s3", "milvus", "autoscaling"),
         (
@@ -56,7 +56,18 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
         ("nano", "minio", "keda", "monitoring"),
         ("models", "gpu", "s3"),
         ("models", "gpu", "s3", "tracing", "autoscaling", "monitoring"),
-        ("models", "gpu", "model-fetch", "s3", "postgres", "milvus", "keda", "monitoring", "auth"),
+        (
+            "models",
+            "gpu",
+            "model-fetch",
+            "s3",
+            "postgres",
+            "milvus",
+            "keda",
+            "monitoring",
+            "tls",
+            "auth",
+        ),
         ("models", "gpu", "model-fetch", "minio", "tracing", "autoscaling", "monitoring"),
         ("models", "gpu", "minio", "postgres", "milvus"),
         (
@@ -79,11 +90,11 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
             "keda-zero",
             "monitoring",
         ),
-        ("models", "gpu", "minio", "postgres", "keda-zero", "monitoring"),
+        ("models", "gpu", "minio", "postgres", "keda-zero", "monitoring", "tls"),
     )
 }
 # What clusters learn of from others, and the schemas of Kubernetes do not know.
-FOREIGN = ("PodMonitor", "PrometheusRule", "ScaledObject")
+FOREIGN = ("PodMonitor", "PrometheusRule", "ScaledObject", "Certificate", "Issuer")
 OVERLAYS = tuple(sorted(path.name for path in (K8S / "overlays").iterdir()))
 RENDERINGS = (*OVERLAYS, *COMBINATIONS)
 

@@ -78,6 +78,7 @@ def test_what_a_pod_refers_to_is_there(name):
     manifests = render(name)
     there = {(one["kind"], one["metadata"]["name"]) for one in manifests}
     there |= {("Secret", secret) for secret in SECRETS}
+    there |= {("Secret", one["spec"]["secretName"]) for one in of_kind(manifests, "Certificate")}
     for workload in workloads(manifests).values():
         wanted = {("ServiceAccount", pod(workload)["serviceAccountName"])}
         for volume in pod(workload).get("volumes", ()):
@@ -85,6 +86,8 @@ def test_what_a_pod_refers_to_is_there(name):
                 wanted.add(("PersistentVolumeClaim", claim["claimName"]))
             if config := volume.get("configMap"):
                 wanted.add(("ConfigMap", config["name"]))
+            if secret := volume.get("secret"):
+                wanted.add(("Secret", secret["secretName"]))
         for one in containers(workload):
             for source in one.get("envFrom", ()):
                 kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}

@@ -44,7 +44,7 @@ CLIENTS = {
     "tritonclient": "GENERATOR_TRITON",
     "opentelemetry": "SERVER_TRACE_ENDPOINT",
     "prometheus_client": "answers only",
-    "urllib": "the words of addresses; no connection",
+    "urllib": "the words of addresses; the keys of GATEWAY_AUTH_ISSUER",
 }
 # Any package that could call somebody.
 CALLERS = set(CLIENTS) | {

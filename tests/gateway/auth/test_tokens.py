@@ -9,6 +9,7 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.auth import tokens as tokens_module
 from gateway.auth.allowance import Allowances
+from gateway.auth.opening import open_admission
 from gateway.auth.tokens import TokenFile
 from gateway.settings import GatewaySettings
 from gateway.wiring import create_service
@@ -142,3 +143,14 @@ async def test_a_token_is_of_256_random_bits_and_only_its_hash_is_kept(tokens):
     assert hash_of(token) in tokens.path.read_text()
     with pytest.raises(Unauthenticated):
         await TokenFile(tokens.path).principal(hash_of(token))
+
+
+def test_services_that_anyone_could_call_instead_are_warned_of(tokens, tmp_path, caplog):
+    tokens.add("alice", "read")
+    away = {"auth_tokens": str(tokens.path), "trainer": "dns:///trainer:50056"}
+    open_admission(GatewaySettings(auth_tokens=str(tokens.path)))
+    open_admission(GatewaySettings(**away, tls_certificate=str(tmp_path / "tls.crt")))
+    assert not caplog.records
+    open_admission(GatewaySettings(**away))
+    assert "whoever reaches dns:///trainer:50056 needs none" in caplog.text
+    assert "SERVER_TLS_PEERS" in caplog.text
