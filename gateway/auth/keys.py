@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -93,6 +94,9 @@ def _fetch(source: KeySource) -> list[jwt.PyJWK]:
         if found.get("issuer") != source.issuer:
             raise ValueError(f"the discovery document is that of {found.get('issuer')!r}")
         url = str(found.get("jwks_uri", ""))
+        # What an issuer says leads to its keys, not to a file here, nor past its encryption.
+        if urlsplit(url).scheme not in {"https", urlsplit(source.issuer).scheme}:
+            raise ValueError(f"the discovery document names {url!r} for its keys")
     keys = []
     for entry in _get_json(url).get("keys", []):
         if entry.get("use", "sig") != "sig":

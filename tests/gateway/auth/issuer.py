@@ -18,6 +18,7 @@ class TestIssuer:
     def __init__(self, port):
         self.url = f"http://127.0.0.1:{port}"
         self.keys, self.is_down, self.asked = {}, False, 0
+        self.keys_url = f"{self.url}/keys"
         self.rotate("k1")
 
     def rotate(self, key_id):
@@ -43,7 +44,7 @@ class TestIssuer:
     def document(self, path):
         """What is answered under a path."""
         if path == "/.well-known/openid-configuration":
-            return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+            return {"issuer": self.url, "jwks_uri": self.keys_url}
         algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
         entries = []
         for key_id, key in self.keys.items():

@@ -1,5 +1,6 @@
 """JWTs of an issuer: signature, issuer, audience, times, scopes, and keys that change."""
 
+import json
 import time
 
 import grpc
@@ -129,6 +130,17 @@ async def test_the_last_good_keys_count_for_their_time_while_the_issuer_is_down(
     issuer.is_down = False
     clock[0] += 11
     await tokens.principal(token)
+
+
+async def test_keys_are_not_read_from_a_file_whatever_the_issuer_says(
+    issuer, tokens, tmp_path, caplog
+):
+    file = tmp_path / "keys"
+    file.write_text(json.dumps(issuer.document("/keys")))
+    issuer.keys_url = file.as_uri()
+    with pytest.raises(Unavailable, match="cannot be fetched"):
+        await tokens.principal(issuer.token())
+    assert f"names '{file.as_uri()}' for its keys" in caplog.text
 
 
 async def test_a_gateway_takes_the_tokens_of_its_issuer(tmp_path, issuer, fails):
