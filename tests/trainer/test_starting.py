@@ -5,6 +5,7 @@ import pytest
 from safetensors.numpy import load
 from variegate.trainer.v1 import trainer_pb2 as pb
 
+from gateway.cli.weights.packaged import PACKAGED, read
 from tests.trainer.conftest import CLASSES, SYNTHETIC, put_manifest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,6 +100,15 @@ async def test_weights_that_are_missing_or_of_another_network_are_refused(client
     operation = await client.finish("other", classifier="wrn_28_2", initial_weights_uri=uri)
     assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
     assert "of another architecture" in operation.error.message
+
+
+async def test_a_frozen_network_with_weights_of_a_package_learns_from_few_images(client, store):
+    row = PACKAGED["efficientnet-lite0"]
+    store.put("weights/packaged.safetensors", read(row))
+    values = {"classifier": row.classifier, "image_size": 64, "step_count": 12, "policy": "none"}
+    uri = "store:weights/packaged.safetensors"
+    run = await client.train("packaged", **values, initial_weights_uri=uri, freeze=True)
+    assert run.result.accuracy > 0.6  # A third is chance.
 
 
 async def test_networks_of_timm_are_trained_by_name_and_unknown_ones_told_at_once(client, fails):

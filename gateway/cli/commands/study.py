@@ -228,6 +228,7 @@ def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bo
     recipes.check_choices(args.training, source=args.source, validation=args.subset.validation)
     for strategy in args.strategies:
         recipes.check_strategy(strategy, has_added=True)
+    args.training.weights.check(args.classifiers)
     if own:
         for strategy, policy, classifier in product(
             args.strategies, args.policies, args.classifiers

@@ -189,8 +189,9 @@ def _check(args: TrainArguments, *, own: bool, taken: bool) -> None:
         check_folders(test_place, None, args.reading)
     check_added(args.synthetic, args.reading)
     recipes.check_choices(args.training, source=args.source, validation=args.subset.validation)
+    training = args.training
+    training.weights.check([training.classifier])
     if own:
-        training = args.training
         recipes.check(
             recipes.OWN,
             strategy=args.strategy,

@@ -30,7 +30,7 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
     training = args.training
     if args.kept:
         session.connection.need_store()
-    if training.weights.file:
+    if training.weights.read:
         await asyncio.to_thread(training.weights.put, session.connection.need_store())
     offered = await recipes_of(session)
     known = recipes.of_trainer(offered)

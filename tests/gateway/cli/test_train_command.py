@@ -1,5 +1,6 @@
 """variegate train against a real gRPC server."""
 
+import hashlib
 import io
 import shutil
 
@@ -177,6 +178,21 @@ def test_weights_go_into_the_store_and_others_are_another_run(train, gateway, tm
     assert "There are no weights" in train("--weights", "gone.safetensors").err
     (tmp_path / "model.pth").write_bytes(b"")
     assert "no .safetensors file" in train("--weights", tmp_path / "model.pth").err
+
+
+def test_weights_of_a_package_go_into_the_store_for_the_network_that_they_are_of(
+    train, gateway, tmp_path
+):
+    given = ("--weights", "packaged:efficientnet-lite0", "--freeze", "--seeds", 1, "--json")
+    answer = train(*given)
+    assert answer.code == 2 and "weights are of timm:tf_efficientnet_lite0, and" in answer.err
+    assert "Give --classifier timm:tf_efficientnet_lite0" in answer.err
+    answer = train(*given, "--classifier", "timm:tf_efficientnet_lite0")
+    assert answer.code == 0, answer.err
+    key = gateway.requests[-1].training_run.initial_weights_uri.removeprefix("store:")
+    data = DirectoryStore(tmp_path / "objects").get(key)
+    assert key == f"weights/{hashlib.sha256(data).hexdigest()}.safetensors"
+    assert "No package with weights 'lite1' is known" in train("--weights", "packaged:lite1").err
 
 
 def test_a_list_shows_what_a_run_can_name(train):
