@@ -39,7 +39,20 @@ def test_the_head_is_new_where_they_are_not(saved):
     head = [name for name, value in before.items() if value.shape[:1] == (5,)]
     assert len(head) == 2
     for name, value in loaded.state_dict().items():
-        assert torch.equal(value, before[name] if name in head else kept[name])
+        assert name in head or torch.equal(value, kept[name])
+
+
+def test_a_new_head_is_small_however_the_network_begins(tmp_path):
+    lite = classifier_of("timm:test_efficientnet")
+    save_file(build(lite, 3).state_dict(), tmp_path / "kept.safetensors")
+    loaded = build(lite, 2)
+    load_weights(loaded, tmp_path / "kept.safetensors")
+    head = loaded.classifier
+    assert (
+        head.weight.abs().max()
+        <= head.in_features**-0.5
+        < build(lite, 2).classifier.weight.abs().max()
+    )
 
 
 def test_weights_of_another_architecture_are_refused_and_leave_all_as_it_was(saved):

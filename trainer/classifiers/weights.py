@@ -21,7 +21,9 @@ _COUNTER = "num_batches_tracked"
 def load_weights(network: nn.Module, file: Path) -> None:
     """Loads the weights of a safetensors file. Raises UnfitModelError for those of another network.
 
-    A head of another shape is left as it is.
+    In place of a head of another shape there is a new one, whose weights are as small as torch
+    makes those of a linear layer: some networks of timm begin with ones of their own that, for few
+    classes, drown what the features say.
     """
     try:
         weights = load_file(str(file))
@@ -31,11 +33,14 @@ def load_weights(network: nn.Module, file: Path) -> None:
         ) from error
     own, place = network.state_dict(), _place_of_head(network)
     head = {name for name in own if name.startswith(f"{place}.")}
-    if any(name in weights and weights[name].shape != own[name].shape for name in head):
+    is_new = any(name in weights and weights[name].shape != own[name].shape for name in head)
+    if is_new:
         weights = {name: value for name, value in weights.items() if name not in head}
     wanted = {name for name in own if not name.endswith(_COUNTER)} - (head - weights.keys())
     _check(own, weights, wanted)
     network.load_state_dict(weights, strict=False)
+    if is_new:
+        network.get_submodule(place).reset_parameters()  # type: ignore[operator]
 
 
 def freeze(network: nn.Module) -> list[nn.Module]:

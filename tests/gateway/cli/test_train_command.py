@@ -183,7 +183,7 @@ def test_weights_go_into_the_store_and_others_are_another_run(train, gateway, tm
 def test_weights_of_a_package_go_into_the_store_for_the_network_that_they_are_of(
     train, gateway, tmp_path
 ):
-    given = ("--weights", "packaged:efficientnet-lite0", "--freeze", "--seeds", 1, "--json")
+    given = ("--weights", "packaged:efficientnet-lite0", "--freeze", "--seeds", 1)
     answer = train(*given)
     assert answer.code == 2 and "weights are of timm:tf_efficientnet_lite0, and" in answer.err
     assert "Give --classifier timm:tf_efficientnet_lite0" in answer.err
