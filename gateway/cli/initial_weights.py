@@ -1,19 +1,23 @@
-"""Weights that training starts from: a file of this machine or of a package, or in the store."""
+"""Weights that training starts from: of a file, a package or a hub, or in the store."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli.failures import CliError
+from gateway.cli.terminal import console
+from servicekit.escaping import escaped
 
 if TYPE_CHECKING:
     from servicekit.storage import ObjectStore
 
+_CONFIG = "config.json"
 # Of a folder of a hub, and of one that `train --out` writes.
 _FILE = "model.safetensors"
-_STORE, _PACKAGED = "store:", "packaged:"
+_STORE, _PACKAGED, _HUB = "store:", "packaged:", "hub:"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def weights_of(text: str) -> Weights:
         return Weights(text)
     if text.startswith(_PACKAGED):
         return _packaged(text)
+    if text.startswith(_HUB):
+        return _of_hub(text)
     place = Path(text).expanduser()
     file = place / _FILE if place.is_dir() else place
     if not file.is_file():
@@ -84,6 +90,35 @@ def _packaged(text: str) -> Weights:
     row = find(text)
     data = read(row)
     return Weights(_uri(hashlib.sha256(data).hexdigest()), lambda: data, row.classifier)
+
+
+def _of_hub(text: str) -> Weights:
+    """Weights of a hub, which stay on this machine: asked for again, they are read and proven."""
+    from gateway.cli.weights.fetching import fetch
+    from gateway.cli.weights.staging import alone
+    from gateway.cli.weights.wanted import WantedModel
+    from servicekit.places import state_folder
+
+    terminal, into = console(stderr=True), state_folder() / "weights"
+
+    def told(line: str) -> None:
+        terminal.print(escaped(line), markup=False, soft_wrap=True)
+
+    folder = text.removeprefix(_HUB).replace("/", "--")
+    with alone(into, told):
+        fetch(WantedModel(folder, text, (_FILE, _CONFIG)), into, told)
+    weights = weights_of(str(into / folder))
+    return replace(weights, classifier=_classifier_of(into / folder / _CONFIG))
+
+
+def _classifier_of(config: Path) -> str:
+    """The classifier that a model of timm says to be; "" for others."""
+    try:
+        told = json.loads(config.read_text(encoding="utf-8"))
+        network, tag = told["architecture"], told["pretrained_cfg"].get("tag")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return f"timm:{network}.{tag}" if tag else f"timm:{network}"
 
 
 def _uri(digest: str) -> str:

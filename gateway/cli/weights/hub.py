@@ -95,7 +95,7 @@ class HubSource:
         status = error.response.status_code
         if isinstance(error, RevisionNotFoundError):
             return NotFound(
-                f"{self._repository} has no revision {self._revision}; correct it in the list",
+                f"{self._repository} has no revision {self._revision}; name another",
                 resource=what,
                 reason="REVISION_MISSING",
             )

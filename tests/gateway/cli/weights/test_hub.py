@@ -7,7 +7,6 @@ import sys
 import time
 
 import pytest
-from huggingface_hub import constants
 
 from gateway.cli.main import main
 from tests.gateway.cli.weights.hub import COMMIT, safetensors
@@ -35,13 +34,8 @@ def arguments(tmp_path):
 
 
 @pytest.fixture
-def fetch(hub, arguments, monkeypatch, capsys):
+def fetch(asked_hub, arguments, monkeypatch, capsys):
     """Runs the command and returns its exit code and what it said."""
-    # What the library makes of HF_ENDPOINT when it is imported.
-    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("COLUMNS", "300")
 
     def run(*entries, token=""):
@@ -126,7 +120,7 @@ def test_every_refusal_says_what_to_do_and_keeps_no_other_model_away(hub, fetch,
     assert code == 3
     for folder, words in (
         ("absent", "correct its name, or, if it is private, set HF_TOKEN"),
-        ("moved", "own/tiny has no revision v7; correct it in the list"),
+        ("moved", "own/tiny has no revision v7; name another"),
         ("gated", f"accept them at {hub.url}/own/gated"),
         ("pickles", "no *.safetensors among the wanted files; other weights are pickles"),
         ("fake", "model.safetensors is not in the form that its name says"),
