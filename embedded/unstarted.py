@@ -32,9 +32,9 @@ def methods() -> list[pb.Method]:
 def networks() -> list[str]:
     """Returns the networks of timm that this installation's trainer can build, as ListRecipes
     does."""
-    from trainer.classifiers.table import timm_names
+    from trainer.classifiers.timm_table import timm_networks
 
-    return sorted(timm_names())
+    return sorted(timm_networks())
 
 
 def resources(state: Path) -> Iterator[StoredResource]:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from servicekit.errors import InvalidArgument
 from trainer import recipes
-from trainer.classifiers.table import TIMM, Classifier, classifier_of, classifiers, timm_names
+from trainer.classifiers.table import TIMM, Classifier, classifier_of, classifiers
+from trainer.classifiers.timm_table import timm_networks
 from trainer.runs import BEST, LAST, RunRequest
 from trainer.schedules import PLATEAU, Plateau, epoch_steps
 
 _STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
 _BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
-_LARGEST_IMAGE, _MOST_STEPS = 1024, 1_000_000
+_MOST_STEPS = 1_000_000
 
 _Known = TypeVar("_Known", recipes.Recipe, Classifier)
 
@@ -71,11 +72,14 @@ def with_image_size(request: RunRequest, sides: NDArray[np.int64]) -> RunRequest
     """Fills in the image size: the median of the shorter sides of the real training images.
 
     It is kept between the smallest that the classifier can take and the largest that it is usually
-    given. `sides` may hold zeros, for images whose size is not known.
+    given. Weights to start from want the size that their network was trained at, where it is known.
+    `sides` may hold zeros, for images whose size is not known.
     """
     if request.image_size:
         return request
     classifier = classifier_of(request.classifier)
+    if request.initial_weights_uri and classifier.has_own_pixels:
+        return replace(request, image_size=classifier.usual_image)
     known = sides[sides > 0]
     wanted = int(np.median(known)) if len(known) else _IMAGE_SIZE
     wanted = min(wanted, classifier.usual_image)
@@ -112,7 +116,7 @@ def _classifier(wanted: str) -> Classifier:
         return classifier_of(wanted)
     except KeyError:
         network = wanted.removeprefix(f"{TIMM}:")
-        close = ", ".join(get_close_matches(network, timm_names(), 3))
+        close = ", ".join(get_close_matches(network, timm_networks(), 3))
         raise InvalidArgument(
             f"timm has no network {network!r}; {f'it has {close}' if close else 'see its list'}",
             field="training_run.classifier",
@@ -121,11 +125,12 @@ def _classifier(wanted: str) -> Classifier:
 
 
 def _check_sizes(request: RunRequest, classifier: Classifier) -> None:
-    smallest = smallest_image(classifier)
-    if 0 < request.image_size < smallest:
+    smallest, largest = smallest_image(classifier), classifier.largest_image
+    if request.image_size and not smallest <= request.image_size <= largest:
+        takes = f"{smallest} to {largest}" if smallest < largest else f"{largest} alone"
         raise InvalidArgument(
-            f"image_size is {request.image_size}; the classifier {classifier.id!r} takes "
-            f"{smallest} to {_LARGEST_IMAGE}, or 0 for the size of the data",
+            f"image_size is {request.image_size}; the classifier {classifier.id!r} takes {takes}, "
+            "or 0, for the trainer's choice",
             field="training_run.image_size",
             reason="FIELD_OUT_OF_RANGE",
         )

@@ -176,13 +176,18 @@ class RunResult(JobResult, Scores):
     """Why a classifier that was to be exported is not, in a sentence."""
     done_step_count: int = 0
     chosen_step: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """How pixels in 0 to 1 were normalised, by channel."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         sets = tuple(TestSetScores(**scores_from(one)) for one in values.get("test_sets", ()))
         kept = values.get("validation")
         validation = TestSetScores(**scores_from(kept)) if kept else None
-        return cls(**scores_from(values) | {"test_sets": sets, "validation": validation})
+        return cls(
+            **_with_tuples(scores_from(values)) | {"test_sets": sets, "validation": validation}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

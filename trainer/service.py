@@ -1,7 +1,7 @@
 """Serves the trainer over gRPC. Translates; the trainer thinks."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,8 @@ from variegate.trainer.v1 import trainer_pb2_grpc as rpc
 from servicekit.errors import InvalidArgument, NotFound
 from servicekit.operations import OperationRunner, RunProgress, Work
 from trainer import recipes
-from trainer.classifiers.table import any_of_timm, classifiers, timm_names
+from trainer.classifiers.table import any_of_timm, classifiers
+from trainer.classifiers.timm_table import Pixels, timm_networks
 from trainer.defaults import resolve, smallest_image
 from trainer.identity import results_digest, tuning_digest
 from trainer.messages.calls import CALLS, call_of
@@ -141,7 +142,7 @@ class TrainerService(rpc.TrainerServiceServicer):
         deciding = self._trainer.deciding
         # By the files of the code, which takes a moment.
         digests = await asyncio.to_thread(lambda: (results_digest(deciding), tuning_digest()))
-        networks = await asyncio.to_thread(timm_names)
+        networks = await asyncio.to_thread(timm_networks)
         return pb.ListRecipesResponse(
             strategies=_recipes_to_pb("strategies"),
             policies=_recipes_to_pb("policies"),
@@ -151,6 +152,7 @@ class TrainerService(rpc.TrainerServiceServicer):
             tuning_methods=methods_to_pb(),
             tuning_code_digest=digests[1],
             timm_networks=sorted(networks),
+            timm_image_sizes=_sizes_to_pb(networks),
         )
 
     async def _get(self, name: str) -> Any:
@@ -181,6 +183,16 @@ def _recipes_to_pb(kind: recipes.Kind) -> list[pb.Recipe]:
         )
         for recipe in recipes.recipes(kind).values()
     ]
+
+
+def _sizes_to_pb(networks: Mapping[str, Pixels]) -> dict[str, pb.ImageSizes]:
+    of_any = any_of_timm()
+    usual = of_any.smallest_image, of_any.largest_image
+    return {
+        name: pb.ImageSizes(smallest=one.smallest_image, largest=one.largest_image)
+        for name, one in networks.items()
+        if (one.smallest_image, one.largest_image) != usual
+    }
 
 
 def _classifiers_to_pb() -> list[pb.Recipe]:

@@ -40,6 +40,10 @@ def training_choices_to_pb(
         policies=_choices(recipes.policies),
         classifiers=_choices(recipes.classifiers),
         timm_networks=recipes.timm_networks,
+        timm_image_sizes={
+            name: pb.ImageSizes(smallest=one.smallest, largest=one.largest)
+            for name, one in recipes.timm_image_sizes.items()
+        },
     )
 
 

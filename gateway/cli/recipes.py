@@ -44,8 +44,9 @@ CLASSIFIERS = (
 # What goes by the accuracy on validation images: when training ends, and which weights are tested.
 SCHEDULES = ("plateau",)
 CHOICES = ("last", "best")
-# Of a classifier that the trainer looks up in a library, and the kind of its names there.
-_TIMM = "timm:"
+# Of a classifier that the trainer looks up in a library, the row that stands for all of them, and
+# the kind of its names there.
+_TIMM, _ANY_NETWORK = "timm:", "timm:NAME"
 _NETWORK = "network"
 
 
@@ -136,19 +137,24 @@ def check_choices(training: "TrainingRecipe", *, source: str, validation: float)
 
 
 def check_image_size(offered: "Offered", classifier: str, size: int) -> None:
-    """Raises CliError for training images smaller than the classifier takes; 0 means its choice.
+    """Raises CliError for training images of a size that the classifier cannot take; 0: its choice.
 
     Without a name it is the trainer's default, which takes what one of them takes.
     """
-    smallest = {
-        one.id: one.smallest_image_size for one in offered.classifiers if classifier in ("", one.id)
-    }
-    least = min(smallest.values(), default=0)
-    if 0 < size < least:
+    is_of_timm = classifier.startswith(_TIMM)
+    row = _ANY_NETWORK if is_of_timm else classifier
+    smallest = [one.smallest_image_size for one in offered.classifiers if row in ("", one.id)]
+    least, most = min(smallest, default=0), 0
+    network = classifier.removeprefix(_TIMM)
+    if is_of_timm and network in offered.timm_image_sizes:
+        sizes = offered.timm_image_sizes[network]
+        least, most = sizes.smallest, sizes.largest
+    if size and (size < least or 0 < most < size):
+        takes = f"{least} alone" if least == most else f"at least {least}"
         raise CliError(
-            f"--image-size is {size}, and {classifier or 'every classifier'} takes at least "
-            f"{least}.",
-            remedy=f"Give {least} or more, or leave it out for the size of the data.",
+            f"--image-size is {size}, and {classifier or 'every classifier'} takes {takes}.",
+            remedy=f"Give {least}{'' if least == most else ' or more'}, or leave it out for the "
+            "trainer's choice.",
             reason="FIELD_OUT_OF_RANGE",
         )
 

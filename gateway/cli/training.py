@@ -160,8 +160,19 @@ def settings_of(run: pb.TrainingRun) -> dict[str, Any]:
         "image_size": run.image_size,
         **{name: getattr(run, name) for name in newer if getattr(run, name)},
         **({"choose": run.choose} if run.choose == "best" else {}),
+        **_normalisation(run.result),
         **({"found_policy": run.result.policy_digest} if run.result.policy_digest else {}),
     }
+
+
+def _normalisation(result: pb.TestResult) -> dict[str, Any]:
+    if not result.HasField("normalisation"):
+        return {}
+    mean, std = (
+        [float(f"{value:.7g}") for value in values]
+        for values in (result.normalisation.mean, result.normalisation.std)
+    )
+    return {"normalisation": {"mean": mean, "std": std}}
 
 
 def recipe_line(training: dict[str, Any]) -> str:

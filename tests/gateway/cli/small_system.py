@@ -196,7 +196,9 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
 
     async def ListRecipes(self, request, context):
         return trainer_pb2.ListRecipesResponse(
-            **recipes(trainer_pb2.Recipe), code_digest=self.gateway.code_digest
+            **recipes(trainer_pb2.Recipe),
+            code_digest=self.gateway.code_digest,
+            timm_image_sizes={"test_vit": trainer_pb2.ImageSizes(smallest=160, largest=160)},
         )
 
     async def PlanTrainingRun(self, request, context):

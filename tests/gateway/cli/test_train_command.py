@@ -217,6 +217,8 @@ def test_images_too_small_for_the_classifier_are_told_before_the_import(train, g
     answer = train("--classifier", "resnet50", "--image-size", 32)
     assert answer.code == 2
     assert "resnet50 takes at least 64" in answer.err
+    answer = train("--classifier", "timm:test_vit", "--image-size", 192)
+    assert answer.code == 2 and "timm:test_vit takes 160 alone" in answer.err
     assert len(gateway.requests) == before
 
 

@@ -46,7 +46,7 @@ def test_they_come_once_and_go_into_the_store(train, gateway, asked_hub, monkeyp
         ("hub:timm/test_vit@v7", "timm/test_vit has no revision v7"),
         ("hub:timm/gone@main", "refuses access to timm/gone (401): correct its name"),
         ("hub:own/pickled@main", "has no *.safetensors among the wanted files"),
-        ("hub:../..@main", "hub:../..@main"),
+        ("hub:../..@main", "../..: Repo id must use"),
     ],
 )
 def test_what_a_hub_does_not_have_is_told_before_anything_starts(train, gateway, source, said):
