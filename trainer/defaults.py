@@ -12,10 +12,11 @@ from servicekit.errors import InvalidArgument
 from trainer import recipes
 from trainer.classifiers.table import TIMM, Classifier, classifier_of, classifiers
 from trainer.classifiers.timm_table import timm_networks
+from trainer.image_policies import STANDARD, UnfitPoliciesError, image_policy, parts_of
 from trainer.runs import BEST, LAST, RunRequest
 from trainer.schedules import PLATEAU, Plateau, epoch_steps
 
-_STRATEGY, _POLICY, _CLASSIFIER = "combined", "standard", "cnn4"
+_STRATEGY, _CLASSIFIER = "combined", "cnn4"
 _BATCH_SIZE, _IMAGE_SIZE, _SMALLEST_IMAGE = 64, 32, 16
 _MOST_STEPS = 1_000_000
 
@@ -33,7 +34,7 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     has_synthetic = bool(request.synthetic_manifest_uri) or planned_count > 0
     strategy = request.strategy or (_STRATEGY if has_synthetic else "real")
     classifier = _classifier(request.classifier or _CLASSIFIER)
-    _known(recipes.recipes("policies"), "policy", request.policy or _POLICY)
+    policy = _policy(request.policy or STANDARD)
     _check_sizes(request, classifier)
     recipe = _known(recipes.recipes("strategies"), "strategy", strategy)
     _check_fit(request, recipe, classifier)
@@ -59,7 +60,7 @@ def resolve(request: RunRequest, planned_count: int = 0) -> RunRequest:
     return replace(
         request,
         strategy=strategy,
-        policy=request.policy or _POLICY,
+        policy=policy,
         classifier=classifier.id,
         step_count=step_count,
         choose=request.choose or LAST,
@@ -122,6 +123,17 @@ def _classifier(wanted: str) -> Classifier:
             field="training_run.classifier",
             reason="UNKNOWN_CLASSIFIER",
         ) from None
+
+
+def _policy(wanted: str) -> str:
+    for part in parts_of(wanted):
+        _known(recipes.recipes("policies"), "policy", part)
+    try:
+        return image_policy(wanted).name
+    except UnfitPoliciesError as error:
+        raise InvalidArgument(
+            str(error), field="training_run.policy", reason="POLICY_UNFIT"
+        ) from error
 
 
 def _check_sizes(request: RunRequest, classifier: Classifier) -> None:

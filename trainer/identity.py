@@ -21,6 +21,7 @@ _TRAINING = (
     "trainer/course.py",
     "trainer/distribution.py",
     "trainer/evaluation.py",
+    "trainer/image_policies.py",
     "trainer/mixing.py",
     "trainer/precision.py",
     "trainer/schedules.py",

@@ -7,6 +7,7 @@ of 'half_half' and the second phase of 'two_phase' are what they are without mix
 its kind in a batch stays as it is. Batches are shuffled already, so the next is any.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -43,6 +44,19 @@ class Mixed(NamedTuple):
             one_hot(labels, class_count).float() for labels in (self.labels, self.partner_labels)
         )
         return share * own + (1 - share) * others
+
+
+def any_of(blends: Sequence[Blend]) -> Blend:
+    """One of several a step, each with the same chance; one alone draws nothing for that."""
+    if len(blends) == 1:
+        return blends[0]
+
+    def blend(
+        images: Tensor, partners: Tensor, random: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        return blends[random.integers(len(blends))](images, partners, random)
+
+    return blend
 
 
 def paired(batch: Batch, share: Share) -> Mixed:

@@ -62,6 +62,11 @@ class Recipe:
         """Whether the policy has to be found on the run's own images before it is used."""
         return bool(self.facts.get("NEEDS_SEARCH", False))
 
+    @property
+    def mixes(self) -> bool:
+        """Whether the policy mixes the images of a batch, after another has changed them."""
+        return bool(self.facts.get("MIXES", False))
+
     def sees_whole(self, image_size: int) -> bool:
         """Whether the policy changes whole pictures at this size, and not their middle squares."""
         least = self.facts.get("WHOLE_FROM")

@@ -180,6 +180,7 @@ def _recipes_to_pb(kind: recipes.Kind) -> list[pb.Recipe]:
             description=recipe.description,
             source=recipe.source,
             needs_synthetic=recipe.needs_synthetic,
+            mixes=recipe.mixes,
         )
         for recipe in recipes.recipes(kind).values()
     ]

@@ -37,6 +37,8 @@ POLICIES = (
     "autoaugment", "cutmix", "fast_autoaugment", "mixup", "none", "randaugment", "resized_crop",
     "standard",
 )  # fmt: skip
+# Policies that mix the images of a batch: each can be added to another, with "+".
+MIXING = ("cutmix", "mixup")
 CLASSIFIERS = (
     "cnn4", "efficientnet_b0", "efficientnet_b3", "resnet18", "resnet50", "resnext50", "vit_b_16",
     "wrn_28_10", "wrn_28_2", "wrn_50_2",
@@ -76,8 +78,25 @@ def check(known: Mapping[str, Sequence[str]], **asked: str) -> None:
     for kind, name in asked.items():
         if kind == "classifier" and name.startswith(_TIMM):
             _check_network(known[_NETWORK], name)
+        elif kind == "policy" and "+" in name:
+            _check_joined(known, name)
         elif name and name not in known[kind]:
             raise unknown(kind, name, known[kind], listing=f"They are the values of --{kind}.")
+
+
+def _check_joined(known: Mapping[str, Sequence[str]], name: str) -> None:
+    """Checks a policy that is several: one that changes images, and those that mix them."""
+    parts = name.split("+")
+    for part in parts:
+        check(known, policy=part or "+")
+    others = [part for part in parts if part not in MIXING]
+    if len(others) > 1 or len(set(parts)) < len(parts):
+        raise CliError(
+            f"The policy {name!r} joins what cannot go together: one policy changes images, and "
+            f"only {' and '.join(MIXING)} can be added to it, each once.",
+            remedy=f"Give one such as {others[0] if others else 'randaugment'}+{MIXING[-1]}.",
+            reason="POLICY_UNFIT",
+        )
 
 
 def _check_network(known: Sequence[str], classifier: str) -> None:

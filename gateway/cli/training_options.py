@@ -41,7 +41,8 @@ Policy = Annotated[
     str,
     typer.Option(
         metavar=choices(POLICIES),
-        help="How training images are varied; standard flips and crops.",
+        help="How training images are varied; standard flips and crops. cutmix and mixup mix the "
+        "images of a batch, and can be added to another: randaugment+mixup.",
         show_default="standard",
     ),
 ]

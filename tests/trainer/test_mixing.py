@@ -1,5 +1,7 @@
 """mixup and CutMix: who is mixed with whom, how much, and what the labels make of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,12 @@ from torch.nn.functional import cross_entropy
 from trainer import recipes
 from trainer.data.samples import Batch
 from trainer.distribution import Share
+from trainer.image_policies import image_policy
+from trainer.jobs.classify import Classify, _blend
 from trainer.mixing import Mixed, paired, partner_places, random_of
+from trainer.runs import RunRequest
 from trainer.schedules import Cosine
+from trainer.searching.requests import search_of
 from trainer.strategies.base import Sources
 
 MIXING = ("mixup", "cutmix")
@@ -120,3 +126,46 @@ def test_a_balanced_softmax_of_shared_labels_is_that_of_both_in_their_shares():
     balanced = logits + torch.tensor([9.0, 3.0, 1.0]).log()
     expected = 0.3 * cross_entropy(balanced, own) + 0.7 * cross_entropy(balanced, others)
     assert torch.allclose(strategy.loss(logits, targets, 0.0), expected)
+
+
+def test_an_added_mixing_mixes_what_the_other_policy_made_as_it_would_mix_anything(spec):
+    made = {
+        name: Classify(replace(spec, policy=name), Share(), torch.device("cpu"))
+        for name in ("randaugment", "mixup", "randaugment+mixup")
+    }
+    batch = next(made["randaugment"].batches(0))
+    same = next(made["randaugment+mixup"].batches(0))
+    assert all(torch.equal(own, other) for own, other in zip(same, batch, strict=True))
+    assert not torch.equal(next(made["mixup"].batches(0)).images, batch.images)
+    images, targets = made["randaugment+mixup"]._mixed(0, batch)
+    wanted = made["mixup"]._mixed(0, batch)
+    assert torch.equal(images, wanted[0]) and torch.equal(targets, wanted[1])
+    assert not torch.equal(images, made["randaugment"]._mixed(0, batch)[0])
+
+
+def test_of_several_mixings_each_step_has_one_and_all_have_their_turn(spec):
+    alone, both = (
+        [_blend(replace(spec, policy=name)) for name in names]
+        for names in (("cutmix", "mixup"), ("cutmix+mixup",))
+    )
+    own, others = black_and_white()
+    kinds = [len(both[0](own, others, random_of(1, step))[0].unique()) for step in range(40)]
+    faded = sum(kind == 1 for kind in kinds)  # every pixel alike
+    assert 10 < faded < 30
+    assert alone[0](own, others, random_of(1, 3))[1] != alone[1](own, others, random_of(1, 3))[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("standard+mixup", "mixup"), ("mixup+none", "none+mixup"), ("mixup+cutmix", "cutmix+mixup")],
+)
+def test_what_several_names_mean_has_one(asked, name):
+    assert image_policy(asked).name == name
+    assert image_policy(name) == image_policy(asked)
+
+
+def test_what_a_search_finds_is_found_whatever_mixes_its_images():
+    found = [
+        search_of(RunRequest("m", policy=f"fast_autoaugment{more}")) for more in ("", "+mixup")
+    ]
+    assert found[0] == found[1]

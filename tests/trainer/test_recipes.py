@@ -16,7 +16,7 @@ FOUND = (
     (Change("rotate", 1.0, 0.9), Change("posterize", 0.5, 0.2)),
     (Change("translate_x", 0.9, 0.8), Change("invert", 0.4, 0.0)),
 )
-POLICIES = list(recipes.recipes("policies"))
+POLICIES = [one.id for one in recipes.recipes("policies").values() if not one.mixes]
 # wrn_28_10 is the network of wrn_28_2 at another width, and takes its time to be made.
 # Those of timm are in test_weights.
 OF_TIMM = {one.id for one in classifiers().values() if one.library == "timm"}

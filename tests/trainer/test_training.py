@@ -51,7 +51,7 @@ def test_colours_are_told_apart(spec):
     ("strategy", "policy"),
     [
         ("combined", "randaugment"), ("two_phase", "randaugment"), ("half_half", "mixup"),
-        ("rsp", "cutmix"), ("aux_bn", "cutmix"),
+        ("rsp", "cutmix"), ("aux_bn", "randaugment+cutmix+mixup"),
     ],
 )  # fmt: skip
 def test_an_interrupted_run_ends_as_an_undisturbed_one(spec, strategy, policy):

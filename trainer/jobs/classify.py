@@ -26,7 +26,8 @@ from trainer.data.samples import (
 )
 from trainer.distribution import Share, with_whole_batch_norm
 from trainer.evaluation import Predictions, predict, scores_of
-from trainer.mixing import Blend, paired, random_of
+from trainer.image_policies import image_policy
+from trainer.mixing import Blend, any_of, paired, random_of
 from trainer.onnx_export import export_onnx
 from trainer.precision import autocast
 from trainer.runs import BEST, RunResult, RunSpec
@@ -211,8 +212,8 @@ class Classify:
             return predict(self._network, loaded, self._normalised, self._device)
 
     def _sees_whole(self) -> bool:
-        recipe = recipes.recipes("policies")[self._spec.policy]
-        return recipe.sees_whole(self._spec.image_size)
+        changes = image_policy(self._spec.policy).changes
+        return changes.sees_whole(self._spec.image_size)
 
     def _processes(self, image_count: int, batch_size: int) -> int:
         return loaders_of(self._spec, self._share, self._device, image_count, batch_size)
@@ -247,7 +248,7 @@ def loaders_of(
 
 
 def _policy(spec: RunSpec) -> Policy:
-    create = recipes.load("policies", spec.policy).create
+    create = recipes.load("policies", image_policy(spec.policy).changes.id).create
     size = spec.image_size
     policy: Policy = (
         create(size, read_found(Path(spec.folder) / FOUND)) if spec.found_policy else create(size)
@@ -271,9 +272,9 @@ def _strategy(spec: RunSpec, classifier: Classifier, images: RunImages) -> Strat
 
 def _blend(spec: RunSpec) -> Blend | None:
     """How the policy mixes the images of a batch; None if it does not."""
-    policy = recipes.load("policies", spec.policy)
-    blend: Blend | None = getattr(policy, "create_blend", lambda size: None)(spec.image_size)
-    return blend
+    mixings = image_policy(spec.policy).mixings
+    blends = [recipes.load("policies", one).create_blend(spec.image_size) for one in mixings]
+    return any_of(blends) if blends else None
 
 
 def _hits(logits: Tensor, targets: Tensor) -> Tensor:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import ObjectStore, to_key
-from trainer import recipes
 from trainer.classifiers.table import INITIAL
 from trainer.data.cache import CachedImages, ImageCache
 from trainer.data.leases import Lease
 from trainer.defaults import with_image_size, with_steps
 from trainer.guard import Selection, check_learned, check_pixels, check_test_set, select
 from trainer.identity import training_digest
+from trainer.image_policies import image_policy
 from trainer.kinds.base import SOURCES, machine_values, run_folder
 from trainer.kinds.predicted import TESTED, predictions
 from trainer.kinds.rows import write_rows
@@ -138,7 +138,7 @@ class ClassifyKind:
         """Fills in image size and steps, and the search for the policy that it names."""
         count = len(images.selection.training_ids) + planned_count
         request = with_steps(with_image_size(request, images.sides), count)
-        if not recipes.recipes("policies")[request.policy].needs_search:
+        if not image_policy(request.policy).changes.needs_search:
             return request
         sizes = search_sizes(self._settings, request, images.selection)
         request = replace(request, search=sizes)
@@ -261,7 +261,7 @@ class ClassifyKind:
 
 
 def _sees_whole(request: RunRequest) -> bool:
-    return recipes.recipes("policies")[request.policy].sees_whole(request.image_size)
+    return image_policy(request.policy).changes.sees_whole(request.image_size)
 
 
 def _whole(request: RunRequest, images: ChosenImages) -> tuple[Mask | None, Mask | None]:

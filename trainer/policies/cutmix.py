@@ -1,19 +1,12 @@
-"""CutMix: a box of each image is another's, and so is its part of the label; after standard."""
+"""CutMix: a box of each image is another's, and so is its part of the label."""
 
 import numpy as np
 from torch import Tensor
-from torch.nn import Module
 
 from trainer.mixing import Blend
-from trainer.policies import standard
 
 SOURCE = "Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers"
-WHOLE_FROM = 128  # as the standard policy
-
-
-def create(size: int) -> Module:
-    """The transform for images of this size, before they are mixed."""
-    return standard.create(size)
+MIXES = True
 
 
 def create_blend(size: int) -> Blend:

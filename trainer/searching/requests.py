@@ -11,6 +11,7 @@ import numpy as np
 from servicekit.errors import InvalidArgument
 from trainer.classifiers.table import classifier_of
 from trainer.guard import Selection
+from trainer.image_policies import image_policy
 from trainer.runs import RunRequest
 from trainer.searching.found import SearchSizes
 from trainer.settings import TrainerSettings
@@ -44,6 +45,7 @@ def search_of(request: RunRequest) -> RunRequest:
         request,
         synthetic_manifest_uri="",
         strategy="real",
+        policy=image_policy(request.policy).changes.id,
         test_sets=(),
         validation=False,
         seed=0,

@@ -25,13 +25,15 @@ async def run(session: Session) -> CommandResult:
 
 
 def _document(recipe: Any) -> dict[str, Any]:
-    return {"id": recipe.id, "description": recipe.description, "source": recipe.source}
+    document = {"id": recipe.id, "description": recipe.description, "source": recipe.source}
+    return document | ({"mixes": True} if recipe.mixes else {})
 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
     for kind, title in zip(_KINDS, ("strategy", "policy", "classifier"), strict=True):
         shown = table(title, "what it is", "from")
         for one in document[kind]:
-            cells = (one["description"], one["source"])
+            added = f" Can be added to another: randaugment+{one['id']}." if "mixes" in one else ""
+            cells = (one["description"] + added, one["source"])
             shown.add_row(f"[bold]{escape(one['id'])}[/bold]", *(escape(cell) for cell in cells))
         console.print(shown)

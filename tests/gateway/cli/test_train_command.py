@@ -36,6 +36,7 @@ def trained_on(gateway, tmp_path):
 def test_what_help_lists_is_what_the_trainer_has():
     assert list(recipes.STRATEGIES) == list(of_trainer("strategies"))
     assert list(recipes.POLICIES) == list(of_trainer("policies"))
+    assert list(recipes.MIXING) == [one.id for one in of_trainer("policies").values() if one.mixes]
     assert list(recipes.CLASSIFIERS) == list(classifiers())
     alone = [one.id for one in of_trainer("strategies").values() if not one.needs_synthetic]
     assert alone == [recipes.WITHOUT_ADDED]
