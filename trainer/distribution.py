@@ -145,15 +145,23 @@ class WholeBatchNorm(nn.BatchNorm2d):
 
     @classmethod
     def of(cls, norm: nn.BatchNorm2d) -> "WholeBatchNorm":
-        """Returns one with the same parameters and statistics."""
+        """Returns one with the same parameters and statistics.
+
+        What is part of the norm comes after it as before: timm's have activations of their own.
+        """
         made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine)
         made._parameters, made._buffers = norm._parameters, norm._buffers
+        made._modules = norm._modules
         return made
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalises [B, C, H, W] by what all processes hold; as torch's, where none trains."""
-        if not self.training:
-            return super().forward(input)
+        normal = self._of_all(input) if self.training else super().forward(input)
+        for module in self.children():
+            normal = module(normal)
+        return normal
+
+    def _of_all(self, input: Tensor) -> Tensor:
         given, input = input.dtype, input.float()  # sums of bfloat16 would lose what is small
         dims, shape = (0, 2, 3), (1, -1, 1, 1)
         # Summed up, since a strategy may give some images of a batch to a norm of their own.

@@ -54,7 +54,7 @@ def any_of(blends: Sequence[Blend]) -> Blend:
     def blend(
         images: Tensor, partners: Tensor, random: np.random.Generator
     ) -> tuple[Tensor, float]:
-        return blends[random.integers(len(blends))](images, partners, random)
+        return blends[int(random.integers(len(blends)))](images, partners, random)
 
     return blend
 

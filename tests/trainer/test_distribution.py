@@ -1,17 +1,22 @@
 """Several real processes, started by torchrun, that train one run together."""
 
 import asyncio
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from servicekit.errors import Precondition
-from trainer.distribution import Share
-from trainer.jobs.classify import PREDICTIONS, WEIGHTS
+from trainer.classifiers.building import build
+from trainer.classifiers.table import INITIAL, classifier_of
+from trainer.distribution import Share, with_whole_batch_norm
+from trainer.jobs.classify import PREDICTIONS, WEIGHTS, Classify
 from trainer.launchers.groups import Group, run_group
 from trainer.launchers.workers import Worker
 from trainer.runs import SearchSpec
@@ -56,6 +61,26 @@ async def test_two_processes_come_to_what_one_does_with_the_whole_batch(spec, tm
         assert np.abs(value - weights[1][name]).mean() < SAME, name
     kept = [np.load(tmp_path / name / PREDICTIONS) for name in ("alone", "two")]
     np.testing.assert_array_equal(kept[0]["labels"], kept[1]["labels"])
+
+
+def test_what_is_part_of_a_norm_comes_after_that_of_the_whole_batch_as_before(monkeypatch):
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda values: None)
+    own = build(classifier_of("timm:test_efficientnet"), 3)
+    whole = with_whole_batch_norm(deepcopy(own), Share(0, 2))
+    images = torch.randn(4, 3, 64, 64)
+    for is_training in (True, False):
+        wanted, found = (network.train(is_training)(images) for network in (own, whole))
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_statistics_of_a_frozen_network_stay_in_every_process(spec, monkeypatch):
+    save_file(build(classifier_of("cnn4"), 3).state_dict(), Path(spec.folder) / INITIAL)
+    monkeypatch.setattr(Share, "trained", lambda share, model, device: model)
+    frozen = replace(spec, initial_weights="some", freeze=True)
+    job = Classify(frozen, Share(0, 2), torch.device("cpu"))
+    job._begin_training()
+    norms = [one for one in job._network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    assert norms and not any(norm.training for norm in norms)
 
 
 @pytest.mark.slow

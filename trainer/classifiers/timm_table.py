@@ -37,7 +37,7 @@ def timm_networks() -> Mapping[str, Pixels]:
 
     The name alone is for the weights that are timm's first choice.
     """
-    found = {}
+    found: dict[str, Pixels] = {}
     for group in tomllib.loads(TABLE.read_text(encoding="utf-8"))["alike"]:
         names = group.pop("networks")
         pixels = Pixels(**group | {key: tuple(group[key]) for key in ("mean", "std")})

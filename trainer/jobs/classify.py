@@ -57,9 +57,9 @@ class Classify:
         self._classifier = classifier = classifier_of(spec.classifier)
         self._strategy = _strategy(spec, classifier, self._images)
         network = network_of(spec, classifier)
-        # Of a frozen network what stays in the mode for testing.
-        self._frozen = freeze(network) if spec.freeze else []
         self._network = with_whole_batch_norm(self._strategy.adapt(network), share)
+        # Of a frozen network what stays in the mode for testing.
+        self._frozen = freeze(self._network) if spec.freeze else []
         self._network.to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = create_optimizer(
