@@ -206,6 +206,7 @@ class StudyArm:
     classifier: str = ""
     images_per_class: int = 0
     images: RowImages = USUAL_IMAGES
+    selection: str = ""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def _arm(arm: pb.StudyArm) -> res.StudyArm:
             added_image_count=arm.added_image_count,
             guidance_scale=arm.guidance_scale if arm.HasField("guidance_scale") else None,
         ),
+        arm.selection,
     )
 
 

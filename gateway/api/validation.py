@@ -12,6 +12,7 @@ from gateway.api.catalog import Catalog
 from gateway.api.planned_trainings import StudyPlan, check_rows, plan_trainings
 from gateway.api.recipe_checks import check_guidance, check_keep, check_no_pool, check_pins
 from gateway.api.resources import Augmentation, Dataset, DatasetSource, Recipe, Study
+from gateway.api.selection_checks import check_selections
 from gateway.api.study_subsets import check_subsets
 from gateway.augment.rejections import read_rejections
 from gateway.augment.used_models import methods_of, used_models
@@ -76,6 +77,7 @@ class Validator:
         pool_uri = await self._pool(study.pool_uri, "study.pool_uri")
         study = await asyncio.to_thread(checked_arms, self._store, study, dataset, pool_uri)
         check_rows(study)
+        check_selections(study, dataset)
         _check_pool_names(study, dataset)
         await asyncio.to_thread(check_subsets, self._store, self._catalog, study, dataset)
         test_sets = await asyncio.to_thread(test_sets_of, self._catalog, study)

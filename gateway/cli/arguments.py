@@ -160,7 +160,8 @@ class StudyArguments:
     No methods means all of them. `per_class` are the numbers of images that rows add; where there
     are none, `ratios` are those numbers as multiples of the mean class. `parameters` go to every
     method that has them. `images` says how those of each method are made, in order of `methods`;
-    none is as usual. `added` are rows of images that are there. `overrides` are what was said
+    none is as usual. Methods with the same one of `selections`, in the same order, are candidates
+    for one row. `added` are rows of images that are there. `overrides` are what was said
     instead of keys of `file`, which the other fields have, too. `subset_seeds` are as many as
     `seeds`, or none: the draws of the subset that each seed has.
     """
@@ -193,6 +194,7 @@ class StudyArguments:
     images: tuple[ImageOptions, ...] = ()
     added: AddedRows = ()
     subset_seeds: tuple[int, ...] = ()
+    selections: tuple[str, ...] = ()
 
     def places(self) -> list[str | None]:
         """The places of all images that are imported."""
@@ -201,6 +203,10 @@ class StudyArguments:
     def images_of(self, number: int) -> ImageOptions:
         """How the images of the method with this number are made."""
         return self.images[number] if number < len(self.images) else USUAL
+
+    def selection_of(self, number: int) -> str:
+        """What the method with this number is a candidate for; empty for a row of its own."""
+        return self.selections[number] if number < len(self.selections) else ""
 
     def added_places(self) -> list[Path]:
         """The folders of all rows of images that are there."""
@@ -221,7 +227,7 @@ class StudyArguments:
     def _content(self) -> dict[str, object]:
         """All that decides over the result: not where the file lies that says it."""
         content = {n: value for n, value in vars(self).items() if n not in ("file", "overrides")}
-        for newer in ("test_sets", "images", "added", "subset_seeds"):
+        for newer in ("test_sets", "images", "added", "subset_seeds", "selections"):
             if not content[newer]:
                 del content[newer]  # Who has none keeps the ids that there were.
         return content

@@ -45,15 +45,11 @@ def study_of(
     # Rows that take all images come first, so that what they share is there.
     ordered = sorted(counts, reverse=True)
     several = len(args.policies) > 1, len(args.classifiers) > 1
-    training = pb.TrainingRecipe(**args.training.values())
-    if not several[0]:
-        training.policy = args.policies[0]
-    if not several[1]:
-        training.classifier = args.classifiers[0]
     images: list[dict[str, Any]] = [
         {
             "method": name,
             "parameters": parameters,
+            "selection": args.selection_of(number),
             "images_per_class": count if count < most else 0,
             **args.images_of(number).fields(classes, count),
         }
@@ -87,10 +83,20 @@ def study_of(
         seeds=args.seeds,
         pool_uri=pool_uri,
         pool_class_names=args.pool_names,
-        training=training,
+        training=_training(args, several),
         budget=_BUDGETS.get(args.budget, pb.TRAINING_BUDGET_UNSPECIFIED),
         deterministic=args.deterministic,
         check_safety=args.check_safety,
         test_sets=test_sets,
         seed_datasets=seed_datasets,
     )
+
+
+def _training(args: StudyArguments, several: tuple[bool, bool]) -> pb.TrainingRecipe:
+    """How all rows are trained: with the policy and the classifier, unless there are several."""
+    training = pb.TrainingRecipe(**args.training.values())
+    if not several[0]:
+        training.policy = args.policies[0]
+    if not several[1]:
+        training.classifier = args.classifiers[0]
+    return training

@@ -11,6 +11,7 @@
   timings[]              seconds by row and stage, with the service that spent them
   failures[]             rows with a seed that have no result: label, seed, stage, message
   subsets[]              seed, dataset, digest and subset_seed, where each seed draws its own images
+  selections[]           rows whose parameters were selected on validation images: see `Selection`
   counts_passes          true if rows with more images took more steps; else all took equally many
   rejected               count of rejected images by reason, over all rows
   machine                what it ran on
@@ -21,10 +22,11 @@ one seed, the accuracy of a class without test images.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.export.selections import Selection, selection_of
 from gateway.export.statistics import Comparison
 
 SCHEMA = "variegate.study/1"
@@ -201,6 +203,7 @@ class StudyResults:
     failures: tuple[StudyFailure, ...] = ()
     counts_passes: bool = False
     subsets: tuple[SeedSubset, ...] = ()
+    selections: tuple[Selection, ...] = ()
 
     @property
     def baseline(self) -> ResultRow:
@@ -262,18 +265,17 @@ class StudyResults:
             )
         document.pop("best", None)
         dataset = DatasetSummary(**_tuples(document.pop("dataset")))
-        rows = tuple(_row(row) for row in document.pop("rows"))
-        timings = tuple(Timing(**timing) for timing in document.pop("timings"))
-        failures = tuple(StudyFailure(**one) for one in document.pop("failures", ()))
-        subsets = tuple(SeedSubset(**one) for one in document.pop("subsets", ()))
-        return cls(
-            dataset=dataset,
-            rows=rows,
-            timings=timings,
-            failures=failures,
-            subsets=subsets,
-            **_tuples(document),
-        )
+        readers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "rows": _row,
+            "timings": lambda one: Timing(**one),
+            "failures": lambda one: StudyFailure(**one),
+            "subsets": lambda one: SeedSubset(**one),
+            "selections": selection_of,
+        }
+        lists: dict[str, Any] = {
+            name: tuple(map(read, document.pop(name, ()))) for name, read in readers.items()
+        }
+        return cls(dataset=dataset, **lists, **_tuples(document))
 
 
 def _row(document: dict[str, Any]) -> ResultRow:

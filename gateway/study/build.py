@@ -13,6 +13,7 @@ from gateway.export.results import (
     StudyFailure,
     StudyResults,
 )
+from gateway.export.selections import Selection
 from gateway.export.statistics import Comparison, compare, holm
 from gateway.study.costs import costs
 from gateway.study.fidelity import FidelityRecord, figures_of
@@ -45,6 +46,7 @@ def build_results(
     failures: Sequence[StudyFailure] = (),
     machine: Mapping[str, str | int] | None = None,
     notes: Sequence[str] = (),
+    selections: Sequence[Selection] = (),
 ) -> StudyResults:
     """Computes the rows of a study, each compared with its own baseline over the seeds of both.
 
@@ -88,6 +90,7 @@ def build_results(
         failures=tuple(failures),
         counts_passes=spec.counts_passes,
         subsets=spec.subsets,
+        selections=tuple(selections),
         notes=(
             *spec.dataset.warnings,
             *notes,

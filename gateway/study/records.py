@@ -16,7 +16,9 @@ from gateway.export.statistics import mean
 class Arm:
     """One row to be: a method with its parameters, and how its images are trained on.
 
-    An empty policy or classifier is the study's, and 0 images per class are all that it makes.
+    An empty policy or classifier is the study's, and 0 images per class are all that it makes. With
+    a `selection` it is a candidate for a row; that row itself has the names of the parameters that
+    were `selected`.
     """
 
     method: str
@@ -26,6 +28,8 @@ class Arm:
     classifier: str = ""
     images_per_class: int = 0
     images: RowImages = USUAL_IMAGES
+    selection: str = ""
+    selected: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -37,6 +41,8 @@ class Arm:
             self.policy,
             self.classifier,
             self.images,
+            self.selection,
+            self.selected,
             self.images_per_class,
         )
 
@@ -62,7 +68,9 @@ class Arm:
         extras += [part for part in (self.policy, self.classifier) if part]
         extras += [f"{self.images_per_class:,} a class"] if self.images_per_class else []
         extras += [f"{name}={value}" for name, value in sorted(self.parameters.items())]
+        extras += [f"{name} selected" for name in self.selected]
         extras += self.making
+        extras += ["candidate"] if self.selection and not self.selected else []
         return f"{self.method} ({', '.join(extras)})" if extras else self.method
 
 

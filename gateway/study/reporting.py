@@ -22,6 +22,7 @@ from gateway.study import (
     render_report,
 )
 from gateway.study.fidelity import FidelityRecord
+from gateway.study.selecting import Records, select
 from gateway.study.summary import summary_of
 from servicekit.storage import to_uri
 
@@ -40,14 +41,23 @@ def write_report(
     """Writes its files below the study's name, and the finished study into the catalog."""
     places = {(row.label, seed): at for at, row in enumerate(rows) for seed in study.seeds}
     failed = sorted(failures, key=lambda one: (places[one.label, one.seed], one.seed))
-    spec = _spec(study, datasets, rows)
+    all_of_them = Records(
+        tuple(rows), tuple(runs), tuple(augmentations), tuple(failed), tuple(fidelity)
+    )
+    shown = select(all_of_them, study.seeds)
     results = build_results(
-        spec, runs, augmentations, fidelity=fidelity, failures=failed, notes=notes
+        _spec(study, datasets, shown.rows),
+        shown.runs,
+        shown.augmentations,
+        fidelity=shown.fidelity,
+        failures=shown.failures,
+        notes=(*notes, *shown.notes),
+        selections=shown.selections,
     )
     gallery = build_gallery(
         context.store,
         {seed: one.manifest_uri for seed, one in datasets.items()},
-        augmentations,
+        shown.augmentations,
         images_per_class=study.images_per_class,
     )
     files = {
@@ -61,7 +71,9 @@ def write_report(
     context.catalog.finish(
         replace(
             study,
-            result=StudyResult(_rows(results), results_uri, report_uri, summary_uri, tuple(failed)),
+            result=StudyResult(
+                _rows(results), results_uri, report_uri, summary_uri, shown.failures
+            ),
         )
     )
 

@@ -42,9 +42,11 @@ def arm_of(study: Study, arm: StudyArm) -> Arm:
         arm.method,
         arm.strategy or "combined",
         dict(arm.parameters),
-        **said,
+        policy=said["policy"],
+        classifier=said["classifier"],
         images_per_class=count,
         images=arm.images,
+        selection=arm.selection,
     )
 
 

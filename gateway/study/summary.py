@@ -27,7 +27,17 @@ _WORSE = 5  # Classes that are named in a row.
 
 def summary_of(study: Study, results: StudyResults) -> str:
     """Returns the text of STUDY.md; equal studies and results give equal bytes."""
-    parts = (_table, _answers, _lengths, _test_sets, _scaling, _images, _classes, _end)
+    parts = (
+        _table,
+        _answers,
+        _lengths,
+        _selections,
+        _test_sets,
+        _scaling,
+        _images,
+        _classes,
+        _end,
+    )
     lines = [line for part in parts for line in part(results)]
     return "\n".join([*_head(study, results), *lines])
 
@@ -112,6 +122,15 @@ def _lengths(results: StudyResults) -> Iterator[str]:
         yield "## How long each was trained\n"
         yield from (f"- {label}: {text}" for label, text in lines)
         yield ""
+
+
+def _selections(results: StudyResults) -> Iterator[str]:
+    if results.selections:
+        yield "## Selected on validation images\n"
+        yield from (f"- {one.sentence.replace('|', chr(92) + '|')}" for one in results.selections)
+        yield (
+            "\nEach seed selects by itself. The seconds of a row are those of all its candidates.\n"
+        )
 
 
 def _test_sets(results: StudyResults) -> Iterator[str]:

@@ -263,6 +263,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         self.store, self.trouble, self.runs, self.planned = store, trouble, [], []
         self.ids = set()
         self.fails = lambda run: None  # The error of a run that fails for good.
+        self.validates = lambda run: 0.25  # The accuracy of a run on validation images.
 
     async def ListRecipes(self, request, context):
         recipe = trainer_pb2.Recipe
@@ -302,7 +303,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         run.result.test_image_count = 4
         run.result.seconds = 0.5
         if run.validation:
-            run.result.validation.accuracy = 0.25
+            run.result.validation.accuracy = self.validates(run)
         run.result.done_step_count = run.result.chosen_step = run.step_count
         if run.schedule:
             run.result.done_step_count -= 10 * run.seed

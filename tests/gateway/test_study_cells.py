@@ -316,6 +316,55 @@ async def test_images_to_choose_by_are_given_to_the_trainer_and_nothing_is_made_
     assert "2 kept for validation" in summary
 
 
+async def test_validation_images_select_the_parameters_of_a_row(folders, fails):
+    root, train, test = folders
+    arms = [
+        {"method": "boomerang", "parameters": {"strength": one}, "selection": "b"}
+        for one in ("0.3", "0.6")
+    ]
+    async with open_system(root / "state", root) as system:
+        await system.import_folder(train, test)
+        error = await fails(system.stub.CreateStudy(study_of(arms=arms), timeout=10))
+        assert error.reason == "NO_VALIDATION_IMAGES"
+        protocol = pb.SubsetProtocol(validation_fraction=0.3, seed=1)
+        await system.import_folder(train, test, dataset_id="kept", protocol=protocol)
+        request = study_of(arms=arms)
+        request.study.dataset = "datasets/kept"
+        uris = []
+
+        def better_later(run):
+            """Each run is better than those before it, so that the last candidate is selected."""
+            uris.append(run.synthetic_manifest_uri)
+            return 0.01 * len(uris)
+
+        system.doubles["trainer"].validates = better_later
+        study, results = await finished(system, request)
+        summary = system.store.get(to_key(study.result.summary_uri)).decode()
+        report = system.store.get(to_key(study.result.report_uri)).decode()
+        for wrong in (
+            arms[:1],
+            [arms[0], {**arms[1], "method": "mvc", "parameters": {}}],
+            [arms[0], {**arms[1], "make_factor": 2, "keep": "clip_score"}],
+        ):
+            bad = study_of(arms=wrong)
+            bad.study.dataset = "datasets/kept"
+            error = await fails(system.stub.CreateStudy(bad, timeout=10))
+            assert error.reason == "BAD_SELECTION" and error.field.endswith("].selection"), error
+    assert [row["label"] for row in results["rows"]] == [
+        "baseline",
+        "boomerang (strength selected)",
+    ]
+    [selection] = results["selections"]
+    assert [one["parameters"]["strength"] for one in selection["candidates"]] == ["0.3", "0.6"]
+    assert [one["selected_seeds"] for one in selection["candidates"]] == [[], [1, 2]]
+    best = [
+        max(pair) for pair in zip(*(c["accuracies"] for c in selection["candidates"]), strict=True)
+    ]
+    assert results["rows"][1]["validation_accuracies"] == pytest.approx(best)
+    assert "## Selected on validation images" in summary and "strength=0.6 (seeds 1, 2)" in summary
+    assert "Selected on validation images" in report
+
+
 def write_added(store, manifest_uri, parents=()):
     """Puts one image a class of another tool into the store, as the command line does."""
     rows = [row for row in rows_of(store, manifest_uri) if row["split"] == "test"][::2]

@@ -1,7 +1,8 @@
 """Whether the methods, strategies and the like of a study file are there, each at its line."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,6 +11,7 @@ from gateway.cli import recipes
 from gateway.cli.failures import CliError
 from gateway.cli.image_options import KEYS
 from gateway.cli.known import check_value, in_mix, parameters_in
+from gateway.cli.study_file.choices import SELECT, choices_of
 from gateway.cli.study_file.nodes import Errors, mapping, nearest, text
 
 if TYPE_CHECKING:
@@ -47,11 +49,29 @@ class Entry:
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    selection: str = ""
     node: yaml.Node | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         own = {**self.parameters, **self.images}
+        own |= {SELECT: dict(self.choices)} if self.choices else {}
         return f"{self.name}: {own}" if own else repr(self.name)
+
+    def candidates(self, number: int) -> list["Entry"]:
+        """The entry itself, or one for each way to combine the values to select from.
+
+        `number` tells the selections of a study apart.
+        """
+        if not self.choices:
+            return [self]
+        name = f"{number + 1}-{self.name}"[:64]
+        combined = product(*self.choices.values())
+        tried = [dict(zip(self.choices, values, strict=True)) for values in combined]
+        return [
+            replace(self, parameters={**self.parameters, **one}, choices={}, selection=name)
+            for one in tried
+        ]
 
 
 def method_of(
@@ -63,7 +83,9 @@ def method_of(
     """A method, or a mix: its id, or {id: {parameter: value, make: 2, ...}}."""
     if not isinstance(node, yaml.MappingNode):
         name = text(node, errors, "a method")
-        return None if name is None else Entry(*_checked(node, name, {}, errors, known), {}, node)
+        if name is None:
+            return None
+        return Entry(*_checked(node, name, {}, errors, known), node=node)
     entries = mapping(node, errors, "a method")
     if len(entries) != 1:
         errors.add(node, "a method is its id, or its id with parameters: 'mvc: {coarse_steps: 4}'.")
@@ -71,7 +93,18 @@ def method_of(
     [(name, (key, value))] = entries.items()
     own = mapping(value, errors, f"the method {name!r}")
     images = {one: own.pop(one)[1] for one in KEYS if one in own}
-    return Entry(*_checked(key, name, own, errors, known), read_images(images), key)
+    tried = own.pop(SELECT, None)
+    entry = Entry(*_checked(key, name, own, errors, known), read_images(images), node=key)
+    if not tried:
+        return entry
+    choices = choices_of(*tried, name, own, errors)
+    for one, node in ((one, node) for one, values in choices.items() for node in values):
+        _checked(key, name, {one: (tried[0], node)}, errors, known)
+    return replace(entry, choices={one: _texts(values) for one, values in choices.items()})
+
+
+def _texts(nodes: Sequence[yaml.Node]) -> tuple[str, ...]:
+    return tuple(str(one.value) for one in nodes)
 
 
 def _checked(

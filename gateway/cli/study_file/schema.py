@@ -14,7 +14,7 @@ from gateway.cli.image_options import KEYS, USUAL, ImageOptions
 from gateway.cli.initial_weights import weights_of
 from gateway.cli.known import parameters_in
 from gateway.cli.study_file.images import ImageKeys
-from gateway.cli.study_file.names import Known, method_of, name_of
+from gateway.cli.study_file.names import Entry, Known, method_of, name_of
 from gateway.cli.study_file.nodes import (
     Errors,
     fields,
@@ -67,6 +67,10 @@ def read_study(
     set_keys(root, overrides)
     images = ImageKeys(path.parent, errors)
     values = fields(root, errors, "a study file", _readers(errors, known, images))
+    if any(one.choices for one in values.get("methods", [])):
+        _check_selected(root, values, errors)
+        entries = enumerate(values["methods"])
+        values["methods"] = [one for at, entry in entries for one in entry.candidates(at)]
     values["options"] = _options(root, values, images)
     if isinstance(root, yaml.MappingNode) and not values.get("methods") and not errors.found:
         errors.add(root, "a study file needs the key 'methods', with at least one.")
@@ -95,6 +99,22 @@ def _check_strength(root: yaml.Node, values: dict[str, Any], known: Known, error
     if not having & {*parts}:
         key = next(key for key, _ in root.value if key.value == "strength")
         errors.add(key, "no method of the file starts from an image, so none has a strength.")
+
+
+def _check_selected(root: yaml.Node, values: dict[str, Any], errors: Errors) -> None:
+    """Notes as an error that there is nothing to select by."""
+    if not values.get("protocol", Protocol()).subset.validation:
+        node = next(one.node for one in values["methods"] if one.choices)
+        errors.add(
+            node or root,
+            "'select' goes by the accuracy on validation images, and there are none; add "
+            "'protocol: {validation: 0.2}'.",
+        )
+
+
+def _selections(entries: Sequence[Entry]) -> tuple[str, ...]:
+    found = tuple(one.selection for one in entries)
+    return found if any(found) else ()
 
 
 def _options(
@@ -134,6 +154,7 @@ def _arguments_of(
         subset_seeds=protocol.subset_seeds,
         methods=tuple((one.name, dict(one.parameters)) for one in values["methods"]),
         images=values["options"],
+        selections=_selections(values["methods"]),
         parameters={"strength": f"{values['strength']:g}"} if "strength" in values else {},
         added=values.get("synthetic", ()),
         strategies=tuple(values.get("strategies", ["combined"])),

@@ -196,7 +196,7 @@ def _print(console: "Console", results: StudyResults, out: Path) -> None:
             console.print(f"{escape(row.label)}: classes that got worse: {escape(lost)}")
     if results.test_sets:
         console.print(_on_test_sets(results))
-    for text in _sentences(results):
+    for text in (*(one.sentence for one in results.selections), *_sentences(results)):
         console.print(escape(text))
     untested = [gain.class_name for gain in results.baseline.classes if gain.accuracy is None]
     if untested:

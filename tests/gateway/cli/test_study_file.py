@@ -414,3 +414,44 @@ def test_keys_are_set_for_a_run_and_their_faults_name_the_option(tmp_path, known
     for wrong in ("seeds", "seeds=", "seeds=[1,", "name.first=x"):
         with pytest.raises(CliError, match="--set"):
             read(tmp_path, WHOLE, known, overrides=(wrong,))
+
+
+def test_values_to_select_from_are_candidates_for_one_row(tmp_path, known):
+    text = """\
+methods:
+  - simple
+  - boomerang: {select: {strength: [0.3, 0.6]}}
+  - mvc: {coarse_steps: 3, select: {fine_steps: [0, 4]}, make: 2, keep: clip_score}
+strategies: [combined, two_phase]
+protocol: {validation: 0.2}
+"""
+    args = read(tmp_path, text, known)
+    assert args.methods[1:] == (
+        ("boomerang", {"strength": "0.3"}),
+        ("boomerang", {"strength": "0.6"}),
+        ("mvc", {"coarse_steps": "3", "fine_steps": "0"}),
+        ("mvc", {"coarse_steps": "3", "fine_steps": "4"}),
+    )
+    study = study_of(args, args.methods, "datasets/d", "", [5])
+    selections = [arm.selection for arm in study.arms]
+    assert selections == ["", *["2-boomerang"] * 2, *["3-mvc"] * 2] * 2
+    assert [arm.keep for arm in study.arms[:5]] == ["", "", "", "clip_score", "clip_score"]
+
+
+def test_what_cannot_be_selected_is_told_with_its_line(tmp_path, known):
+    text = """\
+methods:
+  - boomerang: {select: {strength: [0.3, 3]}}
+  - boomerang: {select: {strength: 0.3}}
+  - boomerang: {strength: 0.1, select: {strength: [0.3, 0.3]}}
+  - simple: {select: {strenth: [1, 2]}}
+  - mvc: {select: {}}
+"""
+    found = errors_of(tmp_path, text, known)
+    said = {line: " ".join(t for at, t in found if at == line) for line, _ in found}
+    assert "0.3, 3" not in said and "3" in said["2"]
+    assert "two values" in said["3"]
+    assert "keep one of them" in said["4"] and "twice" in said["4"]
+    assert "no parameter 'strenth'" in said["5"]
+    assert "names parameters with values" in said["6"]
+    assert "validation: 0.2" in said["2"], "there is nothing to select by"
