@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from datafiles.places.place import locate
 from gateway.api.resources import Dataset, DatasetSource
 from gateway.datasets import manifest
 from gateway.datasets.importer import import_dataset
 from gateway.datasets.protocols import Subset
+from gateway.settings import GatewaySettings
 from servicekit.errors import InvalidArgument, Precondition
 from servicekit.storage import MemoryStore, to_key
 from tests.gateway.pictures import picture, write_folder
@@ -117,6 +119,12 @@ def test_links_that_leave_the_folder_are_refused(tmp_path):
     assert reasons(dataset)["cat/link.png"] == "OUTSIDE_ROOT"
     assert reasons(dataset)["cat/folder"] == "OUTSIDE_ROOT"
     assert len(items) == 6
+
+
+def test_nothing_of_this_machine_is_imported_unless_a_setting_names_its_folder(tmp_path):
+    uri, roots = write_folder(tmp_path / "set").as_uri(), GatewaySettings().import_roots
+    with pytest.raises(InvalidArgument, match=r"import from \(none\).*GATEWAY_IMPORT_ROOTS"):
+        locate(uri, store=MemoryStore(), roots=roots, field="source.train_uri")
 
 
 @pytest.mark.parametrize("uri", ["file://{}/../../etc", "file:///etc/passwd", "http://x/y", "/tmp"])
