@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from servicekit.errors import Precondition
+from tests.trainer.conftest import TRAIN
 from trainer.classifiers.building import build
 from trainer.classifiers.table import INITIAL, classifier_of
 from trainer.distribution import Share, with_whole_batch_norm
@@ -21,6 +22,7 @@ from trainer.launchers.groups import Group, run_group
 from trainer.launchers.workers import Worker
 from trainer.runs import SearchSpec
 from trainer.searching.found import FOUND, SearchSizes, read_found
+from trainer.training import read_spec, train
 
 TWO = Group(processes=2)
 # Floats are added in another order.
@@ -61,6 +63,28 @@ async def test_two_processes_come_to_what_one_does_with_the_whole_batch(spec, tm
         assert np.abs(value - weights[1][name]).mean() < SAME, name
     kept = [np.load(tmp_path / name / PREDICTIONS) for name in ("alone", "two")]
     np.testing.assert_array_equal(kept[0]["labels"], kept[1]["labels"])
+
+
+@pytest.mark.slow
+async def test_two_processes_follow_the_plateau_of_one(spec, tmp_path):
+    rows = dict(np.load(Path(spec.folder) / "rows.npz"))
+    few = {"validation_rows": np.arange(TRAIN), "validation_labels": rows["train_labels"][:TRAIN]}
+    np.savez(Path(spec.folder) / "rows.npz", **rows | few)
+    # An epoch is a step. All are told rightly soon, and nothing is gained from there.
+    spec = replace(spec, schedule="plateau", choose="best", policy="none")
+    spec = replace(spec, batch_size=2 * TRAIN, step_count=60)
+    events = [], []
+    alone = asdict(train(read_spec(written(spec, tmp_path / "alone")), events[0].append))
+    torch.use_deterministic_algorithms(False)
+    together = await run_group(TWO, written(spec, tmp_path / "two"), events[1].append)
+    metrics = [
+        [event["values"] for event in some if event["event"] == "metrics"] for some in events
+    ]
+    assert together is not None and together["done_step_count"] == alone["done_step_count"] < 60
+    assert together["chosen_step"] == alone["chosen_step"] == alone["done_step_count"] - 20
+    for name in ("validation_accuracy", "learning_rate"):
+        assert [one[name] for one in metrics[0]] == [one[name] for one in metrics[1]]
+    assert metrics[1][-2]["learning_rate"] == pytest.approx(spec.learning_rate / 10)
 
 
 def test_what_is_part_of_a_norm_comes_after_that_of_the_whole_batch_as_before(monkeypatch):
