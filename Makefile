@@ -19,7 +19,7 @@ export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup servers triton vllm protos demo demo-full test test-fast fuzz check manifests dockerfiles images test-images format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast test-papers fuzz check manifests dockerfiles images test-images format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ test: setup triton vllm ## Run all tests
 
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile
+
+test-papers: setup ## Run the studies of studies/papers in miniature, and odd ones (10 minutes)
+	python -m pytest tests/papers/miniatures.py tests/papers/bad_input.py
 
 FUZZ_CALLS ?= 100000
 FUZZ_SEED ?= $(shell date +%s)
