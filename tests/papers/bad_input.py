@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 SMALL = """\
 per_class: 2
@@ -81,3 +83,16 @@ def test_a_strategy_is_left_out_with_the_classifier_that_cannot_have_it(variegat
     [[label, why]] = plan["left_out"].items()
     assert label == "simple (aux_bn, vit_b_16)" and "batch norm, which 'vit_b_16' lacks" in why
     assert plan["cell_count"] == 5
+
+
+@pytest.mark.timeout(600)
+def test_weights_of_another_network_end_the_study_with_a_sentence(variegate, odd, tmp_path):
+    save_file({"head.weight": np.zeros((2, 3), np.float32)}, tmp_path / "other.safetensors")
+    text = SMALL.replace("{steps", "{weights: other.safetensors, steps")
+    (tmp_path / "study.yaml").write_text("methods: simple\n" + text)
+    code, document, said = variegate(
+        "study", tmp_path / "study.yaml", *places(odd), "--out", tmp_path / "out", "--yes"
+    )
+    told = json.dumps(document) + said
+    assert code not in (0, 5) and "No row of the study came to a result" in told
+    assert "weights" in told and "Traceback" not in told
