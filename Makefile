@@ -18,8 +18,10 @@ PROMETHEUS := .prometheus
 export VARIEGATE_PROMPTER := $(PROMPTER)
 PROTOS := $(shell find protos/variegate protos/third_party -name '*.proto' 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Everything here starts many processes of the same code, which each would compile again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup servers triton vllm protos demo demo-full test test-fast test-papers fuzz check manifests dockerfiles images test-images format nano nano-eval bench up clean
+.PHONY: help setup servers triton vllm protos demo demo-full test test-fast test-papers fuzz check lint types contracts manifests dockerfiles images test-images format nano nano-eval bench up clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -74,13 +76,16 @@ demo: setup servers ## See the whole system work on real photographs (5 to 10 mi
 demo-full: setup servers ## The same with every method and more seeds (about an hour)
 	variegate study --demo --full --out out/demo-full
 
+# How many at a time, and in which order, is said in tests/conftest.py.
+BESIDE = -n auto --dist loadfile --no-loadscope-reorder
+
 # The second part is what no other test may run beside. It runs whatever the first finds.
 test: setup triton vllm ## Run all tests
-	beside=0; python -m pytest -m "not alone" -n auto --maxprocesses 8 --dist loadfile || beside=$$?; \
+	beside=0; python -m pytest -m "not alone" $(BESIDE) || beside=$$?; \
 	python -m pytest -m alone && exit $$beside
 
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
-	python -m pytest -m "not servers and not slow" -n auto --maxprocesses 8 --dist loadfile
+	python -m pytest -m "not servers and not slow" $(BESIDE)
 
 test-papers: setup ## Run the studies of studies/papers in miniature, and odd ones (10 minutes)
 	python -m pytest tests/papers/miniatures.py tests/papers/bad_input.py
@@ -92,11 +97,19 @@ fuzz: setup ## Send each service 100,000 odd messages; the log is build/fuzz.jso
 	FUZZ_CALLS=$(FUZZ_CALLS) FUZZ_SEED=$(FUZZ_SEED) FUZZ_LOG=build/fuzz.jsonl \
 	python -m pytest tests/e2e/test_fuzzing.py --timeout 0
 
-check: setup manifests ## Lint, types, protos and manifests: everything CI runs short of tests
+# Two at a time; what each says is shown when it ends.
+check: setup ## Lint, types, protos and manifests: everything CI runs short of tests
+	$(MAKE) --no-print-directory --output-sync=target -j 2 manifests types lint contracts
+
+lint: setup
 	ruff check .
 	ruff format --check .
-	mypy
 	hadolint */Dockerfile generator/triton/Dockerfile
+
+types: setup
+	mypy
+
+contracts: setup
 	cd protos && buf lint && buf format --diff --exit-code --path variegate
 	@if git rev-parse --verify -q origin/main >/dev/null; then \
 		cd protos && buf breaking --against '../.git#ref=origin/main,subdir=protos'; \

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 # Two cores are shared by the servers of a test; more threads only get in each other's way.
@@ -21,6 +22,23 @@ from servicekit.statuses import from_rpc_error
 from tests.small_disk import small_disk
 
 __all__ = ["small_disk"]
+
+MOST_WORKERS = 8
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for processes and servers of their own."""
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several workers begin with the slow files, so that none is left alone with one at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        all_of = Counter(item.path for item in items)
+        items.sort(key=lambda item: (-slow[item.path], -all_of[item.path], item.path))
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ class Manifest:
         return len(self.images)
 
 
-NO_SYNTHETIC = Manifest("", pa.Table.from_pylist([], SYNTHETIC))
+# Made of no array: the first array of a process loads pandas, where that is installed.
+NO_SYNTHETIC = Manifest("", pa.Table.from_batches([], SYNTHETIC))
 
 
 class Strings(Sequence[str]):

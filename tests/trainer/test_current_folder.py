@@ -8,19 +8,28 @@ import pytest
 from servicekit.errors import ServiceError
 from trainer.launchers.workers import Worker
 
+# A folder of that name would hide the module.
+MODULE = ("trainer.py",)
+OTHERS = (
+    "trainer/__init__.py",
+    "trainer/worker.py",
+    "torch.py",
+    "json.py",
+    "random.py",
+    "imaging.py",
+)
 
-@pytest.mark.parametrize("inherited", [None, "", ".", ":"])
+
 @pytest.mark.parametrize(
-    "name", ["trainer/worker.py", "trainer.py", "torch.py", "json.py", "random.py", "imaging.py"]
+    ("inherited", "names"),
+    [(None, OTHERS), ("", OTHERS), (".", OTHERS), (":", OTHERS), (".", MODULE)],
 )
 async def test_a_worker_takes_no_code_from_the_current_folder(
-    tmp_path, monkeypatch, name, inherited
+    tmp_path, monkeypatch, names, inherited
 ):
-    theirs = tmp_path / name
-    theirs.parent.mkdir(exist_ok=True)
-    theirs.write_text("open('it-ran', 'w')\nraise SystemExit('the user file ran')")
-    if name.startswith("trainer/"):
-        (theirs.parent / "__init__.py").touch()
+    for theirs in (tmp_path / name for name in names):
+        theirs.parent.mkdir(exist_ok=True)
+        theirs.write_text("open('it-ran', 'w')\nraise SystemExit('the user file ran')")
     monkeypatch.chdir(tmp_path)
     if inherited is not None:
         monkeypatch.setenv("PYTHONPATH", inherited)
