@@ -62,8 +62,7 @@ class Manifest:
         return len(self.images)
 
 
-# Made of no array: the first array of a process loads pandas, where that is installed.
-NO_SYNTHETIC = Manifest("", pa.Table.from_batches([], SYNTHETIC))
+NO_SYNTHETIC = Manifest("", pa.Table.from_pylist([], SYNTHETIC))
 
 
 class Strings(Sequence[str]):
