@@ -2,7 +2,7 @@
 
 import random
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from buf.validate import validate_pb2
 from google.api import field_behavior_pb2
@@ -11,6 +11,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 _DEEPEST = 6
+# How large repeated parts make a message, in bytes.
+_MANY = 200_000
+# Of a list so many parts may be odd; the others only make it long.
+_ODD_PARTS = 8
 _SIZES = (0, 1, 1, 1, 2, 3, 17)
 _FLOATS = (0.0, -0.0, 0.5, 1.0, -1.0, 1e-45, 3.4e38, float("inf"), float("-inf"), float("nan"))
 _WHOLE_NUMBERS = (
@@ -78,8 +82,8 @@ ODD_TEXTS = (
 class OddMessages:
     """Makes messages. `known` holds values by field name that a service knows."""
 
-    def __init__(self, seed: int, known: Mapping[str, Sequence[str]]) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, chance: random.Random, known: Mapping[str, Sequence[str]]) -> None:
+        self._random = chance
         self._known = known
 
     def make(self, kind: Descriptor, depth: int = 0, *, oddity: float = 0.1) -> Message:
@@ -97,56 +101,64 @@ class OddMessages:
             self._fill(message, field, depth, oddity)
         return message
 
-    def mutated(self, data: bytes) -> bytes:
-        """Returns the bytes with some of them flipped, cut out, doubled or replaced."""
-        bytes_ = bytearray(data or b"\x0a\x01a")
-        for _ in range(self._random.randint(1, 4)):
-            at = self._random.randrange(len(bytes_) or 1)
-            match self._random.randrange(4):
-                case 0 if bytes_:
-                    bytes_[at] ^= 1 << self._random.randrange(8)
-                case 1:
-                    del bytes_[at : at + self._random.randrange(8)]
-                case 2:
-                    bytes_[at:at] = bytes_[: self._random.randrange(64)]
-                case _:
-                    bytes_[at:at] = self._random.randbytes(self._random.randrange(16))
-        return bytes(bytes_)
+    def changed(self, message: Message) -> Message:
+        """Returns a copy with one or two fields, wherever they are, odd, absent or too many."""
+        copy = type(message)()
+        copy.CopyFrom(message)
+        for _ in range(self._random.choice((1, 1, 1, 2))):
+            places = list(_places(copy))
+            if places:
+                self._spoil(*self._random.choice(places))
+        return copy
 
-    def noise(self) -> bytes:
-        """Returns random bytes."""
-        return self._random.randbytes(self._random.choice((1, 2, 10, 100, 10_000)))
+    def _spoil(self, message: Message, field: FieldDescriptor) -> None:
+        match self._random.randrange(8):
+            case 0:
+                message.ClearField(field.name)
+            case 1 if field.is_repeated and not _is_map(field):
+                values = getattr(message, field.name)
+                most = max(1, _MANY // (message.ByteSize() + 1))
+                values.extend(list(values) * min(most, self._random.choice((1, 20, 1001))))
+            case 2:  # What has a meaning here, or in another field.
+                self._fill(message, field, _DEEPEST - 2, 0.0)
+            case _:
+                self._fill(message, field, _DEEPEST - 2, 1.0)
 
     def _odd(self, share: float) -> bool:
         return self._random.random() < share
 
     def _fill(self, message: Message, field: FieldDescriptor, depth: int, oddity: float) -> None:
         rules = field.GetOptions().Extensions[validate_pb2.field]
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            texts = getattr(message, field.name)
-            count = 1000 if self._odd(oddity) else self._random.randrange(3)
-            key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
-            if value.message_type is None and value.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-                for number in range(count):
-                    if key.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-                        word = f"{self._text('key', rules.map.keys, oddity)[:80]}{number}"
-                    else:
-                        word = self._value(key, rules.map.keys, oddity)
-                    texts[word] = self._text("value", rules.map.values, oddity)[:200]
+        if _is_map(field):
+            self._fill_map(message, field, rules.map, oddity)
         elif field.is_repeated:
             values = getattr(message, field.name)
-            for _ in range(self._count(rules.repeated, oddity)):
+            for number in range(self._count(rules.repeated, oddity)):
+                own = oddity if number < _ODD_PARTS else 0.0
                 if field.message_type is not None:
                     if depth < _DEEPEST:
-                        values.append(self.make(field.message_type, depth + 1, oddity=oddity))
+                        values.append(self.make(field.message_type, depth + 1, oddity=own))
                 else:
-                    values.append(self._value(field, rules.repeated.items, oddity))
+                    values.append(self._value(field, rules.repeated.items, own))
         elif field.message_type is not None:
             if depth < _DEEPEST:
                 part = self._message(field.message_type, depth, oddity)
                 getattr(message, field.name).CopyFrom(part)
         else:
             setattr(message, field.name, self._value(field, rules, oddity))
+
+    def _fill_map(
+        self, message: Message, field: FieldDescriptor, rules: validate_pb2.MapRules, oddity: float
+    ) -> None:
+        pairs = getattr(message, field.name)
+        key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
+        if value.message_type is not None:
+            return
+        for number in range(1000 if self._odd(oddity / 4) else self._random.randrange(3)):
+            own = oddity if number < _ODD_PARTS else 0.0
+            word = self._value(key, rules.keys, own)
+            worth = self._value(value, rules.values, own)
+            pairs[f"{word[:80]}{number or ''}" if isinstance(word, str) else word] = worth
 
     def _message(self, kind: Descriptor, depth: int, oddity: float) -> Message:
         message = self.make(kind, depth + 1, oddity=oddity)
@@ -202,6 +214,21 @@ class OddMessages:
             return text[:most] if most and self._random.random() < 0.7 else text
         choices = self._known.get(name) or self._known["any"]
         return self._random.choice(choices)
+
+
+def _places(message: Message) -> Iterator[tuple[Message, FieldDescriptor]]:
+    """Yields every field of a message and of those in it, also the absent ones."""
+    for field in message.DESCRIPTOR.fields:
+        yield message, field
+        if field.message_type is not None and not _is_map(field):
+            value = getattr(message, field.name)
+            parts = value if field.is_repeated else [value] * message.HasField(field.name)
+            for part in parts:
+                yield from _places(part)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _is_required(field: FieldDescriptor) -> bool:
