@@ -1,7 +1,7 @@
 """A request or several of every method that the services take, for tests that spoil them.
 
-In protobuf's text form. $image and $other are pictures in the store, $photos a folder that may be
-imported, $manifest a dataset's, $operation an operation that has ended.
+In protobuf's text form. $image and $other are pictures in the store, $photos and $tests folders that may
+be imported, $manifest a dataset's, $operation an operation that has ended.
 """
 
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ _PAGE = "page_size: 2"
 
 _REQUESTS: Mapping[str, tuple[str, ...]] = {
     "ImportDataset": (
-        'dataset_id: "photos" source { train_uri: "$photos" }',
+        'dataset_id: "photos" source { train_uri: "$photos" test_uri: "$tests" }',
         """dataset_id: "more" source { train_uri: "$photos" layout: FOLDER_LAYOUT_CLASSES
           follow_links: true display_names { key: "dog" value: "puppy" }
           protocol { fraction: 0.5 seed: 3 validation_fraction: 0.25 } }""",
-        """dataset_id: "tail" source { train_uri: "$photos" test_uri: "$photos" refuse_leaks: true
+        """dataset_id: "tail" source { train_uri: "$photos" test_uri: "$tests" refuse_leaks: true
           protocol { long_tail { imbalance_factor: 2 head_count: 2 } seed: 1 } }""",
         """dataset_id: "counts" source { train_uri: "$photos" image_column: "image"
           label_column: "label" protocol { class_counts { counts { key: "dog" value: 1 } } } }""",

@@ -51,10 +51,10 @@ class Running:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory, photographs):
     root = tmp_path_factory.mktemp("fuzzed")
-    photos = photographs / "train"
-    async with EmbeddedSystem(root / "state", (photos,)) as running:
+    photos, tests = photographs / "train", photographs / "test"
+    async with EmbeddedSystem(root / "state", (photographs,)) as running:
         channels = {name: grpc.aio.insecure_channel(running.targets[name]) for name in SERVICES}
-        source = gateway_pb2.DatasetSource(train_uri=photos.as_uri())
+        source = gateway_pb2.DatasetSource(train_uri=photos.as_uri(), test_uri=tests.as_uri())
         request = gateway_pb2.ImportDatasetRequest(dataset_id="photos", source=source)
         gateway = gateway_pb2_grpc.GatewayServiceStub(channels["gateway"])
         await ended(channels["gateway"], await gateway.ImportDataset(request, timeout=30))
@@ -63,7 +63,12 @@ async def system(tmp_path_factory, photographs):
         await ended(channels["retriever"], await retriever.CreateIndex(index, timeout=30))
         images = sorted((root / "state/objects").rglob("images/*/*"))
         uris = [f"store:{path.relative_to(root / 'state/objects')}" for path in images]
-        names = {"image": uris[0], "other": uris[1], "photos": photos.as_uri()}
+        names = {
+            "image": uris[0],
+            "other": uris[1],
+            "photos": photos.as_uri(),
+            "tests": tests.as_uri(),
+        }
         names |= {"manifest": MANIFEST, "operation": "operations/datasets/photos"}
         yield Running(channels, known(uris, photos), names, root / "state/variegate.log")
         for channel in channels.values():
