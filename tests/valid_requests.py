@@ -1,7 +1,7 @@
 """A request or several of every method that the services take, for tests that spoil them.
 
-In protobuf's text form. $image and $other are pictures in the store, $photos and $tests folders that
-may be imported, $manifest a dataset's, $operation an operation that has ended.
+In protobuf's text form. $image and $other are pictures in the store, $photos and $tests folders
+that may be imported, $manifest a dataset's, $operation an operation that has ended.
 """
 
 from collections.abc import Mapping
