@@ -1,8 +1,10 @@
 """Coroutines and threads of which none outlives the call that started them."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import cache, wraps
 from typing import Any, TypeVar, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
@@ -59,3 +61,18 @@ async def in_full(coroutine: Coroutine[Any, Any, T]) -> T:
                 await asyncio.wait({task})
         task.result()
         raise
+
+
+def once(call: Callable[[], T]) -> Callable[[], T]:
+    """Decorates what takes long and is always the same: one thread calls it, and others wait.
+
+    With `functools.cache` each of those who ask before the first is done would do all of it.
+    """
+    lock, kept = threading.Lock(), cache(call)
+
+    @wraps(call)
+    def called() -> T:
+        with lock:
+            return kept()
+
+    return called

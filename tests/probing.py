@@ -23,7 +23,7 @@ from tests.odd_messages import OddMessages
 from tests.valid_requests import valid_requests
 
 # Calls in flight, and how long one may take.
-AT_ONCE, SECONDS = 16, 60.0
+AT_ONCE, SECONDS = 16, 120.0
 # A caller that goes away, as soon as this.
 _IMPATIENT = 0.03
 # These wait by design, and are left.
@@ -55,6 +55,12 @@ _WORKING = (
     "PlanTrainingRun",
     "ListTrainingRecipes",
     "ListRecipes",
+    "ListModels",
+    "ListDatasets",
+    "ListAugmentations",
+    "ListStudies",
+    "ListTrainingRuns",
+    "ListTunings",
 )
 _MOST = {
     **dict.fromkeys(_STARTING, 0.0),
@@ -121,7 +127,7 @@ class Shots:
     def _message(
         self, path: str, method: MethodDescriptor, odd: OddMessages, chance: random.Random
     ) -> bytes:
-        valid = chance.choice(self._valid[path])
+        valid = _named(chance.choice(self._valid[path]), chance)
         match chance.randrange(20):
             case 0:
                 return valid.SerializeToString()
@@ -227,6 +233,17 @@ class Probe:
     def _blame(self, name: str, *what: str) -> None:
         self.faults[what] += 1
         self.examples.setdefault(what, name)
+
+
+def _named(message: Message, chance: random.Random) -> Message:
+    """Returns the message, or a copy that asks for another resource to be made."""
+    ids = [one.name for one in message.DESCRIPTOR.fields if one.name.endswith("_id")]
+    if ids and chance.random() < 0.5:
+        copy = type(message)()
+        copy.CopyFrom(message)
+        setattr(copy, ids[0], f"{getattr(message, ids[0])}{chance.randrange(1000)}")
+        return copy
+    return message
 
 
 def _name(path: str) -> str:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 _STUDY = """dataset: "datasets/photos" images_per_class: 2 seeds: [1, 2] pool_uri: "$manifest"
-  arms { method: "real" } arms { method: "simple" strategy: "combined" classifier: "cnn4" }
+  arms { method: "simple" strategy: "combined" classifier: "cnn4" }
   arms { method: "mvc" parameters { key: "coarse_steps" value: "2" } images_per_class: 1 }
   training { policy: "standard" classifier: "cnn4" step_count: 2 batch_size: 4 image_size: 32 }
   test_sets { name: "again" dataset: "datasets/photos" } budget: TRAINING_BUDGET_STEPS"""
@@ -21,10 +21,11 @@ _AUGMENTATION = """method: "simple" images_per_class: 1 seed: 7 steps: 1 guidanc
   class_names: "dog" class_counts { key: "dog" value: 1 } negative_prompt: "text"
   check_safety: true preview_count: 1"""
 _MVC = """method: "mvc" images_per_class: 1 parameters { key: "coarse_steps" value: "1" }
-  parameters { key: "fine_steps" value: "1" } make_factor: 2 keep: "clip" deterministic: true"""
-_RUN = """manifest_uri: "$manifest" strategy: "combined" synthetic_manifest_uri: "$manifest"
-  policy: "standard" classifier: "cnn4" step_count: 2 batch_size: 4 learning_rate: 0.01 seed: 3
-  image_size: 32 test_sets { name: "again" manifest_uri: "$manifest" }"""
+  parameters { key: "fine_steps" value: "1" } make_factor: 2 keep: "clip_score" deterministic: true"""
+_REAL_RUN = """manifest_uri: "$manifest" policy: "standard" classifier: "cnn4" step_count: 2
+  batch_size: 4 learning_rate: 0.01 seed: 3 image_size: 32"""
+_RUN = f"""{_REAL_RUN} strategy: "combined" synthetic_manifest_uri: "$manifest"
+  test_sets {{ name: "again" manifest_uri: "$manifest" }}"""
 _TUNING = """manifest_uri: "$manifest" method: "textual_inversion" model: "text" epoch_count: 1
   epoch_step_count: 1 batch_size: 2 learning_rate: 0.001 class_names: "dog" class_texts: "dog"
   templates: "a photo of {}" """
@@ -42,7 +43,8 @@ _REQUESTS: Mapping[str, tuple[str, ...]] = {
         """dataset_id: "tail" source { train_uri: "$photos" test_uri: "$tests" refuse_leaks: true
           protocol { long_tail { imbalance_factor: 2 head_count: 2 } seed: 1 } }""",
         """dataset_id: "counts" source { train_uri: "$photos" image_column: "image"
-          label_column: "label" protocol { class_counts { counts { key: "dog" value: 1 } } } }""",
+          label_column: "label" protocol { class_counts { counts { key: "dog" value: 1 }
+            counts { key: "airplane" value: 2 } counts { key: "ship" value: 4 } } } }""",
     ),
     "GetDataset": ('name: "datasets/photos"',),
     "ListDatasets": (_PAGE,),
@@ -110,8 +112,13 @@ _REQUESTS: Mapping[str, tuple[str, ...]] = {
         """candidates { image_uri: "$image" text: "a dog" } protected_manifest_uri: "$manifest"
           policy { min_clip_score: 0.1 max_unsafe_score: 0.9 max_duplicate_distance: 4 }""",
     ),
-    "CreateTrainingRun": (f'training_run_id: "a" training_run {{ {_RUN} }}',),
-    "PlanTrainingRun": (f"training_run {{ {_RUN} }} planned_image_count: 9",),
+    "CreateTrainingRun": tuple(
+        f'training_run_id: "a" training_run {{ {one} }}' for one in (_RUN, _REAL_RUN)
+    ),
+    "PlanTrainingRun": (
+        f"training_run {{ {_RUN} }}",
+        f'training_run {{ {_REAL_RUN} strategy: "combined" }} planned_image_count: 9',
+    ),
     "GetTrainingRun": ('name: "trainingRuns/a"',),
     "ListTrainingRuns": (_PAGE,),
     "CreateTuning": (f'tuning_id: "a" tuning {{ {_TUNING} }}',),

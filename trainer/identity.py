@@ -5,9 +5,9 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 
+from servicekit.together import once
 from trainer.syntax import tree_of
 
 _PACKAGES = Path(__file__).parent.parent
@@ -44,13 +44,13 @@ _TUNING = (
 )
 
 
-@cache
+@once
 def pixels_digest() -> str:
     """Stands for the code that turns files into the pixels that are trained on."""
     return _digest(_PIXELS)
 
 
-@cache
+@once
 def training_digest() -> str:
     """Stands for the code that turns a request into weights and a test result."""
     return _digest(_TRAINING)
@@ -62,7 +62,7 @@ def results_digest(deciding: Mapping[str, object]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-@cache
+@once
 def tuning_digest() -> str:
     """Stands for the code that turns a request into artefacts."""
     return _digest(_TUNING)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from servicekit.together import to_its_end, together
+from servicekit.together import once, to_its_end, together
 
 
 async def test_results_come_in_order_whatever_ends_first():
@@ -74,3 +74,21 @@ async def test_a_thread_gives_its_result_and_its_error():
     assert await to_its_end(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await to_its_end(divmod, 7, 0)
+
+
+async def test_what_is_done_once_is_done_by_the_first_of_those_who_ask_at_the_same_time():
+    calls, begun, go_on = [], threading.Event(), threading.Event()
+
+    @once
+    def costly():
+        calls.append(1)
+        begun.set()
+        assert go_on.wait(10)
+        return "done"
+
+    askers = [asyncio.create_task(asyncio.to_thread(costly)) for _ in range(4)]
+    assert await asyncio.to_thread(begun.wait, 10)
+    await asyncio.sleep(0.05)  # The others ask now.
+    go_on.set()
+    assert await asyncio.gather(*askers) == ["done"] * 4
+    assert calls == [1]
