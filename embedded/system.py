@@ -23,7 +23,7 @@ from servicekit.places import HOST, SERVICES, port_of
 from servicekit.server import RunningServer, Service, settle_memory, start
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import JsonFormatter
-from servicekit.tracing import trace_calls
+from servicekit.tracing import http_endpoint, trace_calls
 
 # Small classifiers train faster side by side with a thread each than one by one with many, and
 # their results do not depend on the number of cores then.
@@ -141,7 +141,11 @@ class EmbeddedSystem:
         settings = settings_of(name, {**self._defaults(name), **self._own(name)})
         keep: Keep | None = None
         if name == "generator":
-            settings, keep = await place_engine(settings, self.settings.state, url, self._exit)
+            server_settings = settings_of("server", self._own("server"))
+            traces = http_endpoint(server_settings.trace_endpoint, os.environ)
+            settings, keep = await place_engine(
+                settings, self.settings.state, url, self._exit, traces
+            )
         if name == "prompter":
             settings, keep = await place_language_model(settings, self.settings.state, self._exit)
         wiring = importlib.import_module(f"{name}.wiring")

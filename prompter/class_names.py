@@ -1,14 +1,17 @@
 """The names of a dataset's classes, said once and named by their digest from then on."""
 
 import hashlib
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from servicekit.errors import Precondition
 
 UNKNOWN = "CLASS_NAMES_UNKNOWN"
-# Characters that are remembered; the list that was asked for last is always.
-_MOST = 32 * 2**20
+# Bytes of memory that are remembered; the list that was asked for last is always.
+_MOST = 64 * 2**20
+# Of a list besides its names, and of a name besides its text.
+_LIST_BYTES, _NAME_BYTES = 512, 8
 
 
 class ClassNames:
@@ -23,11 +26,11 @@ class ClassNames:
         digest = hashlib.sha256("\n".join(map(repr, names)).encode()).hexdigest()
         if digest not in self._lists:
             self._lists[digest] = tuple(names)
-            self._size += sum(map(len, names))
+            self._size += _bytes_of(names)
         self._lists.move_to_end(digest)
         while self._size > self._most and len(self._lists) > 1:
             _, oldest = self._lists.popitem(last=False)
-            self._size -= sum(map(len, oldest))
+            self._size -= _bytes_of(oldest)
         return digest
 
     def get(self, digest: str) -> tuple[str, ...]:
@@ -42,3 +45,7 @@ class ClassNames:
             )
         self._lists.move_to_end(digest)
         return self._lists[digest]
+
+
+def _bytes_of(names: Sequence[str]) -> int:
+    return _LIST_BYTES + sum(_NAME_BYTES + sys.getsizeof(name) for name in names)

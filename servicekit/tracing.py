@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from urllib.parse import urlsplit
 
 import grpc
 from opentelemetry import propagate, trace
@@ -105,10 +106,26 @@ def _end_in_time(send_rest: Callable[[], None], give_up: Callable[[], None]) -> 
 
 def trace_headers() -> dict[str, str]:
     """Returns what continues the current trace in another process, W3C's traceparent; nothing where
-    there is no trace. For calls that OpenTelemetry does not make itself."""
+    there is no trace, or one that the sampler leaves out: Triton would send its part of it.
+    For calls that OpenTelemetry does not make itself."""
     headers: dict[str, str] = {}
-    propagate.inject(headers)
+    if trace.get_current_span().get_span_context().trace_flags.sampled:
+        propagate.inject(headers)
     return headers
+
+
+def http_endpoint(endpoint: str, environ: Mapping[str, str]) -> str:
+    """Returns where the collector of `trace_calls` takes OTLP over HTTP, for other programs; "" if
+    nothing is traced.
+
+    It has to listen on the usual port, 4318, since only the place for gRPC is known.
+    """
+    if not is_wanted(endpoint, environ):
+        return ""
+    given = endpoint or next(filter(None, map(environ.get, _ENDPOINTS)))
+    parts = urlsplit(given if "//" in given else f"//{given}")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme or 'http'}://{host}:4318/v1/traces"
 
 
 def span(name: str, **attributes: str | int) -> AbstractContextManager[object]:

@@ -21,7 +21,8 @@ _AUGMENTATION = """method: "simple" images_per_class: 1 seed: 7 steps: 1 guidanc
   class_names: "dog" class_counts { key: "dog" value: 1 } negative_prompt: "text"
   check_safety: true preview_count: 1"""
 _MVC = """method: "mvc" images_per_class: 1 parameters { key: "coarse_steps" value: "1" }
-  parameters { key: "fine_steps" value: "1" } make_factor: 2 keep: "clip_score" deterministic: true"""
+  parameters { key: "fine_steps" value: "1" } make_factor: 2 keep: "clip_score"
+  deterministic: true"""
 _REAL_RUN = """manifest_uri: "$manifest" policy: "standard" classifier: "cnn4" step_count: 2
   batch_size: 4 learning_rate: 0.01 seed: 3 image_size: 32"""
 _RUN = f"""{_REAL_RUN} strategy: "combined" synthetic_manifest_uri: "$manifest"

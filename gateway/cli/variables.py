@@ -18,6 +18,7 @@ VARIABLES = {
     "VARIEGATE_TLS_KEY": "as --tls-key",
     "VARIEGATE_ENGINE": "embedded, or triton",
     "VARIEGATE_PROMPTER": "embedded, or vllm",
+    "VARIEGATE_TRITON_TRACES": "where Triton sends its part of traces, OTLP over HTTP",
     "VARIEGATE_TRITON_VENV": "environment that has Triton",
 }
 

@@ -41,7 +41,8 @@ class LocalTriton:
     """A Triton server in a child process. Use it as a context manager; it works inside the block.
 
     `folder` holds its log and a link to its backend. `settings` are the engine's and `store` is its
-    object store's URL. It may take `ready_seconds` to start.
+    object store's URL. It may take `ready_seconds` to start. Its part of traces goes to `traces`
+    (OTLP over HTTP, http://HOST:4318/v1/traces) if that is given.
     """
 
     name = "Triton"
@@ -54,6 +55,7 @@ class LocalTriton:
         *,
         ports: Ports = Ports(),
         ready_seconds: float = 180.0,
+        traces: str = "",
     ) -> None:
         wanted = (ports.grpc, ports.http, ports.metrics)
         self.ports = Ports(*(port or free_port() for port in wanted))
@@ -61,7 +63,7 @@ class LocalTriton:
         self.log = folder.absolute() / "triton.log"
         self.settings = replace(settings, backend="triton", triton=self.target)
         self.ready_seconds = ready_seconds
-        self._folder, self._store = folder.absolute(), store
+        self._folder, self._store, self._traces = folder.absolute(), store, traces
         self._shm_prefix = f"{_SHM_PREFIX}{os.getpid()}-{self.ports.grpc}-"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -147,6 +149,7 @@ class LocalTriton:
             f"--grpc-port={ports.grpc}",
             f"--http-port={ports.http}",
             f"--metrics-port={ports.metrics}",
+            *_tracing(self._traces),
         ]
 
     def _variables(self, environment: Path) -> Mapping[str, str]:
@@ -198,6 +201,15 @@ class LocalTriton:
             owner = path.name.removeprefix(_SHM_PREFIX).partition("-")[0]
             if path.name.startswith(self._shm_prefix) or not Path("/proc", owner).exists():
                 path.unlink(missing_ok=True)
+
+
+def _tracing(url: str) -> list[str]:
+    """Triton adds to the traces of its callers and begins none, as for our probes: a rate of 0."""
+    if not url:
+        return []
+    values = ["mode=opentelemetry", "rate=0", "level=TIMESTAMPS"]
+    own = [f"url={url}", "resource=service.name=triton", "resource=service.namespace=variegate"]
+    return [f"--trace-config={one}" for one in (*values, *(f"opentelemetry,{o}" for o in own))]
 
 
 def free_port() -> int:

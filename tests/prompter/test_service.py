@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from variegate.prompter.v1 import prompter_pb2 as pb
 
@@ -111,11 +113,20 @@ async def test_class_names_are_said_once_and_meant_by_their_digest(stub, fails):
 
 
 def test_the_names_that_were_asked_for_the_longest_ago_are_forgotten():
-    names = ClassNames(most=10)
+    names = ClassNames(most=1300)
     first, second = names.add(["cats"]), names.add(["dogs"])
     assert names.get(first) == ("cats",)
     names.add(["cows"])
     assert names.get(first) == ("cats",) and names.get("") == ()
     with pytest.raises(Precondition, match="not known here"):
         names.get(second)
-    assert names.get(names.add(["a" * 50])) == ("a" * 50,)
+    assert names.get(names.add(["a" * 5000])) == ("a" * 5000,)
+
+
+def test_many_short_lists_of_short_names_are_no_more_memory_than_a_long_one():
+    names = ClassNames(most=50_000)
+    digests = [names.add([*"ab" * length]) for length in range(1, 200)]
+    with pytest.raises(Precondition):
+        names.get(digests[0])
+    kept = [d for d in digests if d in names._lists]
+    assert sum(sys.getsizeof(names.get(d)) for d in kept) < 50_000

@@ -5,19 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as collected
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as collector
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
 from servicekit.channels import open_channel
 from servicekit.settings import SettingsError
-from servicekit.tracing import is_wanted
+from servicekit.tracing import http_endpoint, is_wanted, trace_headers
+from tests.collector import collecting
 from tests.servicekit.echo import DESCRIPTOR
 from tests.tests_ports import free_port
 
@@ -26,30 +25,10 @@ CONTEXT = (("traceparent", f"00-{TRACE}-{PARENT}-01"),)
 SERVER, CLIENT, ERROR = 2, 3, 2
 
 
-class Receiver(collector.TraceServiceServicer):
-    """What a collector is to an exporter; keeps (service, span)."""
-
-    def __init__(self):
-        self.spans, self.headers, self.instances = [], [], set()
-
-    def Export(self, request, context):
-        self.headers += [dict(context.invocation_metadata())]
-        for resource in request.resource_spans:
-            facts = {one.key: one.value.string_value for one in resource.resource.attributes}
-            for scope in resource.scope_spans:
-                self.spans += [(facts["service.name"], span) for span in scope.spans]
-            self.instances.add(facts["service.instance.id"])
-        return collected.ExportTraceServiceResponse()
-
-
 @pytest.fixture
 def receiver():
-    server, found = grpc.server(ThreadPoolExecutor(2)), Receiver()
-    collector.add_TraceServiceServicer_to_server(found, server)
-    found.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield found
-    server.stop(None)
+    with collecting() as found:
+        yield found
 
 
 @contextmanager
@@ -145,3 +124,26 @@ def test_a_protocol_that_is_not_spoken_is_named():
     environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
     with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'http/protobuf'"):
         is_wanted("http://collector:4318", environ)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "found"),
+    [
+        ("http://collector:4317", {}, "http://collector:4318/v1/traces"),
+        ("https://[::1]:4317", {}, "https://[::1]:4318/v1/traces"),
+        ("", {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, "http://collector:4318/v1/traces"),
+        ("", {}, ""),
+        ("http://collector:4317", {"OTEL_SDK_DISABLED": "true"}, ""),
+    ],
+)
+def test_programs_that_speak_http_are_told_the_same_collector(endpoint, environ, found):
+    assert http_endpoint(endpoint, environ) == found
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_what_is_not_sampled_is_not_continued_elsewhere(sampled):
+    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    context = SpanContext(int(TRACE, 16), int(PARENT, 16), is_remote=True, trace_flags=flags)
+    with use_span(NonRecordingSpan(context)):
+        assert trace_headers() == (dict(CONTEXT) if sampled else {})
+    assert trace_headers() == {}
