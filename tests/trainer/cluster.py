@@ -25,7 +25,7 @@ from aiohttp import web
 from tests.k8s.rendered import container, environment, named, render
 from tests.trainer.pods import Pod
 
-RENDERING = "training-jobs+nano+shared-store+tracing+keda+monitoring"
+RENDERING = "training-jobs+nano+shared-store+tracing+keda+monitoring+tls"
 NEWEST = kubernetes_validate.utils.all_versions()[-1]
 Manifest = dict[str, Any]
 
