@@ -66,7 +66,8 @@ class RunOptions:
     """How a run goes about its output, and how much of it is made now.
 
     With `plan` nothing but the plan is made; a `preview` above 0 makes so many images a class;
-    `yes` is the answer to every question. `command` is the command line that asked for it.
+    `yes` is the answer to every question. `command` is the command line that asked for it,
+    and `track` where its training runs are logged as well.
     """
 
     out: Path
@@ -77,6 +78,7 @@ class RunOptions:
     preview: int = 0
     yes: bool = False
     command: str = ""
+    track: str | None = None
 
     def output_id(self, run: str) -> str:
         """What the output folder belongs to: a run (its id), or so much of it."""

@@ -10,7 +10,7 @@ from typer.core import TyperOption
 
 _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
 # They say how a command goes about its work and what it prints, not what comes of it.
-_PASSING = {"json", "debug", "resume", "overwrite", "yes"}
+_PASSING = {"json", "debug", "resume", "overwrite", "yes", "track"}
 
 
 def command_of(context: typer.Context) -> str:

@@ -1,6 +1,6 @@
 """Options of how classifiers are trained, which train and study share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -119,5 +119,13 @@ StepCount = Annotated[
         min=0,
         max=1_000_000,
         help="Optimiser steps of every training; 0: the classifier's own.",
+    ),
+]
+Track = Annotated[
+    Literal["wandb"] | None,
+    typer.Option(
+        help="Log each training run with Weights & Biases as well: recipe, curve and test results, "
+        "by wandb's own environment (WANDB_MODE, WANDB_PROJECT, WANDB_DIR); needs the extra wandb.",
+        show_default=False,
     ),
 ]

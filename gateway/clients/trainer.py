@@ -58,7 +58,8 @@ class Tested:
 
     The accuracy of a class without test images is None, as is that on images to choose by where
     there are none. `done_steps` were taken, and the weights after `chosen_step` of them tested;
-    both are 0 in results of before.
+    both are 0 in results of before. `name` is that of the training run, "trainingRuns/ID", and
+    `metrics_uri` its curve; both are empty in results of before.
     """
 
     accuracy: float
@@ -72,6 +73,10 @@ class Tested:
     test_sets: dict[str, SetScore] = field(default_factory=dict)
     done_steps: int = 0
     chosen_step: int = 0
+    name: str = ""
+    metrics_uri: str = ""
+    top5_accuracy: float | None = None
+    calibration_error: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Tested":
@@ -182,6 +187,13 @@ class Trainer:
             },
             done_steps=result.done_step_count,
             chosen_step=result.chosen_step,
+            name=finished.name,
+            metrics_uri=result.metrics_uri,
+            **{
+                name: getattr(result, name)
+                for name in ("top5_accuracy", "calibration_error")
+                if result.HasField(name)
+            },
         )
 
     async def cancel(self, run_id: str) -> None:

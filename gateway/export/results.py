@@ -28,6 +28,7 @@ from typing import Any
 
 from gateway.export.selections import Selection, selection_of
 from gateway.export.statistics import Comparison
+from gateway.export.trained_runs import TrainedRun, run_of
 
 SCHEMA = "variegate.study/1"
 BASELINE = "baseline"
@@ -124,7 +125,8 @@ class ResultRow:
     `validation_accuracies` are those on the images to choose by, seed by seed, where there are any.
     `making` says what of its images is not as usual, besides parameters; the label has it, too.
     `done_steps` and `chosen_steps` are, seed by seed, the steps taken and the step whose weights
-    were tested, where images to choose by decided that.
+    were tested, where images to choose by decided that. `training_runs` are the row's classifiers,
+    seed by seed; there are none in results of before.
     """
 
     method: str
@@ -167,6 +169,7 @@ class ResultRow:
     making: tuple[str, ...] = ()
     done_steps: tuple[int, ...] = ()
     chosen_steps: tuple[int, ...] = ()
+    training_runs: tuple[TrainedRun, ...] = ()
 
     @property
     def is_reference(self) -> bool:
@@ -284,11 +287,13 @@ def _row(document: dict[str, Any]) -> ResultRow:
     if balanced is not None:
         balanced = Comparison(**_tuples(balanced))
     images, sets = document.pop("images", None), document.pop("test_sets", {})
+    runs = document.pop("training_runs", ())
     return ResultRow(
         classes=classes,
         balanced=balanced,
         images=ImageFigures(**images) if images else None,
         test_sets={name: Comparison(**_tuples(one)) for name, one in sets.items()},
+        training_runs=tuple(map(run_of, runs)),
         **_tuples(document),
     )
 

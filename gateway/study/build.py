@@ -15,6 +15,7 @@ from gateway.export.results import (
 )
 from gateway.export.selections import Selection
 from gateway.export.statistics import Comparison, compare, holm
+from gateway.export.trained_runs import TrainedRun
 from gateway.study.costs import costs
 from gateway.study.fidelity import FidelityRecord, figures_of
 from gateway.study.machine import describe_machine
@@ -188,6 +189,24 @@ def _row(
         making=arm.making,
         done_steps=_steps([run.done_steps for run in runs], common),
         chosen_steps=_steps([run.chosen_step for run in runs], common),
+        training_runs=_trained(spec, runs),
+    )
+
+
+def _trained(spec: StudySpec, runs: Sequence[RunRecord]) -> tuple[TrainedRun, ...]:
+    """The classifiers by name; none where one is of a gateway of before, which did not keep it."""
+    if not all(run.name for run in runs):
+        return ()
+    return tuple(
+        TrainedRun(
+            run.name,
+            run.metrics_uri,
+            run.added_image_count,
+            run.top5_accuracy,
+            run.calibration_error,
+            tuple(run.class_accuracies.get(name) for name in spec.dataset.class_names),
+        )
+        for run in runs
     )
 
 

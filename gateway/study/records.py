@@ -113,7 +113,8 @@ class RunRecord:
     That of a class without test images is None, as is that on images to choose by where there are
     none. `recipe` is how it was trained, by name, with the
     defaults filled in; `done_steps` of its steps were taken, and the weights after `chosen_step`
-    of them tested.
+    of them tested. `name` is that of the training run, "" where it is not known, and `metrics_uri`
+    its curve.
     """
 
     arm: Arm
@@ -131,6 +132,10 @@ class RunRecord:
     test_sets: Mapping[str, SetScore] = field(default_factory=dict)
     done_steps: int = 0
     chosen_step: int = 0
+    name: str = ""
+    metrics_uri: str = ""
+    top5_accuracy: float | None = None
+    calibration_error: float | None = None
 
     @property
     def balanced_accuracy(self) -> float:

@@ -194,6 +194,10 @@ class Studying:
                 test_sets=tested.test_sets,
                 done_steps=tested.done_steps,
                 chosen_step=tested.chosen_step,
+                name=tested.name,
+                metrics_uri=tested.metrics_uri,
+                top5_accuracy=tested.top5_accuracy,
+                calibration_error=tested.calibration_error,
             )
         )
 

@@ -16,6 +16,7 @@ from gateway.cli import (
     recipes,
     repeated_options,
     study_options,
+    tracking,
     training_options,
 )
 from gateway.cli.arguments import RunOptions, StudyArguments, TrainingRecipe
@@ -82,6 +83,7 @@ def study(
     overwrite: options.Overwrite = False,
     deterministic: options.Deterministic = False,
     check_safety: options.Safety = False,
+    track: training_options.Track = None,
     gateway: options.Gateway = None,
     tls_ca: options.TlsCa = "",
     tls_certificate: options.TlsCertificate = "",
@@ -109,7 +111,7 @@ def study(
     # The demo is meant to be run again and again.
     redo = resume or (demo and not overwrite)
     command = command_of(context)
-    run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes, command)
+    run_options = RunOptions(folder, "", redo, overwrite, plan, preview, yes, command, track)
     training = TrainingRecipe(
         step_count=train_steps, batch_size=batch_size, learning_rate=learning_rate,
         image_size=image_size, node_count=nodes, gpus_per_node=gpus_per_node, freeze=freeze,
@@ -118,6 +120,7 @@ def study(
     reading = inputs.Reading(layout, follow_links, image_column, label_column)
 
     def prepare() -> StudyArguments:
+        tracking.check(track)
         plain, test_sets = split_tests(test or [])
         added = added_rows(synthetic or [])
         if source and is_study_file(source):
@@ -208,6 +211,8 @@ def _check(args: StudyArguments, run_options: RunOptions, *, full: bool, own: bo
     from gateway.cli.known import check_methods, with_parameters
     from gateway.cli.root import own_methods
 
+    if run_options.track and run_options.preview:
+        raise CliError("--preview trains nothing to track.", remedy="Leave --track out.")
     if full:
         raise CliError("--full belongs to --demo.", remedy="Name --methods for your own images.")
     if not args.source:

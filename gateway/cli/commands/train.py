@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import options, outputs, recipes, repeated_options, training_options
+from gateway.cli import (
+    options,
+    outputs,
+    recipes,
+    repeated_options,
+    tracking,
+    training_options,
+)
 from gateway.cli.arguments import OutputOptions, TrainArguments, TrainingRecipe
 from gateway.cli.execute import CommandResult, checked, execute
 from gateway.cli.failures import CliError
@@ -108,6 +115,7 @@ def train(
     compare: Compare = True,
     out: Out = None,
     onnx: Onnx = False,
+    track: training_options.Track = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     gateway: options.Gateway = None,
@@ -139,6 +147,7 @@ def train(
     added = tuple(synthetic or ())
 
     def prepare() -> TrainArguments:
+        tracking.check(track)
         plain, test_sets = split_tests(test or [])
         args = TrainArguments(
             _needed(source), plain, added, strategy, seeds, subset.read(),
@@ -156,7 +165,7 @@ def train(
     async def work(session: "Session") -> CommandResult:
         from gateway.cli.work import train
 
-        return await train.run(session, args)
+        return await train.run(session, args, track)
 
     execute(
         common,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from gateway.cli import outputs, planning, recipes, steps
+from gateway.cli import outputs, planning, recipes, steps, tracked
 from gateway.cli.arguments import RunOptions, StudyArguments
 from gateway.cli.execute import CommandResult
 from gateway.cli.exporting import fetch
@@ -84,6 +84,8 @@ async def run(session: Session, args: StudyArguments, run_options: RunOptions) -
     done = await session.finished(operation, pb.Study())
     await _fetch(session, args, done.result, run_options)
     outputs.finish(place, study=done.name)
+    if run_options.track:
+        await tracked.track_study(session, out)
     return _outcome(done.name, out, max(map(steps.shortfall, datasets)))
 
 

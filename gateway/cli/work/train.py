@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from variegate.gateway.v1.gateway_pb2 import Dataset
+from variegate.trainer.v1 import trainer_pb2 as pb
 
 from gateway.cli import outputs, recipes
 from gateway.cli.arguments import TrainArguments
@@ -16,8 +17,18 @@ from gateway.cli.session import Session
 from gateway.cli.steps import import_images, import_test_sets, shortfall
 from gateway.cli.synthetic import Added, source_line, store_synthetic
 from gateway.cli.tables import percent, plus_minus, table, verdict
+from gateway.cli.tracked import id_of, of_run
+from gateway.cli.tracking import Wandb
 from gateway.cli.trained import RESULTS, Keeper
-from gateway.cli.training import Lesson, code_of, plan_of, recipe_line, recipes_of, settings_of
+from gateway.cli.training import (
+    EachRun,
+    Lesson,
+    code_of,
+    plan_of,
+    recipe_line,
+    recipes_of,
+    settings_of,
+)
 from gateway.cli.training import train as run_all
 from gateway.export.statistics import compare, mean, standard_error
 
@@ -25,10 +36,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def run(session: Session, args: TrainArguments) -> CommandResult:
+async def run(session: Session, args: TrainArguments, track: str | None = None) -> CommandResult:
     """Trains with every seed, and with --synthetic both without and with its images."""
     training = args.training
-    if args.kept:
+    if args.kept or track:
         session.connection.need_store()
     if training.weights.read:
         await asyncio.to_thread(training.weights.put, session.connection.need_store())
@@ -73,7 +84,8 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
     # All are checked before the first is trained.
     plans = [await plan_of(session, lesson) for _, lesson in lessons]
     keeper = _keeper(session, args, place, dataset) if place else None
-    each = keeper.keep if keeper else None
+    tracker = Wandb() if track else None
+    each = _each(session, keeper, tracker, dataset, args.run_id())
     rows = [
         _row(strategy, await run_all(session, lesson, plan, args.seeds, each))
         for (strategy, lesson), plan in zip(lessons, plans, strict=True)
@@ -83,12 +95,29 @@ async def run(session: Session, args: TrainArguments) -> CommandResult:
         document["out"] = str(keeper.out)
         keeper.finish(document)
         outputs.finish(place, dataset=dataset.name)
+    if tracker:
+        await tracker.conclude(session.view.say)
     return CommandResult(document, lambda console: _print(console, document), shortfall(dataset))
 
 
 async def _test_sets(session: Session, args: TrainArguments) -> tuple[dict[str, str], ...]:
     found = await import_test_sets(session, args.test_sets, args.reading)
     return tuple({"name": name, "manifest_uri": one.manifest_uri} for name, one in found)
+
+
+def _each(
+    session: Session, keeper: Keeper | None, tracker: Wandb | None, dataset: Dataset, group: str
+) -> EachRun:
+    """Keeps and logs each run as it ends."""
+
+    async def each(run: pb.TrainingRun) -> None:
+        if keeper:
+            await keeper.keep(run)
+        if tracker:
+            store = session.connection.need_store()
+            await tracker.log(id_of(run.name), lambda: of_run(store, run, dataset, group))
+
+    return each
 
 
 def _keeper(

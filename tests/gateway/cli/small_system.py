@@ -48,6 +48,7 @@ class Gateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.summary_uri = ""
         self.training_pace = 0.0
         self.onnx_failure = ""
+        self.metrics_uri = ""
         self.untested = set()
         # Each item is of the split train, so that made images may have it for a parent.
         self.manifest_uri = ""
@@ -231,6 +232,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer):
             result.classes.add(class_name=name, accuracy=result.accuracy, test_image_count=1)
         result.balanced_accuracy = result.accuracy
         result.onnx_failure = self.gateway.onnx_failure
+        result.metrics_uri, result.calibration_error = self.gateway.metrics_uri, 0.125
         for one in run.test_sets:
             result.test_sets.add(name=one.name, accuracy=result.accuracy / 2, test_image_count=7)
         self.runs[run.name] = run

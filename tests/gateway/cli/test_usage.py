@@ -33,7 +33,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
     code = (
         "import sys, gateway.cli.main as cli\n"
         "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('grpc', 'torch', 'pyarrow', 'numpy', 'PIL', 'jinja2') "
+        "print([m for m in ('grpc', 'torch', 'pyarrow', 'numpy', 'PIL', 'jinja2', 'wandb') "
         "if m in sys.modules], file=sys.stderr)"
     )
     before = os.times()
