@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.failures import CliError
-from servicekit.errors import ServiceError
 
 PROJECT = "variegate"
 # Of an upload that hangs; what is not uploaded then stays on the disk.
@@ -83,6 +82,8 @@ class Wandb:
                 self._log(make())
                 self._logged.append(run_id)
         except Exception as error:  # whatever it is, it costs no result
+            from servicekit.errors import ServiceError
+
             self._is_stopped = not isinstance(error, ServiceError)  # Of the object store.
             self._fail(error)
 

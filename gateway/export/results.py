@@ -125,8 +125,7 @@ class ResultRow:
     `validation_accuracies` are those on the images to choose by, seed by seed, where there are any.
     `making` says what of its images is not as usual, besides parameters; the label has it, too.
     `done_steps` and `chosen_steps` are, seed by seed, the steps taken and the step whose weights
-    were tested, where images to choose by decided that. `training_runs` are the row's classifiers,
-    seed by seed; there are none in results of before.
+    were tested, where images to choose by decided that. `training_runs` are its classifiers.
     """
 
     method: str
@@ -216,8 +215,7 @@ class StudyResults:
     @property
     def is_grid(self) -> bool:
         """True if rows differ in policy, classifier, number of images or steps."""
-        rows = self.rows
-        varied = any(row.policy or row.classifier or row.images_per_class for row in rows)
+        varied = any(row.policy or row.classifier or row.images_per_class for row in self.rows)
         return varied or self.counts_passes
 
     @property
@@ -263,9 +261,7 @@ class StudyResults:
         document = json.loads(text)
         schema = document.pop("schema", None) if isinstance(document, dict) else None
         if schema != SCHEMA:
-            raise ValueError(
-                f"This is not a results file: its schema is {schema!r}, not {SCHEMA!r}."
-            )
+            raise ValueError(f"This is not a results file: it says {schema!r}, not {SCHEMA!r}.")
         document.pop("best", None)
         dataset = DatasetSummary(**_tuples(document.pop("dataset")))
         readers: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -287,13 +283,12 @@ def _row(document: dict[str, Any]) -> ResultRow:
     if balanced is not None:
         balanced = Comparison(**_tuples(balanced))
     images, sets = document.pop("images", None), document.pop("test_sets", {})
-    runs = document.pop("training_runs", ())
     return ResultRow(
         classes=classes,
         balanced=balanced,
         images=ImageFigures(**images) if images else None,
         test_sets={name: Comparison(**_tuples(one)) for name, one in sets.items()},
-        training_runs=tuple(map(run_of, runs)),
+        training_runs=tuple(map(run_of, document.pop("training_runs", ()))),
         **_tuples(document),
     )
 

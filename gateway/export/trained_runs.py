@@ -9,8 +9,9 @@ from typing import Any
 class TrainedRun:
     """One classifier of a row, "trainingRuns/ID" of the trainer; rows that train the same share it.
 
-    `metrics_uri` is its curve in the object store: a JSON object a line, with step and values.
-    `class_accuracies` are in the order of the dataset's class names. None is what was not measured.
+    Results of before have none. `metrics_uri` is its curve in the object store: a JSON object a
+    line, with step and values. `class_accuracies` are in the order of the dataset's class names.
+    None is what was not measured.
     """
 
     name: str

@@ -84,8 +84,7 @@ async def run(session: Session, args: TrainArguments, track: str | None = None) 
     # All are checked before the first is trained.
     plans = [await plan_of(session, lesson) for _, lesson in lessons]
     keeper = _keeper(session, args, place, dataset) if place else None
-    tracker = Wandb() if track else None
-    each = _each(session, keeper, tracker, dataset, args.run_id())
+    each = _each(session, keeper, tracker := Wandb() if track else None, dataset, args.run_id())
     rows = [
         _row(strategy, await run_all(session, lesson, plan, args.seeds, each))
         for (strategy, lesson), plan in zip(lessons, plans, strict=True)

@@ -17,10 +17,11 @@ CURVE = [(10, {"loss": 2.0, "learning_rate": 0.1}), (20, {"loss": 1.5, "learning
 @pytest.fixture(autouse=True)
 def wandb_folder(tmp_path, monkeypatch):
     """An environment without login, whose runs stay in a folder."""
-    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_DIR"):
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_DIR"):
         (tmp_path / "person").mkdir(exist_ok=True)
         monkeypatch.setenv(name, str(tmp_path / "person"))
-    for name in ("WANDB_API_KEY", "WANDB_PROJECT", "NETRC"):
+    monkeypatch.setenv("NETRC", str(tmp_path / "person" / "netrc"))
+    for name in ("WANDB_API_KEY", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
