@@ -298,16 +298,3 @@ def test_every_folder_says_what_it_is():
             assert text.startswith("# ")
             assert (folder / "README.md").exists() or group == "components"
             assert f"{group}/{folder.name}" in (K8S / "README.md").read_text()
-
-
-@pytest.mark.parametrize("name", GPU)
-def test_triton_adds_to_traces_where_there_is_a_collector(name):
-    manifests = render(name)
-    triton = container(workloads(manifests)["generator"], "triton")
-    urls = [one.partition("opentelemetry,url=")[2] for one in triton.get("args", ())]
-    collectors = [
-        one for one in of_kind(manifests, "Service") if one["metadata"]["name"] == "jaeger"
-    ]
-    assert [url for url in urls if url] == ["http://jaeger:4318/v1/traces"] * len(collectors)
-    for one in collectors:
-        assert {4317, 4318} <= {port["port"] for port in one["spec"]["ports"]}

@@ -132,8 +132,6 @@ def called(manifests, service):
         values.append(environ["SERVER_STORE"])
     server = create(ServerSettings, read(ServerSettings, environ, "SERVER"), "SERVER")
     values.append(server.trace_endpoint)
-    for beside in containers(services(manifests)[service]):  # Triton is told by its arguments.
-        values += [one.partition(",url=")[2] for one in beside.get("args", ())]
     found = {address for value in values for address in addresses(value)}
     return {(host, port) for host, port in found if host not in ("127.0.0.1", "0.0.0.0")}
 
