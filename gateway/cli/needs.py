@@ -37,8 +37,8 @@ def needs_of(state: Path, *, everything: bool) -> Needs:
     free = {name for name in runs if name not in wanted and (everything or name in lost)}
     free = _with_parts(runs, free, wanted)
     needed = set(runs) - free
-    used = {stored[name].dataset for name in needed}
-    left = {stored[name].dataset for name in free}
+    used = {dataset for name in needed for dataset in stored[name].datasets}
+    left = {dataset for name in free for dataset in stored[name].datasets}
     for name in names:
         if name not in runs:
             is_free = name not in used | wanted and (everything or name in left)

@@ -30,10 +30,10 @@ class System(Protocol):
 
 
 class StoredResource(Protocol):
-    """A dataset, augmentation or study that a state folder keeps, and the dataset it is of."""
+    """A dataset, augmentation or study that a state folder keeps, and the datasets it needs."""
 
     name: str
-    dataset: str
+    datasets: frozenset[str]
     is_finished: bool
 
 
