@@ -125,14 +125,16 @@ def check_strategy(strategy: str, *, has_added: bool) -> None:
         )
 
 
+def may_have_validation(source: str, validation: float) -> bool:
+    """Whether images are kept to choose by; a dataset that was imported before may have some."""
+    return bool(validation) or source.startswith(DATASET)
+
+
 def needs_validation(
     training: Mapping[str, object], *, source: str, validation: float
 ) -> list[str]:
-    """Which of schedule and choose go by validation images, where none are kept.
-
-    A dataset that was imported before may have some.
-    """
-    if validation or source.startswith(DATASET):
+    """Which of schedule and choose go by validation images, where none are kept."""
+    if may_have_validation(source, validation):
         return []
     return [name for name in ("schedule", "choose") if training.get(name) not in (None, "", "last")]
 

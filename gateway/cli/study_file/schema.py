@@ -13,6 +13,7 @@ from gateway.cli.failures import CliError
 from gateway.cli.image_options import KEYS, USUAL, ImageOptions
 from gateway.cli.initial_weights import weights_of
 from gateway.cli.known import parameters_in
+from gateway.cli.recipes import may_have_validation
 from gateway.cli.study_file.images import ImageKeys
 from gateway.cli.study_file.names import Entry, Known, method_of, name_of
 from gateway.cli.study_file.nodes import (
@@ -68,7 +69,7 @@ def read_study(
     images = ImageKeys(path.parent, errors)
     values = fields(root, errors, "a study file", _readers(errors, known, images))
     if any(one.choices for one in values.get("methods", [])):
-        _check_selected(root, values, errors)
+        _check_selected(root, values, errors, data=data)
         entries = enumerate(values["methods"])
         values["methods"] = [one for at, entry in entries for one in entry.candidates(at)]
     values["options"] = _options(root, values, images)
@@ -101,9 +102,10 @@ def _check_strength(root: yaml.Node, values: dict[str, Any], known: Known, error
         errors.add(key, "no method of the file starts from an image, so none has a strength.")
 
 
-def _check_selected(root: yaml.Node, values: dict[str, Any], errors: Errors) -> None:
-    """Notes as an error that there is nothing to select by."""
-    if not values.get("protocol", Protocol()).subset.validation:
+def _check_selected(root: yaml.Node, values: dict[str, Any], errors: Errors, *, data: str) -> None:
+    """Notes as an error that there is nothing to select by. `data` comes before the file's own."""
+    source = data or str(values.get("data", ""))
+    if not may_have_validation(source, values.get("protocol", Protocol()).subset.validation):
         node = next(one.node for one in values["methods"] if one.choices)
         errors.add(
             node or root,

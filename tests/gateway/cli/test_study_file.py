@@ -436,6 +436,8 @@ protocol: {validation: 0.2}
     selections = [arm.selection for arm in study.arms]
     assert selections == ["", *["2-boomerang"] * 2, *["3-mvc"] * 2] * 2
     assert [arm.keep for arm in study.arms[:5]] == ["", "", "", "clip_score", "clip_score"]
+    kept = text.replace("protocol: {validation: 0.2}\n", "")
+    assert read(tmp_path, kept, known, data="dataset:pets").selections, "it may have some already"
 
 
 def test_what_cannot_be_selected_is_told_with_its_line(tmp_path, known):
