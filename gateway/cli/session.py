@@ -16,7 +16,7 @@ from gateway.cli.connect import Endpoints
 from gateway.cli.progress import ProgressLine, View
 from gateway.cli.token_source import token_source
 from servicekit.channels import open_channel
-from servicekit.errors import Unavailable
+from servicekit.errors import DeadlineExceeded, Unavailable
 from servicekit.statuses import from_rpc_error, from_status
 
 CALL_SECONDS = 60.0
@@ -29,6 +29,10 @@ _POLL_SECONDS = 0.3
 _LOST = (
     "The system has not answered for {:.0f} s. What it finished is kept: start it again, repeat "
     "the command, and it goes on from there."
+)
+_SLOW = (
+    "the system has not answered {} within {:.0f} s, so it, or this machine, is very busy; what is "
+    "finished is kept, and the same command goes on from there"
 )
 
 M = TypeVar("M", bound=Message)
@@ -59,7 +63,11 @@ class Session:
         try:
             return await method(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            found = from_rpc_error(error)
+            if isinstance(found, DeadlineExceeded):
+                asked = request.DESCRIPTOR.name.removesuffix("Request")
+                found = DeadlineExceeded(_SLOW.format(asked, CALL_SECONDS))
+            raise found from error
 
     async def finished(
         self, operation: operations_pb2.Operation, answer: M, *, part: str = ""

@@ -2,17 +2,21 @@
 
 import asyncio
 
+import grpc
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from variegate.gateway.v1.gateway_pb2 import ListMethodsRequest
 from variegate.retriever.v1.retriever_pb2 import CreateIndexRequest, Index
 
 from gateway.cli import session
 from gateway.cli.progress import PlainView
 from servicekit.channels import open_channel
-from servicekit.errors import Unavailable
+from servicekit.errors import DeadlineExceeded, Unavailable
 from servicekit.operations import OperationRunner, OperationsServicer
 from servicekit.server import Service, running
 from servicekit.storage import MemoryStore
+
+GATEWAY = "variegate.gateway.v1.GatewayService"
 
 
 class System:
@@ -103,3 +107,22 @@ async def test_a_system_that_is_too_busy_to_answer_a_poll_is_waited_for(monkeypa
         done = await session.wait(stub, begun, PlainView(), lambda operation: None)
     assert done.done
     assert "does not answer; waiting 600 s" in capsys.readouterr().err
+
+
+async def test_a_call_that_is_not_answered_in_time_is_named_with_what_to_do(monkeypatch):
+    async def never(request, context):
+        await asyncio.sleep(60)
+
+    handler = grpc.unary_unary_rpc_method_handler(never)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(GATEWAY, {"ListMethods": handler})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    monkeypatch.setattr(session, "CALL_SECONDS", 0.2)
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        opened = session.Session(None, channel, PlainView())
+        with pytest.raises(DeadlineExceeded, match=r"ListMethods within 0 s.*very busy"):
+            await opened.call(opened.gateway.ListMethods, ListMethodsRequest())
+    await server.stop(grace=0)
