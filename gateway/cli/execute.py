@@ -1,6 +1,5 @@
 """Runs a command's work and turns its end, good or bad, into output and exit code."""
 
-import asyncio
 import signal
 import sys
 import traceback
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import typer
 
 from gateway.cli.failures import CliError
-from gateway.cli.interrupts import Ending, interruptible
+from gateway.cli.interrupts import Ending, interruptible, run
 from gateway.cli.options import Common
 from gateway.cli.terminal import console
 from servicekit.escaping import escaped, json_text
@@ -51,7 +50,7 @@ def execute(
     started.
     """
     interrupted = GOES_ON if common.gateway else KEPT
-    settle(common, lambda: asyncio.run(_run(common, work, roots, start)), interrupted)
+    settle(common, lambda: run(_run(common, work, roots, start)), interrupted)
 
 
 def settle(
@@ -72,7 +71,7 @@ def settle(
         with interruptible(ending):
             code = _show(common, work())
     except KeyboardInterrupt:
-        code = ending.say()
+        ending.exit()
     except BrokenPipeError:
         raise
     except Exception as error:  # whatever it is, people get a sentence and not a trace

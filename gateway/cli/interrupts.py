@@ -4,19 +4,23 @@ The command is first asked to end in good order. What may keep it are threads th
 wait for a disk, and the services' own grace; none of them is worth waiting for, since everything
 that is finished is on disk and nothing there is ever half-written, not even by `kill -9`. So a
 thread is notified of the signal as well, and ends the process when its time is up. A second Ctrl-C
-ends it at once.
+ends it at once. The end of the interpreter, which would join threads, is for the same reason left
+out.
 """
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 GRACE_SECONDS = 1.5
 # A terminal and a wrapper may both pass on one and the same key press.
@@ -33,17 +37,16 @@ class Ending:
         self._code: int | None = None
         self.number = signal.SIGINT
 
-    def say(self) -> int:
-        """Tells it, once, and returns the exit code."""
+    def _say(self) -> int:
         with self._lock:
             if self._code is None:
                 self._code = self._conclude(self.number)
             return self._code
 
-    def exit(self) -> None:
-        """Ends the process now."""
+    def exit(self) -> NoReturn:
+        """Tells it, unless that is done, and ends the process now."""
         try:
-            code = self.say()
+            code = self._say()
             if sys.stderr.isatty():  # progress bars hide the cursor
                 sys.stderr.write("\x1b[?25h")
             for stream in (sys.stdout, sys.stderr):
@@ -57,7 +60,7 @@ class Ending:
 def interruptible(ending: Ending) -> Iterator[None]:
     """Makes signals end the block, as KeyboardInterrupt, and soon the process. Main thread only.
 
-    Once a signal has come, the process ends also if what comes after the block does not.
+    Once a signal has come, the process ends also if the block does not.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -89,11 +92,42 @@ def _stop(writer: socket.socket, heard: int, before: Any) -> None:
     writer.close()
 
 
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    """Does for SIGTERM what Ctrl-C does: asyncio cancels its task, other code is interrupted."""
-    handler = signal.getsignal(signal.SIGINT)
-    assert callable(handler)
-    handler(number, frame)
+def _as_interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Does for SIGTERM what Ctrl-C does to code outside an event loop."""
+    raise KeyboardInterrupt
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs `work` as `asyncio.run` does; SIGTERM cancels it too, and KeyboardInterrupt is raised.
+
+    asyncio sees to Ctrl-C alone, and not where SIGINT is ignored, as it is for a job that a script
+    starts with `&`. An exception raised in the middle of the loop would leave half-run callbacks
+    behind, which has crashed the interpreter; hence a handler that only cancels.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)
+    ended = threading.Event()
+
+    async def main() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+
+        def cancel(number: int, frame: FrameType | None) -> None:
+            ended.set()
+            loop.call_soon_threadsafe(task.cancel)
+
+        before = signal.signal(signal.SIGTERM, cancel)
+        try:
+            return await work
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        if ended.is_set():
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _watch(reader: socket.socket, ending: Ending) -> None:

@@ -133,16 +133,18 @@ def test_what_keeps_a_command_is_not_waited_for_and_a_second_ctrl_c_ends_it_at_o
         "import asyncio, atexit, sys, threading, time\n"
         "import typer\n"
         "from gateway.cli.execute import KEPT, settle\n"
+        "from gateway.cli.interrupts import run\n"
         "from gateway.cli.options import Common\n"
         "atexit.register(time.sleep, 60)\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "async def work():\n"
         "    task = asyncio.create_task(asyncio.to_thread(time.sleep, 60))\n"
+        "    await asyncio.sleep(0.1)\n"
         "    print('at work', flush=True)\n"
         "    time.sleep(60) if {blocked} else await task\n"
-        # As `main` ends: by the code, and with what the end of the interpreter has to wait for.
+        # As `main` ends: by the code. The end of the interpreter would have to wait, too.
         "try:\n"
-        "    settle(Common(), lambda: asyncio.run(work()), KEPT)\n"
+        "    settle(Common(), lambda: run(work()), KEPT)\n"
         "except typer.Exit as end:\n"
         "    sys.exit(end.exit_code)"
     )
@@ -162,3 +164,40 @@ def test_what_keeps_a_command_is_not_waited_for_and_a_second_ctrl_c_ends_it_at_o
         assert least < time.monotonic() - sent < (SOON if presses == 1 else 1.4)
         assert process.returncode == 130
         assert err.count(KEPT) == 1 and "Traceback" not in err
+
+
+def test_sigterm_ends_a_job_of_a_script_in_good_order(tmp_path):
+    """A script's `variegate ... &` runs with SIGINT ignored: asyncio then sees to no signal."""
+    code = (
+        "import asyncio, signal, sys\n"
+        "import typer\n"
+        "from gateway.cli.execute import KEPT, settle\n"
+        "from gateway.cli.interrupts import run\n"
+        "from gateway.cli.options import Common\n"
+        "async def work():\n"
+        "    print('at work', flush=True)\n"
+        "    try:\n"
+        "        await asyncio.sleep(60)\n"
+        "    finally:\n"
+        "        await asyncio.sleep(0.1)\n"
+        "        print('in good order', flush=True)\n"
+        "try:\n"
+        "    settle(Common(), lambda: run(work()), KEPT)\n"
+        "except typer.Exit as end:\n"
+        "    sys.exit(end.exit_code)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(signal.SIGINT)  # what is ignored stays ignored
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    assert (out, process.returncode) == ("in good order\n", 143), err
+    assert err.split("\n")[:2] == ["error: Terminated.", KEPT], err

@@ -1,5 +1,7 @@
 """A disk that is full in the middle of work: said at once, nothing half-written, gone on with."""
 
+import contextlib
+import os
 import time
 
 import grpc
@@ -64,7 +66,7 @@ async def test_a_database_without_room_is_said_at_once(folders, small_disk, kibi
     async with open_system(root / "state", root, database_url=url) as system:
         await system.import_folder(train)
         filler = disk / "filler"
-        filler.write_bytes(bytes((8000 - used(disk) - kibibytes) * 1024))
+        fill(filler, kibibytes)
         began = time.monotonic()
         code, message = await failure(system, **{**RECIPE, "images_per_class": 400})
         assert time.monotonic() - began < 30
@@ -83,6 +85,9 @@ async def failure(system, **fields):
     return failed.error.code, failed.error.message
 
 
-def used(folder):
-    """The KiB that the files of a folder take."""
-    return sum(path.stat().st_blocks // 2 for path in folder.rglob("*") if path.is_file())
+def fill(filler, kibibytes):
+    """Fills a disk with one file, but for so many KiB. What others write meanwhile is no matter."""
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(filler, filler.stat().st_size - kibibytes * 1024)

@@ -10,6 +10,7 @@ import typer
 from gateway.cli import options
 from gateway.cli.execute import CommandResult, settle
 from gateway.cli.failures import CliError
+from gateway.cli.interrupts import run
 from gateway.cli.tables import table
 from gateway.cli.terminal import console
 
@@ -57,7 +58,7 @@ def up(
     here = [] if os.environ.get("GATEWAY_IMPORT_ROOTS") else [Path.cwd()]
     roots = tuple(path.resolve() for path in import_root or here)
     stopped = CommandResult({"stopped": True}, lambda console: console.print("stopped"))
-    settle(common, lambda: asyncio.run(_serve(common, roots, port_base)), stopped)
+    settle(common, lambda: run(_serve(common, roots, port_base)), stopped)
 
 
 async def _serve(common: options.Common, roots: tuple[Path, ...], port_base: int) -> NoReturn:
