@@ -18,12 +18,13 @@ from embedded.keeper import Keep
 from embedded.triton import place_engine
 from embedded.vllm import place_language_model
 from gateway.durable.database import sqlite_url
+from servicekit.collectors import http_endpoint
 from servicekit.errors import Precondition
 from servicekit.places import HOST, SERVICES, port_of
 from servicekit.server import RunningServer, Service, settle_memory, start
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import JsonFormatter
-from servicekit.tracing import http_endpoint, trace_calls
+from servicekit.tracing import trace_calls
 
 # Small classifiers train faster side by side with a thread each than one by one with many, and
 # their results do not depend on the number of cores then.

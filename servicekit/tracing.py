@@ -7,21 +7,19 @@ travels in the metadata of calls, as W3C's traceparent.
 """
 
 import atexit
+import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from urllib.parse import urlsplit
 
 import grpc
 from opentelemetry import propagate, trace
 
-from servicekit.settings import SettingsError
+from servicekit.collectors import is_wanted
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 # Those that are a server's fault, by OpenTelemetry's conventions for gRPC.
 _FAULTS = {
     grpc.StatusCode.UNKNOWN,
@@ -34,21 +32,6 @@ _FAULTS = {
 # Enough for a collector that is there.
 _LAST_SECONDS = 1.5
 _TRACER = trace.get_tracer("variegate")
-
-
-def is_wanted(endpoint: str, environ: Mapping[str, str]) -> bool:
-    """Says whether traces go anywhere. Raises SettingsError for a protocol that is not spoken."""
-    disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if disabled or environ.get("OTEL_TRACES_EXPORTER", "otlp") == "none":
-        return False
-    if not endpoint and not any(environ.get(name) for name in _ENDPOINTS):
-        return False
-    for name in _PROTOCOLS:
-        if environ.get(name, "grpc") != "grpc":
-            raise SettingsError(
-                f"{name} is {environ[name]!r}; traces are sent by grpc only, to a port such as 4317"
-            )
-    return True
 
 
 def trace_calls(service: str, endpoint: str, environ: Mapping[str, str]) -> None:
@@ -82,6 +65,17 @@ def trace_calls(service: str, endpoint: str, environ: Mapping[str, str]) -> None
     others = filters.negate(filters.health_check())
     GrpcAioInstrumentorServer(filter_=others).instrument()
     GrpcAioInstrumentorClient(filter_=others).instrument()
+    logging.getLogger("opentelemetry.context").addFilter(is_fault_of_context)
+
+
+def is_fault_of_context(record: logging.LogRecord) -> bool:
+    """Says whether a record of OpenTelemetry's context tells of a fault; a filter for its logger.
+
+    The loop closes the stream of a caller that went away in a context of its own, where there is
+    nothing to restore; the span has its end all the same.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, ValueError) and "in a different Context" in str(error))
 
 
 def _end_in_time(send_rest: Callable[[], None], give_up: Callable[[], None]) -> None:
@@ -112,20 +106,6 @@ def trace_headers() -> dict[str, str]:
     if trace.get_current_span().get_span_context().trace_flags.sampled:
         propagate.inject(headers)
     return headers
-
-
-def http_endpoint(endpoint: str, environ: Mapping[str, str]) -> str:
-    """Returns where the collector of `trace_calls` takes OTLP over HTTP, for other programs; "" if
-    nothing is traced.
-
-    It has to listen on the usual port, 4318, since only the place for gRPC is known.
-    """
-    if not is_wanted(endpoint, environ):
-        return ""
-    given = endpoint or next(filter(None, map(environ.get, _ENDPOINTS)))
-    parts = urlsplit(given if "//" in given else f"//{given}")
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme or 'http'}://{host}:4318/v1/traces"
 
 
 def span(name: str, **attributes: str | int) -> AbstractContextManager[object]:

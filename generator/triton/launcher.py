@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from generator.settings import GeneratorSettings
+from generator.triton.container import trace_arguments
 from servicekit.children import python_environment
 from servicekit.errors import Precondition, Unavailable
 from servicekit.leash import signal_group, start_leashed, stop_leashed
@@ -149,7 +150,7 @@ class LocalTriton:
             f"--grpc-port={ports.grpc}",
             f"--http-port={ports.http}",
             f"--metrics-port={ports.metrics}",
-            *_tracing(self._traces),
+            *trace_arguments(self._traces),
         ]
 
     def _variables(self, environment: Path) -> Mapping[str, str]:
@@ -201,15 +202,6 @@ class LocalTriton:
             owner = path.name.removeprefix(_SHM_PREFIX).partition("-")[0]
             if path.name.startswith(self._shm_prefix) or not Path("/proc", owner).exists():
                 path.unlink(missing_ok=True)
-
-
-def _tracing(url: str) -> list[str]:
-    """Triton adds to the traces of its callers and begins none, as for our probes: a rate of 0."""
-    if not url:
-        return []
-    values = ["mode=opentelemetry", "rate=0", "level=TIMESTAMPS"]
-    own = [f"url={url}", "resource=service.name=triton", "resource=service.namespace=variegate"]
-    return [f"--trace-config={one}" for one in (*values, *(f"opentelemetry,{o}" for o in own))]
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from generator.triton.container import command
 from prompter.vllm import launcher
 from servicekit.errors import InvalidArgument
 from servicekit.places import SERVICES, port_of
@@ -298,3 +299,13 @@ def test_every_folder_says_what_it_is():
             assert text.startswith("# ")
             assert (folder / "README.md").exists() or group == "components"
             assert f"{group}/{folder.name}" in (K8S / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_triton_is_told_of_the_collector_that_the_services_are_told_of(name):
+    manifests = render(name)
+    triton = container(workloads(manifests)["generator"], "triton")
+    words = command(environment(manifests, triton), ())
+    told = [word.partition(",url=")[2] for word in words if ",url=" in word]
+    there = any(one["metadata"]["name"] == "jaeger" for one in of_kind(manifests, "Service"))
+    assert told == ["http://jaeger:4318/v1/traces"] * there

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from generator.settings import GeneratorSettings
+from generator.triton import container
+from generator.triton.container import ARGUMENTS
 from generator.triton.launcher import LocalTriton
 from images import dockerfiles, requirements
 from servicekit.places import SERVICES, port_of
@@ -255,14 +257,13 @@ def test_triton_is_started_as_our_own_launcher_starts_it(tmp_path, monkeypatch):
     server.mkdir(parents=True)
     local = LocalTriton(tmp_path / "state", GeneratorSettings(), "memory:")
     given = {argument.split("=")[0] for argument in local._command(tmp_path)[1:]}
-    ours = {argument.split("=")[0] for argument in json.loads(the("triton", "ENTRYPOINT"))[1:]}
+    ours = {argument.split("=")[0] for argument in ARGUMENTS}
     # A pod has addresses, GPUs and shared memory of its own.
     local_alone = {"--allow-gpu-metrics"} | {
         f"--{kind}-{what}" for kind in ("grpc", "http", "metrics") for what in ("address", "port")
     }
     assert given - local_alone == ours
-    folder = "/opt/variegate/generator/triton/models"
-    assert f'"--model-repository={folder}"' in the("triton", "ENTRYPOINT")
+    assert json.loads(the("triton", "ENTRYPOINT")) == ["python", "-m", container.__name__]
     assert the("triton", "EXPOSE").split() == ["8000", "8001", "8002"]
 
 

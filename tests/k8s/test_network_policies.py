@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from generator.triton.container import command
 from servicekit.places import SERVICES
 from servicekit.server_settings import ServerSettings
 from servicekit.settings import create, load, read
@@ -132,6 +133,10 @@ def called(manifests, service):
         values.append(environ["SERVER_STORE"])
     server = create(ServerSettings, read(ServerSettings, environ, "SERVER"), "SERVER")
     values.append(server.trace_endpoint)
+    for beside in containers(services(manifests)[service]):
+        if beside["name"] == "triton":  # It reads no settings; its arguments are made of them.
+            words = command(environment(manifests, beside), ())
+            values += [word.partition(",url=")[2] for word in words]
     found = {address for value in values for address in addresses(value)}
     return {(host, port) for host, port in found if host not in ("127.0.0.1", "0.0.0.0")}
 

@@ -1,5 +1,7 @@
 """Traces reach a real OTLP receiver, and one trace goes through several processes."""
 
+import contextvars
+import logging
 import os
 import signal
 import subprocess
@@ -9,13 +11,15 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from variegate.captioner.v1 import captioner_pb2 as pb
 from variegate.captioner.v1 import captioner_pb2_grpc as rpc
 
 from servicekit.channels import open_channel
+from servicekit.collectors import http_endpoint, is_wanted
 from servicekit.settings import SettingsError
-from servicekit.tracing import http_endpoint, is_wanted, trace_headers
+from servicekit.tracing import is_fault_of_context, trace_headers
 from tests.collector import collecting
 from tests.servicekit.echo import DESCRIPTOR
 from tests.tests_ports import free_port
@@ -147,3 +151,17 @@ def test_what_is_not_sampled_is_not_continued_elsewhere(sampled):
     with use_span(NonRecordingSpan(context)):
         assert trace_headers() == (dict(CONTEXT) if sampled else {})
     assert trace_headers() == {}
+
+
+def test_the_stream_of_a_caller_that_went_away_is_no_fault_of_the_context(caplog):
+    """Under load it is closed by the loop, in another context than it was opened in."""
+    logger = logging.getLogger("opentelemetry.context")
+    elsewhere = contextvars.copy_context().run(attach, Context())
+    logger.addFilter(is_fault_of_context)
+    try:
+        detach(elsewhere)
+        assert not caplog.records
+        detach("no token")
+        assert [record.message for record in caplog.records] == ["Failed to detach context"]
+    finally:
+        logger.removeFilter(is_fault_of_context)
