@@ -90,7 +90,8 @@ async def _tuned(
     context: Context, wanted: TuningRequest, dataset_digest: str, model: GeneratorModel, code: str
 ) -> dict[str, Any]:
     """Returns what came of one tuning, as plain data."""
-    said = {name: value for name, value in asdict(wanted).items() if name != "manifest_uri"}
+    # With the manifest's URI: two datasets of the same images are two requests to the trainer.
+    said = asdict(wanted)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
     tuning_id = f"t{digest('tuning', dataset_digest, model.digest, code, plain)[:40]}"
     try:

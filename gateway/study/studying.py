@@ -211,9 +211,11 @@ class Studying:
         recipe = recipe_of(study, dataset, row)
         content = await asyncio.to_thread(_content, self.context.store, synthetic_uri)
         code = await trainer.code_digest()
-        # Not of the row: those that train the very same share one run.
+        # Not of the row: those that train on the very same manifest share one run. Two manifests
+        # may say the same; the trainer takes an id for one of them alone.
         plain, sets = plain_of(study), [list(one) for one in self.test_sets]
-        key = digest(study.name, strategy, content, seed, plain, recipe.plain(), code, *sets)
+        images = [synthetic_uri, content]
+        key = digest(study.name, strategy, images, seed, plain, recipe.plain(), code, *sets)
         wanted = TrainingRequest(
             run_id=f"{study.name.removeprefix('studies/')}-{key[:24]}",
             manifest_uri=dataset.manifest_uri,

@@ -20,7 +20,13 @@ from variegate.retriever.v1 import retriever_pb2_grpc
 from variegate.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from imaging.encode import encode_png
-from servicekit.errors import Exhausted, Internal, InvalidArgument, Precondition
+from servicekit.errors import (
+    AlreadyExists,
+    Exhausted,
+    Internal,
+    InvalidArgument,
+    Precondition,
+)
 from servicekit.statuses import to_status
 from servicekit.storage import to_key, to_uri
 from tests.gateway.double_retriever import Retriever
@@ -261,7 +267,7 @@ TUNED = {
 class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.OperationsServicer):
     def __init__(self, store, trouble):
         self.store, self.trouble, self.runs, self.planned = store, trouble, [], []
-        self.ids = set()
+        self.ids = {}
         self.fails = lambda run: None  # The error of a run that fails for good.
         self.validates = lambda run: 0.25  # The accuracy of a run on validation images.
 
@@ -287,8 +293,8 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
 
     async def CreateTrainingRun(self, request, context):
         run = request.training_run
+        self._claim(request.training_run_id, run)
         self.runs.append(run)
-        self.ids.add(request.training_run_id)
         if error := self.fails(run):
             raise error
         names = ["cat", "dog"]
@@ -320,6 +326,7 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
     async def CreateTuning(self, request, context):
         """Learns nothing, and says so in files of the right names."""
         tuning = request.tuning
+        self._claim(f"tuning.{request.tuning_id}", tuning)
         self.trouble.tunings[request.tuning_id] = trainer_pb2.Tuning.FromString(
             tuning.SerializeToString()
         )
@@ -337,6 +344,14 @@ class Trainer(trainer_pb2_grpc.TrainerServiceServicer, operations_pb2_grpc.Opera
         operation = operations_pb2.Operation(name="operations/tuning", done=True)
         operation.response.Pack(tuning)
         return operation
+
+    def _claim(self, run_id, run):
+        """As the real one does: an id is one request's."""
+        asked = run.SerializeToString(deterministic=True)
+        if self.ids.setdefault(run_id, asked) != asked:
+            raise AlreadyExists(
+                f"{run_id} exists with another request", resource=run_id, reason="DIFFERENT_REQUEST"
+            )
 
     def _filled_in(self, run):
         """As the real one does: the answer has the defaults filled in."""

@@ -430,6 +430,22 @@ async def test_images_that_are_there_are_a_row_beside_those_that_are_made(folder
     assert study.arms[2].added_image_count == count
 
 
+async def test_two_manifests_that_say_the_same_are_two_trainings(folders):
+    """The trainer takes an id for one request alone, and a request names its manifests."""
+    root, train, test = folders
+    async with open_system(root / "state", root) as system:
+        dataset = await system.import_folder(train, test)
+        uri, count = write_added(system.store, dataset.manifest_uri)
+        copy = "store:synthetic/copy.parquet"
+        system.store.put(to_key(copy), system.store.get(to_key(uri)))
+        arms = tuple(
+            {"method": name, "added_manifest_uri": one} for name, one in (("a", uri), ("b", copy))
+        )
+        _, results = await finished(system, study_of(arms=arms))
+    assert not results["failures"]
+    assert [row["added_image_count"] for row in results["rows"]] == [0, count, count]
+
+
 async def augmentations(system):
     request = pb.ListAugmentationsRequest(parent="datasets/pets")
     return (await system.stub.ListAugmentations(request, timeout=10)).augmentations

@@ -25,6 +25,18 @@ async def test_each_class_is_learned_once_and_found_again_whatever_the_seed_of_i
     assert {row["sha256"] for row in rows[0]}.isdisjoint(row["sha256"] for row in rows[1])
 
 
+async def test_two_datasets_of_the_same_images_are_two_tunings(folders):
+    """The trainer takes an id for one request alone, and a request names a manifest."""
+    root, train, _ = folders
+    async with open_system(root / "state", root) as system:
+        for name in ("pets", "again"):
+            await system.import_folder(train, dataset_id=name)
+            parent = f"datasets/{name}"
+            done = await system.augment(parent=parent, method="mvc+tuned", seed=1)
+            assert done.result.accepted_count == 6, done.error
+    assert len(system.trouble.tunings) == 2
+
+
 async def test_a_word_is_learned_in_templates_and_stands_in_prompts(folders):
     root, train, _ = folders
     async with open_system(root / "state", root) as system:
