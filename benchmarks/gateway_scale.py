@@ -20,7 +20,7 @@ from typing import Any
 from google.longrunning import operations_pb2
 from variegate.gateway.v1 import gateway_pb2 as pb
 
-from servicekit.server import settle_memory
+from servicekit.loading import settle_memory
 from servicekit.storage import to_uri
 from tests.gateway.large import Beats, five_services
 from tests.gateway.pictures import write_folder

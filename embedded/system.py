@@ -20,8 +20,9 @@ from embedded.vllm import place_language_model
 from gateway.durable.database import sqlite_url
 from servicekit.collectors import http_endpoint
 from servicekit.errors import Precondition
+from servicekit.loading import undisturbed
 from servicekit.places import HOST, SERVICES, port_of
-from servicekit.server import RunningServer, Service, settle_memory, start
+from servicekit.server import RunningServer, Service, start
 from servicekit.storage import ObjectStore, check_store, open_store
 from servicekit.telemetry import JsonFormatter
 from servicekit.tracing import trace_calls
@@ -121,18 +122,19 @@ class EmbeddedSystem:
         url = self.settings.store or (state / "objects").as_uri()
         store = open_store(url)
         await asyncio.to_thread(check_store, store)
-        # The gateway comes last: it is told where the others are.
-        for name in [*SERVICES[1:], SERVICES[0]]:
-            service = await self._create(name, store, url)
-            server = await start(service, f"{HOST}:{self._port(name)}")
-            self._exit.push_async_callback(server.stop, grace)
-            self.servers[name] = server
-            self.targets[name] = server.target
-            # One after the other: from_pretrained makes every module of the process weightless for
-            # a moment, also those that another thread is loading.
-            await server.loaded
-        settle_memory()
         self._exit.callback(gc.unfreeze)
+        with undisturbed():
+            # The gateway comes last: it is told where the others are.
+            for name in [*SERVICES[1:], SERVICES[0]]:
+                server = await start(
+                    await self._create(name, store, url), f"{HOST}:{self._port(name)}"
+                )
+                self._exit.push_async_callback(server.stop, grace)
+                self.servers[name] = server
+                self.targets[name] = server.target
+                # One after the other: from_pretrained makes every module of the process weightless
+                # for a moment, also those that another thread is loading.
+                await server.loaded
 
     def _port(self, name: str) -> int:
         base = self.settings.port_base

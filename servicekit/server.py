@@ -1,7 +1,6 @@
 """A gRPC server process: health, reflection, readiness, and a drain on SIGTERM."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from servicekit.gate import Admission, admit_all, gate
 from servicekit.health import NOT_SERVING, SERVING, HealthServicer
 from servicekit.help import help_of
 from servicekit.interceptors import GuardInterceptor
+from servicekit.loading import undisturbed
 from servicekit.places import port_of
 from servicekit.ports import bind
 from servicekit.products import multiply_alone
@@ -258,27 +258,17 @@ def _run(
     asyncio.run(_serve(create_service(own_settings, store), server_settings))
 
 
-def settle_memory() -> None:
-    """Takes what is loaded by now out of the sight of the garbage collector, for good.
-
-    Modules and models are some million objects; a full collection that visits them stops every
-    thread for some tenths of a second.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 async def _serve(service: Service, settings: ServerSettings) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = await start(service, f"{settings.host}:{settings.port}", settings)
-    if settings.metrics_port:
-        server.metrics.expose(settings.metrics_port)
-    waiting = asyncio.create_task(stopped.wait())
-    await asyncio.wait({waiting, server.loaded}, return_when=asyncio.FIRST_COMPLETED)
-    settle_memory()
+    with undisturbed():
+        server = await start(service, f"{settings.host}:{settings.port}", settings)
+        if settings.metrics_port:
+            server.metrics.expose(settings.metrics_port)
+        waiting = asyncio.create_task(stopped.wait())
+        await asyncio.wait({waiting, server.loaded}, return_when=asyncio.FIRST_COMPLETED)
     try:
         if server.loaded.done():
             server.loaded.result()

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from servicekit.server import settle_memory
+from servicekit.loading import settle_memory
 from tests.gateway.large import Beats, five_services
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import FIVE, open_system
