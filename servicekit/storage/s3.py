@@ -26,6 +26,7 @@ from servicekit.storage.s3_errors import (
     is_absent,
     is_passing,
     is_refused,
+    neither_there_nor_free,
     translate,
     was_answered,
 )
@@ -38,6 +39,8 @@ _PART, _PARTS_AT_ONCE = 8 * 2**20, 4
 # A server that never answered is likely to be a wrong address, so little patience is lost on it.
 _FIRST_PATIENCE = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# How often an object is stored that is said to exist and is not found.
+_CLAIMS = 5
 
 
 class S3Store:
@@ -70,10 +73,12 @@ class S3Store:
             return True
         if len(data) <= _WHOLE:
             # One that was discarded between the two is stored after all.
-            while not self._attempt(key, lambda: self._put_new(key, data)):
+            for _ in range(_CLAIMS):
+                if self._attempt(key, lambda: self._put_new(key, data)):
+                    return True
                 if self.renew(key):
                     return False
-            return True
+            raise neither_there_nor_free(self._bucket, key)
         if self.renew(key):
             return False
         self._attempt(key, lambda: self._upload(key, data))

@@ -137,6 +137,15 @@ def _skew(error: S3Error) -> float:
         return 0.0
 
 
+def neither_there_nor_free(bucket: str, key: str) -> Unavailable:
+    """Returns the error for a key that the server refuses to store under and finds nothing at."""
+    return Unavailable(
+        f"the store says that {bucket}/{key} exists, and that it does not; its server may keep a "
+        f"folder of that name: remove what is under {key}/, or try again in some minutes",
+        reason="STORE_UNREACHABLE",
+    )
+
+
 def _unreachable(error: Exception, bucket: str, key: str) -> Unavailable:
     return Unavailable(
         f"the store cannot be reached for {bucket}/{key}: {error}; check that its server runs, and "

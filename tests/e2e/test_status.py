@@ -9,7 +9,18 @@ import pytest
 def test_an_augmentation_is_seen_and_cancelled_from_another_terminal(variegate, photographs):
     state = variegate.folder / "state"
     run = variegate.start(
-        "augment", photographs / "train", "--per-class", "5000", "--out", "new", "--state", state
+        "augment",
+        photographs / "train",
+        "--method",
+        "simple",
+        "--per-class",
+        "5000",
+        "--steps",
+        "2",
+        "--out",
+        "new",
+        "--state",
+        state,
     )
     try:
         row = None

@@ -71,12 +71,12 @@ def test_chunks_become_one_object_in_place_of_what_was_there(store, size):
 
 def test_entries_are_what_is_listed_with_size_and_time(store):
     began = time.time()
-    for key in ("a/b", "a/c/d", "e"):
+    for key in ("in/b", "in/c/d", "out"):
         store.put(key, key.encode())
     found = {entry.key: entry for entry in store.entries("")}
-    assert {key: entry.size for key, entry in found.items()} == {"a/b": 3, "a/c/d": 5, "e": 1}
+    assert {key: entry.size for key, entry in found.items()} == {"in/b": 4, "in/c/d": 6, "out": 3}
     assert all(abs(entry.modified - began) < 60 for entry in found.values())
-    assert sorted(entry.key for entry in store.entries("a/")) == ["a/b", "a/c/d"]
+    assert sorted(entry.key for entry in store.entries("in/")) == ["in/b", "in/c/d"]
 
 
 def test_what_was_stored_since_is_not_discarded(store):
@@ -86,6 +86,16 @@ def test_what_was_stored_since_is_not_discarded(store):
     assert not store.discard("a", time.time() + 60)
     assert not store.renew("a"), "what is gone is stored again by who needs it"
     assert store.put("a", b"again") and store.renew("a")
+
+
+@pytest.mark.servers
+def test_a_key_that_a_bucket_neither_has_nor_takes_is_an_error_and_no_endless_loop(seaweed):
+    """This server keeps a folder for each part of a key, where no object can be stored."""
+    store = seaweed.store()
+    store.put("folder/a", b"text")
+    with pytest.raises(Unavailable, match="remove what is under folder/, or try again"):
+        store.put("folder", b"text")
+    assert not store.exists("folder") and store.get("folder/a") == b"text"
 
 
 def test_an_old_object_that_is_found_again_is_young(tmp_path):
