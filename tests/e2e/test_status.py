@@ -9,19 +9,9 @@ import pytest
 def test_an_augmentation_is_seen_and_cancelled_from_another_terminal(variegate, photographs):
     state = variegate.folder / "state"
     run = variegate.start(
-        "augment",
-        photographs / "train",
-        "--method",
-        "simple",
-        "--per-class",
-        "5000",
-        "--steps",
-        "2",
-        "--out",
-        "new",
-        "--state",
-        state,
-    )
+        "augment", photographs / "train", "--method", "simple", "--per-class", "5000",
+        "--steps", "2", "--out", "new", "--state", state,
+    )  # fmt: skip
     try:
         row = None
         while row is None or not row["done_count"]:

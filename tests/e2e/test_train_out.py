@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def arguments(photographs):
     return ("train", photographs / "train", "--test", photographs / "test", "--state", "state",
-            "--out", "kept", "--seeds", "3", "--train-steps", "60", "--onnx", "--json")  # fmt: skip
+            "--out", "kept", "--seeds", "3", "--train-steps", "20", "--onnx", "--json")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

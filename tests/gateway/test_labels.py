@@ -147,7 +147,7 @@ def test_a_name_from_the_json_wins_over_a_number_beside_it(tmp_path):
 def test_a_shard_is_read_as_a_stream(tmp_path):
     files = [
         (f"{n:06d}.{kind}", b"cat" if kind == "cls" else b"no picture")
-        for n in range(20_000)
+        for n in range(2_000)
         for kind in ("cls", "jpg", "seg.png")
     ]
     (tmp_path / "a.tar").write_bytes(shard(files))
@@ -155,7 +155,7 @@ def test_a_shard_is_read_as_a_stream(tmp_path):
     tracemalloc.start()
     try:
         found = SOURCE.scan(FilePlace(tmp_path, "file:///x"), "", BY_THE_RULES)
-        assert sum(1 for _ in found) == 40_000
-        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        assert sum(1 for _ in found) == 4_000
+        assert tracemalloc.get_traced_memory()[1] < 400_000
     finally:
         tracemalloc.stop()
