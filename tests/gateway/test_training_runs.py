@@ -20,7 +20,7 @@ from trainer.wiring import create_service
 slow = pytest.mark.slow
 
 # Progress is told every fiftieth part of these, and looked at ten times a second.
-LONG, STEPS, CANCELLED = 40_000, 500, 1
+LONG, STEPS, CANCELLED = 8_000, 500, 1
 
 
 @pytest.fixture
