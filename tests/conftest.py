@@ -4,6 +4,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
 
 # Two cores are shared by the servers of a test; more threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +26,32 @@ from tests.small_disk import small_disk
 __all__ = ["small_disk"]
 
 MOST_WORKERS = 8
+TESTS = Path(__file__).parent
+
+
+@cache
+def says_alone(path: Path) -> bool:
+    """Whether a file has the mark in its text, or a conftest.py that applies to it has."""
+    above = [
+        one / "conftest.py" for one in path.parents if one.is_relative_to(TESTS) and one != TESTS
+    ]
+    return any("mark.alone" in one.read_text() for one in (path, *above) if one.is_file())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m alone`, the many files that have no such test are not even imported."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    wanted = config.option.markexpr == "alone" and is_test
+    return True if wanted and not says_alone(collection_path) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """No test gets the mark in another way, which `-m alone` would then not see."""
+    if item.get_closest_marker("alone") and not says_alone(item.path):
+        raise pytest.UsageError(
+            f"{item.nodeid} has the mark `alone`, but neither its file nor a conftest.py of its "
+            "folder says `pytest.mark.alone`; write it there"
+        )
 
 
 @pytest.hookimpl(optionalhook=True)
