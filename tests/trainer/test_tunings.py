@@ -22,12 +22,13 @@ from diffusion.card import read_card
 from imaging.decode import decode_image
 from trainer.distribution import Share
 from trainer.jobs import tune
+from trainer.launchers.groups import Group, run_group
 from trainer.training import LossNotFiniteError, train
 from trainer.tunings import kmeans
 from trainer.tunings.methods import METHODS
 from trainer.tunings.texts.matrix import simple_prompt
 from trainer.tunings.texts.word import first_word, word_of
-from trainer.tunings.values import TuneSpec
+from trainer.tunings.values import TuneSpec, TuningResult
 
 MODELS = Path("models/nano/diffusion")
 IMAGES, HELD_OUT = 7, 2
@@ -241,6 +242,34 @@ def test_a_tuning_killed_at_any_step_ends_with_the_same_bytes(images, tuned, tmp
     resumed = train(dataclasses.replace(spec, checkpoint_seconds=1e9), ignore)
     digests = {one.name: one.sha256 for one in tuned(method).result.artefacts}
     assert {one.name: one.sha256 for one in resumed.artefacts} == digests
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("method", ["textual_inversion", "lora"])
+async def test_two_processes_learn_what_one_does(images, tuned, tmp_path, method):
+    """Floats are added in another order, and AdamW takes a whole step of what is but rounding."""
+    spec = spec_of(images, tmp_path, method)
+    spec.write(tmp_path / "spec.json")
+    steps = []
+    found = await run_group(
+        Group(processes=2),
+        tmp_path / "spec.json",
+        lambda event: steps.append(event["step"]) if event["event"] == "metrics" else None,
+    )
+    assert steps == list(range(1, 9)), "one process reports, and every step"
+    together = SimpleNamespace(spec=spec, result=TuningResult.of(found))
+    alone = tuned(method)
+    for name in ("base_validation_loss", "validation_loss"):
+        losses = [getattr(one.result, name) for one in (alone, together)]
+        assert losses[0] == pytest.approx(losses[1], rel=2e-3), name
+    assert together.result.best_epoch == alone.result.best_epoch
+    kind = {"textual_inversion": "tokens", "lora": "unet"}[method]
+    for (_, ours), (_, theirs) in zip(learned(alone, kind), learned(together, kind), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            change = (value - theirs[name]).abs().mean()
+            assert change < 0.03 * value.abs().mean() + 1e-4, name
 
 
 def test_it_stops_when_the_held_out_images_gain_no_more(images, tmp_path):
