@@ -131,7 +131,7 @@ def samples(
         elif is_complete:
             last = current.key
             for key in list(near):
-                if key.startswith(f"{last}.") and key in held and not held[key].has("image"):
+                if key in held and _extends(key, last) and not held[key].files.get("image"):
                     set_aside(held.pop(key))
             yield from _settled(current, chosen)
         elif current.files and (current.files.get("image") or not _extends(current.key, last)):

@@ -1,6 +1,6 @@
 """Files are one sample by their key: nobody's label becomes another's, in whatever order."""
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from datafiles.samples import Member, samples
@@ -62,6 +62,7 @@ def test_photographs_without_anything_beside_them_are_all_there_once(stems, data
         unique=True,
     )
 )
+@example(names=["0.png", "0.cls", "0.0.seg.png"])
 def test_no_image_is_lost_whatever_lies_beside_it(names):
     found = grouped(sorted(names))
     taken = [sample.image.name for sample in found if sample.image]

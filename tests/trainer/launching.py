@@ -103,11 +103,11 @@ class KubernetesPlace:
         return [key for key in (name,) if key in {*cluster.jobs, *cluster.services}] + pods
 
 
-def training_processes() -> list[psutil.Process]:
-    """The worker processes below this one."""
+def training_processes(recursive: bool = True) -> list[psutil.Process]:
+    """The worker processes below this one; those of its own alone if not `recursive`."""
     found = []
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
+    for child in psutil.Process().children(recursive=recursive):
+        with suppress(psutil.NoSuchProcess):  # Or it is a zombie by now.
             if "trainer.worker" in child.cmdline():
                 found.append(child)
     return found

@@ -18,13 +18,13 @@ from variegate.trainer.v1 import trainer_pb2 as pb
 from servicekit.operations import wait_for
 from servicekit.storage import DirectoryStore
 from tests.trainer.conftest import DATASET, SYNTHETIC, connect, put_manifest, settings
+from tests.trainer.launching import training_processes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [child for child in children if "trainer.worker" in child.cmdline()]
+    return training_processes(recursive=False)
 
 
 async def steps(client, run_id: str, count: int) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from servicekit.errors import Exhausted
 from tests.trainer.conftest import TEST, TRAIN
+from tests.trainer.launching import training_processes
 from trainer import recipes
 from trainer.data.images import DecodedImages
 from trainer.data.loading import load, process_count
@@ -116,8 +117,7 @@ async def test_loader_processes_end_with_their_worker_however_it_ends(spec, tmp_
     worker, begun = Worker(60.0), asyncio.Event()
     run = asyncio.create_task(worker.run(tmp_path / "spec.json", lambda event: begun.set()))
     await asyncio.wait_for(begun.wait(), 60)
-    children = psutil.Process().children(recursive=True)
-    [process] = [one for one in children if "trainer.worker" in one.cmdline() and one.children()]
+    [process] = [one for one in training_processes() if one.children()]
     loaders = process.children()
     assert len(loaders) == 2
     process.kill()

@@ -5,7 +5,6 @@ import hashlib
 import json
 
 import grpc
-import psutil
 import pytest
 import pytest_asyncio
 from google.longrunning import operations_pb2
@@ -14,6 +13,7 @@ from variegate.trainer.v1 import trainer_pb2 as pb
 from servicekit.operations import wait_for
 from servicekit.storage import DirectoryStore
 from tests.trainer.conftest import DATASET, SYNTHETIC, connect, put_manifest, settings
+from tests.trainer.launching import training_processes
 from trainer.searching.requests import SEARCHES
 
 SMALL = {"search_folds": 2, "search_trials": 2, "search_kept": 1, "search_steps": 3}
@@ -36,8 +36,7 @@ def own_store(tmp_path, photos):
 
 
 def workers():
-    children = psutil.Process().children()
-    return [child for child in children if "trainer.worker" in child.cmdline()]
+    return training_processes(recursive=False)
 
 
 def searches(store):
