@@ -13,7 +13,6 @@ without a result, after the first.
 """
 
 import dataclasses
-import gc
 import json
 import os
 import queue
@@ -25,16 +24,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-if __name__ == "__main__":
-    gc.disable()  # until all is loaded; see `_once_loaded`
-
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from servicekit.loading import settle_memory
 from trainer.distribution import Share
 from trainer.strategies.base import UnfitModelError
-from trainer.training import Emit, Event, LossNotFiniteError, read_spec, train
+from trainer.training import Event, LossNotFiniteError, read_spec, train
 
 # As torch's allocators, CUDA's libraries and the operating system put it; only CUDA's own allocator
 # has an error of its own.
@@ -61,12 +56,11 @@ def main() -> None:
         events.flush()
 
     lines, share = _lines_of_stdin(), Share.of(os.environ)
-    tell = _once_loaded(emit if share.is_first else _ignore)
     for path in sys.argv[1:] or lines:
         try:
             if share.count > 1 and share.local_rank == 0:
                 emit({"event": "started"})
-            result = train(read_spec(Path(path)), tell)
+            result = train(read_spec(Path(path)), emit if share.is_first else _ignore)
             if not share.is_first:
                 _wait_for_the_first()
             if share.local_rank == 0:
@@ -105,18 +99,6 @@ def _end(status: int) -> None:
     """
     sys.stderr.flush()
     os._exit(status)
-
-
-def _once_loaded(emit: Emit) -> Emit:
-    """Lets the garbage collector begin at the first event: much is imported by the first steps."""
-
-    def tell(event: Event) -> None:
-        if not gc.isenabled():
-            settle_memory()
-            gc.enable()
-        emit(event)
-
-    return tell
 
 
 def _ignore(event: Event) -> None:
