@@ -25,8 +25,7 @@ def is_wanted(endpoint: str, environ: Mapping[str, str]) -> bool:
 
 
 def http_endpoint(endpoint: str, environ: Mapping[str, str]) -> str:
-    """Returns where the collector takes OTLP over HTTP, for other programs; "" if
-    nothing is traced.
+    """Returns where the collector takes OTLP over HTTP, for other programs; "" if it is not wanted.
 
     It has to listen on the usual port, 4318, since only the place for gRPC is known.
     """
