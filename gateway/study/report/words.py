@@ -101,12 +101,13 @@ def headline(results: StudyResults) -> str:
 
 def lead(results: StudyResults) -> str:
     """The sentence below the headline: from what to what, and how sure."""
-    base, best = results.baseline, results.best
+    best = results.best
     if best is None:
         return "No method was compared."
+    base = results.baseline_of(best)
     moved = (
         f"From {_accuracy(base)} with real images alone to {_accuracy(best)} with "
-        f"{plural(results.images_per_class, 'added image')} per class; gain "
+        f"{plural(best.added_image_count, 'added image')}; gain "
         f"{points(best.gain)} ± {error(best.gain_standard_error)} points over "
         f"{plural(len(results.seeds), 'paired seed')}."
     )
@@ -125,10 +126,11 @@ def _accuracy(row: ResultRow) -> str:
 def facts(results: StudyResults) -> list[tuple[str, str]]:
     """The study in numbers: (number, what it counts)."""
     dataset = results.dataset
+    fewer = " at most" if any(row.images_per_class for row in results.rows) else ""
     return [
         (count(sum(dataset.train_counts)), "training photographs"),
         (str(len(dataset.class_names)), "classes"),
-        (count(results.images_per_class), "images added per class"),
+        (count(results.images_per_class), f"images added per class{fewer}"),
         (count(sum(dataset.test_counts)), "test photographs"),
         (str(len(results.seeds)), "seeds"),
     ]

@@ -264,3 +264,17 @@ def test_of_very_many_classes_that_got_worse_the_worst_are_named(results):
     losses = class_map(many).rows[0].losses
     assert losses.startswith("c100 ") and losses.endswith(" and 60 more")
     assert losses.count("c0") == 39
+
+
+def test_the_first_sentence_is_of_the_best_rows_own_images_and_baseline(results):
+    """In a grid rows add fewer images than the most, and each policy has its own baseline."""
+    fewer = replace(results.best, added_image_count=1234, images_per_class=7, policy="randaugment")
+    own = replace(results.baseline, mean_accuracy=0.123, policy="randaugment")
+    others = [row for row in results.rows if row is not results.best]
+    grid = replace(results, rows=(*others, own, fewer))
+    lead = words.lead(grid)
+    assert lead.startswith("From 12.3 % with real images alone to ")
+    assert "with 1,234 added images; gain" in lead
+    facts = {what for _, what in words.facts(grid)}
+    assert "images added per class at most" in facts
+    assert "images added per class" in {what for _, what in words.facts(results)}
