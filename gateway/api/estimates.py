@@ -8,7 +8,7 @@ from dataclasses import replace
 from variegate.gateway.v1 import gateway_pb2 as pb
 
 from gateway.api.resources import Augmentation, Recipe
-from gateway.augment.rates import Rates, rate_key
+from gateway.augment.rates import Rates, model_key, rate_key
 from gateway.augment.used_models import need_model
 from gateway.augment.wanted import wanted_counts
 from gateway.clients.generator import ITEMS_PER_CALL
@@ -53,6 +53,9 @@ class Estimator:
         recipe = replace(recipe, method=method.id)
         model = need_model(await self._context.clients.generator.served(), method)
         rate = await asyncio.to_thread(self._rates.get, rate_key(recipe, model))
+        pace = rate
+        if not rate.made:
+            pace = await asyncio.to_thread(self._rates.get, model_key(recipe, model))
         # Where nearly all was rejected, some attempts are all there will be.
         made = math.ceil(to_make / max(rate.accepted_share, 0.2))
         size = min(self._context.settings.shard_size, ITEMS_PER_CALL)
@@ -65,8 +68,9 @@ class Estimator:
                 width=model.width,
                 height=model.height,
                 step_count=recipe.steps or model.default_steps,
-                images_per_second=rate.per_second,
-                measured_count=round(rate.made),
+                images_per_second=pace.per_second,
+                measured_count=round(pace.made),
+                measured_on_other_methods=pace.made > rate.made,
                 rejected_share=1 - rate.accepted_share,
             )
         )
@@ -86,6 +90,7 @@ def _alone(one: pb.MethodEstimate) -> pb.PlanAugmentationResponse:
         images_per_second=one.images_per_second,
         measured_count=one.measured_count,
         rejected_share=one.rejected_share,
+        measured_on_other_methods=one.measured_on_other_methods,
     )
 
 
@@ -105,5 +110,6 @@ def _together(methods: Sequence[pb.MethodEstimate]) -> pb.PlanAugmentationRespon
         images_per_second=made / seconds if seconds else 0.0,
         measured_count=sum(one.measured_count for one in making),
         rejected_share=rejected / made if made else 0.0,
+        measured_on_other_methods=any(one.measured_on_other_methods for one in making),
         methods=methods,
     )

@@ -17,7 +17,7 @@ from gateway.augment.method_outcome import MethodOutcome
 from gateway.augment.outcomes import Outcome
 from gateway.augment.output import Counts
 from gateway.augment.pictures import seen_below
-from gateway.augment.rates import Rate, Rates, rate_key
+from gateway.augment.rates import Rate, Rates
 from gateway.augment.rejections import read_rejections
 from gateway.augment.rounds import Round
 from gateway.augment.shards import ShardMaker
@@ -119,7 +119,7 @@ class Making:
     async def _remember(self, rate: Rate) -> None:
         """Adds to what the next plan reckons with."""
         rates = Rates(self.context.store)
-        await asyncio.to_thread(rates.add, rate_key(self.plan.recipe, self.model), rate)
+        await asyncio.to_thread(rates.add, self.plan.recipe, self.model, rate)
 
     def _maker(self, checked: Sample | None) -> ShardMaker:
         recipe = self.plan.recipe

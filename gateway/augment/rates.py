@@ -1,7 +1,8 @@
 """How fast images were made here, and how many were kept: what the next plan reckons with.
 
 Rates are measured while images are made, and belong to what determines the pace: the model, the
-method, the steps, and whether images are deterministic. The newest thousands of images count.
+method, the steps, and whether images are deterministic. The newest thousands of images count. How
+fast a model is with any method is kept as well, for methods that made nothing yet.
 """
 
 import json
@@ -59,8 +60,12 @@ class Rates:
         except (NotFound, ValueError, TypeError):
             return Rate()
 
-    def add(self, key: str, rate: Rate) -> None:
-        """Adds what was measured."""
+    def add(self, recipe: Recipe, model: GeneratorModel, rate: Rate) -> None:
+        """Adds what was measured of a recipe's images."""
+        for key in (rate_key(recipe, model), model_key(recipe, model)):
+            self._add(key, rate)
+
+    def _add(self, key: str, rate: Rate) -> None:
         data = json.dumps(asdict(self.get(key).plus(rate))).encode()
         self._store.put(_place(key), data, overwrite=True)
 
@@ -68,6 +73,11 @@ class Rates:
 def rate_key(recipe: Recipe, model: GeneratorModel) -> str:
     """Returns the key of what determines the pace of a recipe's images."""
     return digest(model.digest, recipe.method, recipe.steps, recipe.deterministic)
+
+
+def model_key(recipe: Recipe, model: GeneratorModel) -> str:
+    """Returns the key of the pace of the recipe's model, with whatever method."""
+    return digest(model.digest, "", recipe.steps, recipe.deterministic)
 
 
 class Stopwatch:

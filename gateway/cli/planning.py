@@ -181,6 +181,7 @@ def _made(name: str, one: Estimate, times: int) -> str:
     text += f"{one.call_count:,} call{'s'[: one.call_count != 1]}"
     if one.measured_count:
         text += f"; {one.images_per_second:.2g} images/s, as measured on {one.measured_count:,}"
+        text += " of other methods" if one.measured_on_other_methods else ""
         text += f", {100 * one.rejected_share:.0f} % rejected" if one.rejected_share else ""
     return text
 
@@ -234,13 +235,14 @@ def _document(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> dict[str,
     """The plan for --json."""
     fields = ("image_count", "made_count", "call_count", "model", "model_digest", "width")
     more = ("height", "step_count", "images_per_second", "measured_count", "rejected_share")
+    last = ("measured_on_other_methods",)
     seconds, trained = plan.seconds, plan.training_seconds
     return {
         "subset": drawn(dataset),
         "subset_seeds": list(plan.subset_seeds),
         "augmentations": [
             {"method": name, "times": plan.times}
-            | {field: getattr(one, field) for field in (*fields, *more)}
+            | {field: getattr(one, field) for field in (*fields, *more, *last)}
             for name, one in plan.estimates.items()
         ],
         "training_count": plan.training.training_run_count,

@@ -283,6 +283,30 @@ async def test_a_plan_says_what_an_augmentation_takes_by_the_pace_of_earlier_one
     assert same.measured_count == after.measured_count
 
 
+async def test_a_method_that_made_nothing_yet_is_planned_by_the_pace_of_its_model(folders):
+    state, train, _ = folders
+
+    def wanted(method, **fields):
+        augmentation = pb.Augmentation(method=method, images_per_class=5, **fields)
+        return pb.PlanAugmentationRequest(parent="datasets/pets", augmentation=augmentation)
+
+    async with open_system(state, train) as system:
+        await system.import_folder(train)
+        await system.augment(method="captions", images_per_class=3)
+        plan = system.stub.PlanAugmentation
+        own = await plan(wanted("captions"), timeout=10)
+        other = await plan(wanted("simple"), timeout=10)
+        mixed = await plan(wanted("captions:0.5,simple:0.5"), timeout=10)
+        model = await plan(wanted("mvc"), timeout=10)
+        steps = await plan(wanted("simple", steps=2), timeout=10)
+    assert own.measured_count == other.measured_count > 0
+    assert other.images_per_second == own.images_per_second
+    assert [one.measured_on_other_methods for one in (own, other, mixed)] == [False, True, True]
+    assert [one.measured_on_other_methods for one in mixed.methods] == [False, True]
+    for unknown in (model, steps):
+        assert (unknown.images_per_second, unknown.measured_on_other_methods) == (0, False)
+
+
 async def test_guidance_without_a_prompt_to_guide_by_is_refused(folders):
     root, train, _ = folders
     async with open_system(root / "state", root) as system:

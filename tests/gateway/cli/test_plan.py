@@ -71,6 +71,22 @@ def test_measuring_an_unknown_pace_is_bounded_and_what_stays_unknown_is_named(
     assert "not known: the pace of mvc was never measured here" in said and "basis" not in said
 
 
+def test_a_model_whose_measuring_was_stopped_is_not_measured_again_for_another_method(
+    variegate, gateway, photos, at, monkeypatch
+):
+    monkeypatch.setattr(estimating, "MEASURING_SECONDS", 0.6)
+    gateway.image_pace, gateway.slow = 0.0, "-probe"
+    answer = variegate(
+        "study", photos, "--test", photos, "--methods", "mvc,retrieval", "--pool", photos,
+        "--per-class", 100, "--plan", *at,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert answer.err.count("measuring the pace") == 1
+    # The gateway of this test has one model for both.
+    assert answer.out.count("2 images/s, as measured on 2") == 2
+    assert answer.out.count("2 images/s, as measured on 2 of other methods") == 1
+
+
 def test_images_that_no_disk_has_room_for_are_refused_before_anything_is_made(
     variegate, gateway, photos, at, monkeypatch
 ):
