@@ -23,9 +23,10 @@ def accuracy_plot(results: StudyResults) -> str:
         '<title id="plot-title">Test accuracy of every row</title>',
         f'<desc id="plot-text">{escape(_description(results))}</desc>',
         *_grid(place, low, high, step, height),
-        *_baseline(place, results.baseline.mean_accuracy, height),
     ]
     for at, row in enumerate(rows):
+        # Those of rows with the same baseline join into one line.
+        parts += _baseline(place, results.baseline_of(row).mean_accuracy, at)
         parts += _band(place, row, TOP + BAND * at, single=len(results.seeds) < 2)
     return "\n".join([*parts, "</svg>"])
 
@@ -65,9 +66,10 @@ def _grid(place: _Axis, low: float, high: float, step: float, height: int) -> li
     return lines
 
 
-def _baseline(place: _Axis, mean: float, height: int) -> list[str]:
-    x = place(mean)
-    return [f'<line class="baseline" x1="{x}" x2="{x}" y1="0" y2="{height - AXIS}"/>']
+def _baseline(place: _Axis, mean: float, at: int) -> list[str]:
+    """The piece of the baseline that a row is compared with."""
+    x, top = place(mean), TOP + BAND * at
+    return [f'<line class="baseline" x1="{x}" x2="{x}" y1="{top if at else 0}" y2="{top + BAND}"/>']
 
 
 def _band(place: _Axis, row: ResultRow, top: int, *, single: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.export.results import ClassGain, ResultRow, StudyResults
+from gateway.export.results import BASELINE, ORACLE, ClassGain, ResultRow, StudyResults
 from gateway.export.statistics import beats
 from gateway.study.report.words import error, points
 
@@ -47,15 +47,15 @@ class ClassMap:
 
 
 def class_map(results: StudyResults) -> ClassMap:
-    """Gains against the baseline; the baseline itself has no row. Colours share one scale."""
-    rows = [row for row in results.rows if row is not results.baseline]
+    """Gains against the baseline; a baseline itself has no row. Colours share one scale."""
+    rows = [row for row in results.rows if row.method != BASELINE]
     gains = (gain.gain for row in rows for gain in row.classes)
     strongest = max((abs(gain) for gain in gains if gain is not None), default=0.0)
     scale = max(strongest, 0.01)
     names = tuple(gain.class_name for gain in results.baseline.classes)
     return ClassMap(
         names,
-        tuple(_map_row(row, scale, row is results.oracle) for row in rows),
+        tuple(_map_row(row, scale, row.method == ORACLE) for row in rows),
         points(scale)[1:],
     )
 

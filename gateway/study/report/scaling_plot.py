@@ -102,8 +102,16 @@ def _grid(place: _Axes, lines: dict[str, tuple[Point, ...]]) -> list[str]:
 
 
 def _baseline(place: _Axes, results: StudyResults) -> list[str]:
-    y = place.y(results.baseline.mean_accuracy)
-    return [f'<line class="baseline" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>']
+    """A line for each: every policy and classifier has its own."""
+    found = []
+    for row in results.rows:
+        if row.method == BASELINE:
+            y = place.y(row.mean_accuracy)
+            found.append(
+                f'<line class="baseline" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}">'
+                f"<title>{escape(row.label)}: {percent(row.mean_accuracy)} %</title></line>"
+            )
+    return found
 
 
 def _line(

@@ -13,6 +13,7 @@ from gateway.export.results import ClassGain, StudyResults
 from gateway.study import Gallery, build_gallery, build_results, render_report
 from gateway.study.gallery import MethodGallery
 from gateway.study.report import words
+from gateway.study.report.accuracy_plot import accuracy_plot
 from gateway.study.report.class_map import class_map
 from servicekit.storage import MemoryStore
 
@@ -127,10 +128,12 @@ def test_the_numbers_are_those_of_results_json(results, html):
             assert f"data-gain>{words.points(row.gain)} " in cells
 
 
-def test_the_plot_has_a_dot_for_every_seed_and_another_mark_for_the_oracle(results, html):
+def test_the_plot_has_a_dot_for_every_seed_and_another_mark_for_the_oracle(results, html, page):
     assert html.count('<circle class="seed"') == len(results.rows) * len(results.seeds)
     assert html.count('class="band is-oracle"') == 1
-    assert html.count('<line class="baseline"') == 1
+    lines = [at for tag, at in page.elements if at.get("class") == "baseline"]
+    assert len(lines) == len(results.rows)
+    assert len({line["x1"] for line in lines}) == 1, "one line in pieces"
 
 
 def test_every_class_of_every_row_is_in_the_map(results, html):
@@ -264,6 +267,17 @@ def test_of_very_many_classes_that_got_worse_the_worst_are_named(results):
     losses = class_map(many).rows[0].losses
     assert losses.startswith("c100 ") and losses.endswith(" and 60 more")
     assert losses.count("c0") == 39
+
+
+def test_each_row_of_a_grid_is_drawn_with_the_baseline_of_its_own_policy(results):
+    own = replace(results.baseline, mean_accuracy=0.123, policy="randaugment")
+    row = replace(results.best, policy="randaugment")
+    grid = replace(results, rows=(*results.rows, own, row))
+    drawn = Page(accuracy_plot(grid)).elements
+    places = [at["x1"] for _, at in drawn if at.get("class") == "baseline"]
+    assert len(set(places[:-2])) == 1 and len(set(places[-2:])) == 1
+    assert places[0] != places[-1]
+    assert len(class_map(grid).rows) == len(grid.rows) - 2
 
 
 def test_the_first_sentence_is_of_the_best_rows_own_images_and_baseline(results):
