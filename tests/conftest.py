@@ -30,34 +30,37 @@ TESTS = Path(__file__).parent
 
 
 @cache
-def says_alone(path: Path) -> bool:
+def says_heavy(path: Path) -> bool:
     """Whether a file has the mark in its text, or a conftest.py that applies to it has."""
     above = [
         one / "conftest.py" for one in path.parents if one.is_relative_to(TESTS) and one != TESTS
     ]
-    return any("mark.alone" in one.read_text() for one in (path, *above) if one.is_file())
+    return any("mark.heavy" in one.read_text() for one in (path, *above) if one.is_file())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m alone`, the many files that have no such test are not even imported."""
+    """With `-m heavy`, the many files that have no such test are not even imported."""
     is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    wanted = config.option.markexpr == "alone" and is_test
-    return True if wanted and not says_alone(collection_path) else None
+    wanted = config.option.markexpr == "heavy" and is_test
+    return True if wanted and not says_heavy(collection_path) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """No test gets the mark in another way, which `-m alone` would then not see."""
-    if item.get_closest_marker("alone") and not says_alone(item.path):
+    """No test gets the mark in another way, which `-m heavy` would then not see."""
+    if item.get_closest_marker("heavy") and not says_heavy(item.path):
         raise pytest.UsageError(
-            f"{item.nodeid} has the mark `alone`, but neither its file nor a conftest.py of its "
-            "folder says `pytest.mark.alone`; write it there"
+            f"{item.nodeid} has the mark `heavy`, but neither its file nor a conftest.py of its "
+            "folder says `pytest.mark.heavy`; write it there"
         )
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for processes and servers of their own."""
-    return min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores, since many tests wait for processes and servers of their own;
+    but no more heavy ones than cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return min(cores if config.option.markexpr == "heavy" else cores + 1, MOST_WORKERS)
 
 
 @pytest.hookimpl(trylast=True)

@@ -41,7 +41,7 @@ def undisturbed(photographs, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_an_undisturbed_run_makes_what_was_asked_for(undisturbed):
     (_, digests), _ = undisturbed
     assert len(digests) == 36
@@ -49,7 +49,7 @@ def test_an_undisturbed_run_makes_what_was_asked_for(undisturbed):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("moments", [[0.35, 0.7], [0.5, 0.6, 0.8]], ids=["twice", "thrice"])
 def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(

@@ -57,7 +57,7 @@ def heavy(tmp_path_factory, photographs):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
@@ -76,7 +76,7 @@ def test_an_import_that_is_interrupted_ends_soon(variegate, heavy, stage, number
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.timeout(400)
 def test_an_augmentation_that_is_interrupted_at_every_stage_goes_on_and_ends_well(
     variegate, photographs
@@ -98,7 +98,7 @@ def test_an_augmentation_that_is_interrupted_at_every_stage_goes_on_and_ends_wel
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_a_training_that_is_interrupted_leaves_no_worker_behind(variegate, photographs):
     command = [
         "train", photographs / "train", "--test", photographs / "test", "--train-steps", "100000",

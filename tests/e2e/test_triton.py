@@ -57,7 +57,7 @@ async def make_one_image(target, photographs):
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 async def test_the_system_on_triton_makes_the_same_images_and_its_traces_end_in_triton(
     variegate, photographs, monkeypatch
 ):

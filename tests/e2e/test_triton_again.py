@@ -41,7 +41,7 @@ async def images_again(target):
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.timeout(240)
 async def test_a_triton_that_was_killed_makes_images_again(tmp_path, monkeypatch):
     monkeypatch.setenv(ENGINE_KEY, "triton")
@@ -58,7 +58,7 @@ async def test_a_triton_that_was_killed_makes_images_again(tmp_path, monkeypatch
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_job_whose_triton_dies_goes_on_and_loses_nothing(

@@ -12,7 +12,7 @@ from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 from embedded.system import EmbeddedSystem
 from embedded.vllm import PROMPTER_KEY
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 
 def kill(words):

@@ -14,7 +14,7 @@ CLASSES, PER_CLASS = 10, 10_000
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.heavy
 async def test_the_event_loop_is_never_late_in_a_run_of_100000_images(tmp_path):
     classes = [f"class{number}" for number in range(CLASSES)]
     train = write_folder(tmp_path / "train", classes=classes, count=2)

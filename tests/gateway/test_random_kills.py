@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.member import STEPS
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 MEMBERS, KILLS, SECONDS = 3, 3, 120
 SUBJECTS = [f"work{number}" for number in range(5)]
 

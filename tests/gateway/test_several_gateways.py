@@ -9,7 +9,7 @@ from tests.gateway.doubles import Trouble
 from tests.gateway.gateways import sharing, until
 from tests.gateway.pictures import write_folder
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 RECIPE = {"method": "simple", "images_per_class": 20, "seed": 3}
 IMAGES, SHARDS = 40, 10
 

@@ -77,7 +77,7 @@ def triton_backend(triton_server):
 @pytest.fixture(
     params=[
         "nano_engine",
-        pytest.param("triton_backend", marks=[pytest.mark.servers, pytest.mark.alone]),
+        pytest.param("triton_backend", marks=[pytest.mark.servers, pytest.mark.heavy]),
     ]
 )
 def backend(request):

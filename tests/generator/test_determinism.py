@@ -21,7 +21,7 @@ MODES = ["text", "image_to_image", "pix2pix", "unclip"]
     params=[
         "tiny_engine",
         "nano_engine",
-        pytest.param("triton_backend", marks=[pytest.mark.servers, pytest.mark.alone]),
+        pytest.param("triton_backend", marks=[pytest.mark.servers, pytest.mark.heavy]),
     ]
 )
 def engine(request):

@@ -18,7 +18,7 @@ from prompter.settings import PrompterSettings
 from prompter.vllm.launcher import LocalVllm
 from servicekit.errors import Precondition, Unavailable
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 CLASSES = ["airplane", "bird", "cat", "dog", "fire_truck", "frog"]
 

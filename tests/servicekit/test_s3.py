@@ -18,7 +18,7 @@ from servicekit.storage.s3 import S3Store
 from tests.seaweed import BUCKET, CREDENTIALS, READER, Seaweed
 from tests.servicekit.faulty_proxy import proxied
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 
 def behind(proxy, **options):

@@ -13,7 +13,7 @@ from generator.engine.items import Item
 from servicekit.errors import Precondition
 from tests.generator.conftest import picture
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 TEXT = Item("text", 1, 4, 3.0, "a photo of a dog")
 MIXED = [

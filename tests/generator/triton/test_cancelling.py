@@ -12,7 +12,7 @@ from generator.engine.items import Item
 from servicekit.storage import MemoryStore
 from tests.generator.calls import item, request, serving, until
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 LONG = Item("text", 1, 1000, 1.0, "a photo of a dog")
 

@@ -26,7 +26,7 @@ from servicekit.storage import MemoryStore
 from tests.generator.calls import TIMEOUT, answers, item, request, until
 from tests.generator.triton.conftest import Observed
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

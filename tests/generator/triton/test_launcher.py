@@ -42,7 +42,7 @@ def test_an_environment_without_the_server_names_the_remedy(tmp_path, monkeypatc
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_a_server_that_cannot_load_its_models_says_why(tmp_path, tiny_folder):
     # The front finds its models; inside Triton the store cannot be opened.
     settings = GeneratorSettings(models_folder=tiny_folder)
@@ -54,7 +54,7 @@ def test_a_server_that_cannot_load_its_models_says_why(tmp_path, tiny_folder):
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_nothing_stays_in_shared_memory_when_a_killed_stub_is_stopped(tmp_path, tiny_folder):
     settings = GeneratorSettings(models_folder=tiny_folder, threads=1)
     with LocalTriton(tmp_path, settings, "memory:") as server:
@@ -77,7 +77,7 @@ def test_what_dead_processes_left_is_swept_and_what_the_living_use_is_kept(tmp_p
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_triton_ends_when_the_process_that_started_it_is_killed(tmp_path, tiny_folder):
     program = textwrap.dedent(
         f"""
@@ -108,7 +108,7 @@ def test_triton_ends_when_the_process_that_started_it_is_killed(tmp_path, tiny_f
 
 
 @pytest.mark.servers
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_the_settings_of_the_server_are_those_of_its_front(triton_server, nano_settings):
     expected = replace(nano_settings, backend="triton", triton=triton_server.target)
     assert triton_server.settings == expected

@@ -8,7 +8,7 @@ import pytest
 from generator.engine.items import Item
 from servicekit.workload import metrics_of
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 TEXT = Item("text", 1, 15, 3.0, "a photo of a dog")
 

@@ -10,7 +10,7 @@ from generator.backends import start_triton
 from servicekit.storage import MemoryStore
 from tests.generator.triton.test_batching import MIXED, made
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 SHARED = Path("/dev/shm")
 
