@@ -1,13 +1,11 @@
 """A Triton that dies under the embedded system is started anew, but not for ever."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from pathlib import Path
 
 import grpc
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,14 +14,12 @@ from embedded.system import EmbeddedSystem
 from embedded.triton import ENGINE_KEY
 from servicekit.server import Service
 from tests.e2e.test_triton import images_of
+from tests.programs import programs_in
 
 
-def processes_of(name, parent=None):
-    """Returns the processes below this one, or another, whose program has the name in it."""
-    found = []
-    for one in (parent or psutil.Process()).children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # It may end meanwhile.
-            found += [one] if any(name in part for part in one.cmdline()[:1]) else []
+def the_one(folder, name):
+    """Returns the one process in a folder whose program has the name in it."""
+    [found] = [one for one, line in programs_in(folder).items() if name in "".join(line[:1])]
     return found
 
 
@@ -48,10 +44,9 @@ async def test_a_triton_that_was_killed_makes_images_again(tmp_path, monkeypatch
     options = {"generator.probe_seconds": 0.5}
     async with EmbeddedSystem(tmp_path / "state", options=options) as system:
         for name in ("triton_python_backend_stub", "tritonserver"):
-            [victim] = processes_of(name)
-            victim.kill()
+            the_one(tmp_path / "state", name).kill()
             assert len(await images_again(system.targets["generator"])) == 5
-    assert not processes_of("triton")
+    assert not programs_in(tmp_path / "state")
     # Of a stub that died Triton may have started another itself.
     log = (tmp_path / "state" / "variegate.log").read_text()
     assert "restarted, 1 of at most 5 times in 10 minutes" in log
@@ -73,8 +68,7 @@ def test_a_job_whose_triton_dies_goes_on_and_loses_nothing(
     while len(list(objects.rglob("*.png"))) < 4:
         assert process.poll() is None, "the job was over before Triton was killed"
         time.sleep(0.05)
-    [server] = processes_of("tritonserver", psutil.Process(process.pid))
-    server.kill()
+    the_one(tmp_path / ".variegate", "tritonserver").kill()
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     rows = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()

@@ -1,28 +1,22 @@
 """A vLLM that dies under the embedded system is started anew."""
 
 import asyncio
-import contextlib
 
 import grpc
-import psutil
 import pytest
 from variegate.prompter.v1 import prompter_pb2 as pb
 from variegate.prompter.v1 import prompter_pb2_grpc as rpc
 
 from embedded.system import EmbeddedSystem
 from embedded.vllm import PROMPTER_KEY
+from tests.programs import programs_in
 
 pytestmark = [pytest.mark.servers, pytest.mark.heavy]
 
 
-def kill(words):
-    """Kills the one process below this one whose program, or its arguments, say the words."""
-    victims = []
-    for one in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # It may end meanwhile.
-            is_meant = words in " ".join(one.cmdline()) and one.name() != "bash"
-            victims += [one] if is_meant else []
-    [victim] = victims
+def kill(folder, words):
+    """Kills the one process in a folder whose program, or its arguments, say the words."""
+    [victim] = [one for one, line in programs_in(folder).items() if words in " ".join(line)]
     victim.kill()
     victim.wait()
 
@@ -53,7 +47,7 @@ async def test_a_vllm_that_was_killed_writes_again(tmp_path, monkeypatch):
     ):
         stub = rpc.PrompterServiceStub(channel)
         for part in ("vllm.entrypoints.openai.api_server", "VLLM::EngineCore"):
-            kill(part)
+            kill(tmp_path / "state", part)
             with pytest.raises(grpc.aio.AioRpcError):
                 await prompts(stub, "contextual")
             assert len(await prompts_again(stub)) == 2
