@@ -31,10 +31,14 @@ _REQUEST, _RESOURCE, _TIMES = "request.json", "resource.json", "times.json"
 
 @dataclass(frozen=True)
 class Times:
-    """When a resource was first asked for and finished, in seconds since 1970; 0 if not known."""
+    """When a resource was first asked for and finished, in seconds since 1970; 0 if not known.
+
+    `study` is the name of the study that makes it among its own work; "" if it is work by itself.
+    """
 
     created: float = 0.0
     ended: float = 0.0
+    study: str = ""
 
 
 class Catalog:
@@ -43,12 +47,15 @@ class Catalog:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def claim(self, resource: Resource) -> None:
-        """Writes down what is asked for. Raises AlreadyExists if something else was asked for."""
+    def claim(self, resource: Resource, study: str = "") -> None:
+        """Writes down what is asked for, and the study that makes it, if one does.
+
+        Raises AlreadyExists if something else was asked for.
+        """
         key, text = f"{resource.name}/{_REQUEST}", _to_json(resource)
         if not self._store.put(key, text) and (old := self._store.get(key)) != text:
             raise _different(resource.name, json.loads(old), json.loads(text))
-        self._write_times(resource.name, Times(time.time()), overwrite=False)
+        self._write_times(resource.name, Times(time.time(), study=study), overwrite=False)
 
     def times(self, name: str) -> Times:
         """Returns when a resource was asked for and finished."""

@@ -64,9 +64,19 @@ class DurableOperations:
         return [await self._operation(subject) for subject in rest[:size]], len(rest) > size
 
     async def cancel(self, name: str) -> None:
-        """Stops the work; what it had finished stays, and the same request goes on with it."""
+        """Stops the work; what it had finished stays, and the same request goes on with it.
+
+        Raises Precondition for what a study is making.
+        """
         await self.get(name)
-        await self._durable.cancel(name.removeprefix(_PREFIX).replace(".", "/"))
+        subject = name.removeprefix(_PREFIX).replace(".", "/")
+        if study := await self._maker(subject, await self._durable.state(subject)):
+            raise Precondition(
+                f"{name} is part of {study}; cancel {_named(study)}",
+                subject=name,
+                reason="PART_OF_STUDY",
+            )
+        await self._durable.cancel(subject)
 
     async def delete(self, name: str) -> None:
         """Refuses: an operation is kept as long as its resource."""
@@ -87,7 +97,7 @@ class DurableOperations:
             operation.done = True
             operation.response.Pack(to_pb(finished))
             _set(progress.end_time, times.ended)
-        elif (error := _error(subject, state)) is not None:
+        elif not await self._maker(subject, state) and (error := _error(subject, state)):
             operation.done = True
             operation.error.CopyFrom(to_status(error, "gateway"))
             _set(progress.end_time, state.changed if state else 0.0)
@@ -107,6 +117,16 @@ class DurableOperations:
             return None, self._times[subject]
         self._times.pop(subject, None)
         return await asyncio.to_thread(self._catalog.finished_and_times, subject)
+
+    async def _maker(self, subject: str, state: State | None) -> str:
+        """Returns the study that makes a resource among its own work, and runs; "" if none does."""
+        if state is not None:
+            return ""
+        study = (await asyncio.to_thread(self._catalog.times, subject)).study
+        if not study or await asyncio.to_thread(self._catalog.finished, subject):
+            return ""
+        made_by = await self._durable.state(study)
+        return study if made_by is not None and made_by.status == "running" else ""
 
     def _told(self, subject: str, state: State | None) -> pb.OperationProgress:
         """Returns what is known of the progress: most by the process that does the work."""

@@ -163,7 +163,7 @@ class Studying:
         self.progress.child = self.context.begin(name)
 
         def look() -> bool:
-            self.context.catalog.claim(augmentation)
+            self.context.catalog.claim(augmentation, self.study.name)
             return self.context.catalog.finished(name) is not None
 
         # Rows that only train differently, or take fewer images, share them.

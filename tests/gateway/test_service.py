@@ -15,6 +15,8 @@ from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import picture, write_folder
 from tests.gateway.system import open_system
+from tests.gateway.test_studies import study_of
+from tests.gateway.test_study_cells import finished
 
 
 @pytest.fixture
@@ -149,6 +151,33 @@ async def test_progress_is_shown_and_cancelled_work_goes_on_when_asked_again(sys
     again = await system.augment(images_per_class=200)
     assert again.result.accepted_count == 400
     assert system.trouble.made == 400, "nothing finished is made again"
+
+
+async def test_what_a_study_makes_runs_while_the_study_does_and_is_cancelled_with_it(system, fails):
+    async def parts():
+        request = operations_pb2.ListOperationsRequest()
+        listed = await system.operations.ListOperations(request, timeout=9)
+        return {one.name: one for one in listed.operations if ".augmentations." in one.name}
+
+    system.trouble.pause = 0.3
+    operation = await system.stub.CreateStudy(study_of(arms=("simple",)), timeout=9)
+    while not (running := await parts()):
+        await asyncio.sleep(0.02)
+    [(name, part)] = running.items()
+    assert not part.done, part.error
+    cancel = operations_pb2.CancelOperationRequest(name=name)
+    error = await fails(system.operations.CancelOperation(cancel, timeout=9))
+    assert (error.code.name, error.reason) == ("FAILED_PRECONDITION", "PART_OF_STUDY")
+    assert error.message.endswith(f"cancel {operation.name}")
+    await system.operations.CancelOperation(
+        operations_pb2.CancelOperationRequest(name=operation.name), timeout=9
+    )
+    await system.finish(operation)
+    [stopped] = (await parts()).values()
+    assert stopped.done and stopped.error.message.endswith("ask for it again")
+    system.trouble.pause = 0
+    await finished(system, study_of(arms=("simple",)))
+    assert all(one.done and not one.HasField("error") for one in (await parts()).values())
 
 
 async def test_an_unknown_operation_is_not_found(system, fails):
