@@ -21,6 +21,8 @@ from servicekit.runs import Run, RunProgress, Work
 from servicekit.statuses import to_status
 from servicekit.storage import ObjectStore
 
+# The one filter of ListOperations.
+_UNDONE = "done=false"
 _PAGE_SIZE, _LARGEST_PAGE = 100, 1000
 _POLL_SECONDS = 0.2
 _CLOSING_SECONDS = 3.0
@@ -79,12 +81,22 @@ class OperationRunner:
             )
         return operation if run is None else run.shown(operation)
 
-    async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:
-        """Returns up to `size` operations with names after `after`, and whether there are more."""
-        names = await asyncio.to_thread(self._names)
-        rest = [name for name in names if name > after]
-        found = [await asyncio.to_thread(self._read, name) for name in rest[:size]]
-        return [operation for operation in found if operation is not None], len(rest) > size
+    async def page(
+        self, after: str, size: int, *, undone: bool = False
+    ) -> tuple[list[operations_pb2.Operation], bool]:
+        """Returns up to `size` operations with names after `after`, and whether there are more.
+
+        With `undone`, of those that are not done.
+        """
+        rest = [name for name in await asyncio.to_thread(self._names) if name > after]
+        found: list[operations_pb2.Operation] = []
+        for name in rest:
+            if len(found) == size:
+                return found, True
+            operation = await asyncio.to_thread(self._read, name)
+            if operation is not None and not (undone and operation.done):
+                found.append(operation)
+        return found, False
 
     async def cancel(self, name: str) -> None:
         """Stops the work; what it had finished stays.
@@ -173,10 +185,12 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
     async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, context: grpc.aio.ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
-        if request.filter or request.name not in ("", "operations"):
+        undone = request.filter.replace(" ", "") == _UNDONE
+        if (request.filter and not undone) or request.name not in ("", "operations"):
             raise InvalidArgument(
-                "operations are listed all together; leave name and filter empty",
-                field="filter" if request.filter else "name",
+                "operations are listed all together: leave name empty, and filter, too, or say "
+                f"{_UNDONE}",
+                field="name" if undone or not request.filter else "filter",
             )
         if request.page_size < 0:
             raise InvalidArgument(
@@ -186,7 +200,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
                 reason="FIELD_OUT_OF_RANGE",
             )
         size = min(request.page_size or _PAGE_SIZE, _LARGEST_PAGE)
-        page, more = await self._runner.page(request.page_token, size)
+        page, more = await self._runner.page(request.page_token, size, undone=undone)
         return operations_pb2.ListOperationsResponse(
             operations=page, next_page_token=page[-1].name if more and page else ""
         )

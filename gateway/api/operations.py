@@ -53,11 +53,18 @@ class DurableOperations:
             )
         return await self._operation(subject)
 
-    async def page(self, after: str, size: int) -> tuple[list[operations_pb2.Operation], bool]:
-        """Returns up to `size` operations with names after `after`, and whether there are more."""
+    async def page(
+        self, after: str, size: int, *, undone: bool = False
+    ) -> tuple[list[operations_pb2.Operation], bool]:
+        """Returns up to `size` operations with names after `after`, and whether there are more.
+
+        With `undone`, of work that has not ended; what a study makes is not among it, the study is.
+        """
+        open_subjects = await self._durable.open_subjects() if undone else None
 
         def subjects() -> list[str]:
-            names = (one for one in self._catalog.every_name() if _named(one) > after)
+            every = self._catalog.every_name() if open_subjects is None else open_subjects
+            names = (one for one in every if _named(one) > after)
             return sorted(self._access.visible(names), key=_named)
 
         rest = await asyncio.to_thread(subjects)
@@ -123,7 +130,7 @@ class DurableOperations:
         if state is not None:
             return ""
         study = (await asyncio.to_thread(self._catalog.times, subject)).study
-        if not study or await asyncio.to_thread(self._catalog.finished, subject):
+        if not study or (await asyncio.to_thread(self._catalog.finished, subject)) is not None:
             return ""
         made_by = await self._durable.state(study)
         return study if made_by is not None and made_by.status == "running" else ""

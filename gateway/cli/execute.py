@@ -107,6 +107,7 @@ async def _run(
     start: bool,
 ) -> CommandResult:
     from gateway.cli.connect import connected
+    from gateway.cli.operations import tell_what_goes_on
     from gateway.cli.progress import view
     from gateway.cli.session import open_session
 
@@ -114,6 +115,8 @@ async def _run(
         async with connected(common, roots, shown.say, start=start) as connection:
             session = open_session(connection, shown)
             try:
+                if connection.is_own:
+                    await tell_what_goes_on(session)
                 return await work(session)
             finally:
                 await session.channel.close()

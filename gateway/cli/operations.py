@@ -49,6 +49,16 @@ async def every(session: "Session") -> list[Seen]:
     return [_seen(operation) for operation in found]
 
 
+async def tell_what_goes_on(session: "Session") -> None:
+    """Says which work of earlier commands a system that was just started has taken up again."""
+    for operation in await _listed(session, session.operations, undone=True):
+        name = operation.name
+        session.view.say(
+            f"going on with {name}, which was stopped before; `variegate cancel {name}` in another "
+            "terminal ends it"
+        )
+
+
 async def one(session: "Session", name: str) -> Seen:
     """One operation. Raises the ServiceError of a name that does not exist."""
     request = pb.GetOperationRequest(name=name)
@@ -84,11 +94,13 @@ async def _trainer(session: "Session") -> AsyncIterator[Any]:
         yield operations_pb2_grpc.OperationsStub(channel)
 
 
-async def _listed(session: "Session", stub: Any) -> list[pb.Operation]:
+async def _listed(session: "Session", stub: Any, *, undone: bool = False) -> list[pb.Operation]:
     found: list[pb.Operation] = []
     token = ""
     while True:
-        request = pb.ListOperationsRequest(page_size=100, page_token=token)
+        request = pb.ListOperationsRequest(
+            page_size=100, page_token=token, filter="done=false" if undone else ""
+        )
         page = await session.call(stub.ListOperations, request)
         found += page.operations
         token = page.next_page_token

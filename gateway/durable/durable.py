@@ -1,5 +1,4 @@
-"""Durable work: started, gone on with, cancelled and looked at, by any gateway that shares the
-database.
+"""Durable work: started, gone on with, cancelled and looked at, by any gateway of one database.
 
 A piece of work is named by its subject, for example "datasets/pets/augmentations/a1". Its handler
 is a coroutine that may do anything as long as everything that takes time or may differ happens in
@@ -52,8 +51,7 @@ from servicekit.errors import Precondition, ServiceError
 
 # Raise it when steps change their order or meaning: older work is then started anew.
 VERSION = "7"
-_EVERY_STEP = 2**31 - 1
-_PAUSE = 1.0
+_EVERY_STEP, _PAUSE = 2**31 - 1, 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -230,12 +228,16 @@ class Durable:
                 run = await newest_run(subject)
                 if failed := self._runs.failure(subject, run.id):
                     return failed
-                if not run.number or (run.version != VERSION and not run.is_open):
-                    return None
-                if run.is_open and await self._is_outdated(run):
+                lost = not run.number or run.version != VERSION
+                if await self._is_outdated(run) if run.is_open else lost:
                     return None
                 progress = await self._peers.progress(subject)
                 return replace(await outcome_of(run), progress=progress)
+
+    async def open_subjects(self) -> Set[str]:
+        """Returns all that is worked on or waits for it, on any gateway."""
+        with self._engine.answers():
+            return {run.subject for run in await open_runs()}
 
     def works_on(self, subject: str) -> bool:
         """Says whether this process does the work on a subject now."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,6 +88,8 @@ def test_an_augmentation_that_is_interrupted_at_every_stage_goes_on_and_ends_wel
     for stage, number in [("generate, 0", signal.SIGINT), ("generate", signal.SIGTERM)]:
         process = variegate.start(*command)
         err, seconds = end(process, stage, number)
+        goes_on = re.search("going on with (operations/[^,]*augmentations[^,]*), which was", err)
+        assert bool(goes_on) == (number is signal.SIGTERM), err
         process.stdout.close()
         assert process.returncode == 128 + number, err
         assert KEPT in err and "Traceback" not in err

@@ -41,11 +41,30 @@ async def test_operations_are_listed_by_pages(runner):
     assert seen == [["0", "1"], ["2", "3"], ["4"]]
 
 
+async def test_those_that_are_not_done_are_listed_alone(runner):
+    work = Work()
+    work.gate.set()
+    done = await runner.start("pool-0", REQUEST, work)
+    for number in (1, 2):
+        await runner.start(f"pool-{number}", REQUEST, Work())
+    async with served(runner) as stub:
+        await wait_for(stub, done.name, 10)
+        for text in ("done=false", "done = false"):
+            request = operations_pb2.ListOperationsRequest(filter=text, page_size=2)
+            page = await stub.ListOperations(request, timeout=5)
+            assert [operation.name[-1] for operation in page.operations] == ["1", "2"]
+
+
 @pytest.mark.parametrize(
     ("method", "message", "field"),
     [
         ("ListOperations", operations_pb2.ListOperationsRequest(page_size=-1), "page_size"),
         ("ListOperations", operations_pb2.ListOperationsRequest(filter="done"), "filter"),
+        (
+            "ListOperations",
+            operations_pb2.ListOperationsRequest(name="users/1", filter="done=false"),
+            "name",
+        ),
         ("ListOperations", operations_pb2.ListOperationsRequest(name="users/1"), "name"),
     ],
 )
