@@ -121,3 +121,11 @@ def made(gateway, tmp_path):
     gateway.manifest_uri = put_dataset(store)
     gateway.augmentation_result.seconds["generate"] = 1.5
     return ["--gateway", gateway.target, "--store", (tmp_path / "objects").as_uri()]
+
+
+@pytest.fixture
+def train(variegate, gateway, made, photos):
+    """Runs `train` with one finished output of augment, in the folder "new"."""
+    assert variegate("augment", photos, "--out", "new", *made).code == 0
+    command = ["train", photos, "--test", photos, "--trainer", gateway.target, *made]
+    return lambda *more: variegate(*command, *more)

@@ -17,7 +17,7 @@ from PIL import Image
 from gateway.cli.review.log import Decision, Entry, ReviewLog
 from servicekit.storage import DirectoryStore, to_uri
 from tests.gateway.cli.outputs import write_output
-from tests.gateway.cli.test_train_command import trained_on
+from tests.gateway.cli.trained import trained_on
 
 
 def rows_of(folder):

@@ -14,13 +14,13 @@ from PIL import Image
 
 from gateway.cli.review.log import read_review
 from tests.gateway.cli.outputs import write_output
-from tests.gateway.cli.test_review import serving
+from tests.gateway.cli.review.visiting import serving
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 pytestmark = pytest.mark.skipif(
-    not BROWSER, reason="no Chromium is installed (apt-get install chromium); test_review.py tests "
+    not BROWSER, reason="no Chromium is installed (apt-get install chromium); test_server.py tests "
     "the HTTP of the page without one",
 )  # fmt: skip
 
