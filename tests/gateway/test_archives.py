@@ -12,8 +12,8 @@ from datafiles.places.place import locate
 from gateway.api.resources import DatasetSource
 from servicekit.errors import InvalidArgument
 from servicekit.storage import MemoryStore
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture, write_folder
-from tests.gateway.test_import import reasons, take
 from tests.gateway.test_shards import samples, shard
 from tests.gateway.test_splits import arranged
 

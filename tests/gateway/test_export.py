@@ -15,8 +15,8 @@ from gateway.export.formats import web_dataset
 from gateway.export.formats.image_folder import folder_of
 from servicekit.errors import InvalidArgument, NotFound, Precondition
 from servicekit.storage import MemoryStore
+from tests.gateway.importing import take
 from tests.gateway.pictures import picture
-from tests.gateway.test_import import take
 
 
 def ids(manifest):

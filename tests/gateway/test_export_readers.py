@@ -19,8 +19,8 @@ from gateway.datasets.manifest import write as write_dataset
 from gateway.export import export_augmentation
 from models.torchvision_cpu import declare_missing_operators
 from servicekit.storage import MemoryStore
+from tests.gateway.importing import take
 from tests.gateway.pictures import picture
-from tests.gateway.test_import import take
 
 SEED = 2**64 - 3
 CLASSES = ("ant", "cat", "dog")

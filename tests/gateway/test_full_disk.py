@@ -8,7 +8,9 @@ import grpc
 import pyarrow.parquet as pq
 import pytest
 
+from servicekit.errors import Exhausted
 from tests.gateway.doubles import Trouble
+from tests.gateway.full_store import FullStore
 from tests.gateway.system import open_system, rows_of
 from tests.small_disk import grow
 
@@ -91,3 +93,25 @@ def fill(filler, kibibytes):
         while True:
             file.write(bytes(4096))
     os.truncate(filler, filler.stat().st_size - kibibytes * 1024)
+
+
+@pytest.mark.parametrize(
+    ("word", "method"),
+    [
+        ("captions/", "mvc"),
+        ("embeddings/", "cond_embed_cutmix_dropout"),
+        ("manifest.parquet", "mvc"),
+    ],
+)
+async def test_a_full_disk_ends_the_work_with_a_sentence_and_loses_nothing(folders, word, method):
+    root, train, _ = folders
+    async with open_system(root / "state", root, wrap=FullStore) as system:
+        await system.import_folder(train)
+        system.store.word = word
+        system.store.error = Exhausted("no space left to store it; free some", reason="STORE_FULL")
+        failed = await system.augment(method=method)
+        assert failed.error.code == 8 and "no space left" in failed.error.message
+        made = system.trouble.made
+        system.store.word = ""
+        assert (await system.augment(method=method)).result.accepted_count == 6
+        assert system.trouble.made == max(made, 6)

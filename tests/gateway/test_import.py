@@ -1,7 +1,6 @@
 """Import: everything that a folder of a user may hold."""
 
 import io
-from collections import defaultdict
 
 import numpy as np
 import pyarrow as pa
@@ -10,30 +9,12 @@ import pytest
 from PIL import Image
 
 from datafiles.places.place import locate
-from gateway.api.resources import Dataset, DatasetSource
 from gateway.datasets import manifest
-from gateway.datasets.importer import import_dataset
-from gateway.datasets.protocols import Subset
 from gateway.settings import GatewaySettings
-from servicekit.errors import InvalidArgument, Precondition
+from servicekit.errors import InvalidArgument
 from servicekit.storage import MemoryStore, to_key
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture, write_folder
-
-
-def take(train, test=None, *, root, store=None, **options):
-    store = store or MemoryStore()
-    uris = [str(one) if str(one).startswith(("store:", "file:")) else f"file://{one}"
-            for one in (train, test) if one]  # fmt: skip
-    source = DatasetSource(uris[0], *uris[1:], **options)
-    dataset = import_dataset(
-        Dataset("datasets/d", source), store=store, roots=(str(root),), report=lambda *_: None
-    )
-    items = manifest.read(store.get(to_key(dataset.manifest_uri)))
-    return dataset, items, store
-
-
-def reasons(dataset):
-    return {file.path: file.reason for file in dataset.rejected_files}
 
 
 def test_a_folder_per_class_becomes_a_sorted_manifest(tmp_path):
@@ -146,60 +127,6 @@ def test_pictures_that_repeat_are_kept_once(tmp_path):
     assert any("two classes" in warning for warning in dataset.warnings)
 
 
-def test_a_leak_between_the_splits_is_reported_and_the_training_copy_dropped(tmp_path):
-    train = write_folder(tmp_path / "train")
-    test = write_folder(tmp_path / "test", tag="test")
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(picture(("train", "dog", 1)))).save(buffer, "BMP")
-    (test / "dog" / "leak.bmp").write_bytes(buffer.getvalue())
-    dataset, items, _ = take(train, test, root=tmp_path)
-    assert reasons(dataset) == {"dog/1.png": "IN_TEST_SPLIT"}
-    assert any(warning.startswith("leak: 1 images") for warning in dataset.warnings)
-    assert sum(item.split == "train" for item in items) == 5
-
-
-def test_shots_are_the_first_of_each_class_by_digest(tmp_path):
-    everything = take(write_folder(tmp_path, count=6), root=tmp_path)[1]
-    dataset, items, _ = take(tmp_path, root=tmp_path, subset=Subset(shots=2))
-    for name in ("cat", "dog"):
-        digests = sorted(item.sha256 for item in everything if item.class_name == name)
-        assert [item.sha256 for item in items if item.class_name == name] == digests[:2]
-    assert [(c.train_count, c.available_count) for c in dataset.classes] == [(2, 6), (2, 6)]
-    with pytest.raises(InvalidArgument, match=r"'cat' has 6 training images.*'dog'") as caught:
-        take(tmp_path, root=tmp_path, subset=Subset(shots=9))
-    assert (caught.value.field, caught.value.reason) == ("source.shots", "SUBSET_TOO_LARGE")
-
-
-def test_validation_is_a_split_of_its_own_and_decides_over_the_digest(tmp_path):
-    train = write_folder(tmp_path / "train", count=6)
-    test = write_folder(tmp_path / "test", tag="test")
-    whole, everything, _ = take(train, test, root=tmp_path)
-    dataset, items, _ = take(
-        train, test, root=tmp_path, subset=Subset(validation_fraction=0.3, seed=1)
-    )
-    assert [(c.train_count, c.validation_count, c.test_count) for c in dataset.classes] == [
-        (4, 2, 3),
-        (4, 2, 3),
-    ]
-    by_split = defaultdict(set)
-    for item in items:
-        by_split[item.split].add(item.sha256)
-    assert by_split["train"] | by_split["validation"] == {
-        item.sha256 for item in everything if item.split == "train"
-    }
-    assert not by_split["validation"] & (by_split["train"] | by_split["test"])
-    other = take(train, test, root=tmp_path, subset=Subset(validation_fraction=0.3, seed=2))[0]
-    assert len({whole.digest, dataset.digest, other.digest}) == 3
-
-
-def test_near_copies_of_validation_images_are_told(tmp_path):
-    folder = write_folder(tmp_path, count=2)
-    for quality in (90, 85, 80, 75):
-        photograph(3, (48, 48)).save(folder / "cat" / f"{quality}.jpg", quality=quality)
-    dataset, *_ = take(folder, root=tmp_path, subset=Subset(validation_fraction=0.5))
-    assert any("near copies of validation images" in text for text in dataset.warnings)
-
-
 def test_one_image_in_a_class_works_and_an_empty_class_is_a_warning(tmp_path):
     write_folder(tmp_path, count=1)
     (tmp_path / "bird").mkdir()
@@ -279,47 +206,3 @@ def test_how_values_were_scaled_is_in_the_manifest_and_counted(tmp_path):
     assert "2 images" in ten + twelve and "12-bit" in ten + twelve and "cat/a.png" in ten + twelve
     assert "different scales" in mixed
     assert reasons(dataset) == {"cat/d.tif": "VALUE_RANGE"}
-
-
-def photograph(seed, size=(48, 48)):
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
-    return Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC).resize(size)
-
-
-def leaking(tmp_path):
-    """A test set that is the training set saved again as JPEG, half of it smaller."""
-    for seed in range(12):
-        for split, size in (("train", 48), ("test", 48 if seed % 2 else 24)):
-            folder = tmp_path / split / ("cat" if seed < 6 else "dog")
-            folder.mkdir(parents=True, exist_ok=True)
-            image = photograph(seed, (size, size))
-            if split == "train":
-                image.save(folder / f"{seed}.png")
-            else:
-                image.save(folder / f"{seed}.jpg", quality=85)
-    photograph(99).save(tmp_path / "train" / "cat" / "fresh.png")
-    return tmp_path / "train", tmp_path / "test"
-
-
-def test_near_copies_between_the_splits_are_counted_noted_and_kept(tmp_path):
-    train, test = leaking(tmp_path)
-    dataset, items, _ = take(train, test, root=tmp_path)
-    (warning,) = (text for text in dataset.warnings if text.startswith("leak"))
-    assert "12 training images are near copies of test images" in warning
-    assert "cat/0.png of cat/0.jpg" in warning
-    notes = {item.source: item.note for item in items if item.split == "train"}
-    assert notes["dog/7.png"] == "near copy of the test image dog/7.jpg"
-    assert notes["cat/fresh.png"] is None and len(notes) == 13
-
-
-def test_leaks_are_refused_on_request(tmp_path):
-    train, test = leaking(tmp_path)
-    source = DatasetSource(f"file://{train}", f"file://{test}", refuse_leaks=True)
-    store = MemoryStore()
-    with pytest.raises(Precondition) as caught:
-        import_dataset(
-            Dataset("datasets/d", source), store=store, roots=(str(tmp_path),),
-            report=lambda *_: None,
-        )  # fmt: skip
-    assert caught.value.reason == "SPLITS_LEAK" and "12 are near copies" in caught.value.message
-    assert not list(store.list("datasets/"))

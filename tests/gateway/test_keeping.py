@@ -13,9 +13,9 @@ from servicekit.errors import Exhausted
 from servicekit.statuses import from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
+from tests.gateway.full_store import FullStore
 from tests.gateway.pictures import write_pool
 from tests.gateway.system import open_system, rows_of
-from tests.gateway.test_augmentations import FullStore
 
 BEST = {"make_factor": 2.0, "keep": "clip_score"}
 

@@ -8,8 +8,8 @@ import pytest
 
 from servicekit.errors import InvalidArgument
 from servicekit.storage import MemoryStore
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture, write_folder
-from tests.gateway.test_import import reasons, take
 
 ROWS = [("images/a.png", "cat"), ("images/b.png", "cat"), ("images/c.png", "dog")]
 CLASSES = dict(ROWS)

@@ -8,8 +8,8 @@ import pytest
 from datafiles.places.place import FilePlace
 from datafiles.samples import BY_THE_RULES
 from gateway.datasets.sources.web_dataset import SOURCE
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture
-from tests.gateway.test_import import reasons, take
 from tests.gateway.test_shards import shard
 
 

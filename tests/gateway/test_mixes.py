@@ -11,10 +11,10 @@ from servicekit.errors import Exhausted
 from servicekit.statuses import from_rpc_error
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
+from tests.gateway.full_store import FullStore
 from tests.gateway.pictures import write_pool
+from tests.gateway.studying import study_of
 from tests.gateway.system import open_system, rows_of
-from tests.gateway.test_augmentations import FullStore
-from tests.gateway.test_studies import study_of
 
 MIX = "mvc:0.5,captions:0.3,boomerang:0.2"
 

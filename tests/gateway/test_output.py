@@ -16,7 +16,7 @@ from gateway.augment.parts import Source
 from gateway.methods.base import Slot
 from gateway.plan import Item
 from servicekit.storage import MemoryStore
-from tests.gateway.test_plan import items_of, plan_of
+from tests.gateway.planning import items_of, plan_of
 
 PLAN = plan_of("simple")
 

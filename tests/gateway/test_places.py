@@ -12,8 +12,8 @@ import pytest
 from datafiles.places.opening import open_regular
 from datafiles.places.place import locate
 from servicekit.errors import InvalidArgument
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture, write_folder
-from tests.gateway.test_import import reasons, take
 
 
 def test_pipes_sockets_and_devices_are_listed_and_never_opened(tmp_path):

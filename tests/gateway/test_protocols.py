@@ -1,5 +1,6 @@
 """Which images of a dataset are the declared subset."""
 
+from collections import defaultdict
 from hashlib import sha256
 
 import pytest
@@ -11,6 +12,8 @@ from gateway.datasets.protocols import LongTail, Subset
 from gateway.datasets.select import draw
 from gateway.datasets.source import Entry
 from servicekit.errors import InvalidArgument
+from tests.gateway.importing import take
+from tests.gateway.pictures import write_folder
 
 EVERY = [
     Subset(),
@@ -180,3 +183,37 @@ def test_what_says_two_things_or_nothing_is_refused(source, reason):
     with pytest.raises(InvalidArgument) as caught:
         subset_from_pb(source)
     assert caught.value.reason == reason
+
+
+def test_shots_are_the_first_of_each_class_by_digest(tmp_path):
+    everything = take(write_folder(tmp_path, count=6), root=tmp_path)[1]
+    dataset, items, _ = take(tmp_path, root=tmp_path, subset=Subset(shots=2))
+    for name in ("cat", "dog"):
+        digests = sorted(item.sha256 for item in everything if item.class_name == name)
+        assert [item.sha256 for item in items if item.class_name == name] == digests[:2]
+    assert [(c.train_count, c.available_count) for c in dataset.classes] == [(2, 6), (2, 6)]
+    with pytest.raises(InvalidArgument, match=r"'cat' has 6 training images.*'dog'") as caught:
+        take(tmp_path, root=tmp_path, subset=Subset(shots=9))
+    assert (caught.value.field, caught.value.reason) == ("source.shots", "SUBSET_TOO_LARGE")
+
+
+def test_validation_is_a_split_of_its_own_and_decides_over_the_digest(tmp_path):
+    train = write_folder(tmp_path / "train", count=6)
+    test = write_folder(tmp_path / "test", tag="test")
+    whole, everything, _ = take(train, test, root=tmp_path)
+    dataset, items, _ = take(
+        train, test, root=tmp_path, subset=Subset(validation_fraction=0.3, seed=1)
+    )
+    assert [(c.train_count, c.validation_count, c.test_count) for c in dataset.classes] == [
+        (4, 2, 3),
+        (4, 2, 3),
+    ]
+    by_split = defaultdict(set)
+    for item in items:
+        by_split[item.split].add(item.sha256)
+    assert by_split["train"] | by_split["validation"] == {
+        item.sha256 for item in everything if item.split == "train"
+    }
+    assert not by_split["validation"] & (by_split["train"] | by_split["test"])
+    other = take(train, test, root=tmp_path, subset=Subset(validation_fraction=0.3, seed=2))[0]
+    assert len({whole.digest, dataset.digest, other.digest}) == 3

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.durable.durable import Durable
 from servicekit.errors import Exhausted
+from tests.gateway.full_store import FullStore
 from tests.gateway.pictures import write_folder
 from tests.gateway.system import open_system
-from tests.gateway.test_augmentations import FullStore
 
 TABLES = ("workflow_status", "workflow_input", "workflow_output", "operation_outputs")
 

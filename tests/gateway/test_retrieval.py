@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 from servicekit.errors import Exhausted
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
+from tests.gateway.full_store import FullStore
 from tests.gateway.pictures import write_pool
 from tests.gateway.system import open_system, rows_of
-from tests.gateway.test_augmentations import FullStore
 
 
 async def test_retrieval_takes_no_image_twice_and_reports_shortfalls(folders):

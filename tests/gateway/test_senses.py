@@ -16,8 +16,7 @@ from servicekit.errors import InvalidArgument
 from servicekit.server import Service, running
 from tests.gateway.doubles import Trouble, add_to
 from tests.gateway.pictures import write_folder
-from tests.gateway.system import FIVE, open_system
-from tests.gateway.test_augmentations import rows_of
+from tests.gateway.system import FIVE, open_system, rows_of
 
 SENSES = [Sense("crane.n.04", "a machine"), Sense("crane.n.05", "a bird"), Sense("", "a poet")]
 

@@ -9,8 +9,8 @@ import pytest
 from gateway.datasets import manifest
 from servicekit.errors import InvalidArgument
 from servicekit.storage import MemoryStore
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture, write_folder
-from tests.gateway.test_import import reasons, take
 
 
 def shard(files):

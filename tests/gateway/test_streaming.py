@@ -23,10 +23,10 @@ from gateway.methods.base import Slot
 from servicekit.errors import Exhausted
 from servicekit.storage import MemoryStore
 from tests.gateway.doubles import Trouble
+from tests.gateway.full_store import FullStore
 from tests.gateway.pictures import write_folder
+from tests.gateway.planning import MATERIALS, plan_of
 from tests.gateway.system import open_system
-from tests.gateway.test_augmentations import FullStore
-from tests.gateway.test_plan import MATERIALS, plan_of
 
 PLAN = plan_of("simple", images_per_class=30)
 SHARD, BLOCK = 4, 10

@@ -14,15 +14,8 @@ from variegate.retriever.v1 import retriever_pb2
 from gateway.cli.work.study_preview import augmentation_of
 from servicekit.storage import to_key
 from tests.gateway.pictures import picture, write_folder, write_pool
+from tests.gateway.studying import study_of
 from tests.gateway.system import open_system
-
-
-def study_of(pool=None, arms=("mvc", "retrieval"), **fields):
-    study = pb.Study(dataset="datasets/pets", images_per_class=3, seeds=[1, 2], **fields)
-    for arm in arms:
-        study.arms.add(method=arm) if isinstance(arm, str) else study.arms.add(**arm)
-    study.pool_uri = f"file://{pool}" if pool else ""
-    return pb.CreateStudyRequest(study_id="s1", study=study)
 
 
 def told(results):

@@ -6,9 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servicekit.storage import to_key
+from tests.gateway.studying import augmentations, finished, study_of
 from tests.gateway.system import open_system, rows_of
-from tests.gateway.test_studies import study_of
-from tests.gateway.test_study_cells import augmentations, finished
 
 
 def write_added(store, manifest_uri, parents=()):

@@ -5,9 +5,8 @@ from variegate.gateway.v1 import gateway_pb2 as pb
 from servicekit.errors import Exhausted
 from servicekit.storage import to_key
 from tests.gateway.pictures import write_folder, write_pool
+from tests.gateway.studying import finished, study_of
 from tests.gateway.system import open_system, rows_of
-from tests.gateway.test_studies import study_of
-from tests.gateway.test_study_cells import finished
 
 # Draws of two of three images that differ in both classes.
 SUBSET_SEEDS = (1, 3)

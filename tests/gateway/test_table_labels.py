@@ -12,8 +12,8 @@ from gateway.datasets.source import Entry
 from gateway.datasets.sources.parquet import SOURCE as TABLES
 from gateway.datasets.sources.web_dataset import SOURCE
 from servicekit.errors import InvalidArgument
+from tests.gateway.importing import reasons, take
 from tests.gateway.pictures import picture
-from tests.gateway.test_import import reasons, take
 from tests.gateway.test_labels import facts, pictured
 from tests.gateway.test_shards import shard
 
