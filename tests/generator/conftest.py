@@ -13,7 +13,7 @@ from generator.settings import GeneratorSettings
 from generator.triton.launcher import LocalTriton
 from imaging.encode import encode_png
 from servicekit.storage import MemoryStore, open_store, to_key
-from tests.generator import tiny
+from tests.generator import learned, tiny
 from tests.generator.calls import NOISE, PHOTO, serving
 
 torch.set_num_threads(1)
@@ -114,3 +114,8 @@ def photo():
 def picture(seed):
     colours = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(colours).resize((32, 32), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def shelf():
+    return learned.Shelf()

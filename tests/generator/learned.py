@@ -1,5 +1,6 @@
-"""Artefacts made by hand, and where engines fetch them from."""
+"""Artefacts made by hand, where engines fetch them from, and what they make with them."""
 
+import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
@@ -10,7 +11,10 @@ import torch
 from diffusion.artefacts.facts import Artefact, Facts, Kind
 from diffusion.artefacts.files import write
 from generator.engine.errors import UnknownArtefact
+from generator.engine.items import Item
 from tests.generator import tiny
+
+TEXT = Item("text", seed=7, steps=2, guidance_scale=3.0, text="a dog")
 
 
 class Shelf:
@@ -79,3 +83,8 @@ def copied(source: Path, target: Path) -> Path:
 def adapter_tensors(data):
     """The tensors of an adapter's file."""
     return safetensors.torch.load(data)
+
+
+def made(engine, *artefacts, **change):
+    item = dataclasses.replace(TEXT, artefacts=artefacts, **change)
+    return engine.submit(item).result(60).pixels

@@ -13,20 +13,12 @@ from diffusion.artefacts.facts import Artefact, Facts, Kind
 from diffusion.artefacts.files import write
 from diffusion.errors import BadCondition
 from diffusion.registry import scan
-from generator.engine.conditions.adapter import Adapter
 from generator.engine.engine import Engine
 from generator.engine.errors import UnknownArtefact
-from generator.engine.items import Item, weights_digest
+from generator.engine.items import weights_digest
 from generator.engine.settings import EngineSettings
-from tests.generator import learned, tiny
-
-TEXT = Item("text", seed=7, steps=2, guidance_scale=3.0, text="a dog")
-ADAPTER = "ip-adapter_sd15.safetensors"
-
-
-@pytest.fixture
-def shelf():
-    return learned.Shelf()
+from tests.generator import learned
+from tests.generator.learned import TEXT, made
 
 
 @pytest.fixture
@@ -42,11 +34,6 @@ def unet_of(engine):
 
 def tuned(engine, shift, name="conv_out.bias"):
     return learned.shifted(unet_of(engine), shift, name)
-
-
-def made(engine, *artefacts, **change):
-    item = dataclasses.replace(TEXT, artefacts=artefacts, **change)
-    return engine.submit(item).result(60).pixels
 
 
 def test_tensors_replace_those_of_the_same_name(engine, shelf):
@@ -231,75 +218,6 @@ def test_a_call_has_a_place_for_one_unet_and_one_adapter(engine, kinds, field, r
     with pytest.raises(BadCondition) as caught:
         made(engine, *artefacts)
     assert (caught.value.field, caught.value.reason) == (field, reason)
-
-
-@pytest.fixture(scope="module")
-def adapted(tmp_path_factory):
-    """A model with an adapter in its folder, its copy without, and the file of the adapter."""
-    models = tmp_path_factory.mktemp("models")
-    for kind, save in {"sd": tiny.save_text, "xl": tiny.save_xl}.items():
-        with_adapter = tiny.save_adapter(save(models / kind), ADAPTER)
-        data = learned.without_adapter(
-            learned.copied(with_adapter, models / f"{kind}-bare"), ADAPTER
-        )
-    return models, data
-
-
-@pytest.fixture
-def both(adapted, shelf):
-    engine = Engine(scan(adapted[0]), EngineSettings(), shelf)
-    yield engine
-    engine.close()
-
-
-@pytest.mark.parametrize("model", ["sd", "xl"])
-def test_an_adapter_makes_what_it_makes_from_the_folder(both, adapted, shelf, photo, model):
-    adapter = shelf.add("adapter", (adapted[0] / model / ADAPTER).read_bytes(), Kind.ADAPTER)
-    wanted = [
-        {"model": model, "condition": Adapter(photo, 0.7)},
-        {"model": model},
-        {"model": model, "condition": Adapter(photo, 1.3), "guidance_scale": 1.0},
-    ]
-    for change in wanted:
-        installed = made(both, **change)
-        given = made(both, adapter, **{**change, "model": f"{model}-bare"})
-        assert np.array_equal(installed, given)
-
-
-def test_a_lora_and_an_adapter_go_together(both, adapted, shelf, photo):
-    tensors = learned.lora_tensors(both._models["sd-bare"].unet)
-    lora = shelf.add("lora", write(Facts(Kind.UNET), tensors))
-    adapter = shelf.add("adapter", (adapted[0] / "sd" / ADAPTER).read_bytes(), Kind.ADAPTER)
-    change = {"condition": Adapter(photo, 0.7)}
-    installed = made(both, lora, model="sd", **change)
-    for order in ([lora, adapter], [adapter, lora]):
-        assert np.array_equal(installed, made(both, *order, model="sd-bare", **change))
-    assert not np.array_equal(installed, made(both, model="sd", **change))
-
-
-def test_without_an_adapter_no_image_embedding_is_taken(both, photo):
-    with pytest.raises(BadCondition, match="in their folder or among the artefacts"):
-        made(both, model="sd-bare", condition=Adapter(photo))
-
-
-def test_an_adapter_of_another_model_is_refused(both, adapted, shelf):
-    tensors = learned.adapter_tensors((adapted[0] / "sd" / ADAPTER).read_bytes())
-    wrong = {
-        "reads image embeddings of length 9": {"image_proj.proj.weight": torch.zeros(128, 9)},
-        "text is 7 wide": {"image_proj.proj.weight": torch.zeros(28, 16)},
-        "'ip_adapter.1.to_k_ip.weight'": {"ip_adapter.1.to_k_ip.weight": torch.zeros(3, 32)},
-        "'ip_adapter.99.to_k_ip.weight' .* none in the model": {
-            "ip_adapter.99.to_k_ip.weight": torch.zeros(16, 32)
-        },
-    }
-    for number, (words, change) in enumerate(wrong.items()):
-        data = safetensors.torch.save(tensors | change)
-        with pytest.raises(BadCondition, match=words) as caught:
-            made(both, shelf.add(f"bad{number}", data, Kind.ADAPTER), model="sd-bare")
-        assert caught.value.reason == "ARTEFACT_MISMATCH"
-    adapter = shelf.add("adapter", safetensors.torch.save(tensors), Kind.ADAPTER)
-    with pytest.raises(BadCondition, match="it has one in its folder"):
-        made(both, adapter, model="sd")
 
 
 def test_the_digest_of_the_weights_covers_all_artefacts(engine):

@@ -10,6 +10,7 @@ from generator.triton.container import command
 from servicekit.places import SERVICES
 from servicekit.server_settings import ServerSettings
 from servicekit.settings import create, load, read
+from tests.k8s.configured import settings_class
 from tests.k8s.rendered import (
     RENDERINGS,
     ROOT,
@@ -23,7 +24,6 @@ from tests.k8s.rendered import (
     services,
     workloads,
 )
-from tests.k8s.test_agreement import settings_class
 
 NAME = "app.kubernetes.io/name"
 GATEWAY = {"podSelector": {"matchLabels": {NAME: "gateway"}}}

@@ -19,6 +19,7 @@ from servicekit.settings import load
 from servicekit.targets import Target
 from tests.authority import Authority, Mounted
 from tests.k8s.cert_manager import SCHEMAS
+from tests.k8s.configured import processes, server_settings, settings_class
 from tests.k8s.rendered import (
     COMBINATIONS,
     RENDERINGS,
@@ -33,7 +34,6 @@ from tests.k8s.rendered import (
     volume_at,
     workloads,
 )
-from tests.k8s.test_agreement import processes, server_settings, settings_class
 from tests.servicekit.echo import echo
 
 WITH = [name for name, parts in COMBINATIONS.items() if "tls" in parts]

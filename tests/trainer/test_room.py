@@ -2,9 +2,11 @@
 
 import asyncio
 
+import grpc
 import pytest
 
 from servicekit.errors import Precondition
+from tests.trainer.conftest import SYNTHETIC, connect, settings
 from trainer.room import Room
 
 
@@ -62,3 +64,16 @@ async def test_a_run_that_is_cancelled_while_it_waits_takes_no_room():
     async with asyncio.timeout(5):  # It would wait for ever for what the cancelled one had taken.
         await run({"c": 100})
     assert waiting.cancelled()
+
+
+async def test_a_run_whose_images_can_never_fit_is_refused_at_the_start(store, tmp_path, fails):
+    small = settings(tmp_path, cache_gigabytes=0.0002)
+    async with connect(small, store) as client:
+        error = await fails(client.create("large", synthetic_manifest_uri=SYNTHETIC, image_size=64))
+        assert error.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "set TRAINER_CACHE_GIGABYTES to 0.01 or more" in error.message
+        assert not (tmp_path / "images").exists()
+        # 54 + 36 images of 16 pixels fit.
+        run = {"synthetic_manifest_uri": SYNTHETIC, "image_size": 16}
+        trained = await asyncio.gather(*(client.train(f"s-{n}", seed=n, **run) for n in range(2)))
+    assert all(one.result.synthetic_image_count == 36 for one in trained)
