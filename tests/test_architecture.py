@@ -96,7 +96,7 @@ def test_servicekit_is_a_closed_list_that_its_docstring_repeats():
     assert {name.strip() for name in listed} == modules
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "tests"])
 def test_files_and_functions_keep_to_the_house_sizes(package):
     for path in sources(package):
         text = path.read_text()
