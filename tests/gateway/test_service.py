@@ -14,9 +14,8 @@ from servicekit.errors import Unavailable
 from servicekit.storage import to_key
 from tests.gateway.doubles import Trouble
 from tests.gateway.pictures import picture, write_folder
+from tests.gateway.studying import finished, study_of
 from tests.gateway.system import open_system
-from tests.gateway.test_studies import study_of
-from tests.gateway.test_study_cells import finished
 
 
 @pytest.fixture

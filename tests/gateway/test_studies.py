@@ -14,7 +14,7 @@ from variegate.retriever.v1 import retriever_pb2
 from gateway.cli.work.study_preview import augmentation_of
 from servicekit.storage import to_key
 from tests.gateway.pictures import picture, write_folder, write_pool
-from tests.gateway.studying import study_of
+from tests.gateway.studying import augmentations, study_of
 from tests.gateway.system import open_system
 
 
@@ -35,7 +35,7 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
         results = json.loads(system.store.get(to_key(study.result.results_uri)))
         report = system.store.get(to_key(study.result.report_uri)).decode()
         runs = system.doubles["trainer"].runs
-        names = [a.name for a in await _augmentations(system)]
+        names = [a.name for a in await augmentations(system)]
     rows = {(row.method, row.strategy): row for row in study.result.rows}
     assert list(rows) == [
         ("baseline", "real"),
@@ -68,11 +68,6 @@ async def test_a_study_has_every_row_and_seed_and_its_report(folders):
     assert (results["training"]["node_count"], results["training"]["gpus_per_node"]) == (2, 4)
     assert results["schema"] == "variegate.study/1" and results["best"]
     assert report.lower().startswith("<!doctype html>") and "retrieval" in report
-
-
-async def _augmentations(system):
-    request = pb.ListAugmentationsRequest(parent="datasets/pets")
-    return (await system.stub.ListAugmentations(request, timeout=10)).augmentations
 
 
 async def compared(folders, pool, broken=(), numbers=None):
