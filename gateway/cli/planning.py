@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 ASK_SECONDS = 3600.0
 # A file system gives room by the block; a shard adds headers and a label.
 _BLOCK, _IN_SHARD = 4096, 2048
+# Of an estimate, for --json.
+_FIELDS = (
+    "image_count", "made_count", "call_count", "model", "model_digest", "width", "height",
+    "step_count", "images_per_second", "measured_count", "rejected_share",
+    "measured_on_other_methods",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -233,16 +239,13 @@ def outcome(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> CommandResu
 
 def _document(dataset: pb.Dataset, plan: RunPlan, room: list[Disk]) -> dict[str, Any]:
     """The plan for --json."""
-    fields = ("image_count", "made_count", "call_count", "model", "model_digest", "width")
-    more = ("height", "step_count", "images_per_second", "measured_count", "rejected_share")
-    last = ("measured_on_other_methods",)
     seconds, trained = plan.seconds, plan.training_seconds
     return {
         "subset": drawn(dataset),
         "subset_seeds": list(plan.subset_seeds),
         "augmentations": [
             {"method": name, "times": plan.times}
-            | {field: getattr(one, field) for field in (*fields, *more, *last)}
+            | {field: getattr(one, field) for field in _FIELDS}
             for name, one in plan.estimates.items()
         ],
         "training_count": plan.training.training_run_count,
