@@ -33,7 +33,7 @@ class System:
     settings: GatewaySettings
     target: str = field(default="", kw_only=True)
 
-    async def finish(self, operation, timeout=60):
+    async def finish(self, operation, timeout=150):
         """Waits for an operation; returns its unpacked response, or the operation if it failed."""
         done = await wait_for(self.operations, operation.name, timeout, poll_seconds=0.05)
         if done.HasField("error"):
