@@ -89,4 +89,6 @@ def test_one_seed_says_nothing_of_chance(results):
 
 def test_classes_and_costs_are_those_of_the_rows(results):
     assert "cat in 7 of 19 rows (at most −5.8)" in said(results, "Which classes get worse")
-    assert said(results, "What does a point gained cost").split("? ")[1].startswith("retrieval 0.4 s")
+    assert (
+        said(results, "What does a point gained cost").split("? ")[1].startswith("retrieval 0.4 s")
+    )
