@@ -1,6 +1,7 @@
 """What Triton itself tells: its statistics, its metrics, its processes."""
 
 import re
+import time
 import urllib.request
 
 import psutil
@@ -18,7 +19,16 @@ class Observed:
         self.server = server
 
     def counts(self):
-        """Returns how many inferences there were, and in how many executions."""
+        """Returns how many inferences there were, and in how many executions, once all is counted:
+        Triton counts an execution after its answers have gone out.
+        """
+        before = None
+        while (now := self._counts()) != before:
+            before = now
+            time.sleep(0.2)
+        return now
+
+    def _counts(self):
         with tritonclient.grpc.InferenceServerClient(self.server.target) as client:
             [stats] = client.get_inference_statistics(MODEL).model_stats
         return stats.inference_count, stats.execution_count
