@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gateway.export.results import ResultRow, StudyResults
+from gateway.export.results import MATCHED, ResultRow, StudyResults
 from gateway.export.statistics import Comparison, compare, holm
 from gateway.study.report.words import MINUS, chance, error, interval, points, seconds
 
@@ -159,6 +159,20 @@ def _retrieval(results: StudyResults) -> Iterator[tuple[ResultRow, ResultRow]]:
                 yield row, max(others, key=lambda one: one.mean_accuracy)
 
 
+def _longer(results: StudyResults) -> Iterator[tuple[ResultRow, ResultRow]]:
+    """Rows that train for more steps than the baseline, and real images alone for as many."""
+    rows = {
+        (*_but_strategy(row), _steps(row)): row for row in results.rows if row.method == MATCHED
+    }
+    for row in results.methods:
+        if found := rows.get((*_but_strategy(row), _steps(row))):
+            yield row, found
+
+
+def _steps(row: ResultRow) -> object:
+    return row.training.get("step_count")
+
+
 def _strategies(results: StudyResults) -> Iterator[tuple[ResultRow, ResultRow]]:
     """Rows of the same images by another strategy than combined, and by that."""
     rows = {_images(row): row for row in results.methods if row.strategy == "combined"}
@@ -185,6 +199,7 @@ def _amounts(results: StudyResults) -> Iterator[tuple[ResultRow, ResultRow]]:
 
 # A row for each question: what is asked, and which rows answer it.
 QUESTIONS = (
+    Question("What do the images add to training as long without them?", _longer),
     Question("Does retrieval beat the best generated images?", _retrieval),
     Question("Does mixing captions beat captions as they are?", _methods("mvc", "captions")),
     Question("Does mixing captions beat prompts?", _methods("mvc", "simple", "clip_templates")),

@@ -77,6 +77,26 @@ def test_strategies_and_amounts_are_compared_with_the_same_images(results):
     assert not said(results, "What do other strategies"), "what was not run is not asked"
 
 
+def test_what_longer_training_alone_brings_is_told_from_what_the_images_add(results):
+    longer = tuple(accuracy + 0.05 for accuracy in results.baseline.accuracies)
+    rows = [
+        replace(row, training={**row.training, "step_count": 600})
+        if row.method in ("mvc", "retrieval")
+        else row
+        for row in results.rows
+    ]
+    mvc = next(row for row in rows if row.method == "mvc")
+    matched = replace(
+        results.baseline, method="matched", label="matched", accuracies=longer,
+        training=mvc.training, images_per_class=mvc.images_per_class,
+    )  # fmt: skip
+    text = said(replace(results, rows=(*rows, matched)), "What do the images add")
+    gain = 100 * (sum(mvc.accuracies) - sum(longer)) / 3
+    assert f"mvc against matched: +{gain:.1f} ±" in text
+    assert "retrieval against matched" in text and "simple against" not in text
+    assert not said(results, "What do the images add"), "no row trains longer"
+
+
 def test_one_seed_says_nothing_of_chance(results):
     alone = [
         replace(row, seeds=row.seeds[:1], accuracies=row.accuracies[:1], p_value=None, p_holm=None)
