@@ -55,7 +55,7 @@ class Estimator:
         rate = await asyncio.to_thread(self._rates.get, rate_key(recipe, model))
         pace = rate
         if not rate.made:
-            pace = await asyncio.to_thread(self._rates.get, model_key(recipe, model))
+            pace = await asyncio.to_thread(self._rates.get, model_key(method, recipe, model))
         # Where nearly all was rejected, some attempts are all there will be.
         made = math.ceil(to_make / max(rate.accepted_share, 0.2))
         size = min(self._context.settings.shard_size, ITEMS_PER_CALL)

@@ -119,7 +119,7 @@ class Making:
     async def _remember(self, rate: Rate) -> None:
         """Adds to what the next plan reckons with."""
         rates = Rates(self.context.store)
-        await asyncio.to_thread(rates.add, self.plan.recipe, self.model, rate)
+        await asyncio.to_thread(rates.add, self.plan.method, self.plan.recipe, self.model, rate)
 
     def _maker(self, checked: Sample | None) -> ShardMaker:
         recipe = self.plan.recipe

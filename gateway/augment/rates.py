@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from gateway.api.resources import Recipe
 from gateway.digests import digest
+from gateway.methods.base import Method
 from gateway.plan import GeneratorModel
 from servicekit.errors import NotFound
 from servicekit.storage import ObjectStore
@@ -60,9 +61,9 @@ class Rates:
         except (NotFound, ValueError, TypeError):
             return Rate()
 
-    def add(self, recipe: Recipe, model: GeneratorModel, rate: Rate) -> None:
-        """Adds what was measured of a recipe's images."""
-        for key in (rate_key(recipe, model), model_key(recipe, model)):
+    def add(self, method: Method, recipe: Recipe, model: GeneratorModel, rate: Rate) -> None:
+        """Adds what was measured of a recipe's images, which are those of one method."""
+        for key in (rate_key(recipe, model), model_key(method, recipe, model)):
             self._add(key, rate)
 
     def _add(self, key: str, rate: Rate) -> None:
@@ -75,9 +76,10 @@ def rate_key(recipe: Recipe, model: GeneratorModel) -> str:
     return digest(model.digest, recipe.method, recipe.steps, recipe.deterministic)
 
 
-def model_key(recipe: Recipe, model: GeneratorModel) -> str:
-    """Returns the key of the pace of the recipe's model, with whatever method."""
-    return digest(model.digest, "", recipe.steps, recipe.deterministic)
+def model_key(method: Method, recipe: Recipe, model: GeneratorModel) -> str:
+    """Returns the key of the pace of the recipe's model, with whatever method works it as hard."""
+    guided = not method.needs.no_guidance
+    return digest(model.digest, "", recipe.steps, recipe.deterministic, guided)
 
 
 class Stopwatch:

@@ -169,11 +169,12 @@ async def test_a_method_that_made_nothing_yet_is_planned_by_the_pace_of_its_mode
         mixed = await plan(wanted("captions:0.5,simple:0.5"), timeout=10)
         model = await plan(wanted("mvc"), timeout=10)
         steps = await plan(wanted("simple", steps=2), timeout=10)
+        unguided = await plan(wanted("boomerang"), timeout=10)
     assert own.measured_count == other.measured_count > 0
     assert other.images_per_second == own.images_per_second
     assert [one.measured_on_other_methods for one in (own, other, mixed)] == [False, True, True]
     assert [one.measured_on_other_methods for one in mixed.methods] == [False, True]
-    for unknown in (model, steps):
+    for unknown in (model, steps, unguided):
         assert (unknown.images_per_second, unknown.measured_on_other_methods) == (0, False)
 
 
