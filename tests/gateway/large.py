@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _PAUSE = 0.005
+_SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 @contextmanager
@@ -32,8 +34,9 @@ def five_services(niceness: int = 0) -> Iterator[str]:
 class Beats:
     """How late the event loop was at every beat, and the seconds that its thread worked.
 
-    Python's garbage collector visits all that is alive in whichever thread it comes up; its pauses
-    are in `collected`, and not in `worked`.
+    The time in which it could have run and other processes had the cores is not in `late`, where
+    the kernel tells it. Python's garbage collector visits all that is alive in whichever thread it
+    comes up; its pauses are in `collected`, and not in `worked`.
     """
 
     late: list[float] = field(default_factory=list)
@@ -56,11 +59,20 @@ class Beats:
         gc.callbacks.append(note)
         try:
             while True:
-                began, worked = time.perf_counter(), time.thread_time()
+                began, worked, waited = time.perf_counter(), time.thread_time(), _waited()
                 before = len(self.collected)
                 await asyncio.sleep(_PAUSE)
-                self.late.append(time.perf_counter() - began - _PAUSE)
+                waited = _waited() - waited
+                self.late.append(time.perf_counter() - began - _PAUSE - waited)
                 pauses = sum(self.collected[before:])
                 self.worked.append(time.thread_time() - worked - pauses)
         finally:
             gc.callbacks.remove(note)
+
+
+def _waited() -> float:
+    """Seconds in which this thread was ready to run and did not; 0 where it is not known."""
+    try:
+        return int(_SCHEDULED.read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
