@@ -35,6 +35,6 @@ async def test_the_event_loop_is_never_late_in_a_run_of_100000_images(tmp_path):
     assert max(beats.collected) < 0.25, "so much is alive that collecting garbage takes too long"
     late = sorted(beats.late)
     assert late[-len(late) // 500] < 0.05, late[-20:]
-    # A thread that has the interpreter may have to wait for a core on a busy machine, and the loop
-    # with it; what the loop itself does is bounded above.
-    assert late[-1] < 1.0, late[-20:]
+    # On a busy machine a thread that has the interpreter waits for a core, and the loop for it.
+    if sum(beats.waited) < 0.05 * beats.seconds:
+        assert late[-1] < 0.3, late[-20:]
