@@ -85,10 +85,11 @@ demo-full: setup servers ## The same with every method and more seeds (about an 
 # How many at a time, and in which order, is said in tests/conftest.py.
 BESIDE = -n auto --dist loadfile --no-loadscope-reorder
 
-# The second part runs whatever the first finds.
+# Each part runs whatever those before it found.
 test: setup triton vllm ## Run all tests
-	first=0; python -m pytest -m "not heavy" $(BESIDE) || first=$$?; \
-	python -m pytest -m heavy $(BESIDE) && exit $$first
+	failed=0; python -m pytest -m "not heavy and not alone" $(BESIDE) || failed=$$?; \
+	python -m pytest -m heavy $(BESIDE) || failed=$$?; \
+	python -m pytest -m alone && exit $$failed
 
 test-fast: setup ## Run the tests without servers of other projects and without the slow ones (under 3 minutes on two cores)
 	python -m pytest -m "not servers and not slow" $(BESIDE)

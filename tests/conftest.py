@@ -26,32 +26,36 @@ from tests.small_disk import small_disk
 __all__ = ["small_disk"]
 
 MOST_WORKERS = 8
+# Of tests that have a part of `make test` of their own.
+MARKS = ("heavy", "alone")
 TESTS = Path(__file__).parent
 
 
 @cache
-def says_heavy(path: Path) -> bool:
+def says(mark: str, path: Path) -> bool:
     """Whether a file has the mark in its text, or a conftest.py that applies to it has."""
     above = [
         one / "conftest.py" for one in path.parents if one.is_relative_to(TESTS) and one != TESTS
     ]
-    return any("mark.heavy" in one.read_text() for one in (path, *above) if one.is_file())
+    return any(f"mark.{mark}" in one.read_text() for one in (path, *above) if one.is_file())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m heavy`, the many files that have no such test are not even imported."""
+    """With `-m heavy` or `-m alone`, the many files without such a test are not even imported."""
     is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    wanted = config.option.markexpr == "heavy" and is_test
-    return True if wanted and not says_heavy(collection_path) else None
+    mark = config.option.markexpr
+    is_foreign = is_test and mark in MARKS and not says(mark, collection_path)
+    return True if is_foreign else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """No test gets the mark in another way, which `-m heavy` would then not see."""
-    if item.get_closest_marker("heavy") and not says_heavy(item.path):
-        raise pytest.UsageError(
-            f"{item.nodeid} has the mark `heavy`, but neither its file nor a conftest.py of its "
-            "folder says `pytest.mark.heavy`; write it there"
-        )
+    """No test gets one of the marks in another way, which `-m` would then not see."""
+    for mark in MARKS:
+        if item.get_closest_marker(mark) and not says(mark, item.path):
+            raise pytest.UsageError(
+                f"{item.nodeid} has the mark `{mark}`, but neither its file nor a conftest.py of "
+                f"its folder says `pytest.mark.{mark}`; write it there"
+            )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -34,17 +34,14 @@ def five_services(niceness: int = 0) -> Iterator[str]:
 class Beats:
     """How late the event loop was at every beat, and the seconds that its thread worked.
 
-    The time in which it could have run and other processes had the cores is not in `late` but in
-    `waited`, where the kernel tells it; `seconds` is how long was watched. Python's garbage
-    collector visits all that is alive in whichever thread it comes up; its pauses are in
-    `collected`, and not in `worked`.
+    The time in which it could have run and other processes had the cores is not in `late`, where
+    the kernel tells it. Python's garbage collector visits all that is alive in whichever thread it
+    comes up; its pauses are in `collected`, and not in `worked`.
     """
 
     late: list[float] = field(default_factory=list)
     worked: list[float] = field(default_factory=list)
     collected: list[float] = field(default_factory=lambda: [0.0])
-    waited: list[float] = field(default_factory=list)
-    seconds: float = 0.0
 
     async def watch(self) -> None:
         """Notes both every few milliseconds, until it is cancelled."""
@@ -65,10 +62,8 @@ class Beats:
                 began, worked, waited = time.perf_counter(), time.thread_time(), _waited()
                 before = len(self.collected)
                 await asyncio.sleep(_PAUSE)
-                self.waited.append(_waited() - waited)
-                spent = time.perf_counter() - began
-                self.late.append(spent - _PAUSE - self.waited[-1])
-                self.seconds += spent
+                waited = _waited() - waited
+                self.late.append(time.perf_counter() - began - _PAUSE - waited)
                 pauses = sum(self.collected[before:])
                 self.worked.append(time.thread_time() - worked - pauses)
         finally:

@@ -14,7 +14,7 @@ CLASSES, PER_CLASS = 10, 10_000
 
 
 @pytest.mark.slow
-@pytest.mark.heavy
+@pytest.mark.alone
 async def test_the_event_loop_is_never_late_in_a_run_of_100000_images(tmp_path):
     classes = [f"class{number}" for number in range(CLASSES)]
     train = write_folder(tmp_path / "train", classes=classes, count=2)
@@ -35,6 +35,4 @@ async def test_the_event_loop_is_never_late_in_a_run_of_100000_images(tmp_path):
     assert max(beats.collected) < 0.25, "so much is alive that collecting garbage takes too long"
     late = sorted(beats.late)
     assert late[-len(late) // 500] < 0.05, late[-20:]
-    # On a busy machine a thread that has the interpreter waits for a core, and the loop for it.
-    if sum(beats.waited) < 0.05 * beats.seconds:
-        assert late[-1] < 0.3, late[-20:]
+    assert late[-1] < 0.3, late[-20:]
